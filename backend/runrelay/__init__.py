@@ -1,0 +1,1 @@
+"""Live progress of background jobs: one line in the worker, one hook in the page."""

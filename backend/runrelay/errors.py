@@ -1,0 +1,64 @@
+"""Every error that runrelay raises on purpose, as one tree.
+
+Wrong arguments of the public calls are plain `ValueError` and `TypeError`; what is here are the
+situations that a caller may want to tell apart.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CommitRefused",
+    "ListenerDown",
+    "RunExists",
+    "RunNotEnded",
+    "RunNotFound",
+    "RunlogError",
+    "RunlogUnavailable",
+    "RunrelayError",
+]
+
+
+class RunrelayError(Exception):
+    """Base of all errors of this package."""
+
+
+class RunlogError(RunrelayError):
+    """The run log answered something that it should not have."""
+
+
+class RunlogUnavailable(RunlogError):
+    """Redis cannot be reached, or cannot write (loading, read only, out of memory)."""
+
+
+class ListenerDown(RunrelayError):
+    """The relay's listener has ended; the process must be restarted."""
+
+
+class CommitRefused(RunlogError):
+    """A condition that the caller put on its commit did not hold.
+
+    `status` and `attempt` are the run's at that moment.
+    """
+
+    def __init__(self, run_id: str, status: str, attempt: int, why: str) -> None:
+        super().__init__(f"run {run_id!r} is {status} (attempt {attempt}): {why}")
+        self.run_id = run_id
+        self.status = status
+        self.attempt = attempt
+        self.why = why
+
+
+class RunExists(CommitRefused):
+    """A run of this id is already there."""
+
+
+class RunNotEnded(CommitRefused):
+    """The run has not ended yet."""
+
+
+class RunNotFound(RunrelayError):
+    """Nobody has heard of this run, or its log has expired."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"no run {run_id!r}: it was never published to, has expired or was deleted")
+        self.run_id = run_id

@@ -1,0 +1,28 @@
+"""The pure core: events, snapshots, cursors, states. No I/O, nothing of the siblings."""
+
+from .cursors import START, Cursor, new_epoch, parse_cursor
+from .events import Event, StepSpec, make_event, step_specs
+from .run_ids import check_run_id
+from .snapshots import LogLine, Snapshot, Step
+from .states import ACTIVE, ENDED, TERMINAL_STATES, Level, Status, is_ended
+
+__all__ = [
+    "ACTIVE",
+    "ENDED",
+    "START",
+    "TERMINAL_STATES",
+    "Cursor",
+    "Event",
+    "Level",
+    "LogLine",
+    "Snapshot",
+    "Status",
+    "Step",
+    "StepSpec",
+    "check_run_id",
+    "is_ended",
+    "make_event",
+    "new_epoch",
+    "parse_cursor",
+    "step_specs",
+]

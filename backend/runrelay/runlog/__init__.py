@@ -1,0 +1,9 @@
+"""The run log: a run's snapshot, events and log lines in Redis, committed and read atomically."""
+
+from .aio import AsyncRunLog
+from .commits import Batch, Committed, Numbering, Retention
+from .keys import Keys
+from .reads import View
+from .sync import RunLog
+
+__all__ = ["AsyncRunLog", "Batch", "Committed", "Keys", "Numbering", "Retention", "RunLog", "View"]

@@ -1,0 +1,292 @@
+"""The run log for asyncio: reads for many viewers, and the relay's own commits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from redis.asyncio import ConnectionPool, Redis
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from ..errors import CommitRefused, RunlogError, RunlogUnavailable
+from ..progress import Cursor, Event, Snapshot, new_epoch
+from .commits import Batch, Committed, Gap, Numbering, Retention, commit_args, parse_commit, refusal
+from .keys import Keys
+from .reads import LOG_BYTES, SUMMARY_FIELDS, View, parse_summary, parse_view, read_args
+from .scripts import COMMIT, DELETE, LEASE, READ, Script
+from .servers import IDENTITY_COMMANDS, LINK_ERRORS, identity, is_passing
+
+__all__ = ["AsyncRunLog"]
+
+
+class AsyncRunLog:
+    """The run log of one event loop. Reads share a pool; commits take turns on one connection.
+
+    Every method raises `RunlogUnavailable` when Redis cannot be reached or cannot write.
+    """
+
+    def __init__(
+        self,
+        redis_url: str,
+        keys: Keys | None = None,
+        retention: Retention | None = None,
+        *,
+        timeout_s: float = 5.0,
+        connect_timeout_s: float = 2.0,
+        max_connections: int = 32,
+    ) -> None:
+        self.keys = keys or Keys()
+        self.retention = retention or Retention()
+        options: dict[str, Any] = {
+            "protocol": 2,
+            "socket_timeout": timeout_s,
+            "socket_connect_timeout": connect_timeout_s,
+        }
+        self._pool: ConnectionPool[Any] = ConnectionPool.from_url(redis_url, **options)
+        self.redis: Redis = Redis(connection_pool=self._pool)
+        self._reads = asyncio.Semaphore(max_connections)
+        self._commits = asyncio.Lock()
+        self._connection: Any = None
+        self._server = ""
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._connection is not None:
+            await self._connection.disconnect()
+            self._connection = None
+        await self.redis.aclose()
+        await self._pool.disconnect()
+
+    # Reads
+
+    async def read(
+        self,
+        run_id: str,
+        after: Cursor | None = None,
+        *,
+        event_bytes: int = 1 << 20,
+        log_lines: int | None = None,
+        log_bytes: int = LOG_BYTES,
+    ) -> View:
+        """The run in one atomic step: snapshot, newest log lines, and the events after a cursor.
+
+        Args:
+            after: give the messages that follow this position; None: none.
+            event_bytes: more than this of messages is not worth it: `View.events` is None then.
+            log_lines: lines of the log at most; by default all that are kept, 0 for none.
+            log_bytes: bytes of the log at most.
+        """
+        lines = self.retention.log_lines if log_lines is None else log_lines
+        args = read_args(self.keys, run_id, after, event_bytes=event_bytes, log_lines=lines, log_bytes=log_bytes)
+        return parse_view(run_id, await self._script(READ, args))
+
+    async def positions(self, run_ids: Sequence[str]) -> list[Cursor | None]:
+        """Where the logs of these runs stand; None for one that is gone."""
+        async with self._reading() as redis:
+            pipeline = redis.pipeline(transaction=False)
+            for run_id in run_ids:
+                pipeline.hmget(self.keys.run(run_id)[0], "epoch", "seq")
+            rows = await pipeline.execute()
+        return [Cursor(epoch.decode(), int(seq)) if epoch else None for epoch, seq in rows]
+
+    async def summaries(self, run_ids: Sequence[str]) -> list[tuple[Snapshot | None, int | None]]:
+        """Snapshots without logs, steps and result; with each the time of its last heartbeat (Unix ms)."""
+        async with self._reading() as redis:
+            pipeline = redis.pipeline(transaction=False)
+            for run_id in run_ids:
+                pipeline.hmget(self.keys.run(run_id)[0], *SUMMARY_FIELDS)
+            rows = await pipeline.execute()
+        heartbeat = SUMMARY_FIELDS.index("heartbeat_at")
+        return [
+            (parse_summary(run_id, row), int(row[heartbeat]) if row[heartbeat] else None)
+            for run_id, row in zip(run_ids, rows, strict=True)
+        ]
+
+    async def listed(self, before: tuple[int, str] | None, count: int) -> list[tuple[str, int]]:
+        """Run ids with their times of update, newest first, from a position of the list on.
+
+        Entries of one time come in reverse bytewise order, so that a position is a time and an id.
+        """
+        async with self._reading() as redis:
+            most = "+inf" if before is None else before[0]
+            rows: list[tuple[str, int]] = []
+            offset = 0
+            while len(rows) < count:
+                page = await redis.zrevrangebyscore(
+                    self.keys.runs, most, "-inf", start=offset, num=count, withscores=True
+                )
+                offset += len(page)
+                for member, score in page:
+                    if before is None or (int(score), member) < (before[0], before[1].encode()):
+                        rows.append((member.decode(), int(score)))
+                if len(page) < count:
+                    break
+            return rows[:count]
+
+    async def run_ids(self, match_count: int = 500) -> AsyncIterator[list[str]]:
+        """All runs that there are, by scanning the keys, in portions: for the repair of the list."""
+        cursor = 0
+        while True:
+            async with self._reading() as redis:
+                cursor, found = await redis.scan(
+                    cursor, match=f"{_escaped(self.keys.prefix)}:run:*}}", count=match_count, _type="HASH"
+                )
+            ids = [self.keys.run_id_of(key.decode()) for key in found]
+            yield [run_id for run_id in ids if run_id is not None]
+            if cursor == 0:
+                return
+
+    # Writes
+
+    async def commit(
+        self, run_id: str, events: Sequence[Event], numbering: Numbering | None = None, *, tries: int = 3
+    ) -> Committed:
+        """Commit events of one run; the numbering advances when it is known that they are committed.
+
+        A lost reply is asked for again under the same numbers, up to `tries` times in all.
+
+        Raises:
+            CommitRefused: a condition of the first event did not hold (RunExists, RunNotEnded).
+            RunlogUnavailable: not known to be committed. With a numbering of one's own the same call may be made again.
+        """
+        numbering = numbering or Numbering.fresh()
+        batch = Batch(run_id, numbering.producer, numbering.next, events)
+        async with self._commits:
+            for left in range(tries - 1, -1, -1):
+                try:
+                    done = await self._commit_once(batch)
+                    break
+                except RunlogUnavailable:
+                    if not left:
+                        raise
+                except CommitRefused as error:
+                    raise refusal(events[0], error) from None
+        numbering.next += len(events)
+        if done.created or done.status_changed:
+            await self.index({run_id: done.updated_at})
+        return done
+
+    async def _commit_once(self, batch: Batch) -> Committed:
+        for server_lost_data in (False, True):
+            connection = await self._connected()
+            args = commit_args(
+                self.keys,
+                self.retention,
+                batch,
+                epoch=new_epoch(),
+                server=self._server,
+                server_lost_data=server_lost_data,
+            )
+            try:
+                try:
+                    reply = await self._call(connection, "EVALSHA", COMMIT.sha, 3, *args)
+                except NoScriptError:
+                    reply = await self._call(connection, "EVAL", COMMIT.text, 3, *args)
+                return parse_commit(batch.run_id, reply)
+            except Gap:
+                if server_lost_data:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def index(self, updated_at: dict[str, int]) -> None:
+        """Enter runs in the list of runs, by their time of update (Unix ms)."""
+        if updated_at:
+            async with self._reading() as redis:
+                await redis.zadd(self.keys.runs, updated_at, gt=True)
+
+    async def unlist(self, run_ids: Sequence[str]) -> None:
+        """Take runs that are gone out of the list."""
+        if run_ids:
+            async with self._reading() as redis:
+                await redis.zrem(self.keys.runs, *run_ids)
+
+    async def delete(self, run_id: str) -> str | None:
+        """Delete an ended run and tell the relays. Returns its status; None if there is no such run.
+
+        A run that has not ended is left as it is.
+        """
+        status = await self._script(DELETE, list(self.keys.run(run_id)))
+        await self.unlist([run_id])
+        return None if status is None else str(status.decode())
+
+    async def publish(self, channel: str, message: bytes) -> int:
+        """Publish on a channel. Returns how many heard it."""
+        async with self._reading() as redis:
+            return int(await redis.publish(channel, message))
+
+    async def take_lease(self, name: str, owner: str, duration_ms: int) -> bool:
+        """Take or renew a lease. True: `owner` has it, for `duration_ms` from the moment before this call."""
+        return bool(await self._script(LEASE, [self.keys.lease(name), owner, duration_ms], keys=1))
+
+    async def server_now_ms(self) -> int:
+        """Redis' clock in Unix milliseconds."""
+        async with self._reading() as redis:
+            seconds, micros = await redis.time()
+            return int(seconds) * 1000 + int(micros) // 1000
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[Any]:
+        async with self._reads:
+            try:
+                yield self.redis
+            except (*LINK_ERRORS, RedisError) as error:
+                raise _judged(error) from error
+
+    async def _script(self, script: Script, args: Sequence[Any], *, keys: int = 3) -> Any:
+        async with self._reading() as redis:
+            try:
+                return await redis.evalsha(script.sha, keys, *args)
+            except NoScriptError:
+                return await redis.eval(script.text, keys, *args)
+
+    async def _connected(self) -> Any:
+        try:
+            if self._connection is None:
+                self._connection = self._pool.make_connection()
+            if not self._connection.is_connected:
+                await self._connection.connect()
+                answers = []
+                for command in IDENTITY_COMMANDS:
+                    try:
+                        answers.append(await self._call(self._connection, *command))
+                    except RunlogError as error:
+                        answers.append(error)
+                self._server = identity(*answers)
+        except (*LINK_ERRORS, ResponseError) as error:
+            await self._disconnect()
+            raise RunlogUnavailable(f"cannot connect to the run log: {error}") from error
+        return self._connection
+
+    async def _call(self, connection: Any, *command: Any) -> Any:
+        try:
+            await connection.send_command(*command)
+            return await connection.read_response()
+        except NoScriptError:
+            raise
+        except ResponseError as error:
+            if is_passing(error):
+                await self._disconnect()  # the next connection may reach a server that can write
+            raise _judged(error) from error
+        except BaseException as error:
+            # Also when cancelled: a reply that nobody reads would be taken for the next command's.
+            await self._disconnect()
+            if isinstance(error, LINK_ERRORS):
+                raise _judged(error) from error
+            raise
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+
+def _judged(error: BaseException) -> RunlogError:
+    if isinstance(error, ResponseError) and not is_passing(error):
+        return RunlogError(f"the run log refused the command: {error}")
+    return RunlogUnavailable(f"the run log is not available: {error}")
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\{char}" if char in "*?[]\\" else char for char in text)

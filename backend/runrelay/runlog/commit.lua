@@ -1,0 +1,310 @@
+-- Commits one batch of events of one run, atomically: fence, fold, append, announce.
+--
+-- KEYS  1 the run's hash  2 its stream of events  3 its list of log lines      (one slot: they share a hash tag)
+-- ARGV  1 channel           2 run id as JSON       3 epoch to take if a new log begins     4 the server's identity
+--       5 producer          6 number of the first event (contiguous per producer and run, from 1)
+--       7 "1": the caller knows that this server has lost data (it was refused for a gap)
+--       8 expiry in s       9 expiry after the end in s      10 events to keep      11 log lines to keep
+--       12… per event the nine arguments of commits.py: control ts state progress log log-as-JSON fence step extra
+--
+-- Returns  {"ok", epoch, seq before, seq after, status, attempt, given, step given, changes, updated_at, fenced}
+--              given, step given: the attempt that this producer's last start was allocated (0: it was fenced)
+--              changes: "c" a run was created, "s" its status changed, "" neither
+--          {"gap", mark}                     the batch does not follow what this producer committed before
+--          {"refused", status, attempt}      a condition (`must`) did not hold
+--
+-- Everything is computed before the first write, and the first write that can fail is the append to the stream: when Redis
+-- refuses it (OOM, READONLY), nothing has happened. After it a script runs to its end. (The DEL before it, of half a log,
+-- leaves at worst a hash without its stream: the next commit heals that.)
+
+local hash, stream, logs = KEYS[1], KEYS[2], KEYS[3]
+local number, server_lost_data = tonumber(ARGV[6]), ARGV[7] == '1'
+local mark_field = 'p:' .. ARGV[5]
+local FIRST, WIDTH = 12, 9
+local ENDED = {succeeded = true, failed = true, cancelled = true}
+local TERMINAL = {END = 'succeeded', FAILED = 'failed', CANCELLED = 'cancelled'}
+local STATUS_OF = {queue = 'queued', retrying = 'retrying', stalled = 'stalled'}
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local old = redis.call('HMGET', hash, 'epoch', 'seq', 'server', 'state', 'status', 'progress', 'attempt', mark_field,
+  'renewed_at', 'begun_attempt', 'queued_attempt', 'heartbeat_at', 'started_at', 'producers')
+local epoch, seq, state, status = old[1], tonumber(old[2] or 0), old[4], old[5]
+local progress, attempt = old[6] ~= '' and old[6], tonumber(old[7] or 0)
+local begun, queued, started = tonumber(old[10] or 0), tonumber(old[11] or 0), old[13]
+local created, was = not epoch, status
+
+-- A producer's mark: the number of its last event here, what its last start was given, and when (for pruning).
+local mark, given, step_given = 0, 0, 0
+if old[8] then
+  local a, b, c = string.match(old[8], '^(%d+) (%d+) (%d+)')
+  mark, given, step_given = tonumber(a), tonumber(b), tonumber(c)
+end
+if number > mark + 1 and not server_lost_data then return {'gap', mark} end
+
+-- Half of a log, or a log that this server may hold in an older version than was once announced, is not continued: its
+-- numbers could be given out twice. What the hash knows of the run stays; the log begins anew under a new name.
+local anew = created or server_lost_data or old[3] ~= ARGV[4] or redis.call('EXISTS', stream) == 0
+if anew then epoch, seq = ARGV[3], 0 end
+local seq_before = seq
+
+local function json(text)
+  if not text then return 'null' end
+  local encoded = cjson.encode(text)
+  return string.find(encoded, '/', 1, true) and string.gsub(encoded, '\\/', '/') or encoded
+end
+local function rounded(value) return string.format('%.10g', math.floor(value * 1e6 + 0.5) / 1e6) end
+
+local set, clear, messages, lines, fenced = {}, {}, {}, {}, 0
+
+-- Steps: a field `s:<name>` each, and `steps` with their count and sums, so that rolling up one event needs one step only.
+local steps, sums = {}, nil
+local function step_of(name)
+  if not sums then
+    local raw = redis.call('HGET', hash, 'steps')
+    sums = raw and cjson.decode(raw) or {count = 0, done = 0, weight = 0, weighted = 0}
+  end
+  if steps[name] == nil then
+    local raw = name ~= '' and redis.call('HGET', hash, 's:' .. name)
+    steps[name] = raw and cjson.decode(raw) or false
+  end
+  return steps[name]
+end
+local function declare(name, weight)
+  local step = step_of(name)
+  if not step then
+    sums.count = sums.count + 1
+    step = {i = sums.count, name = name, status = 'queued', attempt = 1, weight = 0}
+    steps[name] = step
+  end
+  sums.weight = sums.weight + weight - step.weight
+  sums.weighted = sums.weighted + (weight - step.weight) * (step.progress or 0)
+  step.weight = weight
+  return step
+end
+local function each_step(visit)
+  step_of('')
+  for _, field in ipairs(redis.call('HKEYS', hash)) do
+    local name = string.match(field, '^s:(.*)$')
+    if name and step_of(name) then visit(name, steps[name]) end
+  end
+end
+local function begin_attempt(number_, declared)
+  attempt, progress, started = number_, false, false
+  set.attempt, set.progress = attempt, ''
+  for _, name in ipairs({'result', 'error', 'started_at', 'finished_at'}) do set[name], clear[name] = nil, true end
+  if created then return end
+  each_step(function(name, step)
+    steps[name] = {i = step.i, name = name, status = 'queued', attempt = 1, weight = step.weight}
+    if declared then steps[name], clear['s:' .. name] = false, true end
+  end)
+  sums.done, sums.weighted = 0, 0
+  if declared then sums.count, sums.weight = 0, 0 end
+end
+
+-- May this event pass? Fences the run's attempt, its end, the step's attempt; allocates the attempt of a start.
+local function admit(kind, control, fence)
+  local over = ENDED[status]
+  if kind == 'queue' then
+    begin_attempt(attempt + 1, control.steps)
+    begun, queued = 0, attempt
+    set.begun_attempt, set.queued_attempt = begun, queued
+    return true
+  elseif kind == 'start' then
+    given = 0
+    local sent_for = control.base_attempt or 0
+    if sent_for < queued and control.base_attempt then return false end
+    if over and status ~= 'failed' and not control.reopen then return false end
+    if attempt == 0 or over or begun == attempt then
+      begin_attempt(math.max(attempt + 1, sent_for), control.steps)
+    elseif sent_for > attempt then
+      begin_attempt(sent_for, control.steps)
+    end
+    begun, given = attempt, attempt
+    set.begun_attempt = begun
+    return true
+  elseif kind == 'stalled' then
+    return status == 'running' and fence == attempt and tonumber(old[12] or now) < control.stale_before
+  elseif kind == 'finish' then
+    step_of('')
+    return fence == attempt and not over and sums.count > 0 and sums.done >= sums.count
+  end
+  if over or fence < attempt then return false end
+  -- a fence above the run's attempt: the log is older than the producer, who knows better
+  if fence > attempt then begin_attempt(fence, control and control.steps) end
+  return true
+end
+
+-- The step's part of an event: returns the step's own news, or false if it is fenced.
+local function fold_step(step, kind, control, new_state, value, fence)
+  if kind == 'step_start' then
+    if step.started_at then step.attempt = step.attempt + 1 end
+    if step.status == 'succeeded' then sums.done = sums.done - 1 end
+    sums.weighted = sums.weighted - (step.progress or 0) * step.weight
+    step.status, step.started_at, step.progress, step.finished_at, step.error = 'running', now, nil, nil, nil
+    step_given = step.attempt
+  else
+    if fence and fence < step.attempt or ENDED[step.status] then return false end
+    step.status = TERMINAL[new_state] or STATUS_OF[kind] or 'running'
+    step.started_at = step.started_at or now
+  end
+  if step.status == 'succeeded' then
+    value, sums.done = 1, sums.done + 1
+  end
+  if ENDED[step.status] then step.finished_at, step.error = now, control and control.error end
+  if value and value > (step.progress or 0) then
+    sums.weighted = sums.weighted + (value - (step.progress or 0)) * step.weight
+  end
+  if value and value >= (step.progress or 0) then step.progress = value end
+  return true
+end
+
+for b = FIRST, #ARGV, WIDTH do
+  local control, ts, new_state, new_progress = ARGV[b], ARGV[b + 1], ARGV[b + 2], ARGV[b + 3]
+  local log, log_json, fence, step_name, extra = ARGV[b + 4], ARGV[b + 5], ARGV[b + 6], ARGV[b + 7], ARGV[b + 8]
+  local kind = ''
+  if control ~= '' then
+    control = cjson.decode(control)
+    kind = control.kind
+  else
+    control = nil
+  end
+  local must = control and control.must
+  if must and ((must == 'absent' and status) or (must ~= 'absent' and not status)
+      or (must == 'ended' and not ENDED[status]) or (must == 'unfinished' and ENDED[status])) then
+    return {'refused', status or 'unknown', attempt}
+  end
+
+  -- numbers up to the mark were committed before and only their reply was lost
+  local pass = number > mark
+  number = number + 1
+  if pass then
+    local run_fence, step_fence = fence, nil
+    if step_name ~= '' then run_fence, step_fence = string.match(fence, '^(%d*)/?(%d*)$') end
+    pass = admit(kind, control, tonumber(run_fence) or attempt)
+    if attempt == 0 and pass then
+      attempt = 1
+      set.attempt = 1
+    end
+    if pass and control and control.steps then
+      for _, spec in ipairs(control.steps) do declare(spec.name, spec.weight) end
+    end
+    local value = tonumber(new_progress)
+    local step, before = nil, nil
+    if pass and step_name ~= '' then
+      step = step_of(step_name) or declare(step_name, 1)
+      before = step.status .. (step.progress or '') .. step.attempt
+      pass = fold_step(step, kind, control, new_state, value, tonumber(step_fence))
+      if TERMINAL[new_state] then new_state = '' end
+      if pass then
+        new_progress = sums.weight > 0 and rounded(sums.weighted / sums.weight) or ''
+        value = tonumber(new_progress)
+      end
+    end
+
+    if not pass then
+      -- a condition that does not hold (stalled, finish) is no trespass
+      if kind ~= 'stalled' and kind ~= 'finish' then fenced = fenced + 1 end
+    else
+      local new_status = not step and (TERMINAL[new_state] or STATUS_OF[kind]) or 'running'
+      local changed = control or log ~= '' or extra ~= ''
+        or (step and before ~= step.status .. (step.progress or '') .. step.attempt)
+      if new_state == 'END' then value, new_progress = 1, '1.0' end
+      if ENDED[new_status] then set.finished_at, clear.finished_at = now, nil end
+      if value and (not progress or value > tonumber(progress)) then
+        progress, set.progress, changed = new_progress, new_progress, true
+      end
+      if new_state ~= '' and new_state ~= state then
+        state, set.state, changed = new_state, new_state, true
+      end
+      if new_status ~= status then
+        status, set.status, changed = new_status, new_status, true
+      end
+      if status == 'running' and not started then
+        started, set.started_at, clear.started_at = now, now, nil
+      end
+      if control then
+        for _, name in ipairs({'title', 'pipeline', 'result', 'error'}) do
+          if control[name] and not (name == 'error' and step) then set[name], clear[name] = control[name], nil end
+        end
+      end
+      if changed then
+        seq = seq + 1
+        local message = '{"run_id":' .. ARGV[2] .. ',"state":' .. json(state) .. ',"progress":' .. (progress or 'null')
+          .. ',"log":' .. (log_json ~= '' and log_json or 'null') .. ',"status":"' .. status .. '","seq":' .. seq
+          .. ',"epoch":"' .. epoch .. '","ts":' .. ts .. ',"attempt":' .. attempt .. extra
+        if step then
+          message = message .. ',"step":' .. json(step_name) .. ',"step_status":"' .. step.status .. '","step_progress":'
+            .. (step.progress and rounded(step.progress) or 'null') .. ',"step_attempt":' .. step.attempt
+        end
+        messages[#messages + 1] = message .. '}'
+        if log ~= '' then
+          local level = string.match(extra, '^,"level":"(%l+)"') or 'info'
+          lines[#lines + 1] = seq .. '\t' .. ts .. '\t' .. level .. '\t' .. step_name .. '\t' .. log
+        end
+      end
+    end
+  end
+end
+
+local count = #messages
+local changes = (created and count > 0 and 'c' or '') .. (status ~= was and 's' or '')
+if created and count == 0 then return {'ok', '0', 0, 0, 'unknown', 0, given, step_given, '', now, fenced} end
+
+if count > 0 then
+  if anew then redis.call('DEL', stream) end
+  if created then redis.call('DEL', logs) end
+  for i = 1, count do
+    -- trimmed at the batch's end only, and by whole nodes: cheap, and never below the number of events to keep
+    if i < count then
+      redis.call('XADD', stream, (seq_before + i) .. '-0', 'e', messages[i])
+    else
+      redis.call('XADD', stream, 'MAXLEN', '~', ARGV[10], seq .. '-0', 'e', messages[i])
+    end
+  end
+elseif anew then
+  epoch, seq, seq_before = old[1], tonumber(old[2]), tonumber(old[2])  -- nothing to append: the old log stays, to be healed
+end
+
+local renew = created or anew or (ENDED[was] ~= ENDED[status])
+  or now - tonumber(old[9] or 0) > math.min(60000, ARGV[8] * 10)
+if #lines > 0 then
+  local length = redis.call('RPUSH', logs, unpack(lines))
+  if length == #lines then renew = true end
+  -- trimmed with slack, so that a full list is not trimmed at each commit
+  if length > ARGV[11] + 100 then redis.call('LTRIM', logs, -ARGV[11], -1) end
+end
+if count > 0 and anew then set.epoch, set.server = epoch, ARGV[4] end
+if created then set.created_at, set.progress = now, progress or '' end
+if renew then set.renewed_at = now end
+if not old[8] then
+  set.producers = (old[14] or 0) + 1
+  if set.producers % 64 == 0 then       -- forget producers that have been silent for an hour
+    local all = redis.call('HGETALL', hash)
+    for i = 1, #all, 2 do
+      local last = string.sub(all[i], 1, 2) == 'p:' and string.match(all[i + 1], '(%d+)$')
+      if last and now - last > 3600000 then clear[all[i]] = true end
+    end
+  end
+end
+if sums then
+  set.steps = cjson.encode(sums)
+  for name, step in pairs(steps) do
+    if step then set['s:' .. name], clear['s:' .. name] = cjson.encode(step), nil end
+  end
+end
+for name in pairs(clear) do redis.call('HDEL', hash, name) end
+if count > 0 then set.updated_at = now end
+local fields = {'seq', seq, mark_field, math.max(mark, number - 1) .. ' ' .. given .. ' ' .. step_given .. ' ' .. now}
+for name, value in pairs(set) do
+  fields[#fields + 1] = name
+  fields[#fields + 1] = value
+end
+redis.call('HSET', hash, unpack(fields))
+if fenced > 0 then redis.call('HINCRBY', hash, 'fenced', fenced) end
+if renew then
+  local expiry_s = ENDED[status] and ARGV[9] or ARGV[8]
+  for i = 1, 3 do redis.call('EXPIRE', KEYS[i], expiry_s) end
+end
+for i = 1, count do redis.call('PUBLISH', ARGV[1], messages[i]) end
+return {'ok', epoch, seq_before, seq, status, attempt, given, step_given, changes, now, fenced}

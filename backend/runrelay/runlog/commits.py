@@ -1,0 +1,214 @@
+"""A commit as Redis sees it: events to arguments, the reply to a result. Pure; the two clients share it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from ..errors import CommitRefused, RunExists, RunlogError, RunNotEnded
+from ..progress import Cursor, Event, Status
+from .keys import Keys
+
+__all__ = ["Batch", "Committed", "Gap", "Numbering", "Retention", "commit_args", "parse_commit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much of a run is kept, and for how long."""
+
+    run_ttl_s: int = 24 * 3600
+    ended_run_ttl_s: int = 3600
+    events: int = 1000
+    log_lines: int = 1000
+
+
+@dataclass(slots=True)
+class Numbering:
+    """One producer's numbers for one run: contiguous from 1, so that what was committed before is recognised.
+
+    A producer is a process's acquaintance with a run: whoever forgets a numbering and starts again at 1 must do so under a
+    new name, or its first events would pass for old ones.
+    """
+
+    producer: str
+    next: int = 1
+
+    @staticmethod
+    def fresh() -> Numbering:
+        """The numbering of a producer that nobody has met."""
+        return Numbering(secrets.token_hex(6))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Events of one run in order, numbered from `first` on."""
+
+    run_id: str
+    producer: str
+    first: int
+    events: Sequence[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit did. Nothing was appended if `before == after`."""
+
+    epoch: str
+    before: int
+    after: int
+    status: Status
+    attempt: int
+    given_attempt: int
+    """Attempt that this producer's last start was allocated; 0 if that start was fenced."""
+    given_step_attempt: int
+    created: bool
+    status_changed: bool
+    updated_at: int
+    fenced: int
+
+    @property
+    def cursor(self) -> Cursor:
+        """The position after the commit."""
+        return Cursor(self.epoch, self.after)
+
+
+class Gap(RunlogError):
+    """The server knows less of this producer than it once acknowledged: it has lost data."""
+
+    def __init__(self, mark: int) -> None:
+        super().__init__(f"the run log is behind this producer: it has events up to number {mark} only")
+        self.mark = mark
+
+
+_OPTIONAL: Final = ("title", "pipeline", "must", "base_attempt")
+
+
+def _control(event: Event) -> bytes:
+    """What only some events carry, as JSON; empty for the others, so that the script need not look."""
+    if (
+        event.kind == "event"
+        and event.result is None
+        and event.error is None
+        and event.title is None
+        and event.pipeline is None
+        and event.steps is None
+        and event.must is None
+    ):
+        return b""
+    control: dict[str, Any] = {"kind": event.kind}
+    for name in _OPTIONAL:
+        if (value := getattr(event, name)) is not None:
+            control[name] = value
+    if event.reopen:
+        control["reopen"] = True
+    if event.stale_before_ms is not None:
+        control["stale_before"] = event.stale_before_ms
+    if event.result is not None:
+        control["result"] = event.result.decode()
+    if event.error is not None:
+        control["error"] = event.error
+    if event.steps is not None:
+        control["steps"] = [spec._asdict() for spec in event.steps]
+    return orjson.dumps(control)
+
+
+def _extra(event: Event) -> bytes:
+    """The optional fields of the message as a fragment of JSON that follows the fixed ones. The level comes first."""
+    parts = []
+    if event.level != "info":
+        parts.append(b',"level":"%s"' % event.level.encode())
+    if event.data is not None:
+        parts.append(b',"data":' + event.data)
+    if event.result is not None:
+        parts.append(b',"result":' + event.result)
+    for name in ("error", "title", "pipeline"):
+        if (value := getattr(event, name)) is not None:
+            parts.append(b',"%s":%s' % (name.encode(), orjson.dumps(value)))
+    if event.steps is not None:
+        parts.append(b',"steps":' + orjson.dumps([spec._asdict() for spec in event.steps]))
+    return b"".join(parts)
+
+
+def _fence(event: Event) -> bytes:
+    attempt = b"" if event.attempt is None else b"%d" % event.attempt
+    return attempt if event.step_attempt is None else b"%b/%d" % (attempt, event.step_attempt)
+
+
+def commit_args(
+    keys: Keys, retention: Retention, batch: Batch, *, epoch: str, server: str, server_lost_data: bool = False
+) -> list[str | bytes | int]:
+    """The script's keys (three) and arguments for one batch.
+
+    `epoch` is used if a new log begins, `server` is the identity of the server behind this connection.
+    """
+    args: list[str | bytes | int] = [
+        *keys.run(batch.run_id),
+        keys.channel_of(batch.run_id),
+        orjson.dumps(batch.run_id),
+        epoch,
+        server,
+        batch.producer,
+        batch.first,
+        b"1" if server_lost_data else b"",
+        retention.run_ttl_s,
+        retention.ended_run_ttl_s,
+        retention.events,
+        retention.log_lines,
+    ]
+    for event in batch.events:
+        log = event.log
+        args += (
+            _control(event),
+            event.ts_ms,
+            event.state or b"",
+            b"" if event.progress is None else repr(round(event.progress, 6)),
+            log or b"",
+            orjson.dumps(log) if log else b"",
+            _fence(event),
+            event.step or b"",
+            _extra(event),
+        )
+    return args
+
+
+def parse_commit(run_id: str, reply: Any) -> Committed:
+    """Read the script's reply.
+
+    Raises:
+        Gap: the server has lost what this producer had committed.
+        RunExists, RunNotEnded, CommitRefused: a condition did not hold.
+    """
+    word = reply[0]
+    if word == b"ok":
+        epoch, before, after, status, attempt, given, step_given, changes, updated_at, fenced = reply[1:]
+        return Committed(
+            epoch.decode(),
+            before,
+            after,
+            status.decode(),
+            attempt,
+            given,
+            step_given,
+            b"c" in changes,
+            b"s" in changes,
+            updated_at,
+            fenced,
+        )
+    if word == b"gap":
+        raise Gap(reply[1])
+    if word == b"refused":
+        raise CommitRefused(run_id, reply[1].decode(), reply[2], "the condition for this commit does not hold")
+    raise RunlogError(f"the commit script answered {reply!r}")
+
+
+def refusal(event: Event, error: CommitRefused) -> CommitRefused:
+    """The refusal by the name of the condition that did not hold."""
+    if event.must == "absent":
+        return RunExists(error.run_id, error.status, error.attempt, "a run of this id exists")
+    if event.must == "ended" and error.status != "unknown":
+        return RunNotEnded(error.run_id, error.status, error.attempt, "it has not ended")
+    return error

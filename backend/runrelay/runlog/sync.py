@@ -1,0 +1,188 @@
+"""The run log for threads: commits of many runs in one round trip. Used by the worker's flusher and by the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from redis import ConnectionPool
+from redis.exceptions import NoScriptError, ResponseError
+
+from ..errors import CommitRefused, RunlogError, RunlogUnavailable
+from ..progress import new_epoch
+from .commits import Batch, Committed, Gap, Retention, commit_args, parse_commit, refusal
+from .keys import Keys
+from .scripts import COMMIT, HEARTBEAT, Script
+from .servers import IDENTITY_COMMANDS, LINK_ERRORS, identity, is_passing
+
+__all__ = ["RunLog"]
+
+
+class RunLog:
+    """One connection to the run log, for one thread at a time.
+
+    It connects on first use and after errors, never retries by itself, and does not survive a fork: a child makes
+    its own.
+    """
+
+    def __init__(
+        self,
+        redis_url: str,
+        keys: Keys | None = None,
+        retention: Retention | None = None,
+        *,
+        timeout_s: float = 5.0,
+        connect_timeout_s: float = 2.0,
+    ) -> None:
+        self.keys = keys or Keys()
+        self.retention = retention or Retention()
+        # The pool only knows how to make a connection from a URL; none is ever drawn from it.
+        self._pool = ConnectionPool.from_url(
+            redis_url, protocol=2, socket_timeout=timeout_s, socket_connect_timeout=connect_timeout_s
+        )
+        self._connection: Any = None
+        self._server = ""
+        self._epoch = new_epoch()
+
+    def close(self) -> None:
+        """Drop the connection. The next call makes another."""
+        if self._connection is not None:
+            self._connection.disconnect()
+            self._connection = None
+
+    def commit(self, batch: Batch) -> Committed:
+        """Commit one batch. See `commit_many` for what is raised."""
+        (result,) = self.commit_many([batch])
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def commit_many(self, batches: Sequence[Batch]) -> list[Committed | RunlogError]:
+        """Commit batches of different runs in one round trip; each succeeds or fails by itself.
+
+        Two batches of one run must not be in one call: the second could pass where the first failed.
+
+        Returns:
+            One result per batch, in order. `RunlogUnavailable`: the server cannot write now, or the connection broke (what was
+            carried out before is not known): send the same batch again, with the same numbers. `CommitRefused`: its
+            condition did not hold. Another `RunlogError`: the server will never accept this batch.
+
+        A `Gap` means that the server lost what it had acknowledged: the batch is sent again as the first of a new epoch.
+        """
+        results: list[Any] = list(self._commit_once(batches, server_lost_data=False))
+        lost = [i for i, result in enumerate(results) if isinstance(result, Gap)]
+        if lost:
+            for i, result in zip(
+                lost, self._commit_once([batches[i] for i in lost], server_lost_data=True), strict=True
+            ):
+                results[i] = result
+        return results
+
+    def _commit_once(
+        self, batches: Sequence[Batch], *, server_lost_data: bool
+    ) -> Iterable[Committed | RunlogError]:
+        try:
+            connection = self._connected()
+        except RunlogUnavailable as error:
+            return [error] * len(batches)
+        calls = [
+            commit_args(
+                self.keys,
+                self.retention,
+                batch,
+                epoch=self._epoch,
+                server=self._server,
+                server_lost_data=server_lost_data,
+            )
+            for batch in batches
+        ]
+        replies = self._call_script(connection, COMMIT, calls)
+        results = [self._committed(batch, reply) for batch, reply in zip(batches, replies, strict=True)]
+        # A fresh name serves one log only; after an error it may have been taken without our knowing.
+        if any(isinstance(r, RunlogError) or r.epoch == self._epoch for r in results):
+            self._epoch = new_epoch()
+        return results
+
+    def _committed(self, batch: Batch, reply: Any) -> Committed | RunlogError:
+        if isinstance(reply, RunlogError):
+            return reply
+        try:
+            return parse_commit(batch.run_id, reply)
+        except CommitRefused as error:
+            return refusal(batch.events[0], error)
+        except RunlogError as error:
+            return error
+
+    def heartbeat(self, run_ids: Sequence[str]) -> dict[str, str | None]:
+        """Say that the workers of these runs are alive: their expiry is renewed. Returns their statuses."""
+        calls: list[list[str | bytes | int]] = [
+            [*self.keys.run(run_id), self.retention.run_ttl_s] for run_id in run_ids
+        ]
+        replies = self._call_script(self._connected(), HEARTBEAT, calls)
+        for reply in replies:
+            if isinstance(reply, RunlogError):
+                raise reply
+        return {
+            run_id: None if reply is None else reply.decode()
+            for run_id, reply in zip(run_ids, replies, strict=True)
+        }
+
+    def index(self, updated_at: Mapping[str, int]) -> None:
+        """Enter runs in the list of runs, by their time of update (Unix ms)."""
+        pairs: list[str | int] = []
+        for run_id, time_ms in updated_at.items():
+            pairs += (time_ms, run_id)
+        self._call(self._connected(), [("ZADD", self.keys.runs, "GT", *pairs)])
+
+    def _connected(self) -> Any:
+        try:
+            if self._connection is None:
+                self._connection = self._pool.make_connection()
+            if not self._connection.is_connected:
+                self._connection.connect()
+                self._server = ""
+                self._server = identity(*self._call(self._connection, IDENTITY_COMMANDS))
+        except (*LINK_ERRORS, ResponseError) as error:
+            self.close()
+            raise RunlogUnavailable(f"cannot connect to the run log: {error}") from error
+        return self._connection
+
+    def _call_script(
+        self, connection: Any, script: Script, calls: Sequence[list[str | bytes | int]]
+    ) -> list[Any]:
+        """Run a script once per list of arguments. Where the server does not know it, only those calls are made again."""
+        replies = self._call(connection, [("EVALSHA", script.sha, 3, *args) for args in calls])
+        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            head = ("EVAL", script.text)
+            again = []
+            for i in unknown:
+                again.append((*head, 3, *calls[i]))
+                head = ("EVALSHA", script.sha)
+            for i, reply in zip(unknown, self._call(connection, again), strict=True):
+                replies[i] = reply
+        return [self._judged(reply) for reply in replies]
+
+    def _judged(self, reply: Any) -> Any:
+        if isinstance(reply, ResponseError):
+            if is_passing(reply):
+                self.close()  # the next connection may reach a server that can write
+                return RunlogUnavailable(f"the run log cannot be written: {reply}")
+            return RunlogError(f"the run log refused the command: {reply}")
+        return reply
+
+    def _call(self, connection: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Send commands and read as many replies. An error reply stands in its place; a broken link fills the rest."""
+        replies: list[Any] = []
+        try:
+            connection.send_packed_command(connection.pack_commands(commands))
+            for _ in commands:
+                try:
+                    replies.append(connection.read_response())
+                except ResponseError as error:
+                    replies.append(error)
+        except LINK_ERRORS as error:
+            self.close()
+            lost = RunlogUnavailable(f"lost the connection to the run log: {error}")
+            replies += [lost] * (len(commands) - len(replies))
+        return replies
