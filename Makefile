@@ -1,0 +1,45 @@
+# Each target does all of its own set-up; see scripts/prepare.py. `make help` lists them.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-tests run dev test check bench bench-quick lock clean
+
+PORT ?= 8000
+ARGS ?=
+VENV := .venv/bin
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+setup:  ## all set-up and builds; starts nothing
+	@python=$$(scripts/find-python) && exec "$$python" scripts/prepare.py
+
+setup-tests:
+	@python=$$(scripts/find-python) && exec "$$python" scripts/prepare.py --tests
+
+# exec, so that Ctrl-C and a supervisor's signal reach the program itself.
+run: setup  ## everything on one machine: Valkey, relay, Celery worker, dashboard on :8000 (PORT=…)
+	@exec $(VENV)/runrelay dev --port $(PORT) $(ARGS)
+
+dev: setup  ## like run, and both halves reload on change
+	@exec $(VENV)/runrelay dev --reload --port $(PORT) $(ARGS)
+
+test: setup-tests  ## all tests (ARGS="-k word" goes to pytest)
+	@exec $(VENV)/python scripts/run_tests.py $(ARGS)
+
+check: setup  ## format, lint, types, imports
+	@exec $(VENV)/python scripts/check.py
+
+bench: setup  ## benchmarks against the peers
+	@exec $(VENV)/python -m benchmarks $(ARGS)
+
+bench-quick: setup  ## the same in under two minutes
+	@exec $(VENV)/python -m benchmarks --quick $(ARGS)
+
+lock:  ## write requirements.lock anew (ARGS=--upgrade)
+	@python=$$(scripts/find-python) && exec "$$python" scripts/lock.py $(ARGS)
+
+clean:  ## remove what was generated; runs kept in .runrelay/ stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist
+	rm -rf frontend/node_modules frontend/dist backend/runrelay/dashboard
+	find backend workers tests scripts benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
