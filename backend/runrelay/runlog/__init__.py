@@ -4,6 +4,7 @@ from .aio import AsyncRunLog
 from .commits import Batch, Committed, Numbering, Retention
 from .keys import Keys
 from .reads import View
+from .seals import is_sealed
 from .sync import RunLog
 
-__all__ = ["AsyncRunLog", "Batch", "Committed", "Keys", "Numbering", "Retention", "RunLog", "View"]
+__all__ = ["AsyncRunLog", "Batch", "Committed", "Keys", "Numbering", "Retention", "RunLog", "View", "is_sealed"]

@@ -196,6 +196,18 @@ class AsyncRunLog:
             async with self._reading() as redis:
                 await redis.zadd(self.keys.runs, updated_at, gt=True)
 
+    async def silent_since(self, before_ms: int, count: int = 500) -> list[str]:
+        """Runs whose workers were last heard of before a time (Unix ms), the longest silent first."""
+        async with self._reading() as redis:
+            rows = await redis.zrangebyscore(self.keys.alive, "-inf", before_ms, start=0, num=count)
+        return [row.decode() for row in rows]
+
+    async def stop_watching(self, run_ids: Sequence[str]) -> None:
+        """Forget the heartbeats of these runs, until the next one."""
+        if run_ids:
+            async with self._reading() as redis:
+                await redis.zrem(self.keys.alive, *run_ids)
+
     async def unlist(self, run_ids: Sequence[str]) -> None:
         """Take runs that are gone out of the list."""
         if run_ids:

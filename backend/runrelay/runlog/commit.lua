@@ -5,7 +5,8 @@
 --       5 producer          6 number of the first event (contiguous per producer and run, from 1)
 --       7 "1": the caller knows that this server has lost data (it was refused for a gap)
 --       8 expiry in s       9 expiry after the end in s      10 events to keep      11 log lines to keep
---       12… per event the nine arguments of commits.py: control ts state progress log log-as-JSON fence step extra
+--       12 seal key to take if a new log begins
+--       13… per event the nine arguments of commits.py: control ts state progress log log-as-JSON fence step extra
 --
 -- Returns  {"ok", epoch, seq before, seq after, status, attempt, given, step given, changes, updated_at, fenced}
 --              given, step given: the attempt that this producer's last start was allocated (0: it was fenced)
@@ -20,7 +21,7 @@
 local hash, stream, logs = KEYS[1], KEYS[2], KEYS[3]
 local number, server_lost_data = tonumber(ARGV[6]), ARGV[7] == '1'
 local mark_field = 'p:' .. ARGV[5]
-local FIRST, WIDTH = 12, 9
+local FIRST, WIDTH = 13, 9
 local ENDED = {succeeded = true, failed = true, cancelled = true}
 local TERMINAL = {END = 'succeeded', FAILED = 'failed', CANCELLED = 'cancelled'}
 local STATUS_OF = {queue = 'queued', retrying = 'retrying', stalled = 'stalled'}
@@ -28,7 +29,7 @@ local STATUS_OF = {queue = 'queued', retrying = 'retrying', stalled = 'stalled'}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local old = redis.call('HMGET', hash, 'epoch', 'seq', 'server', 'state', 'status', 'progress', 'attempt', mark_field,
-  'renewed_at', 'begun_attempt', 'queued_attempt', 'heartbeat_at', 'started_at', 'producers')
+  'renewed_at', 'begun_attempt', 'queued_attempt', 'heartbeat_at', 'started_at', 'producers', 'seal_key')
 local epoch, seq, state, status = old[1], tonumber(old[2] or 0), old[4], old[5]
 local progress, attempt = old[6] ~= '' and old[6], tonumber(old[7] or 0)
 local begun, queued, started = tonumber(old[10] or 0), tonumber(old[11] or 0), old[13]
@@ -45,7 +46,8 @@ if number > mark + 1 and not server_lost_data then return {'gap', mark} end
 -- Half of a log, or a log that this server may hold in an older version than was once announced, is not continued: its
 -- numbers could be given out twice. What the hash knows of the run stays; the log begins anew under a new name.
 local anew = created or server_lost_data or old[3] ~= ARGV[4] or redis.call('EXISTS', stream) == 0
-if anew then epoch, seq = ARGV[3], 0 end
+local seal_key = old[15]
+if anew then epoch, seq, seal_key = ARGV[3], 0, ARGV[12] end
 local seq_before = seq
 
 local function json(text)
@@ -237,7 +239,9 @@ for b = FIRST, #ARGV, WIDTH do
           message = message .. ',"step":' .. json(step_name) .. ',"step_status":"' .. step.status .. '","step_progress":'
             .. (step.progress and rounded(step.progress) or 'null') .. ',"step_attempt":' .. step.attempt
         end
-        messages[#messages + 1] = message .. '}'
+        -- The seal: only who can read the run's hash can make one, so a relay knows a forged message without a read.
+        messages[#messages + 1] = message .. ',"seal":"'
+          .. string.sub(redis.sha1hex(seal_key .. message .. seal_key), 1, 16) .. '"}'
         if log ~= '' then
           local level = string.match(extra, '^,"level":"(%l+)"') or 'info'
           lines[#lines + 1] = seq .. '\t' .. ts .. '\t' .. level .. '\t' .. step_name .. '\t' .. log
@@ -274,7 +278,7 @@ if #lines > 0 then
   -- trimmed with slack, so that a full list is not trimmed at each commit
   if length > ARGV[11] + 100 then redis.call('LTRIM', logs, -ARGV[11], -1) end
 end
-if count > 0 and anew then set.epoch, set.server = epoch, ARGV[4] end
+if count > 0 and anew then set.epoch, set.server, set.seal_key = epoch, ARGV[4], seal_key end
 if created then set.created_at, set.progress = now, progress or '' end
 if renew then set.renewed_at = now end
 if not old[8] then

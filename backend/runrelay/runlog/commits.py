@@ -158,6 +158,7 @@ def commit_args(
         retention.ended_run_ttl_s,
         retention.events,
         retention.log_lines,
+        secrets.token_hex(8),
     ]
     for event in batch.events:
         log = event.log

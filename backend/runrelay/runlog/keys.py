@@ -46,6 +46,11 @@ class Keys:
         """Sorted set: run ids by updated_at."""
         return f"{self.prefix}:runs"
 
+    @property
+    def alive(self) -> str:
+        """Sorted set: run ids by the time of their workers' last heartbeat. The reaper looks at its low end."""
+        return f"{self.prefix}:alive"
+
     def lease(self, name: str) -> str:
         """Key of a lease that one relay holds at a time."""
         return f"{self.prefix}:lease:{name}"

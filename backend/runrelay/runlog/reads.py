@@ -33,6 +33,8 @@ class View:
 
     snapshot: Snapshot
     events: Sequence[bytes] | None
+    seal_key: bytes = b""
+    """Verifies the seal of this log's messages: see seals.py."""
 
 
 def read_args(
@@ -64,6 +66,7 @@ def parse_view(run_id: str, reply: Any) -> View:
             logs_truncated=length - len(lines),
         ),
         None if events is None else [bytes(event) for event in events],
+        fields["seal_key"],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from redis import ConnectionPool
 from redis.exceptions import NoScriptError, ResponseError
 
 from ..errors import CommitRefused, RunlogError, RunlogUnavailable
-from ..progress import new_epoch
+from ..progress import is_ended, new_epoch
 from .commits import Batch, Committed, Gap, Retention, commit_args, parse_commit, refusal
 from .keys import Keys
 from .scripts import COMMIT, HEARTBEAT, Script
@@ -122,17 +123,31 @@ class RunLog:
         for reply in replies:
             if isinstance(reply, RunlogError):
                 raise reply
-        return {
+        statuses = {
             run_id: None if reply is None else reply.decode()
             for run_id, reply in zip(run_ids, replies, strict=True)
         }
+        now_ms = time.time_ns() // 1_000_000
+        pairs: list[str | int] = []
+        for run_id, status in statuses.items():
+            if status is not None and not is_ended(status):
+                pairs += (now_ms, run_id)
+        if pairs:
+            (reply,) = self._call(self._connected(), [("ZADD", self.keys.alive, *pairs)])
+            self._checked(reply)
+        return statuses
 
     def index(self, updated_at: Mapping[str, int]) -> None:
         """Enter runs in the list of runs, by their time of update (Unix ms)."""
         pairs: list[str | int] = []
         for run_id, time_ms in updated_at.items():
             pairs += (time_ms, run_id)
-        self._call(self._connected(), [("ZADD", self.keys.runs, "GT", *pairs)])
+        (reply,) = self._call(self._connected(), [("ZADD", self.keys.runs, "GT", *pairs)])
+        self._checked(reply)
+
+    def _checked(self, reply: Any) -> None:
+        if isinstance(judged := self._judged(reply), RunlogError):
+            raise judged
 
     def _connected(self) -> Any:
         try:
