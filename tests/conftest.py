@@ -40,7 +40,7 @@ def prefix() -> str:
 
 @pytest.fixture
 def start_valkey(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Start a Valkey of the test's own: `start_valkey(appendonly="yes", maxmemory="10mb")`; `_` stands for `-`."""
+    """Start a Valkey of the test's own, `start_valkey(maxmemory="10mb")`; `_` stands for `-`."""
     yield from _factory(valkey_binary(), tmp_path)
 
 

@@ -1,7 +1,7 @@
 """Real servers for the tests: Valkey (from PyPI) and Debian's redis-server, one process each.
 
-A server keeps its port when it is stopped and started again, which is what a client that reconnects sees. It ends
-with the test process, however that ends.
+A server keeps its port when it is stopped and started again, which is what a client that reconnects sees. It
+ends with the test process, however that ends.
 """
 
 import random
@@ -23,8 +23,8 @@ __all__ = ["Server", "free_port", "redis_server_binary", "valkey_binary"]
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 15.0
-# Below the range from which the kernel takes ports for outgoing connections (32768 upwards): there, another socket could
-# take a stopped server's port, and a client that reconnects to a closed port can even connect to itself.
+# Below the range from which the kernel takes ports for outgoing connections (32768 upwards): there, another
+# socket could take a stopped server's port, and a client that reconnects to it can even connect to itself.
 _PORTS = range(20_000, 32_000)
 
 
@@ -45,8 +45,8 @@ def redis_server_binary() -> Path | None:
 class Server:
     """One server process; nothing runs before `start`.
 
-    Arguments: `binary`, a valkey-server or redis-server; `data_dir`, which must exist and is kept; `config`, options by
-    their names in the configuration file. Without options nothing is persisted.
+    Arguments: `binary`, a valkey-server or redis-server; `data_dir`, which must exist and is kept; `config`,
+    options by their names in the configuration file. Without options nothing is persisted.
     """
 
     def __init__(self, binary: Path, data_dir: Path, config: dict[str, str] | None = None) -> None:
@@ -102,7 +102,7 @@ class Server:
         wait_until_ready(self._process, HOST, self.port, timeout_s=START_TIMEOUT_S)
 
     def stop(self) -> None:
-        """Shut down in order (what is persisted is written) and wait for the end; does nothing when it has ended."""
+        """Shut down in order (what is persisted is written) and wait; does nothing when it has ended."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -110,7 +110,7 @@ class Server:
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Freeze the process: connections stay open and nothing answers, as behind a network that swallows packets."""
+        """Freeze it: connections stay open and nothing answers, as when a network swallows packets."""
         self._running().send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:

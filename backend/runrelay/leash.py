@@ -1,8 +1,8 @@
 """Become a program that ends when its parent does, even when the parent is killed with SIGKILL.
 
-Run as a file, ``python -I -S leash.py PARENT_PID SIGNAL PROGRAM ARGUMENT…``, between a parent and the server that it
-starts. A file of its own, rather than a ``preexec_fn``, because Python code between fork and exec can deadlock in a
-parent that has threads. Standard library only: it starts without site-packages, in about 20 ms.
+Run as a file, ``python -I -S leash.py PARENT_PID SIGNAL PROGRAM ARGUMENT…``, between a parent and the server
+that it starts. A file of its own, rather than a ``preexec_fn``, because Python code between fork and exec can
+deadlock in a parent that has threads. Standard library only: it starts without site-packages, in about 20 ms.
 
 Linux only; elsewhere the program is started without a leash. The kernel watches the parent's *thread* that
 started it, so this belongs to a thread that lives as long as the program should.
