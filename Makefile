@@ -36,8 +36,9 @@ bench: setup  ## benchmarks against the peers
 bench-quick: setup  ## the same in under two minutes
 	@exec $(VENV)/python -m benchmarks --quick $(ARGS)
 
-lock:  ## write requirements.lock anew (ARGS=--upgrade)
-	@python=$$(scripts/find-python) && exec "$$python" scripts/lock.py $(ARGS)
+lock:  ## write both locks anew from what the projects ask for (ARGS=--upgrade for pip's)
+	@python=$$(scripts/find-python) && "$$python" scripts/lock.py $(ARGS) \
+		&& (cd frontend && npm install --package-lock-only) && "$$python" scripts/complete_package_lock.py
 
 clean:  ## remove what was generated; runs kept in .runrelay/ stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist
