@@ -2,7 +2,7 @@
 
 A package such as biome comes with one optional package a platform. `npm install` leaves out of the lock those
 that the registry at hand does not offer, and `npm ci` then refuses the lock, on every machine. What is added
-here has the version that its parent asks for and the platforms that its name says, so npm skips it wherever it
+here has the version that its parent asks for and the platforms that its name says, so npm skips it where it
 doesn't fit. Run by ``make lock``, and after each ``npm install`` of something new.
 """
 
