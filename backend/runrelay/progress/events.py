@@ -86,6 +86,9 @@ class Event(NamedTuple):
     reopen: bool = False
     """Of a start: begin a new attempt even after END (a program run again by hand, not a redelivery)."""
     stale_before_ms: int | None = None
+    """Of a stalled: only if the worker's last heartbeat is older (Unix ms, Redis' clock)."""
+    input: bytes | None = None
+    """Of a queue: what the run was asked to do, as JSON; kept so that it can be asked for again."""
 
     @property
     def is_progress_only(self) -> bool:

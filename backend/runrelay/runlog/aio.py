@@ -44,7 +44,7 @@ class AsyncRunLog:
             "socket_timeout": timeout_s,
             "socket_connect_timeout": connect_timeout_s,
         }
-        self._pool: ConnectionPool[Any] = ConnectionPool.from_url(redis_url, **options)
+        self._pool: ConnectionPool = ConnectionPool.from_url(redis_url, **options)
         self.redis: Redis = Redis(connection_pool=self._pool)
         self._reads = asyncio.Semaphore(max_connections)
         self._commits = asyncio.Lock()
@@ -256,7 +256,7 @@ class AsyncRunLog:
     async def _connected(self) -> Any:
         try:
             if self._connection is None:
-                self._connection = self._pool.make_connection()
+                self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
             if not self._connection.is_connected:
                 await self._connection.connect()
                 answers = []

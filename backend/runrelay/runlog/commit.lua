@@ -226,7 +226,7 @@ for b = FIRST, #ARGV, WIDTH do
         started, set.started_at, clear.started_at = now, now, nil
       end
       if control then
-        for _, name in ipairs({'title', 'pipeline', 'result', 'error'}) do
+        for _, name in ipairs({'title', 'pipeline', 'input', 'result', 'error'}) do
           if control[name] and not (name == 'error' and step) then set[name], clear[name] = control[name], nil end
         end
       end

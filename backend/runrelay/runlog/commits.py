@@ -109,6 +109,8 @@ def _control(event: Event) -> bytes:
         control["stale_before"] = event.stale_before_ms
     if event.result is not None:
         control["result"] = event.result.decode()
+    if event.input is not None:
+        control["input"] = event.input.decode()
     if event.error is not None:
         control["error"] = event.error
     if event.steps is not None:

@@ -35,6 +35,8 @@ class View:
     events: Sequence[bytes] | None
     seal_key: bytes = b""
     """Verifies the seal of this log's messages: see seals.py."""
+    input: bytes | None = None
+    """What the run was asked to do, as JSON."""
 
 
 def read_args(
@@ -67,6 +69,7 @@ def parse_view(run_id: str, reply: Any) -> View:
         ),
         None if events is None else [bytes(event) for event in events],
         fields["seal_key"],
+        fields.get("input"),
     )
 
 

@@ -1,0 +1,144 @@
+"""Adoption: a raw message on the channel (by hand, or of an older publisher) becomes an event of its run.
+
+Every relay hears a raw message; one must commit it. Exactly once under one holder of the lease, at most once while the lease
+changes hands:
+
+- A relay that takes the lease publishes a marker on the control channel and adopts only what it hears after the marker: that
+  was published after the lease was its own. (Redis hands a subscriber's messages out in the order in which they were
+  published, over all channels of one connection.)
+- A message that the new holder adopts was therefore published after the old holder's lease had ended in Redis. The old one,
+  however late it reads, finds its lease ended by its own clock, which ends earlier, and leaves the message.
+- A message from before the marker is left by the new holder, whatever the old one did with it: at most once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from typing import Any
+
+from ..errors import RunlogError, RunlogUnavailable
+from ..metrics import RelayMetrics
+from ..progress import Event, make_event
+from ..runlog import AsyncRunLog, Numbering
+from .leases import Lease
+from .listener import Listener
+from .messages import Raw
+
+__all__ = ["Adopter", "event_of"]
+
+log = logging.getLogger(__name__)
+
+_MAX_WAITING = 10_000
+_MAX_RUNS = 10_000
+_MAX_BATCH = 200
+
+
+def event_of(fields: dict[str, Any]) -> Event:
+    """The event that a raw message means.
+
+    Raises:
+        TypeError, ValueError: a field is wrong.
+    """
+    given = {
+        name: fields[name]
+        for name in ("state", "progress", "log", "level", "step", "data", "result", "error", "attempt")
+        if fields.get(name) is not None
+    }
+    ts = fields.get("ts")
+    return make_event(**given, ts_ms=ts if type(ts) is int and 0 < ts < 1 << 53 else None)
+
+
+class Adopter:
+    """Commits raw messages while this relay holds the lease."""
+
+    def __init__(self, runlog: AsyncRunLog, metrics: RelayMetrics, *, marker: bool = True) -> None:
+        self._runlog = runlog
+        self._metrics = metrics
+        self._marker = marker
+        self._listener: Listener | None = None
+        self._lease: Lease | None = None
+        self._after_marker = False
+        self._take = asyncio.Event()
+        self._waiting: deque[tuple[str, Event]] = deque()
+        self._news = asyncio.Event()
+        self._numberings: OrderedDict[str, Numbering] = OrderedDict()
+
+    def attach(self, listener: Listener) -> None:
+        """Say which listener hears for this relay, before `run`."""
+        self._listener = listener
+        self._lease = Lease(self._runlog, "adoption", listener.relay_id, on_taken=self.resubscribed)
+
+    def resubscribed(self) -> None:
+        """The lease is new, or the subscription is: what is heard until the marker comes back is not adopted."""
+        self._after_marker = not self._marker
+        self._take.set()
+
+    def control(self, message: dict[str, Any]) -> None:
+        """Hear the relays' control channel."""
+        if self._listener is not None and message.get("adopts") == self._listener.relay_id:
+            self._after_marker = True
+
+    def receive(self, message: Raw) -> None:
+        """Hear a raw message; take it if it is this relay's to take."""
+        if self._lease is None or not self._lease.held or not self._after_marker:
+            return
+        try:
+            event = event_of(message.fields)
+        except (TypeError, ValueError) as error:
+            self._metrics.adoption_refused += 1
+            log.info("refused a raw message for run %r: %s", message.run_id, error)
+            return
+        if len(self._waiting) >= _MAX_WAITING:
+            self._metrics.adoption_refused += 1
+            return
+        self._waiting.append((message.run_id, event))
+        self._news.set()
+
+    async def run(self) -> None:
+        """Keep the lease, send markers, commit, until cancelled."""
+        assert self._lease is not None, "attach() first"
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._lease.run(), name="adoption lease")
+            tasks.create_task(self._send_markers(), name="adoption markers")
+            tasks.create_task(self._commit(), name="adoption commits")
+
+    async def _send_markers(self) -> None:
+        assert self._listener is not None
+        while True:
+            await self._take.wait()
+            self._take.clear()
+            try:
+                await self._listener.say({"adopts": self._listener.relay_id})
+            except RunlogUnavailable:
+                await asyncio.sleep(0.2)
+                self._take.set()
+
+    async def _commit(self) -> None:
+        while True:
+            while not self._waiting:
+                self._news.clear()
+                await self._news.wait()
+            run_id = self._waiting[0][0]
+            events: list[Event] = []
+            while self._waiting and self._waiting[0][0] == run_id and len(events) < _MAX_BATCH:
+                events.append(self._waiting.popleft()[1])
+            await self._commit_run(run_id, events)
+
+    async def _commit_run(self, run_id: str, events: list[Event]) -> None:
+        numbering = self._numberings.pop(run_id, None) or Numbering.fresh()
+        while True:
+            try:
+                await self._runlog.commit(run_id, events, numbering)
+                self._metrics.adopted += len(events)
+                break
+            except RunlogUnavailable:
+                await asyncio.sleep(0.5)  # the same numbers again: committed once, whatever became of the first try
+            except RunlogError as error:
+                log.error("raw messages for run %r cannot be committed: %s", run_id, error)
+                self._metrics.adoption_refused += len(events)
+                return
+        self._numberings[run_id] = numbering
+        if len(self._numberings) > _MAX_RUNS:
+            self._numberings.popitem(last=False)

@@ -1,0 +1,86 @@
+"""What the hub sends to: a client's connection, whatever its transport, with a bound on what may wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+from ..codes import CloseCode
+from .frames import Batch
+
+__all__ = ["Connection", "QueuedConnection"]
+
+
+class Connection(Protocol):
+    """A client as the hub sees it. Neither call blocks or raises."""
+
+    resume_bytes: int
+    """A cursor is honoured event by event up to this many bytes; beyond, a new initial_state is cheaper."""
+
+    def send(self, batch: Batch, *, exempt: bool = False) -> bool:
+        """Take frames to be sent in order. False: the client is closed or was just cut off, and gets nothing more.
+
+        exempt: do not count these bytes against the client's bound (its initial_state).
+        """
+
+    def close(self, code: CloseCode, reason: str = "") -> None:
+        """Send what waits, then close. After TOO_SLOW what waits is dropped: the client comes back with its cursor."""
+
+
+class QueuedConnection:
+    """A connection whose frames wait in a queue until a writer task of any ASGI server has sent them.
+
+    Overflow policy: cut off. More than `bound_bytes` waiting (initial_state aside) closes it with 4408; nothing is skipped.
+    """
+
+    def __init__(self, bound_bytes: int) -> None:
+        self.resume_bytes = bound_bytes // 2
+        self.closed: tuple[CloseCode, str] | None = None
+        self._bound_bytes = bound_bytes
+        self._queue: deque[tuple[Batch, int]] = deque()
+        self._waiting_bytes = 0
+        self._sending_bytes = 0
+        self._news = asyncio.Event()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait and count against the bound."""
+        return self._waiting_bytes
+
+    def send(self, batch: Batch, *, exempt: bool = False) -> bool:
+        """See Connection.send."""
+        if self.closed is not None:
+            return False
+        size = 0 if exempt else batch.size_bytes
+        if self._waiting_bytes + size > self._bound_bytes:
+            self.close(CloseCode.TOO_SLOW, "too slow")
+            return False
+        self._queue.append((batch, size))
+        self._waiting_bytes += size
+        self._news.set()
+        return True
+
+    def close(self, code: CloseCode, reason: str = "") -> None:
+        """See Connection.close."""
+        if self.closed is None:
+            self.closed = code, reason
+            if code is CloseCode.TOO_SLOW:
+                self._queue.clear()
+                self._waiting_bytes = self._sending_bytes
+            self._news.set()
+
+    async def next(self) -> Batch | None:
+        """What is to be sent next; None once everything is sent and the connection is to be closed.
+
+        What is being sent goes on counting until the next call: the client has not got it before.
+        """
+        self._waiting_bytes -= self._sending_bytes
+        self._sending_bytes = 0
+        while not self._queue:
+            if self.closed is not None:
+                return None
+            self._news.clear()
+            await self._news.wait()
+        batch, self._sending_bytes = self._queue.popleft()
+        return batch

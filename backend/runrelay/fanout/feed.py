@@ -1,0 +1,103 @@
+"""The feed of the run list: which runs changed, read from the run log, at most once a second each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from ..errors import RunlogUnavailable
+from ..runlog import AsyncRunLog
+from .connections import Connection
+from .frames import Batch, Frame
+
+__all__ = ["Feed"]
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 500
+
+
+class Feed:
+    """Tells the list's watchers of changes.
+
+    Messages only name the runs; what is told is read from the run log. So a forged message does no harm, a hundred events
+    of a run cost one read, and the last state before a silence is always told. The first change is told at once.
+    """
+
+    def __init__(self, runlog: AsyncRunLog, *, every_s: float = 1.0, at_once_s: float = 0.05) -> None:
+        self._runlog = runlog
+        self._every_s = every_s
+        self._at_once_s = at_once_s
+        self._watchers: set[Connection] = set()
+        self._dirty: set[str] = set()
+        self._told: dict[str, float] = {}
+        self._news = asyncio.Event()
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody watches the list."""
+        return bool(self._watchers)
+
+    def join(self, connection: Connection) -> None:
+        """Tell this client of changes from now on. It reads the list itself, after this, so that nothing falls between."""
+        self._watchers.add(connection)
+        connection.send(Batch([Frame({"type": "subscribed", "runs": True})]))
+
+    def leave(self, connection: Connection) -> None:
+        """Tell this client nothing more."""
+        self._watchers.discard(connection)
+        if not self._watchers:
+            self._dirty.clear()
+            self._told.clear()
+
+    def note(self, run_id: str) -> None:
+        """Something happened to a run."""
+        self._dirty.add(run_id)
+        self._news.set()
+
+    def note_all(self) -> None:
+        """Anything may have happened: clients hear `upstream up` and read the list again."""
+        self._told.clear()
+
+    def deleted(self, run_id: str) -> None:
+        """A run was deleted, here or by another relay."""
+        self._dirty.discard(run_id)
+        self._told.pop(run_id, None)
+        self._send([Frame({"type": "run_deleted", "run_id": run_id})])
+
+    async def run(self) -> None:
+        """Tell changes until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            await asyncio.sleep(self._at_once_s)  # a burst at a run's start is one change
+            now = loop.time()
+            due = [r for r in self._dirty if r not in self._told or now - self._told[r] >= self._every_s]
+            try:
+                for at in range(0, len(due), _CHUNK):
+                    await self._tell(due[at : at + _CHUNK], now)
+            except RunlogUnavailable as error:
+                log.info("the runs feed waits: %s", error)
+            if self._dirty:
+                await asyncio.sleep(self._every_s / 4)
+                self._news.set()
+            if len(self._told) > 10_000:
+                self._told = {r: told for r, told in self._told.items() if now - told < self._every_s}
+
+    async def _tell(self, run_ids: list[str], now: float) -> None:
+        frames = []
+        summaries = await self._runlog.summaries(run_ids)
+        for run_id, (snapshot, _) in zip(run_ids, summaries, strict=True):
+            self._dirty.discard(run_id)
+            if snapshot is not None:
+                self._told[run_id] = now
+                frames.append(Frame({"type": "run", **snapshot.summary()}))
+        self._send(frames)
+
+    def _send(self, frames: list[Frame]) -> None:
+        if frames:
+            batch = Batch(frames)
+            for connection in [*self._watchers]:
+                if not connection.send(batch):
+                    self.leave(connection)

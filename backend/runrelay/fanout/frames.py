@@ -1,0 +1,101 @@
+"""Frames: what goes to clients, made into bytes once per process, however many clients there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Final
+
+import orjson
+
+from ..progress import Cursor, Status
+
+__all__ = ["Batch", "Frame", "progress_frame", "websocket_frame"]
+
+_TEXT: Final = 0x81  # FIN, opcode 1
+
+
+def websocket_frame(payload: bytes) -> bytes:
+    """A server's text frame around UTF-8 `payload`: not masked, not compressed (RFC 6455, section 5.2)."""
+    size = len(payload)
+    if size < 126:
+        return bytes((_TEXT, size)) + payload
+    if size < 1 << 16:
+        return bytes((_TEXT, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((_TEXT, 127)) + size.to_bytes(8, "big") + payload
+
+
+class Frame:
+    """One message to clients. `cursor` is the position after it; None for one that is no part of a run's log."""
+
+    __slots__ = ("body", "cursor", "kind", "status")
+
+    def __init__(self, fields: Mapping[str, Any], cursor: Cursor | None = None, status: Status | None = None) -> None:
+        self.kind: str = fields["type"]
+        self.body = orjson.dumps(fields)
+        self.cursor = cursor
+        self.status = status
+        """The run's status after it, for frames that tell it."""
+
+    @property
+    def sse(self) -> bytes:
+        """The frame as a server-sent event; its id is the cursor."""
+        head = b"event: " + self.kind.encode()
+        if self.cursor is not None:
+            head += b"\nid: " + str(self.cursor).encode()
+        return head + b"\ndata: " + self.body + b"\n\n"
+
+
+class Batch:
+    """Frames that go out together. Every form is made at most once, when the first client needs it."""
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        self.frames = frames
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """Bytes of the frames' bodies: what a client's bound counts."""
+        return sum(len(frame.body) for frame in self.frames)
+
+    @cached_property
+    def wire(self) -> bytes:
+        """All as WebSocket frames, joined: one write."""
+        return b"".join([websocket_frame(frame.body) for frame in self.frames])
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Each as a text, for servers that frame themselves."""
+        return [frame.body.decode() for frame in self.frames]
+
+    @cached_property
+    def sse(self) -> bytes:
+        """All as server-sent events, joined."""
+        return b"".join([frame.sse for frame in self.frames])
+
+
+_OPTIONAL: Final = (
+    "step", "step_status", "step_progress", "step_attempt", "data", "result", "error", "title", "pipeline", "steps",
+)  # fmt: skip
+
+
+def progress_frame(message: Mapping[str, Any]) -> Frame:
+    """The frame of one committed message of the channel or the stream."""
+    cursor = Cursor(message["epoch"], message["seq"])
+    fields = {
+        "type": "progress",
+        "run_id": message["run_id"],
+        "state": message["state"],
+        "progress": message["progress"],
+        "message": message["log"] or "",
+        "status": message["status"],
+        "level": message.get("level", "info"),
+        "attempt": message["attempt"],
+        "seq": message["seq"],
+        "id": str(cursor),
+        "ts": message["ts"],
+    }
+    if len(message) > 10:  # the nine that all have, and the seal
+        for name in _OPTIONAL:
+            if name in message:
+                fields[name] = message[name]
+    return Frame(fields, cursor, message["status"])

@@ -1,0 +1,236 @@
+"""The hub: which runs are watched in this process, and what happens to all of them at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Literal, cast
+
+from ..codes import CloseCode
+from ..errors import RunlogUnavailable
+from ..metrics import RelayMetrics
+from ..progress import Cursor
+from ..runlog import AsyncRunLog, View
+from .connections import Connection
+from .feed import Feed
+from .frames import Batch, Frame
+from .messages import Committed, Raw, parse_message
+from .topics import Topic, Watcher
+
+__all__ = ["Hub"]
+
+log = logging.getLogger(__name__)
+
+_CHECK_CHUNK = 500
+
+
+class Hub:
+    """Everything that this process tells its clients. Lives in one event loop; `run` must be running.
+
+    The listener calls `receive`, `link_up` and `link_down`; a client's handler calls `watch`.
+    """
+
+    def __init__(
+        self,
+        runlog: AsyncRunLog,
+        metrics: RelayMetrics,
+        *,
+        client_buffer_bytes: int = 1 << 20,
+        end_after_s: float = 3.0,
+        check_s: float = 5.0,
+        on_raw: Callable[[Raw], None] | None = None,
+    ) -> None:
+        self.runlog = runlog
+        self.metrics = metrics
+        self.feed = Feed(runlog)
+        self.link: Literal["up", "down"] = "down"
+        self.connections: set[Connection] = set()
+        self.closing = False
+        self._client_buffer_bytes = client_buffer_bytes
+        self._end_after_s = end_after_s
+        self._check_s = check_s
+        self._on_raw = on_raw
+        self._topics: dict[str, Topic] = {}
+        self._arrived: dict[str, list[Committed]] = {}
+        self._scheduled = False
+        self._link_is_up = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
+
+    @property
+    def topics(self) -> int:
+        """How many runs are watched here."""
+        return len(self._topics)
+
+    # Life
+
+    async def run(self) -> None:
+        """Look after the topics until cancelled."""
+        async with asyncio.TaskGroup() as self._tasks:
+            self._tasks.create_task(self.feed.run(), name="runs feed")
+            while True:
+                await asyncio.sleep(self._check_s)
+                if self.link == "up":
+                    try:
+                        await self.check()
+                    except RunlogUnavailable as error:
+                        log.info("periodic check put off: %s", error)
+
+    def close(self, code: CloseCode, reason: Callable[[], str]) -> None:
+        """Tell every client that the relay goes away; each has a reason of its own, so that they come back spread out."""
+        self.closing = True
+        for connection in [*self.connections]:
+            connection.close(code, reason())
+
+    # What the listener tells
+
+    def receive(self, raw: bytes) -> None:
+        """Take one message of the channel. What arrives within one turn of the loop goes out together."""
+        self.metrics.messages += 1
+        try:
+            message = parse_message(raw)
+        except (TypeError, ValueError) as error:
+            self.metrics.malformed += 1
+            log.debug("discarded a message on the channel: %s", error)
+            return
+        if isinstance(message, Raw):
+            if self._on_raw is not None:
+                self._on_raw(message)
+            return
+        if self.feed.watched:
+            self.feed.note(message.run_id)
+        if message.run_id in self._topics:
+            self._arrived.setdefault(message.run_id, []).append(message)
+            if not self._scheduled:
+                self._scheduled = True
+                asyncio.get_running_loop().call_soon(self._distribute)
+
+    def _distribute(self) -> None:
+        self._scheduled = False
+        arrived, self._arrived = self._arrived, {}
+        for run_id, messages in arrived.items():
+            topic = self._topics.get(run_id)
+            if topic is not None:
+                topic.receive(messages)
+
+    def link_up(self) -> None:
+        """The listener hears again. What was missed meanwhile is read before anything newer goes out.
+
+        The listener subscribes before it calls this, so an event is either in the log that the repair reads or comes
+        over the channel; in most cases both, and then the position tells.
+        """
+        self.link = "up"
+        self._link_is_up.set()
+        for topic in self._topics.values():
+            for waiter in topic.waiters:
+                waiter.set()
+            if topic.position is not None:
+                topic.repair()
+        self._tell_all("up")
+        self.feed.note_all()
+
+    def link_down(self) -> None:
+        """The listener hears nothing: what clients see may be old from now on."""
+        if self.link == "up":
+            self.link = "down"
+            self._link_is_up.clear()
+            self._tell_all("down")
+
+    def _tell_all(self, status: Literal["up", "down"]) -> None:
+        batch = Batch([Frame({"type": "upstream", "status": status})])
+        for connection in self.connections:
+            connection.send(batch)
+
+    async def check(self) -> None:
+        """Compare every topic's position with its log, and repair those that differ.
+
+        For what no message tells: one lost on the way, the last before a silence; a log that is gone or was replaced.
+        """
+        topics = [topic for topic in self._topics.values() if topic.position is not None]
+        for at in range(0, len(topics), _CHECK_CHUNK):
+            chunk = topics[at : at + _CHECK_CHUNK]
+            positions = await self.runlog.positions([topic.run_id for topic in chunk])
+            for topic, position in zip(chunk, positions, strict=True):
+                if position is None:
+                    if topic.position is not None and topic.position.seq and not topic.stale:
+                        topic.repair()
+                elif position != topic.position:
+                    topic.repair()
+
+    # What clients' handlers call
+
+    @asynccontextmanager
+    async def connected(self, connection: Connection) -> AsyncIterator[None]:
+        """A client is there, whatever it watches: it hears of the link and of the relay's end."""
+        self.connections.add(connection)
+        if self.link == "down":
+            connection.send(Batch([Frame({"type": "upstream", "status": "down"})]))
+        try:
+            yield
+        finally:
+            self.connections.discard(connection)
+
+    async def join(self, run_id: str, watcher: Watcher, after: Cursor | None) -> None:
+        """Bring a watcher to the present and keep it there until `leave`. Waits while the run log is away.
+
+        Cancelled, the watcher has not joined. `leave` must be called in any case.
+        """
+        while True:
+            await self._link_is_up.wait()
+            topic = self._topic(run_id)  # and in use from here on: no await until it counts this join
+            try:
+                await topic.join(watcher, after)
+                return
+            except RunlogUnavailable as error:
+                log.info("join of run %r put off: %s", run_id, error)
+                await asyncio.sleep(0.2)
+            finally:
+                self._tidy(topic)
+
+    def leave(self, run_id: str, watcher: Watcher) -> None:
+        """Tell a watcher nothing more."""
+        topic = self._topics.get(run_id)
+        if topic is not None:
+            topic.leave(watcher)
+            self._tidy(topic)
+
+    @asynccontextmanager
+    async def news(self, run_id: str) -> AsyncIterator[asyncio.Event]:
+        """An event that is set whenever something may have happened to a run: for held polling requests.
+
+        Whoever enters, then reads, then waits misses nothing: what came before the read is in it.
+        """
+        topic = self._topic(run_id)
+        event = asyncio.Event()
+        topic.waiters.add(event)
+        try:
+            yield event
+        finally:
+            topic.waiters.discard(event)
+            self._tidy(topic)
+
+    def _topic(self, run_id: str) -> Topic:
+        topic = self._topics.get(run_id)
+        if topic is None:
+            topic = self._topics[run_id] = Topic(
+                run_id,
+                self._read,
+                self.metrics,
+                resume_bytes=self._client_buffer_bytes // 2,
+                end_after_s=self._end_after_s,
+                spawn=self._spawn,
+            )
+        return topic
+
+    def _tidy(self, topic: Topic) -> None:
+        if not topic.in_use and self._topics.get(topic.run_id) is topic:
+            del self._topics[topic.run_id]
+            topic.close()
+
+    async def _read(self, run_id: str, after: Cursor | None, event_bytes: int) -> View:
+        return await self.runlog.read(run_id, after, event_bytes=event_bytes)
+
+    def _spawn(self, work: Awaitable[None], name: str) -> None:
+        assert self._tasks is not None, "the hub is not running"
+        self._tasks.create_task(cast("Coroutine[Any, Any, None]", work), name=name)

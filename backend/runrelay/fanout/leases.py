@@ -1,0 +1,58 @@
+"""Leases: work that one relay does for all, and what may be concluded from holding one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from ..errors import RunlogUnavailable
+from ..runlog import AsyncRunLog
+
+__all__ = ["Lease"]
+
+log = logging.getLogger(__name__)
+
+
+class Lease:
+    """A lease in Redis, kept as long as this relay lives and can.
+
+    `held` is judged by this process's own monotonic clock, from the moment *before* the last renewal was sent: so it ends
+    here before it ends in Redis, and no two relays hold it at the same time, however long one of them was paused.
+    """
+
+    def __init__(
+        self,
+        runlog: AsyncRunLog,
+        name: str,
+        owner: str,
+        *,
+        duration_s: float = 5.0,
+        on_taken: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._runlog = runlog
+        self._name = name
+        self._owner = owner
+        self._duration_s = duration_s
+        self._on_taken = on_taken
+        self._until = 0.0
+
+    @property
+    def held(self) -> bool:
+        """Whether this relay holds the lease now. 2 % are kept back for clocks that do not run alike."""
+        return asyncio.get_running_loop().time() < self._until
+
+    async def run(self) -> None:
+        """Take and renew the lease until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            before, had = loop.time(), self.held
+            try:
+                if await self._runlog.take_lease(self._name, self._owner, round(self._duration_s * 1000)):
+                    self._until = before + self._duration_s * 0.98
+                    if not had:
+                        log.info("took the lease %s", self._name)
+                        self._on_taken()
+            except RunlogUnavailable as error:
+                log.debug("lease %s not renewed: %s", self._name, error)
+            await asyncio.sleep(self._duration_s / 4)

@@ -1,0 +1,145 @@
+"""The listener: the one task of a relay process that hears the channel, and knows when it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from redis.asyncio import ConnectionPool
+from redis.exceptions import ResponseError
+
+from ..errors import RunlogUnavailable
+from ..metrics import RelayMetrics
+from ..runlog import AsyncRunLog
+from .hub import Hub
+
+__all__ = ["Listener"]
+
+log = logging.getLogger(__name__)
+
+
+class Listener:
+    """Subscribes, hands messages to the hub, probes itself, reconnects.
+
+    The probe is a message to itself over the relays' control channel, on the same connection as everything else: it tells
+    that a publish anywhere reaches this task. A TCP connection that looks open tells nothing. When a probe does not come back
+    in time, the link is down; when that lasts, the connection is replaced.
+    """
+
+    def __init__(
+        self,
+        redis_url: str,
+        runlog: AsyncRunLog,
+        hub: Hub,
+        metrics: RelayMetrics,
+        *,
+        on_control: Callable[[dict[str, Any]], None] = lambda message: None,
+        on_subscribed: Callable[[], None] = lambda: None,
+        probe_s: float = 2.0,
+        deaf_after_s: float = 10.0,
+    ) -> None:
+        self.relay_id = secrets.token_hex(6)
+        self._runlog = runlog
+        self._hub = hub
+        self._metrics = metrics
+        self._on_control = on_control
+        self._on_subscribed = on_subscribed
+        self._probe_s = probe_s
+        self._deaf_after_s = deaf_after_s
+        self._pool: ConnectionPool = ConnectionPool.from_url(
+            redis_url, protocol=2, socket_timeout=None, socket_connect_timeout=2.0
+        )
+        self._probe = 0
+        self._heard = asyncio.Event()
+
+    async def run(self) -> None:
+        """Listen until cancelled. Never ends by itself."""
+        delay_s, first = 0.1, True
+        while True:
+            connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+            try:
+                await self._subscribe(connection)
+                if not first:
+                    self._metrics.reconnects += 1
+                log.info("listening on %s", ", ".join(self._runlog.keys.channels))
+                delay_s, first = 0.1, False
+                self._on_subscribed()
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._read(connection), name="listener reads")
+                    tasks.create_task(self._probe_on(), name="listener probes")
+            except* (OSError, ResponseError, RunlogUnavailable, ConnectionError) as errors:
+                log.warning("the listener lost the run log: %s", errors.exceptions[0])
+            finally:
+                self._hub.link_down()
+                await connection.disconnect(nowait=True)
+            await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
+            delay_s = min(delay_s * 2, 2.0)
+
+    async def _subscribe(self, connection: Any) -> None:
+        try:
+            await connection.connect()
+            channels = self._runlog.keys.channels
+            await connection.send_command("SUBSCRIBE", *channels)
+            for _ in channels:
+                await asyncio.wait_for(connection.read_response(), 5.0)
+        except Exception as error:
+            raise RunlogUnavailable(f"cannot subscribe: {error}") from error
+
+    async def _read(self, connection: Any) -> None:
+        control = self._runlog.keys.control.encode()
+        receive = self._hub.receive
+        while True:
+            try:
+                reply = await connection.read_response()
+            except Exception as error:
+                raise RunlogUnavailable(f"the subscription broke: {error}") from error
+            if reply[0] != b"message":
+                continue
+            if reply[1] != control:
+                receive(reply[2])
+            else:
+                self._hear_control(reply[2])
+
+    def _hear_control(self, raw: bytes) -> None:
+        try:
+            message = orjson.loads(raw)
+        except ValueError:
+            return
+        if not isinstance(message, dict):
+            return
+        if message.get("probe") == self.relay_id:
+            if message.get("number") == self._probe:
+                self._heard.set()
+        else:
+            self._on_control(message)
+
+    async def _probe_on(self) -> None:
+        """Probe end to end, at once and then every few seconds."""
+        loop = asyncio.get_running_loop()
+        last_heard = loop.time()
+        while True:
+            self._probe += 1
+            self._heard.clear()
+            try:
+                async with asyncio.timeout(self._probe_s):
+                    await self.say({"probe": self.relay_id, "number": self._probe})
+                    await self._heard.wait()
+                last_heard = loop.time()
+                if self._hub.link == "down":
+                    self._hub.link_up()
+                await asyncio.sleep(self._probe_s)
+            except (TimeoutError, RunlogUnavailable) as error:
+                self._hub.link_down()
+                if loop.time() - last_heard > self._deaf_after_s:
+                    self._metrics.deaf += 1
+                    raise RunlogUnavailable("the listener is deaf: its probes do not come back") from error
+                await asyncio.sleep(0.2)
+
+    async def say(self, message: dict[str, Any]) -> None:
+        """Publish a message on the relays' control channel."""
+        await self._runlog.publish(self._runlog.keys.control, orjson.dumps(message))

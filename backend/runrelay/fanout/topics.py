@@ -1,0 +1,336 @@
+"""Topics: one run's watchers in this process, and the position up to which all of them have been told.
+
+Why there is no hole and no double
+----------------------------------
+A topic has one `position` (epoch, seq), and the *live* watchers have been sent exactly the log up to it. It moves only in
+`_deliver`, by events that follow it one by one, and each of these goes to every live watcher in the same loop turn.
+So a watcher's own position need not be kept: it is the topic's.
+
+Joining. A watcher reads the run (one atomic read: snapshot, or the events after its cursor) and is then at the read's
+position R. Events that the topic delivered while the read was under way are kept in `recent` for as long as anyone joins.
+    R = position: it becomes live.
+    R < position: it gets those of `recent` that follow R up to the position, then becomes live.
+    R > position: the channel is behind the read. It waits in `ahead` with R and gets from each delivery only what follows R;
+                  when the position reaches R it becomes live.
+    another epoch: one of the two is out of date. The topic is repaired (a later read), then the watcher reads again.
+All of this happens between two awaits, so no delivery can fall between the comparison and the change.
+
+Jumps, foreign epochs, reconnects, the periodic check. The topic reads what follows its position and delivers that: or, if
+the log does not have all of it, a new initial_state for everybody. A message that came before the read began was appended
+before it was published, so the read has it: what is still not explained then was never committed, and is discarded.
+While the topic reads, later messages wait in `backlog`, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+import orjson
+
+from ..errors import RunlogUnavailable
+from ..metrics import RelayMetrics
+from ..progress import START, Cursor, Snapshot, is_ended
+from ..runlog import View, is_sealed
+from .connections import Connection
+from .frames import Batch, Frame, progress_frame
+from .messages import Committed
+
+__all__ = ["MAX_INITIAL_STATE_BYTES", "Topic", "Watcher", "initial_state_frame"]
+
+MAX_INITIAL_STATE_BYTES: Final = 512 * 1024
+_MAX_BACKLOG: Final = 10_000
+
+Read = Callable[[str, Cursor | None, int], Awaitable[View]]
+"""Reads a run: its id, events after which cursor, how many bytes of events at most."""
+
+
+class Watcher(Protocol):
+    """One watching of one run by one client."""
+
+    connection: Connection
+
+    def end(self) -> None:
+        """The run has ended some seconds ago: nothing more comes."""
+
+
+def initial_state_frame(snapshot: Snapshot, *, recovered: bool) -> Frame:
+    """The frame of a whole snapshot, at most 512 KiB: the oldest log lines go first."""
+    fields = snapshot.initial_state(recovered=recovered)
+    frame = Frame(fields, snapshot.cursor, snapshot.status)
+    while len(frame.body) > MAX_INITIAL_STATE_BYTES and fields["logs"]:
+        # JSON can be up to six times the text: drop as much as is over, in the lines' own encoded sizes
+        over, dropped = len(frame.body) - MAX_INITIAL_STATE_BYTES, 0
+        for line in fields["logs"]:
+            if over <= 0:
+                break
+            over -= len(orjson.dumps(line)) + 1
+            dropped += 1
+        fields["logs"] = fields["logs"][dropped:]
+        fields["logs_truncated"] += dropped
+        frame = Frame(fields, snapshot.cursor, snapshot.status)
+    return frame
+
+
+class Topic:
+    """One run in this process. Lives as long as anyone watches, joins or waits for the run."""
+
+    def __init__(
+        self,
+        run_id: str,
+        read: Read,
+        metrics: RelayMetrics,
+        *,
+        resume_bytes: int,
+        end_after_s: float,
+        spawn: Callable[[Awaitable[None], str], None],
+    ) -> None:
+        self.run_id = run_id
+        self.position: Cursor | None = None
+        self.live: dict[Watcher, Connection] = {}
+        self.ahead: dict[Watcher, Cursor] = {}
+        self.waiters: set[asyncio.Event] = set()
+        self.joining = 0
+        self.stale = False
+        """The log is gone; watchers keep what they saw last."""
+        self._read = read
+        self._metrics = metrics
+        self._spawn = spawn
+        self._resume_bytes = resume_bytes
+        self._end_after_s = end_after_s
+        self._seal_key = b""
+        self._backlog: list[Committed] = []
+        self._recent: deque[Frame] = deque()
+        self._repairing = False
+        self._repaired = asyncio.Event()
+        self._end_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def in_use(self) -> bool:
+        """Whether anybody needs this topic."""
+        return bool(self.live or self.ahead or self.waiters or self.joining or self._repairing)
+
+    def watchers(self) -> list[Watcher]:
+        """Everybody who has joined."""
+        return [*self.live, *self.ahead]
+
+    # What the channel brings
+
+    def receive(self, messages: list[Committed]) -> None:
+        """Take the run's messages of one loop turn, in the channel's order."""
+        for waiter in self.waiters:
+            waiter.set()
+        if self.position is None and not self.joining:
+            return  # only waiters, who read for themselves
+        self._backlog += messages
+        if len(self._backlog) > _MAX_BACKLOG:
+            # A read that takes this long will have most of them; a jump brings back the rest.
+            del self._backlog[:-_MAX_BACKLOG]
+        if self.position is not None and not self._repairing and not self._work_off():
+            self.repair()
+
+    def _work_off(self) -> bool:
+        """Deliver what follows the position, up to the first message that does not. True: nothing is left."""
+        frames: list[Frame] = []
+        position = self.position
+        assert position is not None
+        for i, message in enumerate(self._backlog):
+            cursor = message.cursor
+            if cursor.epoch == position.epoch:
+                if not is_sealed(message.raw, self._seal_key):
+                    self._metrics.forged += 1
+                    continue
+                if cursor.seq <= position.seq:
+                    continue
+                if cursor.seq == position.seq + 1:
+                    frames.append(progress_frame(message.fields))
+                    position = cursor
+                    continue
+            del self._backlog[:i]
+            self._deliver(frames)
+            return False
+        self._backlog.clear()
+        self._deliver(frames)
+        return True
+
+    def _deliver(self, frames: list[Frame]) -> None:
+        """Send frames that follow the position one by one, and move it."""
+        if not frames:
+            return
+        position = frames[-1].cursor
+        assert position is not None
+        self.position = position
+        if self.joining:
+            self._recent.extend(frames)
+        self.broadcast(Batch(frames))
+        for watcher, reached in [*self.ahead.items()]:
+            rest = [frame for frame in frames if frame.cursor is not None and frame.cursor.seq > reached.seq]
+            if reached.seq <= position.seq:
+                del self.ahead[watcher]
+                if not rest or watcher.connection.send(Batch(rest)):
+                    self.live[watcher] = watcher.connection
+        for frame in frames:
+            self._note_status(frame)
+
+    def broadcast(self, batch: Batch) -> None:
+        """Hand a batch to every live watcher; who cannot take it has left."""
+        gone = [watcher for watcher, connection in self.live.items() if not connection.send(batch)]
+        self._metrics.deliveries += len(self.live) * len(batch.frames)
+        for watcher in gone:
+            del self.live[watcher]
+
+    # Joining
+
+    async def join(self, watcher: Watcher, after: Cursor | None) -> None:
+        """Bring a watcher to the run's present and make it live. See the module's argument.
+
+        Cancelled, or at a RunlogUnavailable from the read, the watcher has not joined.
+        """
+        connection = watcher.connection
+        self.joining += 1
+        try:
+            while True:
+                view = await self._read(self.run_id, after, connection.resume_bytes)
+                if self._admit(watcher, view, after):
+                    return
+                self.repair()
+                await self._repaired.wait()
+        finally:
+            self.joining -= 1
+            if not self.joining:
+                self._recent.clear()
+
+    def _admit(self, watcher: Watcher, view: View, after: Cursor | None) -> bool:
+        reached = view.snapshot.cursor
+        if self.position is None:
+            self.position, self._seal_key = reached, view.seal_key
+        elif view.snapshot.exists and reached.epoch != self.position.epoch:
+            return False
+        rest: list[Frame] = []
+        behind = False
+        if view.snapshot.exists:
+            rest = [f for f in self._recent if f.cursor and f.cursor.epoch == reached.epoch and f.cursor.seq > reached.seq]
+            behind = reached.seq > self.position.seq
+            if reached.seq + len(rest) < self.position.seq:
+                return False  # the position was moved by a new initial_state, past this read: read again
+        connection = watcher.connection
+        first = self._first_frames(view, after)
+        exempt = first[0].kind == "initial_state"
+        if connection.send(Batch(first), exempt=exempt) and (not rest or connection.send(Batch(rest))):
+            if behind:
+                self.ahead[watcher] = reached
+            else:
+                self.live[watcher] = connection
+        self._metrics.deliveries += len(first) + len(rest)
+        if not rest and is_ended(view.snapshot.status):
+            self._end_later()
+        if not self._repairing and not self._work_off():
+            self.repair()
+        return True
+
+    def _first_frames(self, view: View, after: Cursor | None) -> list[Frame]:
+        snapshot = view.snapshot
+        if after is None:
+            self._metrics.joins += 1
+            return [initial_state_frame(snapshot, recovered=True)]
+        events = view.events
+        if after == START and not snapshot.exists:
+            events = []
+        if events is None:
+            self._metrics.unrecovered += 1
+            return [initial_state_frame(snapshot, recovered=False)]
+        self._metrics.resumes += 1
+        if not events:
+            fields = {"type": "resumed", "run_id": self.run_id, "id": str(snapshot.cursor)}
+            return [Frame(fields, snapshot.cursor, snapshot.status)]
+        return [progress_frame(orjson.loads(event)) for event in events]
+
+    def leave(self, watcher: Watcher) -> None:
+        """The watcher is not told anything more."""
+        self.live.pop(watcher, None)
+        self.ahead.pop(watcher, None)
+
+    # Repair
+
+    def repair(self) -> None:
+        """Read what follows the position and deliver it: one read at a time, in a task of the hub's."""
+        self._repaired.clear()
+        if not self._repairing:
+            self._repairing = True
+            self._spawn(self._repair(), f"repair {self.run_id}")
+
+    async def _repair(self) -> None:
+        try:
+            while True:
+                judged = len(self._backlog)
+                view = await self._read(self.run_id, self.position, self._resume_bytes)
+                self._metrics.repairs += 1
+                self._catch_up(view)
+                reached = self.position
+                if reached is None:
+                    return
+                # What came before the read and is not explained by it was never committed.
+                early, self._backlog = self._backlog[:judged], self._backlog[judged:]
+                for message in early:
+                    if message.cursor.epoch != reached.epoch or message.cursor.seq > reached.seq:
+                        self._metrics.forged += 1
+                if self._work_off():
+                    return
+        except RunlogUnavailable:
+            return  # the hub repairs every topic when the run log is back, and looks every few seconds
+        finally:
+            self._repairing = False
+            self._repaired.set()
+
+    def _catch_up(self, view: View) -> None:
+        snapshot = view.snapshot
+        if not snapshot.exists:
+            if self.position not in (None, START) and not self.stale:
+                self.stale = True
+                self.broadcast(Batch([Frame({"type": "stale", "run_id": self.run_id})]))
+            return
+        self.stale = False
+        self._seal_key = view.seal_key
+        if self.position is None:
+            self.position = snapshot.cursor
+        elif view.events is not None:
+            self._deliver([progress_frame(orjson.loads(event)) for event in view.events])
+        elif snapshot.cursor != self.position:
+            self.position = snapshot.cursor
+            self._recent.clear()
+            frame = initial_state_frame(snapshot, recovered=False)
+            for watcher in self.watchers():
+                self.leave(watcher)
+                if watcher.connection.send(Batch([frame]), exempt=True):
+                    self.live[watcher] = watcher.connection
+            self._metrics.unrecovered += len(self.live)
+            self._note_status(frame)
+
+    # The end
+
+    def _note_status(self, frame: Frame) -> None:
+        if frame.status is None:
+            return
+        if is_ended(frame.status):
+            self._end_later()
+        elif self._end_timer is not None:  # a new attempt
+            self._end_timer.cancel()
+            self._end_timer = None
+
+    def _end_later(self) -> None:
+        if self._end_timer is None:
+            self._end_timer = asyncio.get_running_loop().call_later(self._end_after_s, self._end)
+
+    def _end(self) -> None:
+        self._end_timer = None
+        for watcher in self.watchers():
+            self.leave(watcher)
+            watcher.end()
+
+    def close(self) -> None:
+        """Nobody needs the topic any more."""
+        if self._end_timer is not None:
+            self._end_timer.cancel()
+            self._end_timer = None

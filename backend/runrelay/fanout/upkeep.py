@@ -1,0 +1,99 @@
+"""Upkeep: runs whose worker is gone are marked as stalled, and the list of runs is repaired. One relay does it for all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from ..errors import CommitRefused, RunlogUnavailable
+from ..metrics import RelayMetrics
+from ..progress import Event
+from ..runlog import AsyncRunLog
+from .leases import Lease
+
+__all__ = ["Upkeep"]
+
+log = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """Looks for silent workers every few seconds, and over all runs every few minutes."""
+
+    def __init__(
+        self,
+        runlog: AsyncRunLog,
+        metrics: RelayMetrics,
+        owner: str,
+        *,
+        stalled_after_s: float = 30.0,
+        look_s: float = 5.0,
+        repair_list_s: float = 600.0,
+    ) -> None:
+        self._runlog = runlog
+        self._metrics = metrics
+        self._stalled_after_ms = round(stalled_after_s * 1000)
+        self._look_s = look_s
+        self._repair_list_s = repair_list_s
+        self._lease = Lease(runlog, "upkeep", owner, duration_s=max(5.0, look_s * 2))
+
+    async def run(self) -> None:
+        """Look after the runs until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._lease.run(), name="upkeep lease")
+            tasks.create_task(self._work(), name="upkeep work")
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_list = loop.time()
+        while True:
+            if self._lease.held:
+                try:
+                    await self.mark_stalled()
+                    if loop.time() >= next_list:
+                        await self.repair_list()
+                        next_list = loop.time() + self._repair_list_s
+                except RunlogUnavailable as error:
+                    log.info("upkeep put off: %s", error)
+            await asyncio.sleep(self._look_s)
+
+    async def mark_stalled(self) -> int:
+        """Mark runs that are running and whose worker has been silent for too long. Returns how many.
+
+        The commit itself looks at the heartbeat again, so a worker that speaks up in between is not marked, and two
+        relays that both try mark a run once.
+        """
+        before_ms = await self._runlog.server_now_ms() - self._stalled_after_ms
+        silent = await self._runlog.silent_since(before_ms)
+        marked = 0
+        for run_id in silent:
+            event = Event(
+                before_ms + self._stalled_after_ms,
+                log=f"no heartbeat from the worker for {self._stalled_after_ms // 1000} s",
+                level="warning",
+                kind="stalled",
+                stale_before_ms=before_ms,
+            )
+            try:
+                done = await self._runlog.commit(run_id, [event])
+            except CommitRefused:
+                continue
+            marked += done.after > done.before
+        await self._runlog.stop_watching(silent)
+        self._metrics.stalled += marked
+        return marked
+
+    async def repair_list(self) -> None:
+        """Enter runs that the list lost (their committer died between commit and entry), and take out what has expired."""
+        async for run_ids in self._runlog.run_ids():
+            found = {}
+            for run_id, (snapshot, _) in zip(run_ids, await self._runlog.summaries(run_ids), strict=True):
+                if snapshot is not None and snapshot.updated_at is not None:
+                    found[run_id] = snapshot.updated_at
+            await self._runlog.index(found)
+        before: tuple[int, str] | None = None
+        while page := await self._runlog.listed(before, 500):
+            run_ids = [run_id for run_id, _ in page]
+            rows = await self._runlog.summaries(run_ids)
+            await self._runlog.unlist([r for r, (snap, _) in zip(run_ids, rows, strict=True) if snap is None])
+            last_id, last_score = page[-1]
+            before = (last_score, last_id)

@@ -1,0 +1,45 @@
+"""What a relay counts. Plain integers, written in the fan-out, read by /metrics and /api/stats."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+__all__ = ["RelayMetrics"]
+
+
+@dataclass(slots=True)
+class RelayMetrics:
+    """Counters of one relay process since it started."""
+
+    messages: int = 0
+    """Messages heard on the channel."""
+    deliveries: int = 0
+    """Frames handed to clients: one event to a thousand clients is a thousand."""
+    forged: int = 0
+    """Messages with a `seq` that no commit made: discarded."""
+    malformed: int = 0
+    """Messages that are not JSON objects with a usable run id: discarded."""
+    adopted: int = 0
+    """Raw messages (without `seq`) that this relay committed."""
+    adoption_refused: int = 0
+    """Raw messages that were wrong, or too many to hold: discarded."""
+    joins: int = 0
+    resumes: int = 0
+    unrecovered: int = 0
+    """Cursors that could not be honoured: the client got a new initial_state."""
+    repairs: int = 0
+    """Reads of the stream after a jump, a reconnect or a periodic check that found news."""
+    too_slow: int = 0
+    """Clients cut off over their byte bound."""
+    refused: int = 0
+    """Connections refused: limits, origin, tokens."""
+    reconnects: int = 0
+    """Times the listener lost Redis and found it again."""
+    deaf: int = 0
+    """Times the listener's probe did not come back."""
+    stalled: int = 0
+    """Runs that this relay marked as stalled."""
+
+    def to_json(self) -> dict[str, int]:
+        """All counters by name."""
+        return asdict(self)
