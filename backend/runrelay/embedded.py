@@ -160,10 +160,11 @@ class EmbeddedValkey:
         if self.pid is not None:
             return self
         binary = valkey_binary()
-        if self._wanted_data_dir is None:
+        if self._wanted_data_dir is None and self._temporary is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="runrelay-valkey-")
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        self._take_lock()
+        if self._lock is None:  # still held when the server has ended by itself
+            self._take_lock()
         try:
             self._end_orphan(timeout_s)
             self._choose_port()
