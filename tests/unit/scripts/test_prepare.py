@@ -1,0 +1,185 @@
+"""Set-up: done once, done again when what it was made from changes, and clear about what is missing."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import prepare
+import system_packages
+from system_packages import Program
+
+ROOT = Path(__file__).resolve().parents[3]
+
+NODE_VERSIONS = [
+    ("v18.20.4", False),
+    ("v20.18.3", False),
+    ("v20.19.0", True),
+    ("v21.7.3", False),
+    ("v22.11.0", False),
+    ("v22.12.0", True),
+    ("v24.1.0", True),
+]
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
+    """Write a shell program of a name into a folder that is then all there is on the PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def write(name: str, body: str) -> Path:
+        path = folder / name
+        path.write_text(f"#!/bin/sh\n{body}\n")
+        path.chmod(0o755)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(("version", "fits"), NODE_VERSIONS)
+def test_node_is_taken_only_where_vite_runs(
+    program: Callable[[str, str], Path], version: str, fits: bool
+) -> None:
+    program("node", f"echo {version}")
+    program("npm", "exit 0")
+    if fits:
+        assert prepare.check_node() == version
+    else:
+        with pytest.raises(prepare.SetupError, match=f"found {version}"):
+            prepare.check_node()
+
+
+def test_without_npm_it_says_where_to_get_node(program: Callable[[str, str], Path]) -> None:
+    program("node", "echo v22.12.0")
+    with pytest.raises(prepare.SetupError, match=r"with npm, found none; see https://nodejs\.org"):
+        prepare.check_node()
+
+
+def find_python(**environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["/bin/sh", str(ROOT / "scripts" / "find-python")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_an_old_python_is_named_and_a_newer_one_beside_it_is_taken(
+    program: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    path = str(tmp_path / "bin")
+    program("python3", '[ "$1" = -V ] && echo "Python 3.9.2"; exit 1')
+    refused = find_python(PATH=path)
+    assert refused.returncode == 1
+    assert "needs Python 3.11 or newer, found Python 3.9.2" in refused.stderr
+    newer = program("python3.12", "exit 0")
+    assert find_python(PATH=path).stdout.strip() == str(newer)
+
+
+def test_a_python_without_venv_and_no_python_at_all_are_told_apart(
+    program: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    path = str(tmp_path / "bin")
+    assert "found none" in find_python(PATH=path).stderr
+    program("python3", 'case "$2" in *venv*) exit 1;; esac')
+    assert "apt-get install python3-venv" in find_python(PATH=path).stderr
+
+
+def test_a_step_runs_once_until_its_sources_change(tmp_path: Path) -> None:
+    stamp, runs = tmp_path / "stamp", []
+
+    def run(made_from: str) -> int:
+        prepare.step("a step", stamp, made_from, lambda: runs.append(made_from))
+        return len(runs)
+
+    assert [run("a"), run("a"), run("b"), run("b"), run("a")] == [1, 1, 2, 2, 3]
+
+
+def test_a_step_that_fails_is_not_taken_for_done(tmp_path: Path) -> None:
+    stamp = tmp_path / "stamp"
+    stamp.write_text("a")
+
+    def fail() -> None:
+        raise prepare.SetupError("half-way")
+
+    with pytest.raises(prepare.SetupError):
+        prepare.step("a step", stamp, "b", fail)
+    assert not stamp.exists()
+
+
+def test_the_digest_sees_names_contents_and_further_facts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "ROOT", tmp_path)
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text("content")
+    two.write_text("content")
+    seen = {
+        prepare.digest([one]),
+        prepare.digest([two]),
+        prepare.digest([one, two]),
+        prepare.digest([one], "v22"),
+    }
+    before = prepare.digest([one, two])
+    assert before == prepare.digest([two, one])
+    one.write_text("other")
+    assert len(seen | {prepare.digest([one, two])}) == 5
+
+
+def nowhere(name: str) -> Program:
+    return Program((f"runrelay-test-{name}",), f"package-of-{name}", f"tests with {name}")
+
+
+def test_what_a_plain_user_lacks_is_one_line_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    said: list[str] = []
+    system_packages.ensure(
+        said.append, (nowhere("a"), Program(("sh",), "dash", "tests in a shell"), nowhere("b"))
+    )
+    (line,) = said
+    assert line.startswith("skipped: tests with a, tests with b; ")
+    assert "apt-get install package-of-a package-of-b" in line
+
+
+def test_nothing_is_asked_of_apt_when_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(packages: list[str]) -> bool:
+        raise AssertionError(packages)
+
+    monkeypatch.setattr(system_packages, "_apt_install", refuse)
+    said: list[str] = []
+    system_packages.ensure(said.append, (Program(("absent", "sh"), "dash", "tests in a shell"),))
+    assert said == []
+
+
+def test_root_installs_without_starting_services_and_leaves_no_policy_behind(
+    program: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian's packages of servers start them, unless policy-rc.d says 101 while they are unpacked."""
+    policy = tmp_path / "policy-rc.d"
+    log = tmp_path / "log"
+    monkeypatch.setattr(system_packages, "POLICY", policy)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    program("apt-get", f'{policy}; echo "$1 $? $DEBIAN_FRONTEND" >> {log}')
+    said: list[str] = []
+    system_packages.ensure(said.append, (nowhere("a"),))
+    assert log.read_text().splitlines() == ["update 101 noninteractive", "install 101 noninteractive"]
+    assert not policy.exists()
+    # apt said yes, and the program is still not there: that is said too.
+    assert [line.split(":")[0] for line in said] == ["system packages", "skipped"]
+
+
+def test_a_policy_of_the_machine_itself_stays(
+    program: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = tmp_path / "policy-rc.d"
+    policy.write_text("theirs")
+    monkeypatch.setattr(system_packages, "POLICY", policy)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    program("apt-get", "exit 1")
+    system_packages.ensure(lambda _: None, (nowhere("a"),))
+    assert policy.read_text() == "theirs"
