@@ -59,9 +59,9 @@ class StepSpec(NamedTuple):
 class Event(NamedTuple):
     """One event of one run, as its producer sees it. A tuple, because the worker's call makes one each time.
 
-    `ts_ms` is the producer's clock (Unix milliseconds). `data` and `result` are encoded JSON. `attempt` and `step_attempt` are
-    fences: an event of an older one is counted and not delivered. The fields from `title` on are control fields,
-    seldom set.
+    `ts_ms` is the producer's clock (Unix milliseconds). `data` and `result` are encoded JSON. `attempt` and
+    `step_attempt` are fences: an event of an older one is counted and not delivered. The fields from `title`
+    on are control fields, seldom set.
     """
 
     ts_ms: int
@@ -82,7 +82,7 @@ class Event(NamedTuple):
     must: Literal["absent", "ended", "unfinished"] | None = None
     """Refuse the commit unless the run is so."""
     base_attempt: int | None = None
-    """Of a start: the attempt that the task was sent for. A start for an attempt that a retry has replaced is fenced."""
+    """Of a start: the attempt that its task was sent for. One that a retry has replaced is fenced."""
     reopen: bool = False
     """Of a start: begin a new attempt even after END (a program run again by hand, not a redelivery)."""
     stale_before_ms: int | None = None
@@ -107,7 +107,7 @@ class Event(NamedTuple):
         )
 
 
-def make_event(  # noqa: PLR0913 - the public call's own arguments
+def make_event(
     state: str | None = None,
     progress: SupportsFloat | None = None,
     log: str | None = None,
@@ -120,7 +120,7 @@ def make_event(  # noqa: PLR0913 - the public call's own arguments
     attempt: int | None = None,
     ts_ms: int | None = None,
 ) -> Event:
-    """Check what a caller gave and make an event of it; this is the part of the hot path that decides what is legal.
+    """Check what a caller gave and make an event of it: the part of the hot path that decides what is legal.
 
     Args:
         state: free text, 1 to 64 characters.
@@ -159,7 +159,9 @@ def make_event(  # noqa: PLR0913 - the public call's own arguments
     if result is not None or error is not None:
         if step is None and state not in TERMINAL_STATES:
             name = "error" if result is None else "result"
-            raise ValueError(f"{name} belongs to a terminal state ({', '.join(TERMINAL_STATES)}), got state={state!r}")
+            raise ValueError(
+                f"{name} belongs to a terminal state ({', '.join(TERMINAL_STATES)}), got state={state!r}"
+            )
         if result is not None:
             encoded_result = encode_json("result", result, MAX_RESULT_BYTES)
         if error is not None:

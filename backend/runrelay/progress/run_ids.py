@@ -14,8 +14,8 @@ MAX_RUN_ID_CHARS: Final = 200
 def check_run_id(run_id: object) -> str:
     """Return `run_id` if it can name a run: 1 to 200 code points, compared bytewise as UTF-8.
 
-    No control characters (they would break a log line), no `/`, `{`, `}` (a path segment, a hash tag), not `.`
-    or `..`, and no lone surrogate (it has no UTF-8).
+    No control characters (they would break a log line), no `/`, `{`, `}` (a path segment, a hash tag), not
+    `.` or `..`, and no lone surrogate (it has no UTF-8).
 
     Raises:
         TypeError: it is not a string.

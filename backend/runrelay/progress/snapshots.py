@@ -23,7 +23,13 @@ class LogLine(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """The line as the polled snapshot shows it."""
-        return {"seq": self.seq, "ts": self.ts_ms, "level": self.level, "step": self.step, "message": self.message}
+        return {
+            "seq": self.seq,
+            "ts": self.ts_ms,
+            "level": self.level,
+            "step": self.step,
+            "message": self.message,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,7 @@ class Step:
     error: str | None = None
 
     def to_json(self, run_status: Status) -> dict[str, Any]:
-        """The step as clients see it: one that was running when its run ended otherwise than well is cancelled."""
+        """The step as clients see it: one still running when its run failed or was cancelled is cancelled."""
         status = self.status
         if is_ended(run_status) and run_status != "succeeded" and not is_ended(status) and status != "queued":
             status = "cancelled"
@@ -118,7 +124,11 @@ class Snapshot:
             "logs": [line.message for line in self.logs],
             "logs_truncated": self.logs_truncated,
             "recovered": recovered,
-            **{key: value for key, value in self.summary().items() if key not in ("run_id", "state", "progress")},
+            **{
+                key: value
+                for key, value in self.summary().items()
+                if key not in ("run_id", "state", "progress")
+            },
             "steps": [step.to_json(self.status) for step in self.steps],
             "result": self.result,
         }

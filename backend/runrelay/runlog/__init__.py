@@ -7,4 +7,14 @@ from .reads import View
 from .seals import is_sealed
 from .sync import RunLog
 
-__all__ = ["AsyncRunLog", "Batch", "Committed", "Keys", "Numbering", "Retention", "RunLog", "View", "is_sealed"]
+__all__ = [
+    "AsyncRunLog",
+    "Batch",
+    "Committed",
+    "Keys",
+    "Numbering",
+    "Retention",
+    "RunLog",
+    "View",
+    "is_sealed",
+]

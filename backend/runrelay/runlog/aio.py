@@ -79,7 +79,9 @@ class AsyncRunLog:
             log_bytes: bytes of the log at most.
         """
         lines = self.retention.log_lines if log_lines is None else log_lines
-        args = read_args(self.keys, run_id, after, event_bytes=event_bytes, log_lines=lines, log_bytes=log_bytes)
+        args = read_args(
+            self.keys, run_id, after, event_bytes=event_bytes, log_lines=lines, log_bytes=log_bytes
+        )
         return parse_view(run_id, await self._script(READ, args))
 
     async def positions(self, run_ids: Sequence[str]) -> list[Cursor | None]:
@@ -149,7 +151,8 @@ class AsyncRunLog:
 
         Raises:
             CommitRefused: a condition of the first event did not hold (RunExists, RunNotEnded).
-            RunlogUnavailable: not known to be committed. With a numbering of one's own the same call may be made again.
+            RunlogUnavailable: not known to be committed. With a numbering of one's own the same call may be
+            made again.
         """
         numbering = numbering or Numbering.fresh()
         batch = Batch(run_id, numbering.producer, numbering.next, events)

@@ -30,8 +30,8 @@ class Retention:
 class Numbering:
     """One producer's numbers for one run: contiguous from 1, so that what was committed before is recognised.
 
-    A producer is a process's acquaintance with a run: whoever forgets a numbering and starts again at 1 must do so under a
-    new name, or its first events would pass for old ones.
+    A producer is a process's acquaintance with a run: whoever forgets a numbering and starts again at 1 must
+    do so under a new name, or its first events would pass for old ones.
     """
 
     producer: str
@@ -119,7 +119,7 @@ def _control(event: Event) -> bytes:
 
 
 def _extra(event: Event) -> bytes:
-    """The optional fields of the message as a fragment of JSON that follows the fixed ones. The level comes first."""
+    """The optional fields of the message: a fragment of JSON that follows the fixed ones, the level first."""
     parts = []
     if event.level != "info":
         parts.append(b',"level":"%s"' % event.level.encode())
@@ -127,9 +127,11 @@ def _extra(event: Event) -> bytes:
         parts.append(b',"data":' + event.data)
     if event.result is not None:
         parts.append(b',"result":' + event.result)
-    for name in ("error", "title", "pipeline"):
-        if (value := getattr(event, name)) is not None:
-            parts.append(b',"%s":%s' % (name.encode(), orjson.dumps(value)))
+    parts += (
+        b',"%s":%s' % (name.encode(), orjson.dumps(value))
+        for name in ("error", "title", "pipeline")
+        if (value := getattr(event, name)) is not None
+    )
     if event.steps is not None:
         parts.append(b',"steps":' + orjson.dumps([spec._asdict() for spec in event.steps]))
     return b"".join(parts)
@@ -204,7 +206,9 @@ def parse_commit(run_id: str, reply: Any) -> Committed:
     if word == b"gap":
         raise Gap(reply[1])
     if word == b"refused":
-        raise CommitRefused(run_id, reply[1].decode(), reply[2], "the condition for this commit does not hold")
+        raise CommitRefused(
+            run_id, reply[1].decode(), reply[2], "the condition for this commit does not hold"
+        )
     raise RunlogError(f"the commit script answered {reply!r}")
 
 

@@ -15,7 +15,7 @@ class Keys:
     channel: str = "autoshorts:progress"
 
     def run(self, run_id: str) -> tuple[str, str, str]:
-        """A run's own keys: hash, stream, log. The braces are a hash tag: one slot, so that a script may touch all three."""
+        """A run's own keys: hash, stream, log. The braces are a hash tag: all three in one slot, for the scripts."""
         base = f"{self.prefix}:run:{{{run_id}}}"
         return base, f"{base}:events", f"{base}:logs"
 
@@ -27,7 +27,7 @@ class Keys:
         return None
 
     def channel_of(self, run_id: str) -> str:
-        """The channel that carries this run's events. One for all today; a sharded one would be decided here."""
+        """The channel of this run's events. One for all today; a sharded one would be decided here."""
         del run_id
         return self.channel
 
@@ -48,7 +48,7 @@ class Keys:
 
     @property
     def alive(self) -> str:
-        """Sorted set: run ids by the time of their workers' last heartbeat. The reaper looks at its low end."""
+        """Sorted set: run ids by their workers' last heartbeat. The reaper looks at its low end."""
         return f"{self.prefix}:alive"
 
     def lease(self, name: str) -> str:

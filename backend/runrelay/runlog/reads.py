@@ -28,7 +28,8 @@ SUMMARY_FIELDS = (
 class View:
     """A run as of one moment: the snapshot, and the messages after the cursor that was asked for.
 
-    `events` is None if none were asked for, or if they are not all there (or too many): then only the snapshot is whole.
+    `events` is None if none were asked for, or if they are not all there (or too many): then only the
+    snapshot is whole.
     """
 
     snapshot: Snapshot
@@ -40,7 +41,13 @@ class View:
 
 
 def read_args(
-    keys: Keys, run_id: str, after: Cursor | None, *, event_bytes: int, log_lines: int, log_bytes: int = LOG_BYTES
+    keys: Keys,
+    run_id: str,
+    after: Cursor | None,
+    *,
+    event_bytes: int,
+    log_lines: int,
+    log_bytes: int = LOG_BYTES,
 ) -> list[str | int]:
     """The read script's keys (three) and arguments."""
     epoch, seq = ("", 0) if after is None else (after.epoch, after.seq)
@@ -55,7 +62,8 @@ def parse_view(run_id: str, reply: Any) -> View:
         return View(Snapshot(run_id), None)
     logs = [_log_line(line) for line in reversed(lines)]
     steps = sorted(
-        (orjson.loads(raw) for name, raw in fields.items() if name.startswith("s:")), key=lambda step: int(step["i"])
+        (orjson.loads(raw) for name, raw in fields.items() if name.startswith("s:")),
+        key=lambda step: int(step["i"]),
     )
     return View(
         _snapshot(

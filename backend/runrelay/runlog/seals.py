@@ -1,8 +1,8 @@
 """Seals: how a relay knows that a message on the channel was made by a commit.
 
-Anyone who may PUBLISH could make up a message with the next `seq` of a run. The commit script ends each message with
-`,"seal":"<16 hex digits>"}`: the SHA-1 of what stands before, between two copies of a key that lies in the run's hash and is
-never published. A relay gets the key with its first read of the run.
+Anyone who may PUBLISH could make up a message with the next `seq` of a run. The commit script ends each
+message with `,"seal":"<16 hex digits>"}`: the SHA-1 of what stands before, between two copies of a key that
+lies in the run's hash and is never published. A relay gets the key with its first read of the run.
 """
 
 from __future__ import annotations

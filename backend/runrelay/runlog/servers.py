@@ -1,9 +1,10 @@
 """What the server behind a connection is, and what its errors mean. Pure; the two clients share it.
 
-A server that comes back may hold older data than it once announced: restarted from a snapshot, or a replica that lagged
-when it was promoted. Its process id (`run_id`) and its replication id differ then from those that the run's log was
-written under, and the commit script begins a new epoch. The identity belongs to a connection: it is asked for once, right
-after connecting, and a commit is only ever sent over the connection that it was asked on. Whoever reconnects asks again.
+A server that comes back may hold older data than it once announced: restarted from a snapshot, or a replica
+that lagged when it was promoted. Its process id (`run_id`) and its replication id differ then from those that
+the run's log was written under, and the commit script begins a new epoch. The identity belongs to a
+connection: it is asked for once, right after connecting, and a commit is only ever sent over the connection
+that it was asked on. Whoever reconnects asks again.
 """
 
 from __future__ import annotations
@@ -28,15 +29,16 @@ LINK_ERRORS: Final = (ConnectionError, TimeoutError, OSError)
 
 _PASSING: Final = (BusyLoadingError, NoPermissionError, OutOfMemoryError, ReadOnlyError)
 _PASSING_WORDS: Final = (
-    "OOM ", "READONLY ", "LOADING ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ", "CLUSTERDOWN ", "TRYAGAIN ", "BUSY ",
+    "OOM ", "READONLY ", "LOADING ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ", "CLUSTERDOWN ", "TRYAGAIN ",
+    "BUSY ",
 )  # fmt: skip
 
 
 def identity(*infos: Any) -> str:
-    """The server's identity from the answers to `IDENTITY_COMMANDS`: `<run_id>:<master_replid>`, 81 characters.
+    """The server's identity from the answers to `IDENTITY_COMMANDS`: `<run_id>:<master_replid>`.
 
-    Empty where the server does not tell (an error is among the answers): then only a producer that is refused for a gap
-    notices lost data.
+    Empty where the server does not tell (an error is among the answers): then only a producer that is refused
+    for a gap notices lost data.
     """
     found = dict.fromkeys(("run_id", "master_replid"), "")
     for info in infos:
@@ -50,7 +52,9 @@ def identity(*infos: Any) -> str:
 
 
 def is_passing(error: ResponseError) -> bool:
-    """Whether the server may accept the same command later: it is full, loading, read only, without its replicas."""
+    """Whether the server may accept the same later: it is full, loading, read only, without replicas."""
     text = str(error)
     # inside a script, older servers put their own words before the code
-    return isinstance(error, _PASSING) or any(word in text or text.startswith(word.strip()) for word in _PASSING_WORDS)
+    return isinstance(error, _PASSING) or any(
+        word in text or text.startswith(word.strip()) for word in _PASSING_WORDS
+    )

@@ -1,4 +1,4 @@
-"""The run log for threads: commits of many runs in one round trip. Used by the worker's flusher and by the command line."""
+"""The run log for threads: commits of many runs in one round trip. For the worker's flusher and the CLI."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ __all__ = ["RunLog"]
 class RunLog:
     """One connection to the run log, for one thread at a time.
 
-    It connects on first use and after errors, never retries by itself, and does not survive a fork: a child makes
-    its own.
+    It connects on first use and after errors, never retries by itself, and does not survive a fork: a child
+    makes its own.
     """
 
     def __init__(
@@ -64,11 +64,13 @@ class RunLog:
         Two batches of one run must not be in one call: the second could pass where the first failed.
 
         Returns:
-            One result per batch, in order. `RunlogUnavailable`: the server cannot write now, or the connection broke (what was
-            carried out before is not known): send the same batch again, with the same numbers. `CommitRefused`: its
-            condition did not hold. Another `RunlogError`: the server will never accept this batch.
+            One result per batch, in order. `RunlogUnavailable`: the server cannot write now, or the
+            connection broke (what was carried out before is not known): send the same batch again, with the
+            same numbers. `CommitRefused`: its condition did not hold. Another `RunlogError`: the server will
+            never accept this batch.
 
-        A `Gap` means that the server lost what it had acknowledged: the batch is sent again as the first of a new epoch.
+        A `Gap` means that the server lost what it had acknowledged: the batch is sent again as the first of a
+        new epoch.
         """
         results: list[Any] = list(self._commit_once(batches, server_lost_data=False))
         lost = [i for i, result in enumerate(results) if isinstance(result, Gap)]
@@ -165,7 +167,7 @@ class RunLog:
     def _call_script(
         self, connection: Any, script: Script, calls: Sequence[list[str | bytes | int]]
     ) -> list[Any]:
-        """Run a script once per list of arguments. Where the server does not know it, only those calls are made again."""
+        """Run a script once per list of arguments. Where the server does not know it, only those run again."""
         replies = self._call(connection, [("EVALSHA", script.sha, 3, *args) for args in calls])
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
@@ -187,7 +189,7 @@ class RunLog:
         return reply
 
     def _call(self, connection: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Send commands and read as many replies. An error reply stands in its place; a broken link fills the rest."""
+        """Send commands, read as many replies. An error stands in its place; a broken link fills the rest."""
         replies: list[Any] = []
         try:
             connection.send_packed_command(connection.pack_commands(commands))
