@@ -1,0 +1,130 @@
+/** The relay's HTTP API, typed. Every refusal is a `RelayError` with the problem document's words. */
+
+import type { Environment } from "./environment.js";
+import type { Snapshot } from "./frames.js";
+import { readSnapshot, readSummary } from "./frames.js";
+import { problemOf, RelayError } from "./problem.js";
+import type { RunSummary } from "./types.js";
+import type { RelayUrls } from "./urls.js";
+
+export interface RunFilter {
+  /** A status, or `active` for every unfinished one. */
+  readonly status?: string;
+  readonly pipeline?: string;
+  /** Text within the run id or the title. */
+  readonly q?: string;
+  readonly limit?: number;
+}
+
+export interface RunPage {
+  readonly runs: readonly RunSummary[];
+  readonly nextCursor: string | null;
+}
+
+export interface PipelineInfo {
+  readonly name: string;
+  readonly title: string;
+  readonly description: string;
+  /** JSON Schema of the start form. */
+  readonly inputSchema: Readonly<Record<string, unknown>>;
+}
+
+export class RelayApi {
+  readonly urls: RelayUrls;
+  readonly #environment: Environment;
+  readonly #token: (renew: boolean) => Promise<string | null> | string | null;
+
+  constructor(
+    urls: RelayUrls,
+    environment: Environment,
+    token: (renew: boolean) => Promise<string | null> | string | null,
+  ) {
+    this.urls = urls;
+    this.#environment = environment;
+    this.#token = token;
+  }
+
+  async snapshot(runId: string, signal?: AbortSignal): Promise<Snapshot> {
+    const snapshot = readSnapshot(await this.#json(this.urls.http(this.urls.run(runId)), { signal }));
+    if (snapshot === null) throw new RelayError(502, "the answer is not a run", {}, null);
+    return snapshot;
+  }
+
+  async runs(filter: RunFilter = {}, cursor: string | null = null, signal?: AbortSignal): Promise<RunPage> {
+    const { status, pipeline, q, limit } = filter;
+    const query = { status, pipeline, q, limit: limit === undefined ? null : String(limit), cursor };
+    const body = (await this.#json(this.urls.http("/api/runs", query), { signal })) as Record<
+      string,
+      unknown
+    >;
+    const runs = Array.isArray(body.runs) ? body.runs.map(readSummary) : [];
+    return {
+      runs: runs.filter((run) => run !== null),
+      nextCursor: typeof body.next_cursor === "string" ? body.next_cursor : null,
+    };
+  }
+
+  async pipelines(signal?: AbortSignal): Promise<readonly PipelineInfo[]> {
+    const body = (await this.#json(this.urls.http("/api/pipelines"), { signal })) as Record<string, unknown>;
+    const list = Array.isArray(body.pipelines) ? (body.pipelines as Record<string, unknown>[]) : [];
+    return list.map((item) => ({
+      name: String(item.name),
+      title: typeof item.title === "string" && item.title !== "" ? item.title : String(item.name),
+      description: typeof item.description === "string" ? item.description : "",
+      inputSchema: (item.input_schema ?? {}) as Record<string, unknown>,
+    }));
+  }
+
+  /** Start a run. Resolves with its id once it is queued. */
+  async start(pipeline: string, input: unknown, runId?: string): Promise<string> {
+    const body = JSON.stringify({ pipeline, input, ...(runId === undefined ? {} : { run_id: runId }) });
+    const answer = (await this.#json(this.urls.http("/api/runs"), { method: "POST", body })) as {
+      run_id?: unknown;
+    };
+    if (typeof answer.run_id !== "string") throw new RelayError(502, "the answer has no run_id", {}, null);
+    return answer.run_id;
+  }
+
+  async cancel(runId: string): Promise<void> {
+    await this.#send(this.urls.http(`${this.urls.run(runId)}/cancel`), { method: "POST" });
+  }
+
+  async retry(runId: string): Promise<void> {
+    await this.#send(this.urls.http(`${this.urls.run(runId)}/retry`), { method: "POST" });
+  }
+
+  async delete(runId: string): Promise<void> {
+    await this.#send(this.urls.http(this.urls.run(runId)), { method: "DELETE" });
+  }
+
+  logsUrl(runId: string): string {
+    return this.urls.http(`${this.urls.run(runId)}/logs`);
+  }
+
+  async headers(renew = false): Promise<Record<string, string>> {
+    const token = await this.#token(renew);
+    return token === null ? {} : { authorization: `Bearer ${token}` };
+  }
+
+  async #json(url: string, init: RequestInit): Promise<unknown> {
+    return (await this.#send(url, init)).json();
+  }
+
+  async #send(url: string, init: RequestInit): Promise<Response> {
+    const attempt = async (renew: boolean) => {
+      const headers: Record<string, string> = await this.headers(renew);
+      if (init.body !== undefined) headers["content-type"] = "application/json";
+      try {
+        return await this.#environment.fetch(url, { ...init, headers });
+      } catch (error) {
+        if (init.signal?.aborted) throw error;
+        throw new RelayError(0, "the relay cannot be reached", {}, null);
+      }
+    };
+    let response = await attempt(false);
+    // An expired token is renewed once; a second 401 is the answer.
+    if (response.status === 401) response = await attempt(true);
+    if (!response.ok) throw await problemOf(response);
+    return response;
+  }
+}

@@ -1,0 +1,27 @@
+/** Positions in a run's log, `<epoch>-<seq>`: the same over every transport. */
+
+export interface Cursor {
+  readonly epoch: string;
+  readonly seq: number;
+}
+
+export const START = "0-0";
+
+/** The parts of a cursor, or null when it is not one. */
+export function parseCursor(text: string): Cursor | null {
+  const match = /^([a-z0-9]{1,32})-(\d{1,15})$/.exec(text);
+  if (match === null) return null;
+  return { epoch: match[1] ?? "", seq: Number(match[2]) };
+}
+
+/** Where `next` lies, seen from `current`: `next` in sequence, already `seen`, past a `gap`, or `foreign`. */
+export function relate(current: string, next: string): "next" | "seen" | "gap" | "foreign" {
+  const here = parseCursor(current);
+  const there = parseCursor(next);
+  if (here === null || there === null) return "foreign";
+  // A run nobody had heard of begins with its first event, whatever its epoch turns out to be.
+  if (current === START) return there.seq === 1 ? "next" : "gap";
+  if (here.epoch !== there.epoch) return "foreign";
+  if (there.seq <= here.seq) return "seen";
+  return there.seq === here.seq + 1 ? "next" : "gap";
+}

@@ -1,0 +1,527 @@
+/**
+ * The page's one connection to a relay: which transport, when to try again, when to give up, how to climb back.
+ *
+ * Every transport lives once and is known by the object itself: what an old one still says after it was
+ * replaced is dropped (`#isCurrent`). Runs and the list register as sinks and keep their own cursors, so whatever
+ * transport comes next continues where the last one stopped.
+ */
+
+import type { BackoffOptions } from "./backoff.js";
+import { BACKOFF, retryDelayMs } from "./backoff.js";
+import { CloseCode, isTerminalCode } from "./codes.js";
+import type { LinkEvent } from "./connection.js";
+import { foldLink, IDLE } from "./connection.js";
+import type { Environment, PageSignal } from "./environment.js";
+import type { Frame } from "./frames.js";
+import { climbDelayMs, nextTry } from "./ladder.js";
+import type { Transport, TransportClose, TransportEvents } from "./transport.js";
+import type { ConnectionState, TransportKind } from "./types.js";
+
+export interface RunSink {
+  /** Where to continue, or null to begin with the present state. */
+  cursor(): string | null;
+  onFrames(frames: readonly Frame[]): void;
+}
+
+export type FeedSink = (frame: Frame) => void;
+
+export interface LinkOptions {
+  readonly ladder: readonly TransportKind[];
+  readonly backoff: BackoffOptions;
+  /** A connection that held for so long resets the tries; after 4408 (too slow) it has to hold longer. */
+  readonly healthyAfterMs: number;
+  readonly healthyAfterSlowMs: number;
+  /** Hidden for so long, the page lets go of its connection until it is seen again. */
+  readonly pauseHiddenAfterMs: number;
+}
+
+export const LINK: LinkOptions = {
+  ladder: ["websocket", "sse", "polling"],
+  backoff: BACKOFF,
+  healthyAfterMs: 10_000,
+  healthyAfterSlowMs: 30_000,
+  pauseHiddenAfterMs: 5 * 60_000,
+};
+
+/** Makes a transport; called again after 4401 with a renewed token. Throws when this environment has none such. */
+export type Opener = (kind: TransportKind, token: string | null, events: TransportEvents) => Transport;
+export type TokenSource = (renew: boolean) => Promise<string | null> | string | null;
+
+const LOOK_EVERY_MS = 5_000;
+/** A timer that comes so much too late means that the machine slept. */
+const SLEPT_MS = 15_000;
+const PROBE_MS = 5_000;
+const OFFLINE_LOOK_MS = 15_000;
+/** Between the last sink's leaving and closing: a React remount or a change of page must not reconnect. */
+const LINGER_MS = 2_000;
+
+type Timer = ReturnType<typeof setTimeout>;
+
+export class Link {
+  readonly #open: Opener;
+  readonly #token: TokenSource;
+  readonly #environment: Environment;
+  readonly #options: LinkOptions;
+  readonly #runs = new Map<string, RunSink>();
+  readonly #feeds = new Set<FeedSink>();
+  readonly #listeners = new Set<() => void>();
+  #state: ConnectionState = IDLE;
+
+  #current: Transport | null = null;
+  /** A better transport on trial beside the current one. */
+  #trial: Transport | null = null;
+  #kind: TransportKind;
+  #proven = false;
+  #opening = 0; // counts openings: an answer of the token source for an older one is dropped
+  #tries = 0;
+  #failures = 0;
+  #climbs = 0;
+  #wasProven = false;
+  #renewed = false;
+  #lastCode: number | null = null;
+  #heardAt = 0;
+  #due = 0;
+  #hiddenAt: number | null = null;
+  readonly #worked = new Set<TransportKind>();
+
+  #retryTimer: Timer | null = null;
+  #healthyTimer: Timer | null = null;
+  #climbTimer: Timer | null = null;
+  #hiddenTimer: Timer | null = null;
+  #lingerTimer: Timer | null = null;
+  #lookTimer: Timer | null = null;
+  #stopSignals: (() => void) | null = null;
+
+  constructor(open: Opener, token: TokenSource, environment: Environment, options: LinkOptions = LINK) {
+    this.#open = open;
+    this.#token = token;
+    this.#environment = environment;
+    this.#options = options;
+    this.#kind = options.ladder[0] ?? "polling";
+  }
+
+  get state(): ConnectionState {
+    return this.#state;
+  }
+
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  addRun(runId: string, sink: RunSink): void {
+    this.#runs.set(runId, sink);
+    this.#wake();
+    this.#current?.subscribe(runId, sink.cursor());
+  }
+
+  removeRun(runId: string, sink: RunSink): void {
+    if (this.#runs.get(runId) !== sink) return;
+    this.#runs.delete(runId);
+    this.#current?.unsubscribe(runId);
+    this.#trial?.unsubscribe(runId);
+    this.#lingerWhenUnused();
+  }
+
+  /** Ask again for everything after this run's cursor: something is missing. */
+  resumeRun(runId: string): void {
+    const sink = this.#runs.get(runId);
+    if (sink === undefined || this.#current === null) return;
+    this.#current.unsubscribe(runId);
+    this.#current.subscribe(runId, sink.cursor());
+  }
+
+  addFeed(sink: FeedSink): void {
+    this.#feeds.add(sink);
+    this.#wake();
+    if (this.#feeds.size === 1) this.#current?.subscribeFeed(true);
+  }
+
+  removeFeed(sink: FeedSink): void {
+    if (!this.#feeds.delete(sink) || this.#feeds.size > 0) return;
+    this.#current?.subscribeFeed(false);
+    this.#lingerWhenUnused();
+  }
+
+  /** A person's retry: now, with all tries again, from the top. */
+  retry(): void {
+    if (this.#isUnused() || this.#state.status === "connected") return;
+    this.#tries = 0;
+    this.#failures = 0;
+    this.#renewed = false;
+    this.#kind = this.#options.ladder[0] ?? "polling";
+    this.#connect();
+  }
+
+  close(): void {
+    this.#stop("idle");
+    this.#stopSignals?.();
+    this.#stopSignals = null;
+    for (const timer of [this.#hiddenTimer, this.#lingerTimer, this.#lookTimer]) clear(timer);
+    this.#lookTimer = null;
+  }
+
+  // --- opening -------------------------------------------------------------------------------------------------
+
+  #wake(): void {
+    clear(this.#lingerTimer);
+    this.#lingerTimer = null;
+    this.#stopSignals ??= this.#environment.onSignal((signal) => this.#onSignal(signal));
+    if (this.#lookTimer === null) this.#look(Date.now());
+    if (this.#state.status === "idle") this.#connect();
+  }
+
+  #connect(quietly = false): void {
+    this.#release();
+    const opening = ++this.#opening;
+    if (!quietly) this.#fold({ type: "opening", attempt: this.#tries });
+    const token = this.#token(false);
+    if (token === null || typeof token === "string") return this.#openCurrent(token);
+    token.then(
+      (value) => opening === this.#opening && this.#openCurrent(value),
+      () =>
+        opening === this.#opening &&
+        this.#failed({ code: null, message: "the token source failed", retryInMs: null }),
+    );
+  }
+
+  #openCurrent(token: string | null): void {
+    this.#proven = false;
+    // Frames may come while the constructor runs (they don't in browsers, they do in tests): bind by a box.
+    const box: { transport: Transport | null } = { transport: null };
+    const isCurrent = () => box.transport !== null && this.#current === box.transport;
+    try {
+      box.transport = this.#open(
+        this.#kind,
+        token,
+        this.#events(isCurrent, () => this.#onProven()),
+      );
+    } catch (error) {
+      // No such transport here, or the page's policy forbids it: as good as refused.
+      return this.#failed({ code: null, message: messageOf(error), retryInMs: null });
+    }
+    this.#current = box.transport;
+    this.#subscribeAll(box.transport);
+  }
+
+  #events(isCurrent: () => boolean, onProven: () => void): TransportEvents {
+    return {
+      onProven: () => isCurrent() && onProven(),
+      onFrames: (frames) => isCurrent() && this.#deliver(frames),
+      onAlive: () => {
+        if (!isCurrent()) return;
+        this.#heardAt = Date.now();
+        this.#due = 0;
+      },
+      onLatency: (ms) => isCurrent() && this.#fold({ type: "latency", ms }),
+      onMissed: () => {
+        if (!isCurrent()) return;
+        this.#due += 1;
+        this.#fold({ type: "missed" });
+      },
+      onClose: (close) => isCurrent() && this.#failed(close),
+    };
+  }
+
+  #subscribeAll(transport: Transport): void {
+    for (const [runId, sink] of this.#runs) transport.subscribe(runId, sink.cursor());
+    if (this.#feeds.size > 0) transport.subscribeFeed(true);
+  }
+
+  #onProven(): void {
+    this.#proven = true;
+    this.#failures = 0;
+    this.#renewed = false;
+    this.#worked.add(this.#kind);
+    this.#heardAt = Date.now();
+    this.#due = 0;
+    this.#fold({ type: "proven", transport: this.#kind, now: this.#heardAt, again: this.#wasProven });
+    this.#wasProven = true;
+    // Not at once: a relay that accepts and drops would otherwise be knocked on without end.
+    const healthyMs =
+      this.#lastCode === CloseCode.TOO_SLOW ? this.#options.healthyAfterSlowMs : this.#options.healthyAfterMs;
+    clear(this.#healthyTimer);
+    this.#healthyTimer = setTimeout(() => {
+      this.#tries = 0;
+      this.#lastCode = null;
+    }, healthyMs);
+    this.#planClimb();
+  }
+
+  // --- losing --------------------------------------------------------------------------------------------------
+
+  #failed(close: TransportClose): void {
+    const proven = this.#proven;
+    this.#release();
+    this.#lastCode = close.code;
+    this.#fold({ type: "lost", error: { code: close.code, message: close.message } });
+    // Refused for good: the same question would get the same answer.
+    if (close.code !== null && isTerminalCode(close.code)) return this.#stop("closed");
+    // The token is missing or has expired: one renewal, at once; a second refusal is an answer.
+    if (close.code === CloseCode.UNAUTHORIZED) return this.#renew();
+    // No network, and the link agrees: wait for the browser to say otherwise, spend no tries.
+    if (!this.#environment.isOnline()) return this.#goOffline();
+    if (this.#isUnused()) return this.#stop("idle");
+    if (!proven) this.#failures += 1;
+    const failed = this.#kind;
+    const next = nextTry(this.#options.ladder, {
+      kind: failed,
+      proven,
+      failures: this.#failures,
+      worked: this.#worked.has(failed),
+    });
+    if (next.kind !== failed) this.#failures = 0;
+    this.#kind = next.kind;
+    // Stepping down to something untried costs nothing and hardly waits.
+    if (!next.counts) return this.#waitAndConnect(this.#options.backoff.minMs);
+    this.#tries += 1;
+    const { backoff } = this.#options;
+    const delayMs = retryDelayMs(this.#tries, this.#environment.random(), backoff, close.retryInMs);
+    // Ten in a row: from here on a person decides. Staying on without end would hide that nothing comes.
+    if (delayMs === null) return this.#stop("failed");
+    this.#waitAndConnect(delayMs);
+  }
+
+  /** The browser's word for it may be wrong (a relay on this very machine): look now and then, without a word. */
+  #goOffline(): void {
+    this.#stop("offline");
+    this.#kind = this.#options.ladder[0] ?? "polling";
+    this.#retryTimer = setTimeout(() => this.#connect(true), OFFLINE_LOOK_MS);
+  }
+
+  #waitAndConnect(delayMs: number): void {
+    this.#fold({ type: "waiting", attempt: Math.max(1, this.#tries), inMs: delayMs, now: Date.now() });
+    this.#retryTimer = setTimeout(() => this.#connect(), delayMs);
+  }
+
+  #renew(): void {
+    if (this.#renewed) return this.#stop("closed");
+    this.#renewed = true;
+    const opening = ++this.#opening;
+    this.#fold({ type: "opening", attempt: Math.max(1, this.#tries) });
+    Promise.resolve(this.#token(true)).then(
+      (token) => {
+        if (opening !== this.#opening) return;
+        // No source to renew it from: the refusal stands.
+        if (token === null) this.#stop("closed");
+        else this.#openCurrent(token);
+      },
+      () => opening === this.#opening && this.#stop("closed"),
+    );
+  }
+
+  /** Let go of transports and timers; the state is the caller's. */
+  #release(): void {
+    this.#opening += 1;
+    for (const timer of [this.#retryTimer, this.#healthyTimer, this.#climbTimer]) clear(timer);
+    const { current, trial } = { current: this.#current, trial: this.#trial };
+    // Forgotten first, closed then: whatever closing sets off is no longer ours.
+    this.#current = null;
+    this.#trial = null;
+    this.#proven = false;
+    current?.close();
+    trial?.close();
+  }
+
+  #stop(status: "idle" | "offline" | "paused" | "failed" | "closed"): void {
+    this.#release();
+    this.#fold({ type: "stopped", status });
+  }
+
+  // --- climbing ------------------------------------------------------------------------------------------------
+
+  #planClimb(): void {
+    clear(this.#climbTimer);
+    if (this.#options.ladder.indexOf(this.#kind) <= 0) {
+      this.#climbs = 0;
+      return;
+    }
+    this.#climbTimer = setTimeout(() => this.#climb(), climbDelayMs(this.#climbs));
+  }
+
+  /** Try the better transports beside the current one, best first; nothing is given up before the other is proven. */
+  #climb(candidates = this.#options.ladder.slice(0, this.#options.ladder.indexOf(this.#kind))): void {
+    const kind = candidates.find((candidate) => candidate !== "sse" || this.#runs.size > 0);
+    if (kind === undefined || this.#current === null || this.#trial !== null) {
+      this.#climbs += 1;
+      return this.#planClimb();
+    }
+    const rest = candidates.slice(candidates.indexOf(kind) + 1);
+    const opening = this.#opening;
+    Promise.resolve(this.#token(false)).then(
+      (token) => opening === this.#opening && this.#startTrial(kind, token, rest),
+      () => opening === this.#opening && this.#planClimb(),
+    );
+  }
+
+  #startTrial(kind: TransportKind, token: string | null, rest: readonly TransportKind[]): void {
+    const box: { transport: Transport | null } = { transport: null };
+    const isOurs = () =>
+      box.transport !== null && (this.#trial === box.transport || this.#current === box.transport);
+    const events = this.#events(isOurs, () => this.#promote(kind));
+    const giveUp = () => {
+      this.#trial = null;
+      this.#climb([...rest]);
+    };
+    try {
+      box.transport = this.#open(kind, token, {
+        ...events,
+        onClose: (close) => {
+          if (this.#trial === box.transport) giveUp();
+          else events.onClose(close);
+        },
+      });
+    } catch {
+      return giveUp();
+    }
+    this.#trial = box.transport;
+    // A stream proves itself only with a run; a socket's pong is enough, and its runs move over when it has proved.
+    const first = this.#runs.entries().next().value;
+    if (kind === "sse" && first !== undefined) box.transport.subscribe(first[0], first[1].cursor());
+  }
+
+  #promote(kind: TransportKind): void {
+    if (this.#trial === null) return; // the current one's own proof goes through #onProven
+    const old = this.#current;
+    const better = this.#trial;
+    this.#current = better;
+    this.#trial = null;
+    this.#kind = kind;
+    this.#climbs = 0;
+    old?.close();
+    this.#onProven();
+    // Same cursors: what both carried is dropped as a double, what neither carried is sent now.
+    this.#subscribeAll(better);
+  }
+
+  // --- delivering ----------------------------------------------------------------------------------------------
+
+  #deliver(frames: readonly Frame[]): void {
+    if (frames.length === 1 && frames[0] !== undefined) return this.#deliverOne(frames[0]);
+    // A polled answer is one batch of one run: it is folded in one go.
+    const byRun = new Map<string, Frame[]>();
+    for (const frame of frames) {
+      const runId = runIdOf(frame);
+      if (runId === null) this.#deliverOne(frame);
+      else byRun.set(runId, [...(byRun.get(runId) ?? []), frame]);
+    }
+    for (const [runId, batch] of byRun) this.#runs.get(runId)?.onFrames(batch);
+  }
+
+  #deliverOne(frame: Frame): void {
+    if (frame.type === "upstream") return this.#fold({ type: "upstream", status: frame.status });
+    if (frame.type === "error" && frame.runId !== null && frame.code === CloseCode.UNAUTHORIZED) {
+      return this.#failed({ code: frame.code, message: frame.message, retryInMs: null });
+    }
+    if (frame.type === "run" || frame.type === "run_deleted" || frame.type === "subscribed") {
+      for (const feed of this.#feeds) feed(frame);
+      return;
+    }
+    const runId = runIdOf(frame);
+    if (runId !== null) this.#runs.get(runId)?.onFrames([frame]);
+  }
+
+  // --- the page and the clock ----------------------------------------------------------------------------------
+
+  #onSignal(signal: PageSignal): void {
+    if (this.#isUnused()) return;
+    switch (signal) {
+      case "online":
+        // A new network: whatever was waited for is moot, and a better transport may work here.
+        this.#tries = 0;
+        this.#failures = 0;
+        this.#climbs = 0;
+        if (this.#state.status === "connected") {
+          this.#current?.probe(PROBE_MS);
+          this.#planClimb();
+        } else if (this.#state.status !== "closed") this.#connect();
+        return;
+      case "offline":
+        // The browser may be wrong (a relay on this machine, a VPN): ask before believing it.
+        if (this.#state.status === "connected") this.#current?.probe(PROBE_MS);
+        else if (this.#state.status === "connecting" || this.#state.status === "reconnecting")
+          this.#goOffline();
+        return;
+      case "hidden":
+        this.#hiddenAt = Date.now();
+        if (Number.isFinite(this.#options.pauseHiddenAfterMs)) {
+          this.#hiddenTimer = setTimeout(() => this.#pause(), this.#options.pauseHiddenAfterMs);
+        }
+        return;
+      case "visible": {
+        clear(this.#hiddenTimer);
+        const hiddenMs = Date.now() - (this.#hiddenAt ?? Date.now());
+        this.#hiddenAt = null;
+        if (this.#state.status === "paused") this.#connect();
+        // Somebody looks: don't let them wait out a long pause.
+        else if (this.#state.status === "reconnecting" || this.#state.status === "offline") this.#connect();
+        else if (this.#state.status === "connected" && hiddenMs > PROBE_MS) this.#current?.probe(PROBE_MS);
+        return;
+      }
+    }
+  }
+
+  #pause(): void {
+    if (!this.#isUnused() && this.#state.status !== "closed" && this.#state.status !== "failed")
+      this.#stop("paused");
+  }
+
+  #look(before: number): void {
+    this.#lookTimer = setTimeout(() => {
+      const now = Date.now();
+      // Sleep: timers stood still, the other end has probably given us up. Ask, instead of waiting to find out.
+      if (now - before > LOOK_EVERY_MS + SLEPT_MS && this.#state.status === "connected") {
+        this.#current?.probe(PROBE_MS);
+      }
+      this.#fold({ type: "looked", now, heardAt: this.#heardAt, due: this.#due });
+      if (this.#isUnused() && this.#state.status === "idle") this.#lookTimer = null;
+      else this.#look(now);
+    }, LOOK_EVERY_MS);
+  }
+
+  #isUnused(): boolean {
+    return this.#runs.size === 0 && this.#feeds.size === 0;
+  }
+
+  #lingerWhenUnused(): void {
+    if (!this.#isUnused()) return;
+    clear(this.#lingerTimer);
+    this.#lingerTimer = setTimeout(() => {
+      this.#stop("idle");
+      this.#stopSignals?.();
+      this.#stopSignals = null;
+      clear(this.#lookTimer);
+      this.#lookTimer = null;
+    }, LINGER_MS);
+  }
+
+  #fold(event: LinkEvent): void {
+    const next = foldLink(this.#state, event);
+    if (next === this.#state) return;
+    this.#state = next;
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+function clear(timer: Timer | null): void {
+  if (timer !== null) clearTimeout(timer);
+}
+
+function runIdOf(frame: Frame): string | null {
+  switch (frame.type) {
+    case "progress":
+      return frame.event.runId;
+    case "initial_state":
+      return frame.snapshot.runId;
+    case "resumed":
+    case "end":
+    case "error":
+      return frame.runId;
+    default:
+      return null;
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

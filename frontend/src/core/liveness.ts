@@ -1,0 +1,87 @@
+/** When was something heard, is an answer due, is the other end dead: one timer for each open transport. */
+
+import { DEAD_AFTER_MS, PING_EVERY_MS, PROOF_MS } from "./transport.js";
+
+export interface LivenessEvents {
+  /** Send a ping, if this transport can. */
+  ping(): void;
+  missed(): void;
+  /** Nothing came for too long; said once. */
+  dead(why: string): void;
+}
+
+export class Liveness {
+  readonly #events: LivenessEvents;
+  #heardAt = Date.now();
+  #pingAt: number | null = null;
+  #deadline: number;
+  #why = `nothing was heard for ${PROOF_MS} ms after connecting`;
+  #nextPing = Number.POSITIVE_INFINITY;
+  readonly #pingEveryMs: number;
+  #timer: ReturnType<typeof setTimeout> | null = null;
+
+  /** Starts with the deadline for the proof. `pingEveryMs` is infinite for a transport that has no way back. */
+  constructor(events: LivenessEvents, pingEveryMs = PING_EVERY_MS, proofMs = PROOF_MS) {
+    this.#events = events;
+    this.#pingEveryMs = pingEveryMs;
+    this.#deadline = Date.now() + proofMs;
+    this.#arm();
+  }
+
+  /** Something came. Returns the pending ping's round trip in ms when this is its answer. */
+  heard(pong: boolean): number | null {
+    const now = Date.now();
+    this.#heardAt = now;
+    this.#deadline = now + DEAD_AFTER_MS;
+    this.#why = `nothing was heard for ${DEAD_AFTER_MS} ms`;
+    if (this.#nextPing === Number.POSITIVE_INFINITY) this.#nextPing = now + this.#pingEveryMs;
+    // The timer is not moved for each frame: it looks at the deadline when it fires.
+    if (!pong || this.#pingAt === null) return null;
+    const latency = now - this.#pingAt;
+    this.#pingAt = null;
+    return latency;
+  }
+
+  /** A ping goes out now; with `deadlineMs` its answer (or anything) has to come by then. */
+  pinged(deadlineMs: number | null = null): void {
+    const now = Date.now();
+    this.#pingAt ??= now;
+    this.#nextPing = now + this.#pingEveryMs;
+    if (deadlineMs !== null) {
+      this.#deadline = Math.min(this.#deadline, now + deadlineMs);
+      this.#why = `no answer within ${deadlineMs} ms`;
+    }
+    this.#arm();
+  }
+
+  stop(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#deadline = Number.POSITIVE_INFINITY;
+    this.#nextPing = Number.POSITIVE_INFINITY;
+  }
+
+  #arm(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    const wait = Math.min(this.#deadline, this.#nextPing) - Date.now();
+    this.#timer = setTimeout(() => this.#look(), Math.max(0, wait));
+  }
+
+  #look(): void {
+    const now = Date.now();
+    if (now >= this.#deadline) {
+      const why = this.#why;
+      this.stop();
+      this.#events.dead(why);
+      return;
+    }
+    if (now >= this.#nextPing) {
+      if (this.#pingAt !== null && this.#heardAt < this.#pingAt) this.#events.missed();
+      this.#pingAt = null; // the next answer is the next ping's
+      this.pinged();
+      this.#events.ping();
+      return;
+    }
+    this.#arm();
+  }
+}

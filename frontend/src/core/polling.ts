@@ -1,0 +1,163 @@
+/** Polling one run: `GET /api/runs/{run_id}?after=<cursor>&wait=25`, as transport-neutral frames. */
+
+import { CloseCode } from "./codes.js";
+import { START } from "./cursor.js";
+import type { Environment } from "./environment.js";
+import type { Frame, Snapshot } from "./frames.js";
+import { readEvent, readSnapshot } from "./frames.js";
+import { problemOf, RelayError } from "./problem.js";
+import type { TransportClose } from "./transport.js";
+import { DEAD_AFTER_MS } from "./transport.js";
+import { isEnded } from "./types.js";
+
+const HOLD_S = 25;
+/** Between polls that the server does not hold, as the original client did (S1). */
+const PAUSE_MS = 2_000;
+
+export interface PollEvents {
+  onAnswer(frames: readonly Frame[], tookMs: number | null): void;
+  onClose(close: TransportClose): void;
+}
+
+export interface PollRequest {
+  readonly address: (query: Record<string, string | null>) => string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** A loop of requests for one run, from `start()` to `stop()` or `onClose`. */
+export class PollLoop {
+  readonly #runId: string;
+  readonly #request: PollRequest;
+  readonly #environment: Environment;
+  readonly #events: PollEvents;
+  /** Whether the server may hold an answer: a browser has six connections to a host and the page needs some. */
+  readonly #mayHold: () => boolean;
+  #after: string | null;
+  #quick = true;
+  #upstreamDown = false;
+  #abort: AbortController | null = null;
+  #timer: ReturnType<typeof setTimeout> | null = null;
+  #stopped = false;
+
+  constructor(
+    runId: string,
+    after: string | null,
+    request: PollRequest,
+    environment: Environment,
+    mayHold: () => boolean,
+    events: PollEvents,
+  ) {
+    this.#runId = runId;
+    this.#after = after;
+    this.#request = request;
+    this.#environment = environment;
+    this.#mayHold = mayHold;
+    this.#events = events;
+  }
+
+  start(): void {
+    void this.#poll();
+  }
+
+  /** Ask now, without the server holding the answer; the answer proves that it is there. */
+  hurry(): void {
+    this.#abort?.abort();
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#quick = true;
+    void this.#poll();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#abort?.abort();
+    if (this.#timer !== null) clearTimeout(this.#timer);
+  }
+
+  async #poll(): Promise<void> {
+    // The first answer proves the transport, so it must not be held.
+    const hold = !this.#quick && this.#mayHold();
+    const owner = new AbortController();
+    this.#abort = owner;
+    const deadline = setTimeout(
+      () => owner.abort("deadline"),
+      hold ? HOLD_S * 1_000 + DEAD_AFTER_MS : 15_000,
+    );
+    const begunAt = Date.now();
+    try {
+      const query = { after: this.#after, wait: hold ? String(HOLD_S) : null };
+      const response = await this.#environment.fetch(this.#request.address(query), {
+        headers: this.#request.headers,
+        signal: owner.signal,
+        cache: "no-store",
+      });
+      const frames = await this.#read(response);
+      if (this.#stopped || this.#abort !== owner) return;
+      this.#quick = false;
+      this.#events.onAnswer(frames, hold ? null : Date.now() - begunAt);
+      if (frames.some((frame) => frame.type === "end")) return this.stop();
+      const retryAfterMs = this.#upstreamDown ? PAUSE_MS : hold ? 0 : PAUSE_MS;
+      this.#timer = setTimeout(() => void this.#poll(), retryAfterMs);
+    } catch (error) {
+      // A newer poll or stop() replaced this one: its failure is nobody's news.
+      if (this.#stopped || this.#abort !== owner) return;
+      this.#stopped = true;
+      this.#events.onClose(closeOf(error));
+    } finally {
+      clearTimeout(deadline);
+    }
+  }
+
+  async #read(response: Response): Promise<Frame[]> {
+    if (response.status === 304) return [];
+    if (response.status === 404) return [{ type: "initial_state", snapshot: this.#unknown() }];
+    if (response.status === 503) {
+      // The relay is there, its Redis is not: the link is fine, what we show may be old.
+      const problem = await problemOf(response);
+      if (problem.retryAfterMs === null) throw problem;
+      this.#upstreamDown = true;
+      return [{ type: "upstream", status: "down" }];
+    }
+    if (!response.ok) throw await problemOf(response);
+    const body: unknown = await response.json();
+    const snapshot = readSnapshot(body);
+    if (snapshot === null) throw new Error("the answer is not a run");
+    return this.#framesOf(body, snapshot);
+  }
+
+  #framesOf(body: unknown, snapshot: Snapshot): Frame[] {
+    const frames: Frame[] = [];
+    if (snapshot.stale !== this.#upstreamDown) {
+      this.#upstreamDown = snapshot.stale;
+      frames.push({ type: "upstream", status: snapshot.stale ? "down" : "up" });
+    }
+    const events = (body as { events?: unknown }).events;
+    if (this.#after !== null && snapshot.recovered && Array.isArray(events)) {
+      for (const value of events) {
+        const event = readEvent(value);
+        if (event !== null) frames.push({ type: "progress", event });
+      }
+      frames.push({ type: "resumed", runId: this.#runId, cursor: snapshot.cursor });
+    } else frames.push({ type: "initial_state", snapshot });
+    if (!snapshot.stale && snapshot.cursor !== START) this.#after = snapshot.cursor;
+    if (!snapshot.stale && isEnded(snapshot.status)) frames.push({ type: "end", runId: this.#runId });
+    return frames;
+  }
+
+  #unknown(): Snapshot {
+    const value = { run_id: this.#runId, status: "unknown", id: START, seq: 0 };
+    return readSnapshot(value) as Snapshot; // it has a run id
+  }
+}
+
+function closeOf(error: unknown): TransportClose {
+  if (!(error instanceof RelayError))
+    return { code: null, message: "the relay cannot be reached", retryInMs: null };
+  const code =
+    {
+      400: CloseCode.BAD_REQUEST,
+      401: CloseCode.UNAUTHORIZED,
+      403: CloseCode.FORBIDDEN,
+      429: CloseCode.TOO_MANY,
+    }[error.status] ?? null;
+  return { code, message: error.message, retryInMs: error.retryAfterMs };
+}

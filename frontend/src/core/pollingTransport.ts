@@ -1,0 +1,110 @@
+/** Polling as a transport: a loop for each run, proven by the first answer. */
+
+import { isTerminalCode } from "./codes.js";
+import type { Environment } from "./environment.js";
+import type { PollRequest } from "./polling.js";
+import { PollLoop } from "./polling.js";
+import type { Transport, TransportClose, TransportEvents } from "./transport.js";
+
+/** Runs that may hold a request open at once; with more, everything is polled every two seconds. */
+const MAX_HELD = 2;
+
+export class PollingTransport implements Transport {
+  readonly kind = "polling";
+  readonly #environment: Environment;
+  readonly #events: TransportEvents;
+  readonly #requestOf: (runId: string) => PollRequest;
+  readonly #loops = new Map<string, PollLoop>();
+  /** Asks whether the relay is there when there is no run to ask about. */
+  readonly #knock: () => Promise<unknown>;
+  #proven = false;
+  #over = false;
+
+  constructor(
+    environment: Environment,
+    events: TransportEvents,
+    requestOf: (runId: string) => PollRequest,
+    knock: () => Promise<unknown>,
+  ) {
+    this.#environment = environment;
+    this.#events = events;
+    this.#requestOf = requestOf;
+    this.#knock = knock;
+  }
+
+  subscribe(runId: string, after: string | null): void {
+    this.unsubscribe(runId);
+    const loop = new PollLoop(
+      runId,
+      after,
+      this.#requestOf(runId),
+      this.#environment,
+      () => this.#loops.size <= MAX_HELD,
+      {
+        onAnswer: (frames, tookMs) => {
+          this.#alive();
+          if (tookMs !== null) this.#events.onLatency(tookMs);
+          if (frames.length > 0) this.#events.onFrames(frames);
+        },
+        onClose: (close) => this.#loopClosed(runId, close),
+      },
+    );
+    this.#loops.set(runId, loop);
+    loop.start();
+  }
+
+  unsubscribe(runId: string): void {
+    this.#loops.get(runId)?.stop();
+    this.#loops.delete(runId);
+  }
+
+  /** The list has its own polling (runList.ts); here it only needs an answer that proves the relay is there. */
+  subscribeFeed(wanted: boolean): void {
+    if (wanted && this.#loops.size === 0) this.probe();
+  }
+
+  probe(): void {
+    if (this.#over) return;
+    const loop = this.#loops.values().next().value;
+    if (loop !== undefined) return loop.hurry();
+    const begunAt = Date.now();
+    this.#knock().then(
+      () => {
+        if (this.#over) return;
+        this.#alive();
+        this.#events.onLatency(Date.now() - begunAt);
+      },
+      () => this.#ended({ code: null, message: "the relay cannot be reached", retryInMs: null }),
+    );
+  }
+
+  close(): void {
+    this.#over = true;
+    for (const loop of this.#loops.values()) loop.stop();
+    this.#loops.clear();
+  }
+
+  #loopClosed(runId: string, close: TransportClose): void {
+    // A refusal is about this run, not about the link.
+    if (close.code !== null && isTerminalCode(close.code)) {
+      this.#loops.delete(runId);
+      this.#alive();
+      this.#events.onFrames([{ type: "error", code: close.code, message: close.message, runId }]);
+    } else this.#ended(close);
+  }
+
+  #alive(): void {
+    if (this.#over) return;
+    if (!this.#proven) {
+      this.#proven = true;
+      this.#events.onProven();
+    }
+    this.#events.onAlive();
+  }
+
+  #ended(close: TransportClose): void {
+    if (this.#over) return;
+    this.close();
+    this.#events.onClose(close);
+  }
+}

@@ -1,0 +1,157 @@
+/** A page's client of one relay: one connection, and one store for each run and list that is watched. */
+
+import type { RunFilter } from "./api.js";
+import { RelayApi } from "./api.js";
+import type { Environment } from "./environment.js";
+import { pageEnvironment } from "./environment.js";
+import type { LinkOptions } from "./link.js";
+import { LINK, Link } from "./link.js";
+import type { PollRequest } from "./polling.js";
+import { PollingTransport } from "./pollingTransport.js";
+import { MAX_LOG_LINES } from "./reducer.js";
+import { RunClient } from "./runClient.js";
+import { RunList } from "./runList.js";
+import { SseTransport } from "./sse.js";
+import type { Transport, TransportEvents } from "./transport.js";
+import type { ConnectionState, TransportKind } from "./types.js";
+import { RelayUrls } from "./urls.js";
+import { WebSocketTransport } from "./websocket.js";
+
+export type Token = string | (() => string | null | Promise<string | null>);
+
+export interface RelayClientOptions {
+  /** The relay's address (`https://relay.example.com`), or nothing for this page's own origin. */
+  readonly baseUrl?: string;
+  /** A bearer token, or where to get one: asked again when the relay answers 4401 or 401. */
+  readonly token?: Token;
+  /** Transports to use, best first. All three by default. */
+  readonly transports?: readonly TransportKind[];
+  /** Fetch log levels and times of lines from before we came. */
+  readonly logDetails?: boolean;
+  /** Log lines kept of each run. */
+  readonly maxLogLines?: number;
+  readonly link?: Partial<LinkOptions>;
+  /** For tests. */
+  readonly environment?: Environment;
+}
+
+/** Stores of runs that nobody watches are kept for a quick return, up to this many. */
+const KEEP_RUNS = 50;
+
+export class RelayClient {
+  readonly api: RelayApi;
+  readonly #options: RelayClientOptions;
+  readonly #environment: Environment;
+  readonly #urls: RelayUrls;
+  readonly #link: Link;
+  readonly #runs = new Map<string, RunClient>();
+  readonly #lists = new Map<string, RunList>();
+  readonly #announced = new Set<string>();
+  #knownToken: string | null = null;
+
+  /** Connects to nothing yet: that begins with the first watcher, so it can be made while rendering on a server. */
+  constructor(options: RelayClientOptions = {}) {
+    this.#options = options;
+    this.#environment = options.environment ?? pageEnvironment();
+    this.#urls = new RelayUrls(options.baseUrl ?? "", this.#environment.origin);
+    const token = (renew: boolean) => this.#token(renew);
+    this.api = new RelayApi(this.#urls, this.#environment, token);
+    const ladder = options.transports ?? LINK.ladder;
+    this.#link = new Link(
+      (kind, value, events) => this.#open(kind, value, events),
+      token,
+      this.#environment,
+      {
+        ...LINK,
+        ...options.link,
+        ladder,
+      },
+    );
+  }
+
+  /** The page's connection. */
+  get connection(): ConnectionState {
+    return this.#link.state;
+  }
+
+  subscribeConnection(listener: () => void): () => void {
+    return this.#link.subscribe(listener);
+  }
+
+  /** Try to connect now. */
+  reconnect(): void {
+    this.#link.retry();
+  }
+
+  /** The store of a run: the same for everybody who asks. */
+  run(runId: string): RunClient {
+    const known = this.#runs.get(runId);
+    if (known !== undefined) return known;
+    const { logDetails = false, maxLogLines = MAX_LOG_LINES } = this.#options;
+    const run = new RunClient(runId, this.#link, this.api, { logDetails, maxLogLines }, this.#announced);
+    this.#runs.set(runId, run);
+    this.#forgetOldest();
+    return run;
+  }
+
+  /** The store of a list: the same for everybody with the same filter. */
+  runs(filter: RunFilter = {}): RunList {
+    const { status, pipeline, q, limit } = filter;
+    const name = JSON.stringify([status ?? "", pipeline ?? "", q ?? "", limit ?? null]);
+    const known = this.#lists.get(name);
+    if (known !== undefined) return known;
+    const list = new RunList(this.api, this.#link, filter);
+    if (this.#lists.size >= KEEP_RUNS) this.#lists.clear(); // those in use are held by who uses them
+    this.#lists.set(name, list);
+    return list;
+  }
+
+  close(): void {
+    this.#link.close();
+  }
+
+  #forgetOldest(): void {
+    for (const [runId, run] of this.#runs) {
+      if (this.#runs.size <= KEEP_RUNS) return;
+      if (!run.isWatched) this.#runs.delete(runId);
+    }
+  }
+
+  #token(renew: boolean): Promise<string | null> | string | null {
+    const { token } = this.#options;
+    if (token === undefined) return null;
+    // A fixed token cannot be renewed: a refusal of it stands.
+    if (typeof token === "string") return renew ? null : token;
+    if (!renew && this.#knownToken !== null) return this.#knownToken;
+    return Promise.resolve(token()).then((value) => {
+      this.#knownToken = value;
+      return value;
+    });
+  }
+
+  #open(kind: TransportKind, token: string | null, events: TransportEvents): Transport {
+    // A browser's WebSocket and EventSource cannot carry headers: the token goes into the address there.
+    const request = (runId: string): PollRequest => ({
+      address: (query) => this.#urls.http(this.#urls.run(runId), query),
+      headers: token === null ? {} : { authorization: `Bearer ${token}` },
+    });
+    const cursorOf = (runId: string) => this.#cursorOf(runId);
+    const knock = () => this.api.runs({ limit: 1 });
+    switch (kind) {
+      case "websocket":
+        return new WebSocketTransport(this.#urls.ws("/ws", { token }), this.#environment, events);
+      case "sse": {
+        const address = (runId: string, after: string | null) =>
+          this.#urls.http(`${this.#urls.run(runId)}/events`, { after, token });
+        return new SseTransport(this.#environment, events, address, request, cursorOf, knock);
+      }
+      case "polling":
+        return new PollingTransport(this.#environment, events, request, knock);
+    }
+  }
+
+  #cursorOf(runId: string): string | null {
+    const cursor = this.#runs.get(runId)?.state.run.cursor ?? "0-0";
+    return cursor === "0-0" ? null : cursor;
+  }
+}

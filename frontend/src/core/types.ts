@@ -1,0 +1,134 @@
+/** What is known of a run, as the client keeps it. Times are Unix milliseconds; progress is 0..1 or null. */
+
+export const STATUSES = [
+  "queued",
+  "running",
+  "retrying",
+  "stalled",
+  "succeeded",
+  "failed",
+  "cancelled",
+  "unknown",
+] as const;
+export type RunStatus = (typeof STATUSES)[number];
+
+export type LogLevel = "debug" | "info" | "warning" | "error";
+
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+
+export interface Step {
+  readonly name: string;
+  readonly status: RunStatus;
+  readonly progress: number | null;
+  readonly attempt: number;
+  readonly weight: number;
+  readonly startedAt: number | null;
+  readonly finishedAt: number | null;
+  readonly error: string | null;
+}
+
+export interface LogLine {
+  /** Unique and growing within one client: a list key. */
+  readonly key: number;
+  /** The event it came with; null for lines of an initial state, which carry text only. */
+  readonly seq: number | null;
+  readonly ts: number | null;
+  readonly level: LogLevel | null;
+  readonly step: string | null;
+  readonly attempt: number | null;
+  readonly message: string;
+}
+
+/** A run without its log: what the list shows. */
+export interface RunSummary {
+  readonly runId: string;
+  readonly state: string | null;
+  readonly status: RunStatus;
+  readonly progress: number | null;
+  readonly attempt: number;
+  readonly seq: number;
+  /** The cursor `<epoch>-<seq>`; `0-0` for a run nobody has heard of. */
+  readonly cursor: string;
+  readonly title: string | null;
+  readonly pipeline: string | null;
+  readonly error: string | null;
+  readonly createdAt: number | null;
+  readonly startedAt: number | null;
+  readonly updatedAt: number | null;
+  readonly finishedAt: number | null;
+  readonly stale: boolean;
+}
+
+/** A point of the progress curve; `ts` is the clock of whoever reported it. */
+export interface ProgressSample {
+  readonly ts: number;
+  readonly progress: number;
+}
+
+/** The run's axis of the client's state. */
+export interface RunState extends RunSummary {
+  /** False until the server said anything about this run. */
+  readonly known: boolean;
+  readonly steps: readonly Step[];
+  readonly logs: readonly LogLine[];
+  /** Lines that exist on the server or existed here, and are not in `logs`. */
+  readonly logsTruncated: number;
+  readonly result: Json;
+  /** The last event's data, with its seq. */
+  readonly data: { readonly seq: number; readonly value: Json } | null;
+  /** False after an initial state that could not continue from our cursor. */
+  readonly recovered: boolean;
+  readonly samples: readonly ProgressSample[];
+}
+
+export type TransportKind = "websocket" | "sse" | "polling";
+
+export type ConnectionStatus =
+  | "idle" // nobody watches
+  | "connecting" // first try
+  | "connected"
+  | "reconnecting" // lost; `retryInMs` until the next try
+  | "offline" // the browser says there is no network, and the link agrees
+  | "paused" // the page has been hidden for long
+  | "failed" // gave up: `retry()` is the way back
+  | "closed"; // refused for good, or nothing more to come
+
+export type Quality = "excellent" | "good" | "poor" | "critical";
+
+export interface ConnectionStatistics {
+  readonly reconnects: number;
+  readonly lastReconnectAt: number | null;
+  readonly connectedSince: number | null;
+  readonly missedHeartbeats: number;
+  readonly averageLatencyMs: number | null;
+  readonly latencyMs: number | null;
+  readonly lastHeartbeatAt: number | null;
+}
+
+export interface ConnectionError {
+  readonly code: number | null;
+  readonly message: string;
+}
+
+/** The connection's axis of the client's state. */
+export interface ConnectionState {
+  readonly status: ConnectionStatus;
+  readonly transport: TransportKind | null;
+  readonly quality: Quality;
+  /** Number of the running or coming retry; 0 while connected. */
+  readonly attempt: number;
+  /** Length of the wait before the next try, and when it ends. */
+  readonly retryInMs: number | null;
+  readonly retryAt: number | null;
+  /** Whether the relay can reach its Redis. */
+  readonly upstream: "up" | "down";
+  readonly error: ConnectionError | null;
+  readonly statistics: ConnectionStatistics;
+}
+
+const ENDED: readonly RunStatus[] = ["succeeded", "failed", "cancelled"];
+
+/** Whether a run of this status has ended. */
+export function isEnded(status: RunStatus): boolean {
+  return ENDED.includes(status);
+}

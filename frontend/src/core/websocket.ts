@@ -1,0 +1,119 @@
+/** One WebSocket `/ws` for every run of the page. It lives once: reconnecting is the link's business. */
+
+import { retryInMsOf } from "./codes.js";
+import type { Environment } from "./environment.js";
+import { readFrame } from "./frames.js";
+import { Liveness } from "./liveness.js";
+import type { Transport, TransportClose, TransportEvents } from "./transport.js";
+
+export class WebSocketTransport implements Transport {
+  readonly kind = "websocket";
+  readonly #socket: WebSocket;
+  readonly #events: TransportEvents;
+  readonly #liveness: Liveness;
+  /** What to say when the socket opens: the last word about each run. */
+  readonly #waiting = new Map<string, string>();
+  #proven = false;
+  #over = false;
+  /** An `error` frame about the connection comes before its close and explains it. */
+  #explanation: string | null = null;
+
+  /** Throws what `new WebSocket` throws (a malformed address, a Content-Security-Policy). */
+  constructor(url: string, environment: Environment, events: TransportEvents) {
+    if (environment.WebSocket === undefined) throw new Error("this environment has no WebSocket");
+    this.#events = events;
+    this.#socket = new environment.WebSocket(url);
+    this.#socket.onopen = () => this.#opened();
+    this.#socket.onmessage = (message: MessageEvent<unknown>) => this.#received(message.data);
+    this.#socket.onclose = (close: CloseEvent) =>
+      this.#ended({
+        code: close.code === 1006 || close.code === 1005 ? null : close.code,
+        message:
+          this.#explanation ?? (this.#proven ? "the connection was lost" : "the WebSocket was refused"),
+        retryInMs: retryInMsOf(close.reason ?? ""),
+      });
+    this.#liveness = new Liveness({
+      ping: () => this.#send({ type: "ping" }),
+      missed: () => this.#events.onMissed(),
+      // close() may wait half a minute for an answer that cannot come; the link must not.
+      dead: (why) => this.#ended({ code: null, message: why, retryInMs: null }),
+    });
+  }
+
+  subscribe(runId: string, after: string | null): void {
+    const words = { type: "subscribe", run_id: runId, ...(after === null ? {} : { after }) };
+    this.#say(`run ${runId}`, words);
+  }
+
+  unsubscribe(runId: string): void {
+    if (this.#waiting.delete(`run ${runId}`)) return;
+    this.#send({ type: "unsubscribe", run_id: runId });
+  }
+
+  subscribeFeed(wanted: boolean): void {
+    this.#say("feed", { type: wanted ? "subscribe" : "unsubscribe", runs: true });
+  }
+
+  probe(deadlineMs: number): void {
+    if (this.#over) return;
+    this.#send({ type: "ping" });
+    this.#liveness.pinged(deadlineMs);
+  }
+
+  close(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#liveness.stop();
+    this.#release();
+  }
+
+  #opened(): void {
+    if (this.#over) return;
+    // The first ping's answer proves that frames pass both ways, and measures the latency.
+    this.#send({ type: "ping" });
+    this.#liveness.pinged();
+    for (const words of this.#waiting.values()) this.#socket.send(words);
+    this.#waiting.clear();
+  }
+
+  #received(data: unknown): void {
+    if (this.#over) return;
+    const frame = typeof data === "string" ? readFrame(data) : null;
+    const latencyMs = this.#liveness.heard(frame?.type === "pong");
+    if (!this.#proven) {
+      this.#proven = true;
+      this.#events.onProven();
+    }
+    if (latencyMs !== null) this.#events.onLatency(latencyMs);
+    this.#events.onAlive();
+    if (frame === null || frame.type === "pong") return;
+    if (frame.type === "error" && frame.runId === null) this.#explanation = frame.message;
+    this.#events.onFrames([frame]);
+  }
+
+  #ended(close: TransportClose): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#liveness.stop();
+    this.#release();
+    this.#events.onClose(close);
+  }
+
+  /** Cut our ears off before closing: nothing of this socket may reach a later one's state. */
+  #release(): void {
+    this.#socket.onopen = null;
+    this.#socket.onmessage = null;
+    this.#socket.onclose = null;
+    this.#socket.onerror = null;
+    this.#socket.close();
+  }
+
+  #say(topic: string, words: object): void {
+    if (this.#socket.readyState === 1) this.#socket.send(JSON.stringify(words));
+    else this.#waiting.set(topic, JSON.stringify(words));
+  }
+
+  #send(words: object): void {
+    if (this.#socket.readyState === 1) this.#socket.send(JSON.stringify(words));
+  }
+}

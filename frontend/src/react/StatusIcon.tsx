@@ -1,0 +1,32 @@
+import type { ReactNode } from "react";
+import type { RunStatus } from "../core/index.js";
+
+const PATHS: Readonly<Record<RunStatus, ReactNode>> = {
+  queued: <path d="M8 4.8V8l2.2 1.4" />,
+  running: <path d="M8 2a6 6 0 0 1 6 6" className="rr-spin" />,
+  retrying: <path d="M11.6 6.2A4 4 0 1 0 12 8.6M11.9 3.8v2.6H9.3" />,
+  stalled: <path d="M6.4 5.6v4.8M9.6 5.6v4.8" />,
+  succeeded: <path d="m5.2 8.2 2 2 3.6-4.2" />,
+  failed: <path d="m5.8 5.8 4.4 4.4m0-4.4-4.4 4.4" />,
+  cancelled: <path d="M5 8h6" />,
+  unknown: <path d="M8 8h.01" />,
+};
+
+/** A status as a shape, not only a colour. */
+export function StatusIcon({ status, label }: { status: RunStatus; label?: string }): ReactNode {
+  const naming =
+    label === undefined ? { "aria-hidden": true as const } : { role: "img", "aria-label": label };
+  return (
+    <svg
+      className="rr-status-icon"
+      data-status={status}
+      viewBox="0 0 16 16"
+      width="16"
+      height="16"
+      {...naming}
+    >
+      <circle cx="8" cy="8" r="6" />
+      {PATHS[status]}
+    </svg>
+  );
+}

@@ -1,0 +1,36 @@
+/** How numbers are shown. Pure. */
+
+export function percent(progress: number): string {
+  // Never "100 %" before it is over, never "0 %" once something was done.
+  const value = progress * 100;
+  if (value >= 1 || value === 0) return `${progress >= 1 ? 100 : Math.min(99, Math.floor(value + 1e-6))}%`;
+  return "<1%";
+}
+
+/** 480 ms, 3.2 s, 1 m 05 s, 2 h 03 m. */
+export function duration(ms: number): string {
+  if (ms < 950) return `${Math.max(0, Math.round(ms / 10) * 10)} ms`;
+  if (ms < 9_950) return `${(ms / 1_000).toFixed(1)} s`;
+  const seconds = Math.round(ms / 1_000);
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} m ${String(seconds % 60).padStart(2, "0")} s`;
+  return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} m`;
+}
+
+/** An estimate says only what it knows: 5-second steps below a minute, minutes above. */
+export function roughDuration(ms: number): string {
+  const seconds = Math.max(1, Math.round(ms / 1_000));
+  if (seconds <= 10) return `${seconds} s`;
+  if (seconds < 60) return `${Math.ceil(seconds / 5) * 5} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} m` : `${Math.floor(minutes / 60)} h ${minutes % 60} m`;
+}
+
+/** 14:03:07.042 in the reader's time zone. */
+export function clock(ts: number, withMs = false): string {
+  const date = new Date(ts);
+  const two = (value: number) => String(value).padStart(2, "0");
+  const time = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+  return withMs ? `${time}.${String(date.getMilliseconds()).padStart(3, "0")}` : time;
+}

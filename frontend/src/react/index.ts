@@ -1,0 +1,56 @@
+"use client";
+/** The public API of `@runrelay/react`. (No `export *`: server-rendering frameworks refuse it in client modules.) */
+
+// the run's status; `RunStatus` itself is the component
+export type {
+  BackoffOptions,
+  ConnectionError,
+  ConnectionState,
+  ConnectionStatistics,
+  ConnectionStatus,
+  Environment,
+  Json,
+  LinkOptions,
+  LogLevel,
+  LogLine,
+  MessageType,
+  Outcome,
+  PipelineInfo,
+  ProgressSample,
+  Quality,
+  RelayClientOptions,
+  RunClientState,
+  RunFilter,
+  RunListState,
+  RunPage,
+  RunState,
+  RunStatus as RunStatusName,
+  RunSummary,
+  Step,
+  Token,
+  TransportKind,
+} from "../core/index.js";
+export { CloseCode, isEnded, MESSAGE_TYPES, RelayClient, RelayError, RunClient } from "../core/index.js";
+export type { ConnectionBadgeProps } from "./ConnectionBadge.js";
+export { ConnectionBadge } from "./ConnectionBadge.js";
+export { clock, duration, percent, roughDuration } from "./format.js";
+export type { LogTailProps } from "./LogTail.js";
+export { LogTail } from "./LogTail.js";
+export type { RelayProviderProps } from "./provider.js";
+export { RelayProvider, useRelayClient } from "./provider.js";
+export type { RetryPanelProps } from "./RetryPanel.js";
+export { RetryPanel } from "./RetryPanel.js";
+export type { RunProgressProps } from "./RunProgress.js";
+export { RunProgress } from "./RunProgress.js";
+export type { RunStatusProps } from "./RunStatus.js";
+export { RunStatus } from "./RunStatus.js";
+export { StatusIcon } from "./StatusIcon.js";
+export type { StepTimelineProps } from "./StepTimeline.js";
+export { StepTimeline } from "./StepTimeline.js";
+export { useConnection } from "./useConnection.js";
+export type { RunConnection, UseRun, UseRunOptions } from "./useRun.js";
+export { useRun } from "./useRun.js";
+export type { UseRuns } from "./useRuns.js";
+export { useRuns } from "./useRuns.js";
+export type { Words } from "./words.js";
+export { ENGLISH, KOREAN } from "./words.js";

@@ -1,0 +1,36 @@
+/** Which relay a tree of components talks to. Without a provider: the one that served the page. */
+
+import type { ReactNode } from "react";
+import { createContext, createElement, useContext } from "react";
+import { RelayClient } from "../core/index.js";
+
+const RelayContext = createContext<RelayClient | null>(null);
+
+export interface RelayProviderProps {
+  readonly client: RelayClient;
+  readonly children?: ReactNode;
+}
+
+export function RelayProvider({ client, children }: RelayProviderProps): ReactNode {
+  return createElement(RelayContext.Provider, { value: client }, children);
+}
+
+/** One client for each relay of a page, so that a thousand hooks share one connection. */
+const clients = new Map<string, RelayClient>();
+
+function clientFor(baseUrl: string): RelayClient {
+  const known = clients.get(baseUrl);
+  if (known !== undefined) return known;
+  const client = new RelayClient({ baseUrl });
+  // On a server there is no page to share it with: nothing of one request may stay for the next.
+  if (typeof window !== "undefined") clients.set(baseUrl, client);
+  return client;
+}
+
+/** The client to use: `client`, else the one for `baseUrl`, else the provider's, else the page's own relay's. */
+export function useRelayClient(options: { client?: RelayClient; baseUrl?: string } = {}): RelayClient {
+  const provided = useContext(RelayContext);
+  if (options.client !== undefined) return options.client;
+  if (options.baseUrl !== undefined) return clientFor(options.baseUrl);
+  return provided ?? clientFor("");
+}

@@ -1,0 +1,14 @@
+import { useCallback, useSyncExternalStore } from "react";
+import { IDLE } from "../core/connection.js";
+import type { ConnectionState, RelayClient } from "../core/index.js";
+import { useRelayClient } from "./provider.js";
+
+/** The page's connection to the relay, whatever it watches. */
+export function useConnection(options: { client?: RelayClient; baseUrl?: string } = {}): ConnectionState {
+  const relay = useRelayClient(options);
+  return useSyncExternalStore(
+    useCallback((changed: () => void) => relay.subscribeConnection(changed), [relay]),
+    () => relay.connection,
+    () => IDLE,
+  );
+}

@@ -1,0 +1,18 @@
+import { useEffect, useRef, useState } from "react";
+
+/** A value that changes at most once in `everyMs`, the last one always arriving: for what is read aloud. */
+export function useThrottled<T>(value: T, everyMs: number): T {
+  const [shown, setShown] = useState(value);
+  const shownAt = useRef(Number.NEGATIVE_INFINITY);
+  useEffect(() => {
+    if (Object.is(value, shown)) return;
+    const show = () => {
+      shownAt.current = Date.now();
+      setShown(value);
+    };
+    const waitMs = shownAt.current + everyMs - Date.now();
+    const timer = setTimeout(show, Math.max(0, waitMs));
+    return () => clearTimeout(timer);
+  }, [value, shown, everyMs]);
+  return shown;
+}
