@@ -42,6 +42,7 @@ class QueuedConnection:
         self._waiting_bytes = 0
         self._sending_bytes = 0
         self._news = asyncio.Event()
+        self._closing = asyncio.Event()
 
     @property
     def waiting_bytes(self) -> int:
@@ -65,10 +66,15 @@ class QueuedConnection:
         """See Connection.close."""
         if self.closed is None:
             self.closed = code, reason
+            self._closing.set()
             if code is CloseCode.TOO_SLOW:
                 self._queue.clear()
                 self._waiting_bytes = self._sending_bytes
             self._news.set()
+
+    async def wait_closed(self) -> None:
+        """Wait until `close` was called, by whomever."""
+        await self._closing.wait()
 
     async def next(self) -> Batch | None:
         """What is to be sent next; None once everything is sent and the connection is to be closed.

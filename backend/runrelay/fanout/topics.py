@@ -211,7 +211,9 @@ class Topic:
         rest: list[Frame] = []
         behind = False
         if view.snapshot.exists:
-            rest = [f for f in self._recent if f.cursor and f.cursor.epoch == reached.epoch and f.cursor.seq > reached.seq]
+            rest = [
+                f for f in self._recent if f.cursor and f.cursor.epoch == reached.epoch and f.cursor.seq > reached.seq
+            ]
             behind = reached.seq > self.position.seq
             if reached.seq + len(rest) < self.position.seq:
                 return False  # the position was moved by a new initial_state, past this read: read again

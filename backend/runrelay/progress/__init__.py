@@ -4,12 +4,13 @@ from .cursors import START, Cursor, new_epoch, parse_cursor
 from .events import Event, StepSpec, make_event, step_specs
 from .run_ids import check_run_id
 from .snapshots import LogLine, Snapshot, Step
-from .states import ACTIVE, ENDED, TERMINAL_STATES, Level, Status, is_ended
+from .states import ACTIVE, ENDED, STATUSES, TERMINAL_STATES, Level, Status, is_ended
 
 __all__ = [
     "ACTIVE",
     "ENDED",
     "START",
+    "STATUSES",
     "TERMINAL_STATES",
     "Cursor",
     "Event",

@@ -159,9 +159,7 @@ def make_event(
     if result is not None or error is not None:
         if step is None and state not in TERMINAL_STATES:
             name = "error" if result is None else "result"
-            raise ValueError(
-                f"{name} belongs to a terminal state ({', '.join(TERMINAL_STATES)}), got state={state!r}"
-            )
+            raise ValueError(f"{name} belongs to a terminal state ({', '.join(TERMINAL_STATES)}), got state={state!r}")
         if result is not None:
             encoded_result = encode_json("result", result, MAX_RESULT_BYTES)
         if error is not None:

@@ -124,11 +124,7 @@ class Snapshot:
             "logs": [line.message for line in self.logs],
             "logs_truncated": self.logs_truncated,
             "recovered": recovered,
-            **{
-                key: value
-                for key, value in self.summary().items()
-                if key not in ("run_id", "state", "progress")
-            },
+            **{key: value for key, value in self.summary().items() if key not in ("run_id", "state", "progress")},
             "steps": [step.to_json(self.status) for step in self.steps],
             "result": self.result,
         }

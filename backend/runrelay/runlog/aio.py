@@ -79,9 +79,7 @@ class AsyncRunLog:
             log_bytes: bytes of the log at most.
         """
         lines = self.retention.log_lines if log_lines is None else log_lines
-        args = read_args(
-            self.keys, run_id, after, event_bytes=event_bytes, log_lines=lines, log_bytes=log_bytes
-        )
+        args = read_args(self.keys, run_id, after, event_bytes=event_bytes, log_lines=lines, log_bytes=log_bytes)
         return parse_view(run_id, await self._script(READ, args))
 
     async def positions(self, run_ids: Sequence[str]) -> list[Cursor | None]:

@@ -45,7 +45,8 @@ if number > mark + 1 and not server_lost_data then return {'gap', mark} end
 
 -- Half of a log, or a log that this server may hold in an older version than was once announced, is not continued: its
 -- numbers could be given out twice. What the hash knows of the run stays; the log begins anew under a new name.
-local anew = created or server_lost_data or old[3] ~= ARGV[4] or redis.call('EXISTS', stream) == 0
+local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+local anew = created or server_lost_data or old[3] ~= ARGV[4] or not newest or newest[1] ~= seq .. '-0'
 local seal_key = old[15]
 if anew then epoch, seq, seal_key = ARGV[3], 0, ARGV[12] end
 local seq_before = seq
@@ -84,22 +85,22 @@ local function declare(name, weight)
   step.weight = weight
   return step
 end
-local function each_step(visit)
-  step_of('')
-  for _, field in ipairs(redis.call('HKEYS', hash)) do
-    local name = string.match(field, '^s:(.*)$')
-    if name and step_of(name) then visit(name, steps[name]) end
-  end
-end
 local function begin_attempt(number_, declared)
   attempt, progress, started = number_, false, false
   set.attempt, set.progress = attempt, ''
   for _, name in ipairs({'result', 'error', 'started_at', 'finished_at'}) do set[name], clear[name] = nil, true end
-  if created then return end
-  each_step(function(name, step)
-    steps[name] = {i = step.i, name = name, status = 'queued', attempt = 1, weight = step.weight}
-    if declared then steps[name], clear['s:' .. name] = false, true end
-  end)
+  if created and not sums then return end
+  step_of('')
+  for _, field in ipairs(redis.call('HKEYS', hash)) do
+    if string.sub(field, 1, 2) == 's:' then step_of(string.sub(field, 3)) end
+  end
+  for name, step in pairs(steps) do  -- those of this batch too
+    if step and declared then
+      steps[name], clear['s:' .. name] = false, true
+    elseif step then
+      steps[name] = {i = step.i, name = name, status = 'queued', attempt = 1, weight = step.weight}
+    end
+  end
   sums.done, sums.weighted = 0, 0
   if declared then sums.count, sums.weight = 0, 0 end
 end
@@ -132,18 +133,27 @@ local function admit(kind, control, fence)
     return fence == attempt and not over and sums.count > 0 and sums.done >= sums.count
   end
   if over or fence < attempt then return false end
-  -- a fence above the run's attempt: the log is older than the producer, who knows better
-  if fence > attempt then begin_attempt(fence, control and control.steps) end
+  -- a fence above the run's attempt: the log is older than the producer, who knows better; that attempt has begun
+  if fence > attempt then
+    begin_attempt(fence, control and control.steps)
+    begun = fence
+    set.begun_attempt = begun
+  end
   return true
 end
 
 -- The step's part of an event: returns the step's own news, or false if it is fenced.
+local function begin_step(step, number_)
+  if step.status == 'succeeded' then sums.done = sums.done - 1 end
+  sums.weighted = sums.weighted - (step.progress or 0) * step.weight
+  step.status, step.attempt, step.started_at = 'running', number_, now
+  step.progress, step.finished_at, step.error = nil, nil, nil
+end
 local function fold_step(step, kind, control, new_state, value, fence)
+  -- as with the run's attempt: a fence above the step's comes from who knows better
+  if fence and fence > step.attempt then begin_step(step, fence) end
   if kind == 'step_start' then
-    if step.started_at then step.attempt = step.attempt + 1 end
-    if step.status == 'succeeded' then sums.done = sums.done - 1 end
-    sums.weighted = sums.weighted - (step.progress or 0) * step.weight
-    step.status, step.started_at, step.progress, step.finished_at, step.error = 'running', now, nil, nil, nil
+    begin_step(step, step.started_at and step.attempt + 1 or step.attempt)
     step_given = step.attempt
   else
     if fence and fence < step.attempt or ENDED[step.status] then return false end
@@ -172,7 +182,7 @@ for b = FIRST, #ARGV, WIDTH do
     control = nil
   end
   local must = control and control.must
-  if must and ((must == 'absent' and status) or (must ~= 'absent' and not status)
+  if number > mark and must and ((must == 'absent' and status) or (must ~= 'absent' and not status)
       or (must == 'ended' and not ENDED[status]) or (must == 'unfinished' and ENDED[status])) then
     return {'refused', status or 'unknown', attempt}
   end
@@ -204,6 +214,7 @@ for b = FIRST, #ARGV, WIDTH do
       end
     end
 
+    if kind == 'step_start' and not pass then step_given = 0 end
     if not pass then
       -- a condition that does not hold (stalled, finish) is no trespass
       if kind ~= 'stalled' and kind ~= 'finish' then fenced = fenced + 1 end
@@ -270,10 +281,15 @@ elseif anew then
   epoch, seq, seq_before = old[1], tonumber(old[2]), tonumber(old[2])  -- nothing to append: the old log stays, to be healed
 end
 
+-- nothing can happen to an ended run any more: what comes too late for it must not keep it
 local renew = created or anew or (ENDED[was] ~= ENDED[status])
-  or now - tonumber(old[9] or 0) > math.min(60000, ARGV[8] * 10)
+  or not ENDED[status] and now - tonumber(old[9] or 0) > math.min(60000, ARGV[8] * 10)
+local CHUNK = 1000  -- Lua unpacks less than 8,000 values, and it would say so here, after the first write
 if #lines > 0 then
-  local length = redis.call('RPUSH', logs, unpack(lines))
+  local length
+  for i = 1, #lines, CHUNK do
+    length = redis.call('RPUSH', logs, unpack(lines, i, math.min(i + CHUNK - 1, #lines)))
+  end
   if length == #lines then renew = true end
   -- trimmed with slack, so that a full list is not trimmed at each commit
   if length > ARGV[11] + 100 then redis.call('LTRIM', logs, -ARGV[11], -1) end
@@ -304,7 +320,7 @@ for name, value in pairs(set) do
   fields[#fields + 1] = name
   fields[#fields + 1] = value
 end
-redis.call('HSET', hash, unpack(fields))
+for i = 1, #fields, CHUNK do redis.call('HSET', hash, unpack(fields, i, math.min(i + CHUNK - 1, #fields))) end
 if fenced > 0 then redis.call('HINCRBY', hash, 'fenced', fenced) end
 if renew then
   local expiry_s = ENDED[status] and ARGV[9] or ARGV[8]

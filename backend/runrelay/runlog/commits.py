@@ -206,9 +206,7 @@ def parse_commit(run_id: str, reply: Any) -> Committed:
     if word == b"gap":
         raise Gap(reply[1])
     if word == b"refused":
-        raise CommitRefused(
-            run_id, reply[1].decode(), reply[2], "the condition for this commit does not hold"
-        )
+        raise CommitRefused(run_id, reply[1].decode(), reply[2], "the condition for this commit does not hold")
     raise RunlogError(f"the commit script answered {reply!r}")
 
 

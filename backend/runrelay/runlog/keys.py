@@ -15,7 +15,7 @@ class Keys:
     channel: str = "autoshorts:progress"
 
     def run(self, run_id: str) -> tuple[str, str, str]:
-        """A run's own keys: hash, stream, log. The braces are a hash tag: all three in one slot, for the scripts."""
+        """A run's own keys: hash, stream, log. The braces are a hash tag: all three in one slot, for scripts."""
         base = f"{self.prefix}:run:{{{run_id}}}"
         return base, f"{base}:events", f"{base}:logs"
 

@@ -55,6 +55,4 @@ def is_passing(error: ResponseError) -> bool:
     """Whether the server may accept the same later: it is full, loading, read only, without replicas."""
     text = str(error)
     # inside a script, older servers put their own words before the code
-    return isinstance(error, _PASSING) or any(
-        word in text or text.startswith(word.strip()) for word in _PASSING_WORDS
-    )
+    return isinstance(error, _PASSING) or any(word in text or text.startswith(word.strip()) for word in _PASSING_WORDS)

@@ -81,9 +81,7 @@ class RunLog:
                 results[i] = result
         return results
 
-    def _commit_once(
-        self, batches: Sequence[Batch], *, server_lost_data: bool
-    ) -> Iterable[Committed | RunlogError]:
+    def _commit_once(self, batches: Sequence[Batch], *, server_lost_data: bool) -> Iterable[Committed | RunlogError]:
         try:
             connection = self._connected()
         except RunlogUnavailable as error:
@@ -126,8 +124,7 @@ class RunLog:
             if isinstance(reply, RunlogError):
                 raise reply
         statuses = {
-            run_id: None if reply is None else reply.decode()
-            for run_id, reply in zip(run_ids, replies, strict=True)
+            run_id: None if reply is None else reply.decode() for run_id, reply in zip(run_ids, replies, strict=True)
         }
         now_ms = time.time_ns() // 1_000_000
         pairs: list[str | int] = []
@@ -164,10 +161,8 @@ class RunLog:
             raise RunlogUnavailable(f"cannot connect to the run log: {error}") from error
         return self._connection
 
-    def _call_script(
-        self, connection: Any, script: Script, calls: Sequence[list[str | bytes | int]]
-    ) -> list[Any]:
-        """Run a script once per list of arguments. Where the server does not know it, only those run again."""
+    def _call_script(self, connection: Any, script: Script, calls: Sequence[list[str | bytes | int]]) -> list[Any]:
+        """Run a script once per list of arguments. Those that the server did not know it for run again."""
         replies = self._call(connection, [("EVALSHA", script.sha, 3, *args) for args in calls])
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:

@@ -1,0 +1,226 @@
+"""What can be done to runs over HTTP: start, cancel, retry, delete."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import orjson
+from fastapi import APIRouter, Body, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, Field, ValidationError
+
+from ..errors import RunNotEnded, RunNotFound
+from ..files import delete_files
+from ..pipelines import Pipeline
+from ..progress import Event, check_run_id, make_event, step_specs
+from ..progress.events import MAX_RESULT_BYTES
+from .dependencies import ListGrant, RelayOf, RunGrant, RunId
+from .problems import Problem, responses
+from .relay import Relay
+from .runs import json_response
+
+__all__ = ["router"]
+
+log = logging.getLogger(__name__)
+router = APIRouter(tags=["runs"])
+
+_SEND_TIMEOUT_S = 10.0
+
+
+class StartRequest(BaseModel):
+    """What to start."""
+
+    pipeline: str = Field(examples=["shorts"], max_length=200)
+    input: dict[str, Any] = Field(default_factory=dict, examples=[{"prompt": "우주여행 고양이", "locale": "ko"}])
+    run_id: str | None = Field(None, examples=["20251105_1430_우주여행고양이"], description="Made if absent.")
+
+
+@router.get(
+    "/api/pipelines",
+    summary="What can be started",
+    responses={
+        200: {
+            "content": {
+                "application/json": {
+                    "example": {"pipelines": [{"name": "shorts", "title": "Short film", "input_schema": {}}]}
+                }
+            },
+            "description": "Names and input schemas.",
+        },
+        **responses(401, 403),
+    },
+)
+async def pipelines(relay: RelayOf, grant: ListGrant) -> Response:
+    """All pipelines that are installed in the relay, each with the JSON schema of its input."""
+    found = [
+        {
+            "name": pipeline.name,
+            "title": pipeline.title,
+            "description": pipeline.description,
+            "steps": list(pipeline.steps),
+            "input_schema": pipeline.input_model.model_json_schema(),
+        }
+        for pipeline in relay.pipelines.values()
+    ]
+    return json_response({"pipelines": found})
+
+
+@router.post(
+    "/api/runs",
+    status_code=202,
+    summary="Start a run",
+    responses={
+        202: {
+            "content": {
+                "application/json": {
+                    "example": {
+                        "run_id": "20251105_1430_우주여행고양이",
+                        "links": {"ws": "/ws/…", "events": "/api/runs/…/events", "self": "/api/runs/…"},
+                    }
+                }
+            },
+            "description": "The run is queued, and its work is sent.",
+        },
+        **responses(400, 401, 403, 404, 409, 422, 503),
+    },
+)
+async def start(relay: RelayOf, grant: ListGrant, request: Request, body: Annotated[StartRequest, Body()]) -> Response:
+    """Queue a run, then send its work. If the work cannot be sent, the run ends as FAILED and the answer is 503."""
+    pipeline = relay.pipelines.get(body.pipeline)
+    if pipeline is None:
+        known = ", ".join(relay.pipelines) or "none is installed"
+        raise Problem(404, f"no pipeline {body.pipeline!r}; there are: {known}")
+    try:
+        run_id = check_run_id(body.run_id if body.run_id is not None else _new_run_id(pipeline))
+    except (TypeError, ValueError) as error:
+        raise Problem(400, str(error)) from error
+    value = _input(pipeline, body.input)
+    encoded = value.model_dump_json().encode()
+    if len(encoded) > MAX_RESULT_BYTES:
+        raise Problem(413, f"input must be at most {MAX_RESULT_BYTES} bytes of JSON, got {len(encoded)}")
+    event = Event(
+        _now_ms(),
+        state="QUEUED",
+        kind="queue",
+        must="absent",
+        title=(pipeline.title_of(value) if pipeline.title_of else pipeline.title)[:200],
+        pipeline=pipeline.name,
+        steps=step_specs(pipeline.steps) or None,
+        input=encoded,
+    )
+    done = await relay.runlog.commit(run_id, [event])
+    await _send(relay, pipeline, run_id, value, done.attempt)
+    root = request.scope.get("root_path", "")
+    name = quote(run_id, safe="")
+    links = {"ws": f"{root}/ws/{name}", "events": f"{root}/api/runs/{name}/events", "self": f"{root}/api/runs/{name}"}
+    return json_response({"run_id": run_id, "links": links}, 202, {"Location": links["self"]})
+
+
+def _new_run_id(pipeline: Pipeline) -> str:
+    return f"{time.strftime('%Y%m%d_%H%M%S')}_{pipeline.name}_{secrets.token_hex(3)}"
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _input(pipeline: Pipeline, value: object) -> BaseModel:
+    try:
+        return pipeline.input_model.model_validate(value)
+    except ValidationError as error:
+        errors = [
+            {"where": ["input", *(str(part) for part in item["loc"])], "message": item["msg"]}
+            for item in error.errors()
+        ]
+        detail = "; ".join(f"{'.'.join(e['where'])}: {e['message']}" for e in errors)
+        raise Problem(422, detail, errors=errors) from error
+
+
+async def _send(relay: Relay, pipeline: Pipeline, run_id: str, value: BaseModel, attempt: int) -> None:
+    """Send the work; a failure ends the run."""
+    try:
+        async with asyncio.timeout(_SEND_TIMEOUT_S):
+            await asyncio.to_thread(pipeline.start, run_id, value, attempt)
+    except Exception as error:
+        log.exception("run %r could not be sent", run_id)
+        reason = "it took too long" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
+        failed = make_event("FAILED", error=f"the work could not be sent: {reason}", attempt=attempt)
+        await relay.runlog.commit(run_id, [failed])
+        raise Problem(
+            503, f"run {run_id!r} could not be sent: {reason}", headers={"Retry-After": "5"}, run_id=run_id
+        ) from error
+
+
+@router.post(
+    "/api/runs/{run_id}/cancel",
+    status_code=202,
+    summary="Stop a run",
+    responses={
+        202: {"description": "The run is cancelled; its work is being stopped."},
+        **responses(400, 401, 403, 404, 409, 503),
+    },
+)
+async def cancel(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
+    """End a run as CANCELLED, then stop its work. What the work still says is fenced off: it is after the end."""
+    event = make_event("CANCELLED", log="cancelled")._replace(must="unfinished")
+    done = await relay.runlog.commit(run_id, [event])
+    snapshot = (await relay.runlog.read(run_id, log_lines=0)).snapshot
+    pipeline = relay.pipelines.get(snapshot.pipeline or "")
+    if pipeline is not None and pipeline.cancel is not None:
+        try:
+            async with asyncio.timeout(_SEND_TIMEOUT_S):
+                await asyncio.to_thread(pipeline.cancel, run_id, done.attempt)
+        except Exception as error:
+            log.exception("the work of run %r could not be told to stop", run_id)
+            raise Problem(
+                503, f"run {run_id!r} is cancelled, but its work could not be told to stop: {error}", run_id=run_id
+            ) from error
+    return json_response({"run_id": run_id, "status": done.status}, 202)
+
+
+@router.post(
+    "/api/runs/{run_id}/retry",
+    status_code=202,
+    summary="Do an ended run again",
+    responses={
+        202: {"description": "The new attempt is queued, and its work is sent."},
+        **responses(400, 401, 403, 404, 409, 422, 503),
+    },
+)
+async def retry(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
+    """Queue the run's next attempt with the same input. `seq` and the log go on."""
+    view = await relay.runlog.read(run_id, log_lines=0)
+    if not view.snapshot.exists:
+        raise RunNotFound(run_id)
+    pipeline = relay.pipelines.get(view.snapshot.pipeline or "")
+    if pipeline is None or view.input is None:
+        raise Problem(409, f"run {run_id!r} was not started here, so it cannot be started again")
+    value = _input(pipeline, orjson.loads(view.input))
+    event = Event(_now_ms(), state="QUEUED", kind="queue", must="ended", steps=step_specs(pipeline.steps) or None)
+    done = await relay.runlog.commit(run_id, [event])
+    await _send(relay, pipeline, run_id, value, done.attempt)
+    return json_response({"run_id": run_id, "attempt": done.attempt}, 202)
+
+
+@router.delete(
+    "/api/runs/{run_id}",
+    status_code=204,
+    summary="Delete an ended run, with its files",
+    response_class=Response,
+    responses=responses(400, 401, 403, 404, 409, 503),
+)
+async def delete(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
+    """Delete a run's log and files."""
+    status = await relay.runlog.delete(run_id)
+    if status is None:
+        raise RunNotFound(run_id)
+    if status not in ("succeeded", "failed", "cancelled"):
+        raise RunNotEnded(run_id, status, 0, "only an ended run can be deleted")
+    await asyncio.to_thread(delete_files, relay.settings.files, run_id)
+    await relay.listener.say({"deleted": run_id})
+    return Response(status_code=204)

@@ -1,0 +1,72 @@
+"""The application: `create_app` builds all of it; `relay_router` is what goes into someone else's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from ..pipelines import Pipeline
+from . import actions, health, runs, sse, websockets
+from .dashboard import install_dashboard
+from .problems import install_problems
+from .relay import Relay
+from .settings import Settings
+
+__all__ = ["create_app", "from_environment", "relay_router"]
+
+
+def relay_router(settings: Settings | None = None, pipelines: dict[str, Pipeline] | None = None) -> APIRouter:
+    """All routes of the relay, with its life tied to the application's lifespan.
+
+    Include it in an application (do not mount it: the lifespan of a mounted application does not run).
+
+    Args:
+        settings: read from the environment if absent.
+        pipelines: by name; those of the entry points if absent.
+    """
+    chosen = settings or Settings()
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
+        relay = Relay(chosen, pipelines)
+        async with relay.running():
+            app.state.runrelay = relay
+            yield {"runrelay": relay}
+
+    router = APIRouter(lifespan=lifespan)
+    for part in (runs, actions, sse, websockets, health):
+        router.include_router(part.router)
+    return router
+
+
+def create_app(settings: Settings | None = None, pipelines: dict[str, Pipeline] | None = None) -> FastAPI:
+    """The relay as an application of its own: routes, problem documents, CORS, the dashboard."""
+    chosen = settings or Settings()
+    app = FastAPI(
+        title="Runrelay",
+        version=version("runrelay"),
+        description="Live progress of background jobs. The WebSocket protocol is in docs/contract.md.",
+    )
+    if chosen.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(chosen.allowed_origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "If-None-Match"],
+            expose_headers=["ETag", "Last-Event-ID", "Retry-After", "Location"],
+        )
+    install_problems(app)
+    app.include_router(relay_router(chosen, pipelines))
+    if chosen.dashboard:
+        install_dashboard(app)
+    return app
+
+
+def from_environment() -> FastAPI:
+    """The application with the environment's settings: what `runrelay serve` and uvicorn's `--factory` load."""
+    return create_app()

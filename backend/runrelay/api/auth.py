@@ -1,0 +1,92 @@
+"""Who may connect: origins of pages, tokens, and what a token covers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import jwt
+from starlette.requests import HTTPConnection
+
+from ..codes import CloseCode
+from .settings import Settings
+
+__all__ = ["Grant", "Refused", "authorize", "is_foreign_origin"]
+
+_LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
+
+
+class Refused(Exception):
+    """The token is missing, wrong, expired (UNAUTHORIZED), or does not cover this (FORBIDDEN)."""
+
+    def __init__(self, code: CloseCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a client may do: which runs, until when (Unix seconds)."""
+
+    subject: str = "anonymous"
+    runs: frozenset[str] | None = None
+    expires_at: float | None = None
+
+    def check_run(self, run_id: str) -> None:
+        """Raise `Refused` if this run is not covered."""
+        if self.runs is not None and run_id not in self.runs:
+            raise Refused(CloseCode.FORBIDDEN, f"the token does not cover run {run_id!r}")
+
+    def check_list(self) -> None:
+        """Raise `Refused` if the list of all runs is not covered."""
+        if self.runs is not None:
+            raise Refused(CloseCode.FORBIDDEN, "the token covers single runs, not the list of all")
+
+    def seconds_left(self) -> float | None:
+        """Seconds until the token expires."""
+        return None if self.expires_at is None else self.expires_at - time.time()
+
+
+def authorize(connection: HTTPConnection, settings: Settings) -> Grant:
+    """Read the token of a request: `Authorization: Bearer …`, or `?token=…` (browsers cannot set headers on a WebSocket).
+
+    Claims: `exp`; `sub`; `runs`, a list of run ids (absent: all of them). Without a secret in the settings, everybody may
+    do everything.
+    """
+    if settings.jwt_secret is None:
+        return Grant()
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        token = connection.query_params.get("token", "")
+    if not token:
+        raise Refused(CloseCode.UNAUTHORIZED, "a token is needed: Authorization: Bearer …, or ?token=…")
+    try:
+        claims = jwt.decode(
+            token,
+            settings.jwt_secret.get_secret_value(),
+            algorithms=["HS256"],
+            audience=settings.jwt_audience,
+            options={"require": ["exp"], "verify_aud": settings.jwt_audience is not None},
+        )
+    except jwt.InvalidTokenError as error:
+        raise Refused(CloseCode.UNAUTHORIZED, f"the token is not valid: {error}") from error
+    runs = claims.get("runs")
+    if runs is not None and not (isinstance(runs, list) and all(isinstance(run, str) for run in runs)):
+        raise Refused(CloseCode.UNAUTHORIZED, "the token's claim 'runs' must be a list of run ids")
+    return Grant(str(claims.get("sub", "")), None if runs is None else frozenset(runs), float(claims["exp"]))
+
+
+def is_foreign_origin(connection: HTTPConnection, settings: Settings) -> bool:
+    """Whether a page of another origin, which is not allowed, opens this connection.
+
+    Browsers send `Origin` with every WebSocket, and no same-origin policy holds them back. Other clients send none.
+    """
+    origin = connection.headers.get("origin")
+    if origin is None or "*" in settings.allowed_origins or origin in settings.allowed_origins:
+        return False
+    theirs, ours = urlsplit(origin).netloc, connection.headers.get("host", "")
+    if theirs == ours:
+        return False
+    # one's own machine under two names or two ports: a development server beside the relay
+    return not (urlsplit(origin).hostname in _LOOPBACK and urlsplit(f"//{ours}").hostname in _LOOPBACK)

@@ -1,0 +1,75 @@
+"""What routes share: the relay, a checked run id, a cursor, what the caller's token covers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+
+from ..codes import CloseCode
+from ..progress import Cursor, check_run_id, parse_cursor
+from .auth import Grant, Refused, authorize
+from .problems import Problem
+from .relay import Relay
+
+__all__ = ["ListGrant", "RelayOf", "RunGrant", "RunId", "cursor_of"]
+
+_RUN_ID = Path(description="The run's id.", examples=["20251105_1430_우주여행고양이"], min_length=1, max_length=200)
+
+
+def _relay(request: Request) -> Relay:
+    relay: Relay = request.state.runrelay
+    return relay
+
+
+def _run_id(run_id: Annotated[str, _RUN_ID]) -> str:
+    try:
+        return check_run_id(run_id)
+    except ValueError as error:
+        raise Problem(400, str(error)) from error
+
+
+def _grant(request: Request) -> Grant:
+    relay: Relay = request.state.runrelay
+    try:
+        return authorize(request, relay.settings)
+    except Refused as error:
+        raise _problem(error) from error
+
+
+def _run_grant(run_id: Annotated[str, Depends(_run_id)], grant: Annotated[Grant, Depends(_grant)]) -> Grant:
+    try:
+        grant.check_run(run_id)
+    except Refused as error:
+        raise _problem(error) from error
+    return grant
+
+
+def _list_grant(grant: Annotated[Grant, Depends(_grant)]) -> Grant:
+    try:
+        grant.check_list()
+    except Refused as error:
+        raise _problem(error) from error
+    return grant
+
+
+def _problem(error: Refused) -> Problem:
+    if error.code is CloseCode.UNAUTHORIZED:
+        return Problem(401, str(error), headers={"WWW-Authenticate": "Bearer"})
+    return Problem(403, str(error))
+
+
+def cursor_of(text: str | None) -> Cursor | None:
+    """The cursor that a request names, if it names one."""
+    if text is None:
+        return None
+    try:
+        return parse_cursor(text)
+    except ValueError as error:
+        raise Problem(400, str(error)) from error
+
+
+RelayOf = Annotated[Relay, Depends(_relay)]
+RunId = Annotated[str, Depends(_run_id)]
+RunGrant = Annotated[Grant, Depends(_run_grant)]
+ListGrant = Annotated[Grant, Depends(_list_grant)]

@@ -1,0 +1,83 @@
+"""Is it well: /healthz, /readyz, /metrics, /api/stats."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse, Response
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from .dependencies import ListGrant, RelayOf
+from .problems import Problem, responses
+from .relay import Relay
+from .runs import json_response
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["operation"])
+
+
+@router.get("/healthz", summary="The process answers", response_class=PlainTextResponse)
+async def healthz() -> str:
+    """Whether the process is alive."""
+    return "ok\n"
+
+
+@router.get("/readyz", summary="Clients see the truth here", response_class=PlainTextResponse, responses=responses(503))
+async def readyz(relay: RelayOf) -> str:
+    """Whether this process hears the channel and takes clients."""
+    if relay.ready:
+        return "ready\n"
+    if relay.failure is not None:
+        why = f"{relay.failure}: {relay.failure.__cause__}"
+    elif relay.hub.closing:
+        why = "shutting down"
+    else:
+        why = "the listener does not hear Redis"
+    raise Problem(503, why, headers={"Retry-After": "2"})
+
+
+def _gauges(relay: Relay) -> dict[str, int]:
+    return {"connections": relay.limits.total, "runs_watched": relay.hub.topics, "link_up": int(relay.hub.link == "up")}
+
+
+@router.get("/api/stats", summary="What this process counts", responses=responses(401, 403))
+async def stats(relay: RelayOf, grant: ListGrant) -> Response:
+    """Counters and gauges of this process."""
+    return json_response(
+        {
+            "relay": relay.listener.relay_id,
+            "pid": os.getpid(),
+            "uptime_s": round(time.time() - relay.started_at, 3),
+            "ready": relay.ready,
+            **_gauges(relay),
+            **relay.metrics.to_json(),
+        }
+    )
+
+
+class _RelayCollector(Collector):
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    def collect(self) -> Iterator[Metric]:
+        for name, value in _gauges(self._relay).items():
+            yield GaugeMetricFamily(f"runrelay_{name}", name.replace("_", " "), value)
+        for name, value in self._relay.metrics.to_json().items():
+            yield CounterMetricFamily(f"runrelay_{name}", name.replace("_", " "), value)
+
+
+@router.get("/metrics", summary="The same for Prometheus", response_class=PlainTextResponse)
+async def metrics(relay: RelayOf) -> Response:
+    """Counters and gauges in the Prometheus text format."""
+    registry = CollectorRegistry()
+    registry.register(_RelayCollector(relay))
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")

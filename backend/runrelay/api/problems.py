@@ -1,0 +1,134 @@
+"""Errors over HTTP: RFC 9457 problem documents, for every error there is."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from ..errors import CommitRefused, RunlogUnavailable, RunNotFound
+
+__all__ = ["Problem", "ProblemResponse", "install_problems", "responses"]
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 2
+
+_TITLES = {
+    400: "Bad request",
+    401: "No valid token",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Too large",
+    422: "Invalid input",
+    429: "Too many connections",
+    500: "Internal error",
+    503: "Not available now",
+}
+
+
+class ProblemResponse(JSONResponse):
+    """A response of `application/problem+json`."""
+
+    media_type = "application/problem+json"
+
+
+class Problem(Exception):
+    """An answer that is an error: raised anywhere below a route."""
+
+    def __init__(self, status: int, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+        self.more = more
+
+    def response(self) -> ProblemResponse:
+        """The problem document."""
+        body = {
+            "type": "about:blank",
+            "title": _TITLES.get(self.status, "Error"),
+            "status": self.status,
+            "detail": self.detail,
+            **self.more,
+        }
+        return ProblemResponse(body, self.status, self.headers)
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI entries of these problems."""
+    schema = {
+        "type": "object",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": {"type": "string"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+        },
+    }
+    return {
+        status: {
+            "description": _TITLES[status],
+            "content": {
+                "application/problem+json": {
+                    "schema": schema,
+                    "example": {"type": "about:blank", "title": _TITLES[status], "status": status, "detail": "…"},
+                }
+            },
+        }
+        for status in statuses
+    }
+
+
+def _unavailable(error: Exception) -> Problem:
+    detail = f"the run log is not available: {error}"
+    return Problem(503, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
+def problem_of(error: Exception) -> Problem:
+    """What an exception is to a client."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, RunlogUnavailable):
+        return _unavailable(error)
+    if isinstance(error, RunNotFound):
+        return Problem(404, str(error))
+    if isinstance(error, CommitRefused):
+        if error.status == "unknown":
+            return Problem(404, str(RunNotFound(error.run_id)))
+        return Problem(409, str(error), run_status=error.status, attempt=error.attempt)
+    if isinstance(error, RequestValidationError):
+        errors = [{"where": [str(part) for part in item["loc"]], "message": item["msg"]} for item in error.errors()]
+        detail = "; ".join(f"{'.'.join(e['where'])}: {e['message']}" for e in errors)
+        return Problem(422, detail, errors=errors)
+    if isinstance(error, HTTPException):
+        return Problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+    return Problem(500, "an unexpected error; the server's log has it")
+
+
+def install_problems(app: FastAPI) -> None:
+    """Answer every error of this application with a problem document."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        problem = problem_of(error)
+        if problem.status == 500:
+            log.error("unexpected error at %s %s", request.method, request.url.path, exc_info=error)
+        return problem.response()
+
+    for kind in (
+        Problem,
+        RunlogUnavailable,
+        RunNotFound,
+        CommitRefused,
+        RequestValidationError,
+        HTTPException,
+        Exception,
+    ):
+        app.add_exception_handler(kind, answer)

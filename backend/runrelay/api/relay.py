@@ -1,0 +1,150 @@
+"""One relay: everything that lives as long as the process serves, put together and taken apart in order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from ..codes import CloseCode
+from ..errors import ListenerDown
+from ..fanout import Adopter, Hub, Listener, Upkeep
+from ..metrics import RelayMetrics
+from ..pipelines import Pipeline, load_pipelines
+from ..progress import Snapshot
+from ..runlog import AsyncRunLog
+from .limits import Limits
+from .settings import Settings
+
+__all__ = ["Relay", "retry_reason"]
+
+log = logging.getLogger(__name__)
+
+_CACHE_BYTES = 32 << 20
+
+
+def retry_reason() -> str:
+    """A close reason that spreads reconnecting clients over five seconds."""
+    return json.dumps({"retry_in_ms": random.randint(200, 5000)})
+
+
+class LastKnown:
+    """The snapshots that were read last, for the time when Redis is away. Bounded; the oldest goes first."""
+
+    def __init__(self, bound_bytes: int = _CACHE_BYTES) -> None:
+        self._bound_bytes = bound_bytes
+        self._bytes = 0
+        self._snapshots: OrderedDict[str, tuple[Snapshot, int]] = OrderedDict()
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """Remember a snapshot as the last one of its run."""
+        self.forget(snapshot.run_id)
+        size = 1000 + sum(len(line.message) * 2 + 100 for line in snapshot.logs)
+        self._snapshots[snapshot.run_id] = snapshot, size
+        self._bytes += size
+        while self._bytes > self._bound_bytes:
+            _, (_, gone) = self._snapshots.popitem(last=False)
+            self._bytes -= gone
+
+    def forget(self, run_id: str) -> None:
+        """The run is gone."""
+        _, size = self._snapshots.pop(run_id, (None, 0))
+        self._bytes -= size
+
+    def get(self, run_id: str) -> Snapshot | None:
+        """The last snapshot of a run."""
+        found = self._snapshots.get(run_id)
+        return None if found is None else found[0]
+
+
+class Relay:
+    """The parts of a relay process. `running()` is its life; nothing happens before."""
+
+    def __init__(self, settings: Settings, pipelines: dict[str, Pipeline] | None = None) -> None:
+        self.settings = settings
+        self.pipelines = load_pipelines() if pipelines is None else pipelines
+        self.started_at = time.time()
+        self.metrics = RelayMetrics()
+        self.limits = Limits(settings)
+        self.last_known = LastKnown()
+        self.runlog = AsyncRunLog(settings.redis_url, settings.keys(), settings.retention())
+        self.adopter = Adopter(self.runlog, self.metrics)
+        self.hub = Hub(
+            self.runlog,
+            self.metrics,
+            client_buffer_bytes=settings.client_buffer_bytes,
+            end_after_s=settings.end_after_s,
+            check_s=settings.check_s,
+            on_raw=self.adopter.receive,
+        )
+        self.listener = Listener(
+            settings.redis_url,
+            self.runlog,
+            self.hub,
+            self.metrics,
+            on_control=self._control,
+            on_subscribed=self.adopter.resubscribed,
+        )
+        self.adopter.attach(self.listener)
+        self.upkeep = Upkeep(
+            self.runlog, self.metrics, self.listener.relay_id, stalled_after_s=settings.stalled_after_s
+        )
+        self.failure: BaseException | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether clients see the truth here: the listener hears, and nothing has died."""
+        return self.failure is None and self.hub.link == "up" and not self.hub.closing
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The life of the relay.
+
+        Shutdown, in this order: new clients are refused, those that are there are told and have `drain_s` to go, the
+        tasks are cancelled, Redis is closed.
+        """
+        self._task = asyncio.create_task(self._run(), name="runrelay")
+        try:
+            yield
+        finally:
+            await self.drain()
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            await self.runlog.close()
+
+    async def _run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.hub.run(), name="hub")
+                tasks.create_task(self.listener.run(), name="listener")
+                tasks.create_task(self.adopter.run(), name="adopter")
+                tasks.create_task(self.upkeep.run(), name="upkeep")
+        except Exception as error:
+            # The process goes on answering, so that /readyz and the log say what happened; nobody is served old news.
+            self.failure = ListenerDown("a task of the relay has died")
+            self.failure.__cause__ = error
+            log.critical("a task of the relay has died; this process is not ready any more", exc_info=error)
+            self.hub.link_down()
+            self.hub.close(CloseCode.SERVICE_RESTART, retry_reason)
+
+    async def drain(self) -> None:
+        """Refuse new clients, tell those that are there to go elsewhere, wait for them, within `drain_s`."""
+        if self.hub.closing:
+            return
+        self.hub.close(CloseCode.SERVICE_RESTART, retry_reason)
+        deadline = asyncio.get_running_loop().time() + self.settings.drain_s
+        while self.hub.connections and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.02)
+
+    def _control(self, message: dict[str, Any]) -> None:
+        self.adopter.control(message)
+        if isinstance(run_id := message.get("deleted"), str):
+            self.last_known.forget(run_id)
+            self.hub.feed.deleted(run_id)

@@ -1,0 +1,255 @@
+"""Runs over HTTP: one run (polling), the list, the log, files."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import FileResponse, Response, StreamingResponse
+
+from ..errors import RunlogUnavailable, RunNotFound
+from ..fanout.frames import progress_frame
+from ..files import check_file_name, file_of
+from ..progress import ACTIVE, STATUSES, Cursor, Snapshot
+from ..runlog import View
+from .dependencies import ListGrant, RelayOf, RunGrant, RunId, cursor_of
+from .problems import RETRY_AFTER_S, Problem, responses
+from .relay import Relay
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["runs"])
+
+_MAX_WAIT_S = 60
+_EVENT_BYTES = 1 << 20
+_PAGE = 200
+_MAX_LOOKED_AT = 5_000
+
+_EXAMPLE = {
+    "run_id": "20251105_1430_우주여행고양이", "state": "PLOT_GENERATION", "progress": 0.15, "status": "running", "attempt": 1,
+    "seq": 7, "id": "k3x9m2p7q1za-7", "epoch": "k3x9m2p7q1za", "title": "우주여행 고양이", "pipeline": "shorts", "error": None,
+    "created_at": 1762300000000, "started_at": 1762300000100, "updated_at": 1762300003000, "finished_at": None,
+    "stale": False, "logs": ["시나리오 CSV 생성 완료"], "logs_truncated": 0, "steps": [], "result": None, "fenced": 0,
+    "log_lines": [
+        {"seq": 7, "ts": 1762300003000, "level": "info", "step": "plan", "message": "시나리오 CSV 생성 완료"}
+    ],
+}  # fmt: skip
+
+
+def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON response that nobody may cache."""
+    return Response(
+        orjson.dumps(body), status, {"Cache-Control": "no-store", **(headers or {})}, media_type="application/json"
+    )
+
+
+@router.get(
+    "/api/runs/{run_id}",
+    summary="A run, as it is now",
+    responses={
+        200: {"content": {"application/json": {"example": _EXAMPLE}}, "description": "The snapshot."},
+        304: {"description": "Nothing has changed since `If-None-Match`."},
+        **responses(400, 401, 403, 404, 503),
+    },
+)
+async def poll(
+    relay: RelayOf,
+    run_id: RunId,
+    grant: RunGrant,
+    after: Annotated[str | None, Query(description="A cursor: adds `events` and `recovered`.")] = None,
+    wait: Annotated[float, Query(ge=0, le=_MAX_WAIT_S, description="Seconds to wait for a change.")] = 0,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The snapshot. With `wait`, the answer is held until the run is no longer where `after` or `If-None-Match` says."""
+    cursor = cursor_of(after)
+    known = str(cursor) if cursor is not None else (if_none_match or "").removeprefix("W/").strip('"') or None
+    try:
+        view = await _read(relay, run_id, cursor)
+        if wait and (known is None or known == _position(view)):
+            view = await _wait_for_change(relay, run_id, cursor, _position(view), wait)
+    except RunlogUnavailable as error:
+        return _last_known(relay, run_id, error)
+    snapshot = view.snapshot
+    if not snapshot.exists:
+        raise RunNotFound(run_id)
+    etag = f'"{snapshot.cursor}"'
+    if if_none_match is not None and etag in if_none_match:
+        return Response(status_code=304, headers={"ETag": etag, "Cache-Control": "no-store"})
+    body = snapshot.polled()
+    if cursor is not None:
+        events = view.events or []
+        body["events"] = [orjson.Fragment(progress_frame(orjson.loads(event)).body) for event in events]
+        body["recovered"] = view.events is not None
+    return json_response(body, headers={"ETag": etag})
+
+
+async def _read(relay: Relay, run_id: str, cursor: Cursor | None) -> View:
+    if relay.hub.link == "down" and relay.last_known.get(run_id) is not None:
+        # do not let every poller run into the time-out
+        raise RunlogUnavailable("the relay has lost Redis")
+    view = await relay.runlog.read(run_id, cursor, event_bytes=_EVENT_BYTES)
+    if view.snapshot.exists:
+        relay.last_known.keep(view.snapshot)
+    return view
+
+
+def _position(view: View) -> str:
+    return str(view.snapshot.cursor)
+
+
+async def _wait_for_change(relay: Relay, run_id: str, cursor: Cursor | None, known: str, wait_s: float) -> View:
+    async with relay.hub.news(run_id) as news:
+        deadline = asyncio.get_running_loop().time() + wait_s
+        while True:
+            news.clear()
+            view = await _read(relay, run_id, cursor)  # after registering: what came before is in it
+            if _position(view) != known or relay.hub.closing:
+                return view
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await news.wait()
+            except TimeoutError:
+                return view
+
+
+def _last_known(relay: Relay, run_id: str, error: RunlogUnavailable) -> Response:
+    snapshot = relay.last_known.get(run_id)
+    if snapshot is None:
+        raise error
+    return json_response({**snapshot.polled(), "stale": True}, headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
+@router.get(
+    "/api/runs",
+    summary="The list of runs, newest first",
+    responses={
+        200: {
+            "content": {"application/json": {"example": {"runs": [_EXAMPLE], "next_cursor": None}}},
+            "description": "A page of summaries.",
+        },
+        **responses(400, 401, 403, 422, 503),
+    },
+)
+async def list_runs(
+    relay: RelayOf,
+    grant: ListGrant,
+    status: Annotated[
+        Literal["active", "ended", "queued", "running", "retrying", "stalled", "succeeded", "failed", "cancelled"]
+        | None,
+        Query(description="A status, or `active`: all that have not ended, or `ended`."),
+    ] = None,
+    pipeline: Annotated[str | None, Query(max_length=200)] = None,
+    q: Annotated[str | None, Query(max_length=200, description="Part of the run id or the title.")] = None,
+    limit: Annotated[int, Query(ge=1, le=_PAGE)] = 50,
+    cursor: Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")] = None,
+) -> Response:
+    """A page of the list. Runs that have expired are left out, and out of the list."""
+    position = _list_position(cursor)
+    wanted = _statuses(status)
+    found: list[dict[str, Any]] = []
+    looked_at = 0
+    while looked_at < _MAX_LOOKED_AT:
+        page = await relay.runlog.listed(position, _PAGE)
+        rows = await relay.runlog.summaries([run_id for run_id, _ in page])
+        gone = []
+        for (run_id, score), (snapshot, _) in zip(page, rows, strict=True):
+            position = (score, run_id)
+            looked_at += 1
+            if snapshot is None:
+                gone.append(run_id)
+            elif snapshot.status in wanted and _matches(snapshot, pipeline, q):
+                found.append(snapshot.summary())
+                if len(found) == limit:
+                    break
+        await relay.runlog.unlist(gone)
+        if len(found) == limit:
+            break
+        if len(page) < _PAGE:
+            position = None
+            break
+    return json_response({"runs": found, "next_cursor": None if position is None else _list_cursor(position)})
+
+
+def _statuses(status: str | None) -> frozenset[str]:
+    if status is None:
+        return frozenset(STATUSES)
+    if status == "active":
+        return frozenset(ACTIVE)
+    if status == "ended":
+        return frozenset(STATUSES) - ACTIVE
+    return frozenset((status,))
+
+
+def _matches(snapshot: Snapshot, pipeline: str | None, q: str | None) -> bool:
+    if pipeline and snapshot.pipeline != pipeline:
+        return False
+    return not q or q.casefold() in snapshot.run_id.casefold() or q.casefold() in (snapshot.title or "").casefold()
+
+
+def _list_cursor(position: tuple[int, str]) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps(position)).decode().rstrip("=")
+
+
+def _list_position(cursor: str | None) -> tuple[int, str] | None:
+    if cursor is None:
+        return None
+    try:
+        score, run_id = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if type(score) is not int or type(run_id) is not str:
+            raise ValueError
+    except (ValueError, TypeError, binascii.Error) as error:
+        raise Problem(400, f"cursor must be the next_cursor of a page before, got {cursor[:80]!r}") from error
+    return score, run_id
+
+
+@router.get(
+    "/api/runs/{run_id}/logs",
+    summary="A run's log as text",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "All lines that are kept."},
+        **responses(400, 401, 403, 404, 503),
+    },
+)
+async def logs(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
+    """All lines of the log that are kept, one per line, to be saved as a file."""
+    view = await relay.runlog.read(run_id, log_bytes=1 << 30)
+    if not view.snapshot.exists:
+        raise RunNotFound(run_id)
+
+    async def text() -> AsyncIterator[str]:
+        for line in view.snapshot.logs:
+            yield line.message + "\n"
+
+    headers = {"Content-Disposition": 'attachment; filename="run.log"', "Cache-Control": "no-store"}
+    return StreamingResponse(text(), media_type="text/plain; charset=utf-8", headers=headers)
+
+
+@router.get(
+    "/api/runs/{run_id}/files/{name}",
+    summary="A file that a run made",
+    response_class=FileResponse,
+    responses={
+        200: {"content": {"application/octet-stream": {}}, "description": "The file."},
+        206: {"description": "The part that `Range` asked for."},
+        416: {"description": "The file has no such part."},
+        **responses(400, 401, 403, 404),
+    },
+)
+async def file(relay: RelayOf, run_id: RunId, name: str, grant: RunGrant) -> Response:
+    """A file, whole or in part."""
+    try:
+        check_file_name(name)
+    except ValueError as error:
+        raise Problem(400, str(error)) from error
+    path = await asyncio.to_thread(file_of, relay.settings.files, run_id, name)
+    if path is None:
+        raise Problem(404, f"run {run_id!r} has no file {name!r}")
+    # what a run made may be a page: it must not run as one of ours
+    headers = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}
+    return FileResponse(path, headers=headers, content_disposition_type="inline", filename=name)

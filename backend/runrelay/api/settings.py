@@ -1,0 +1,62 @@
+"""The relay's settings: read from the environment once, frozen, passed in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ..runlog import Keys, Retention
+
+__all__ = ["Settings"]
+
+
+class Settings(BaseSettings):
+    """Settings of a relay process. Each is `RUNRELAY_<NAME>` in the environment, but for REDIS_URL and PORT."""
+
+    model_config = SettingsConfigDict(env_prefix="RUNRELAY_", frozen=True, populate_by_name=True, extra="ignore")
+
+    redis_url: str = Field(
+        default="redis://127.0.0.1:6379/0",
+        validation_alias=AliasChoices("redis_url", "REDIS_URL"),
+        description="Redis or Valkey.",
+    )
+    port: int = Field(default=8000, validation_alias=AliasChoices("port", "PORT"), ge=0, le=65535)
+    host: str = "127.0.0.1"
+    prefix: str = Field(default="autoshorts", min_length=1, pattern=r"^[^{}\s]+$", description="Prefix of all keys.")
+    channel: str = Field(default="", description="Pub/Sub channel; `<prefix>:progress` by default.")
+
+    max_connections: int = Field(default=10_000, ge=1, description="Clients of this process; above, 503.")
+    max_connections_per_address: int = Field(default=1_000, ge=1)
+    max_connections_per_run: int = Field(default=10_000, ge=1)
+    max_subscriptions: int = Field(default=1_000, ge=1, description="Runs on one multiplexed connection.")
+    max_frame_bytes: int = Field(default=16 * 1024, ge=128, description="The largest frame that a client may send.")
+    client_buffer_bytes: int = Field(
+        default=1 << 20, ge=4096, description="What may wait for one client, initial_state aside."
+    )
+    heartbeat_s: float = Field(default=30.0, gt=0, description="Seconds between heartbeats of an SSE stream.")
+    end_after_s: float = Field(default=3.0, ge=0, description="Seconds from a run's end to the close of its watchers.")
+    check_s: float = Field(default=5.0, gt=0, description="Seconds between checks of the topics against the log.")
+    stalled_after_s: float = Field(default=30.0, gt=0, description="A worker silent for so long is gone.")
+    drain_s: float = Field(default=5.0, ge=0, description="Seconds that clients have to go at shutdown.")
+
+    log_lines: int = Field(default=1000, ge=1, le=5000)
+    run_ttl_s: int = Field(default=24 * 3600, ge=1)
+    ended_run_ttl_s: int = Field(default=3600, ge=1)
+
+    files: Path = Field(
+        default=Path(".runrelay/files"), description="Folder of the runs' files, shared with the workers."
+    )
+    allowed_origins: tuple[str, ...] = Field(default=(), description="Foreign origins whose pages may connect, or `*`.")
+    jwt_secret: SecretStr | None = Field(default=None, description="With it, every request needs a token (HS256).")
+    jwt_audience: str | None = None
+    dashboard: bool = Field(default=True, description="Serve the dashboard at /.")
+
+    def keys(self) -> Keys:
+        """Names of keys and channels."""
+        return Keys(self.prefix, self.channel or f"{self.prefix}:progress")
+
+    def retention(self) -> Retention:
+        """How much of a run is kept, and for how long."""
+        return Retention(self.run_ttl_s, self.ended_run_ttl_s, log_lines=self.log_lines)

@@ -1,0 +1,149 @@
+"""Server-Sent Events: `GET /api/runs/{run_id}/events`, one run as an EventSource reads it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ..codes import CloseCode
+from ..errors import RunlogUnavailable
+from ..fanout import QueuedConnection
+from ..progress import Cursor, is_ended
+from .dependencies import RunGrant, RunId, cursor_of
+from .limits import TooMany
+from .problems import Problem, responses
+from .relay import Relay
+from .websockets import RunWatcher
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["runs"])
+
+_HEADERS: Final = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-store, no-transform",
+    "X-Accel-Buffering": "no",
+}
+_END: Final = b"event: end\ndata: {}\n\n"
+_HEARTBEAT: Final = b"event: heartbeat\ndata: {}\n\n"
+
+
+@router.get(
+    "/api/runs/{run_id}/events",
+    summary="A run's events as a stream",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "The stream."},
+        204: {"description": "The run has ended and the cursor is its last event's: nothing more will come."},
+        **responses(400, 401, 403, 429, 503),
+    },
+)
+async def events(
+    request: Request,
+    run_id: RunId,
+    grant: RunGrant,
+    last_event_id: Annotated[str | None, Header(description="The cursor, as EventSource sends it.")] = None,
+    lastEventId: Annotated[str | None, Query(description="The cursor, for clients that cannot send headers.")] = None,  # noqa: N803
+    after: Annotated[str | None, Query(description="The same.", examples=["k3x9m2p7q1za-7"])] = None,
+) -> Response:
+    """Stream `initial_state`, `progress`, `upstream`, `heartbeat` and `end` events, each with the JSON of the WebSocket frame.
+
+    `end` comes some seconds after a terminal event; the stream closes then.
+    """
+    relay: Relay = request.state.runrelay
+    if relay.hub.closing or relay.limits.is_full:
+        raise Problem(503, "too many connections", headers={"Retry-After": "2"})
+    cursor = cursor_of(last_event_id or lastEventId or after)
+    if cursor is not None and await _is_over(relay, run_id, cursor):
+        return Response(status_code=204)
+    return EventStream(relay, run_id, cursor, request.client.host if request.client else "", grant.seconds_left())
+
+
+async def _is_over(relay: Relay, run_id: str, cursor: Cursor) -> bool:
+    """Whether this cursor is the terminal event's: 204 is the one answer that ends a browser's reconnecting."""
+    if relay.hub.link == "down":
+        return False
+    try:
+        snapshot = (await relay.runlog.read(run_id, log_lines=0)).snapshot
+    except RunlogUnavailable:
+        return False
+    return is_ended(snapshot.status) and snapshot.cursor == cursor
+
+
+class EventStream(Response):
+    """A run's stream. A watcher, a writer and a reader (for the disconnect) in one task group."""
+
+    def __init__(self, relay: Relay, run_id: str, after: Cursor | None, address: str, seconds: float | None) -> None:
+        super().__init__(headers=_HEADERS)
+        del self.headers["content-length"]
+        self._relay = relay
+        self._run_id = run_id
+        self._after = after
+        self._address = address
+        self._seconds = seconds
+        self._connection = QueuedConnection(relay.settings.client_buffer_bytes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the stream until either side ends it."""
+        relay = self._relay
+        try:
+            with relay.limits.connection(self._address), relay.limits.run(self._run_id):
+                async with relay.hub.connected(self._connection):
+                    await self._serve(receive, send)
+        except TooMany as error:
+            relay.metrics.refused += 1
+            await Problem(429, str(error), headers={"Retry-After": "5"}).response()(scope, receive, send)
+
+    async def _serve(self, receive: Receive, send: Send) -> None:
+        watch = asyncio.create_task(self._watch(), name="sse watch")
+        gone = asyncio.create_task(self._gone(receive), name="sse disconnect")
+        write = asyncio.create_task(self._write(send), name="sse write")
+        tasks: set[asyncio.Task[Any]] = {watch, gone, write}
+        try:
+            done, _ = await asyncio.wait({gone, write, watch}, timeout=self._seconds, return_when="FIRST_COMPLETED")
+            if watch in done and write not in done:
+                # ended or cut off: what waits may still go out
+                await asyncio.wait({gone, write}, timeout=5.0, return_when="FIRST_COMPLETED")
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()
+
+    async def _watch(self) -> None:
+        watcher = RunWatcher(self._connection, lambda: self._connection.close(CloseCode.NORMAL))
+        try:
+            await self._relay.hub.join(self._run_id, watcher, self._after)
+            await self._connection.wait_closed()
+        finally:
+            self._relay.hub.leave(self._run_id, watcher)
+
+    async def _gone(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async def _write(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        retry = f"retry: {random.randint(1000, 4000)}\n\n".encode()
+        await send({"type": "http.response.body", "body": retry, "more_body": True})
+        while True:
+            try:
+                async with asyncio.timeout(self._relay.settings.heartbeat_s):
+                    batch = await self._connection.next()
+            except TimeoutError:
+                await send({"type": "http.response.body", "body": _HEARTBEAT, "more_body": True})
+                continue
+            if batch is None:
+                break
+            await send({"type": "http.response.body", "body": batch.sse, "more_body": True})
+        assert self._connection.closed is not None
+        body = _END if self._connection.closed[0] is CloseCode.NORMAL else b""
+        if self._connection.closed[0] is CloseCode.TOO_SLOW:
+            self._relay.metrics.too_slow += 1
+        await send({"type": "http.response.body", "body": body, "more_body": False})
