@@ -16,7 +16,8 @@ from pathlib import Path
 import redis
 
 from runrelay import leash
-from runrelay.embedded import port_is_free, valkey_binary, wait_until_ready
+from runrelay.embedded import valkey_binary
+from runrelay.ports import port_is_free, wait_until_ready
 
 __all__ = ["Server", "free_port", "redis_server_binary", "valkey_binary"]
 

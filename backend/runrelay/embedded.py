@@ -7,11 +7,9 @@ they drain), and keeps its data.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,19 +18,17 @@ from typing import IO, Self
 
 from runrelay import leash
 from runrelay.errors import RunrelayError
+from runrelay.ports import HOST, POLL_S, ask, port_is_free, wait_until_ready
 
-__all__ = [
-    "EmbeddedValkey",
-    "EmbeddedValkeyError",
-    "port_is_free",
-    "valkey_binary",
-    "wait_until_ready",
-]
+__all__ = ["EmbeddedValkey", "EmbeddedValkeyError", "valkey_binary"]
 
 logger = logging.getLogger(__name__)
 
-_HOST = "127.0.0.1"
-_POLL_S = 0.01
+# Tried in this order when the wished port is taken. Not where the kernel takes ports for outgoing connections
+# (32768 upwards): a client that keeps trying a server which has stopped could there connect to itself.
+_OTHER_PORTS = range(6380, 6480)
+# A server whose parent was just killed is shutting down, and needs a moment to let go of its port.
+_ORPHAN_S = 3.0
 _LOG_TAIL_BYTES = 2_000
 _LOG_LIMIT_BYTES = 10 * 1024 * 1024
 
@@ -57,44 +53,6 @@ def valkey_binary() -> Path:
         raise EmbeddedValkeyError(f"no embedded valkey for this system ({error}); set REDIS_URL") from error
 
 
-def port_is_free(host: str, port: int) -> bool:
-    """Say whether a server could listen on a port now; one in TIME_WAIT is free, as it is for Valkey."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-            # Two sockets may be bound to a port with SO_REUSEADDR; only one of them can listen.
-            probe.listen(1)
-        except OSError:
-            return False
-    return True
-
-
-def wait_until_ready(process: subprocess.Popen[bytes], host: str, port: int, *, timeout_s: float) -> None:
-    """Wait until a server that was just started answers PING, which it doesn't while it loads its data.
-
-    Raises ChildProcessError if the process ends instead, TimeoutError after `timeout_s` seconds.
-    """
-    deadline_s = time.monotonic() + timeout_s
-    while True:
-        if process.poll() is not None:
-            raise ChildProcessError(f"the server on port {port} ended at once (exit {process.returncode})")
-        if _answers_ping(host, port):
-            return
-        if time.monotonic() >= deadline_s:
-            raise TimeoutError(f"the server on port {port} did not answer within {timeout_s:g} s")
-        time.sleep(_POLL_S)
-
-
-def _answers_ping(host: str, port: int) -> bool:
-    try:
-        with socket.create_connection((host, port), timeout=1) as connection:
-            connection.sendall(b"*1\r\n$4\r\nPING\r\n")
-            return connection.recv(64).startswith(b"+PONG")
-    except OSError:
-        return False
-
-
 class EmbeddedValkey:
     """One Valkey on 127.0.0.1 whose data outlives it, and which does not outlive this process.
 
@@ -114,6 +72,7 @@ class EmbeddedValkey:
         self._port: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
+        self._log_offset_bytes = 0
 
     @property
     def port(self) -> int:
@@ -134,7 +93,7 @@ class EmbeddedValkey:
     @property
     def url(self) -> str:
         """What to give to clients as ``REDIS_URL``."""
-        return f"redis://{_HOST}:{self.port}/0"
+        return f"redis://{HOST}:{self.port}/0"
 
     @property
     def redis_cli(self) -> str:
@@ -167,13 +126,7 @@ class EmbeddedValkey:
             self._take_lock()
         try:
             self._end_orphan(timeout_s)
-            self._choose_port()
-            try:
-                self._spawn(binary, timeout_s)
-            except ChildProcessError:
-                if not self._put_unreadable_data_aside():
-                    raise
-                self._spawn(binary, timeout_s)
+            self._start_on_a_free_port(binary, timeout_s)
         except (ChildProcessError, TimeoutError) as error:
             log = self._log_tail()
             self.stop()
@@ -233,39 +186,54 @@ class EmbeddedValkey:
             pid, port = map(int, (self.data_dir / "server").read_text(encoding="ascii").split())
         except (OSError, ValueError):
             return
-        # The number alone may be anybody's by now: ask what is on the port whose folder it serves.
-        if str(self.data_dir).encode() not in _ask(port, b"CONFIG", b"GET", b"dir"):
-            return
-        logger.warning("ending an embedded valkey that was left behind (process %d, port %d)", pid, port)
-        _ask(port, b"SHUTDOWN")
+        # The numbers alone may be anybody's by now: ask what is on the port which folder it serves.
+        if self._is_ours(port):
+            logger.warning("ending an embedded valkey that was left behind (process %d, port %d)", pid, port)
+            ask(HOST, port, b"SHUTDOWN")
+        elif ask(HOST, port, b"PING"):
+            return  # a stranger, in good health
+        else:
+            timeout_s = _ORPHAN_S
         deadline_s = time.monotonic() + timeout_s
-        while not port_is_free(_HOST, port):
-            if time.monotonic() >= deadline_s:
-                raise TimeoutError(
-                    f"the server left behind on port {port} did not end within {timeout_s:g} s"
-                )
-            time.sleep(_POLL_S)
+        while not port_is_free(HOST, port) and time.monotonic() < deadline_s:
+            time.sleep(POLL_S)
+        if self._is_ours(port) or self._is_workplace_of(pid):
+            raise TimeoutError(f"the server left behind on {self.data_dir} (process {pid}) does not end: kill it")
 
-    def _choose_port(self) -> None:
+    def _is_ours(self, port: int) -> bool:
+        return b"\r\n%s\r\n" % os.fsencode(self.data_dir) in ask(HOST, port, b"CONFIG", b"GET", b"dir")
+
+    def _is_workplace_of(self, pid: int) -> bool:
+        """Say whether a process runs in the data folder; False where the system does not tell (no /proc)."""
+        try:
+            return Path(f"/proc/{pid}/cwd").readlink() == self.data_dir
+        except OSError:
+            return False
+
+    def _start_on_a_free_port(self, binary: Path, timeout_s: float) -> None:
         wanted = self._wanted_port
-        if wanted is not None and port_is_free(_HOST, wanted):
-            self._port = wanted
-            self.port_taken = False
+        for port in (*(() if wanted is None else (wanted,)), *_OTHER_PORTS):
+            if not port_is_free(HOST, port):
+                continue
+            self._port, self.port_taken = port, wanted not in (None, port)
+            if self.port_taken:
+                logger.warning("port %d is taken by another server: the embedded valkey is on %d", wanted, port)
+            try:
+                self._spawn(binary, timeout_s)
+            except ChildProcessError:
+                if not port_is_free(HOST, port):
+                    continue  # somebody took it between the look and the start
+                if not self._put_unreadable_data_aside():
+                    raise
+                self._spawn(binary, timeout_s)
             return
-        with socket.socket() as probe:
-            probe.bind((_HOST, 0))
-            self._port = int(probe.getsockname()[1])
-        self.port_taken = wanted is not None
-        if self.port_taken:
-            logger.warning(
-                "port %d is taken by another server: the embedded valkey is on %d", wanted, self._port
-            )
+        raise ChildProcessError(f"no port in {_OTHER_PORTS.start}..{_OTHER_PORTS.stop - 1} is free")
 
     def _spawn(self, binary: Path, timeout_s: float) -> None:
         if self.log_path.exists() and self.log_path.stat().st_size > _LOG_LIMIT_BYTES:
             self.log_path.replace(self.log_path.with_suffix(".log.1"))
         options = {
-            "bind": _HOST,
+            "bind": HOST,
             "port": str(self.port),
             "dir": str(self.data_dir),
             "appendonly": "yes",
@@ -274,6 +242,7 @@ class EmbeddedValkey:
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         with self.log_path.open("ab") as log:
+            self._log_offset_bytes = log.tell()
             self._process = subprocess.Popen(
                 leash.command([str(binary), *arguments], signal.SIGTERM),
                 stdin=subprocess.DEVNULL,
@@ -283,7 +252,11 @@ class EmbeddedValkey:
                 # Ctrl-C is for whoever started us: they stop this server last.
                 start_new_session=True,
             )
-        wait_until_ready(self._process, _HOST, self.port, timeout_s=timeout_s)
+        wait_until_ready(self._process, HOST, self.port, timeout_s=timeout_s)
+        if not self._is_ours(self.port):  # the one that answers has won the port; ours is about to end
+            self._process.kill()
+            self._process.wait()
+            raise ChildProcessError(f"port {self.port} went to another server")
         (self.data_dir / "server").write_text(f"{self._process.pid} {self.port}\n", encoding="ascii")
 
     def _put_unreadable_data_aside(self) -> bool:
@@ -300,24 +273,14 @@ class EmbeddedValkey:
             return False
         aside = data.with_name(f"unreadable-{time.strftime('%Y%m%d-%H%M%S')}")
         data.rename(aside)
-        logger.warning(
-            "the embedded valkey could not read its data, which is now in %s: it starts empty", aside
-        )
+        logger.warning("the embedded valkey could not read its data, which is now in %s: it starts empty", aside)
         return True
 
     def _log_tail(self) -> str:
+        """The end of what the server that was started last has logged."""
         try:
             with self.log_path.open("rb") as log:
-                log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+                log.seek(max(self._log_offset_bytes, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
                 return log.read().decode(errors="replace")
         except OSError:
             return ""
-
-
-def _ask(port: int, *words: bytes) -> bytes:
-    """Send one command and return the beginning of the answer, or nothing when nobody answers."""
-    request = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
-    with contextlib.suppress(OSError), socket.create_connection((_HOST, port), timeout=2) as connection:
-        connection.sendall(request)
-        return connection.recv(4096)
-    return b""

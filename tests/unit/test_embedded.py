@@ -15,14 +15,9 @@ import pytest
 import redis
 
 from runrelay import leash
-from runrelay.embedded import (
-    EmbeddedValkey,
-    EmbeddedValkeyError,
-    port_is_free,
-    valkey_binary,
-    wait_until_ready,
-)
-from tests.servers import free_port
+from runrelay.embedded import EmbeddedValkey, EmbeddedValkeyError, valkey_binary
+from runrelay.ports import port_is_free, wait_until_ready
+from tests.servers import Server, free_port
 
 DEADLINE_S = 20.0
 
@@ -79,9 +74,7 @@ def test_it_answers_on_the_port_that_was_wished(folder: Path) -> None:
     assert port_is_free("127.0.0.1", port)
 
 
-def test_a_taken_port_is_left_alone_and_said(
-    folder: Path, taken_port: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_taken_port_is_left_alone_and_said(folder: Path, taken_port: int, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING), EmbeddedValkey(folder, taken_port) as valkey:
         assert valkey.port_taken
         assert valkey.port != taken_port
@@ -174,6 +167,39 @@ def test_a_server_left_behind_is_ended_and_its_data_taken_over(folder: Path) -> 
         left.wait()
 
 
+def test_a_server_left_behind_that_does_not_end_keeps_its_data_to_itself(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two servers on one folder would destroy it: better not to start, and to name the process."""
+    monkeypatch.setattr("runrelay.embedded._ORPHAN_S", 0.1)
+    with start_parent(folder, "--unleashed") as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline().split()[0])
+        parent.kill()
+    os.kill(pid, signal.SIGSTOP)
+    ended = has_ended(pid)
+    try:
+        with pytest.raises(EmbeddedValkeyError, match=rf"\(process {pid}\) does not end: kill it"):
+            EmbeddedValkey(folder, None).start()
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    assert ended.wait(DEADLINE_S)
+    EmbeddedValkey(folder, None).start().stop()
+
+
+def test_a_port_lost_between_the_look_and_the_start_is_given_up(
+    folder: Path, valkey_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The winner answers PING as ours would: without asking whose it is, runs would go to a stranger's server."""
+    looks = [True]
+    monkeypatch.setattr(
+        "runrelay.embedded.port_is_free", lambda host, port: looks.pop() if looks else port_is_free(host, port)
+    )
+    with EmbeddedValkey(folder, valkey_server.port) as valkey, connect(valkey.url) as client:
+        assert valkey.port_taken
+        assert client.config_get("dir") == {"dir": str(folder)}
+
+
 def test_a_stranger_on_the_old_port_is_left_alone(folder: Path) -> None:
     """The port of an earlier run may be another's server by now; only one on our folder is ended."""
     with EmbeddedValkey(None, None) as stranger:
@@ -187,9 +213,7 @@ def test_a_stranger_on_the_old_port_is_left_alone(folder: Path) -> None:
 def test_a_server_that_cannot_start_says_what_its_log_says(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "appendonlydir").write_text("a file where the folder should be")
-    with pytest.raises(
-        EmbeddedValkeyError, match=r"(?s)ended at once \(exit 1\); its log ends with:.*appendonlydir"
-    ):
+    with pytest.raises(EmbeddedValkeyError, match=r"(?s)ended at once \(exit 1\); its log ends with:.*appendonlydir"):
         EmbeddedValkey(folder, None).start()
     (folder / "appendonlydir").unlink()
     EmbeddedValkey(folder, None).start().stop()  # the folder was let go
