@@ -1,0 +1,1 @@
+"""The reference Celery pipelines of Runrelay."""

@@ -1,0 +1,1 @@
+"""The shorts pipeline: a real short film from a prompt."""

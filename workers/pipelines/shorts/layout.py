@@ -1,0 +1,205 @@
+"""The layout: the scenario with times, colours and sound laid out, as checked JSON for the steps that follow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pipelines.shorts.harmony import Key, key_for
+from pipelines.shorts.lexicon import has_hangul
+from pipelines.shorts.palette import Palette, palette_for
+from pipelines.shorts.scenario import Scenario
+from pipelines.shorts.storyteller import seed_of
+from pipelines.shorts.vocabulary import Backdrop, Hero, Light, Locale, Mood, Shot, Weather
+from pipelines.shorts.workfiles import scene_image, whole_file
+
+__all__ = [
+    "DEFAULT_FORMAT",
+    "FilmFormat",
+    "Layout",
+    "MusicPlan",
+    "Scene",
+    "lay_out",
+    "read_layout",
+    "write_layout",
+]
+
+_VOICE_DELAY_S: Final = 0.25
+_TAIL_S: Final = 0.6
+"""How much longer the last scene stands, for the music to end."""
+_MUSIC_RESERVE: Final = 1.6
+"""The music is written this much longer than the film is planned: a slow voice may stretch the film."""
+
+HexColour = Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FilmFormat(_Part):
+    """Size and rate of the picture; both sides even, as 4:2:0 video needs."""
+
+    width: int = Field(default=720, ge=64, le=2160, multiple_of=2)
+    height: int = Field(default=1280, ge=64, le=3840, multiple_of=2)
+    fps: int = Field(default=24, ge=1, le=60)
+
+
+DEFAULT_FORMAT: Final = FilmFormat()
+
+
+class Colours(_Part):
+    """A scene's palette."""
+
+    sky_top: HexColour
+    sky_mid: HexColour
+    sky_low: HexColour
+    glow: HexColour
+    far: HexColour
+    mid: HexColour
+    near: HexColour
+    accent: HexColour
+    ink: HexColour
+
+    def palette(self) -> Palette:
+        """The same as the painter takes it."""
+        return Palette(**self.model_dump())
+
+
+class Scene(_Part):
+    """One scene with its place in time; `index` counts from 1."""
+
+    index: int = Field(ge=1)
+    start_s: float = Field(ge=0)
+    duration_s: float = Field(gt=0, le=30)
+    backdrop: Backdrop
+    hero: Hero
+    light: Light
+    weather: Weather
+    shot: Shot
+    caption: str = Field(min_length=1)
+    image: str
+    seed: int = Field(ge=0)
+    colours: Colours
+
+
+class MusicPlan(_Part):
+    """What the composer is asked for."""
+
+    key: Key
+    tempo_bpm: int = Field(ge=40, le=200)
+    mood: Mood
+    duration_s: float = Field(gt=0)
+
+
+class VoiceLine(_Part):
+    """One line to be spoken, and the scene that it belongs to."""
+
+    scene: int = Field(ge=1)
+    delay_s: float = Field(ge=0)
+    text: str = Field(min_length=1)
+    language: Locale
+
+
+class Layout(_Part):
+    """A film, ready to be made."""
+
+    version: Literal[1] = 1
+    title: str
+    mood: Mood
+    locale: Locale
+    seed: int = Field(ge=0)
+    format: FilmFormat
+    transition_s: float = Field(ge=0, le=1)
+    scenes: tuple[Scene, ...] = Field(min_length=1)
+    music: MusicPlan
+    voice: tuple[VoiceLine, ...]
+
+    @property
+    def duration_s(self) -> float:
+        """The planned length of the film."""
+        return self.scenes[-1].start_s + self.scenes[-1].duration_s
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        end_s = 0.0
+        for number, scene in enumerate(self.scenes, start=1):
+            if scene.index != number:
+                raise ValueError(f"scene {number} must have index {number}, got {scene.index}")
+            if abs(scene.start_s - end_s) > 1e-6:
+                raise ValueError(f"scene {number} must start at {end_s:g} s, got {scene.start_s:g}")
+            end_s = scene.start_s + scene.duration_s
+        for line in self.voice:
+            if line.scene > len(self.scenes):
+                raise ValueError(
+                    f"a voice line names scene {line.scene}, but there are {len(self.scenes)} scenes"
+                )
+        return self
+
+
+def lay_out(
+    scenario: Scenario, prompt: str, locale: Locale, film_format: FilmFormat = DEFAULT_FORMAT
+) -> Layout:
+    """Give each scene of `scenario` its time and colours, the composer a key, and the narrator the lines."""
+    seed = seed_of(f"{prompt}\n{scenario.title}")
+    scenes: list[Scene] = []
+    start_s = 0.0
+    for number, beat in enumerate(scenario.beats, start=1):
+        tail_s = _TAIL_S if number == len(scenario.beats) else 0.0
+        duration_s = round(beat.seconds + tail_s, 3)
+        palette = palette_for(beat.backdrop, beat.light, scenario.mood, seed)
+        scenes.append(
+            Scene(
+                index=number,
+                start_s=round(start_s, 3),
+                duration_s=duration_s,
+                backdrop=beat.backdrop,
+                hero=beat.hero,
+                light=beat.light,
+                weather=beat.weather,
+                shot=beat.shot,
+                caption=beat.caption,
+                image=scene_image(number),
+                seed=seed_of(f"{seed}/{number}") % 2**32,
+                colours=Colours(**palette.as_dict()),
+            )
+        )
+        start_s = round(start_s + duration_s, 3)
+    key, tempo_bpm = key_for(scenario.mood, seed)
+    return Layout(
+        title=scenario.title,
+        mood=scenario.mood,
+        locale=locale,
+        seed=seed,
+        format=film_format,
+        transition_s=0.4,
+        scenes=tuple(scenes),
+        music=MusicPlan(
+            key=key,
+            tempo_bpm=tempo_bpm,
+            mood=scenario.mood,
+            duration_s=round(start_s * _MUSIC_RESERVE + 1.0, 3),
+        ),
+        voice=tuple(
+            VoiceLine(
+                scene=number,
+                delay_s=_VOICE_DELAY_S,
+                text=beat.narration,
+                language="ko" if has_hangul(beat.narration) else "en",
+            )
+            for number, beat in enumerate(scenario.beats, start=1)
+        ),
+    )
+
+
+def write_layout(layout: Layout, path: Path) -> None:
+    """Write the layout as indented JSON."""
+    with whole_file(path) as part:
+        part.write_text(layout.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def read_layout(path: Path) -> Layout:
+    """Read a layout back. Raises pydantic's ValidationError where it breaks the schema."""
+    return Layout.model_validate_json(path.read_text(encoding="utf-8"))

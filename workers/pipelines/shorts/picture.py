@@ -1,0 +1,200 @@
+"""A scene as layers, and any moment of it as a frame."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from pipelines.shorts.backdrops import Tones, paint_backdrop, paint_ground
+from pipelines.shorts.canvas import Canvas, Oval
+from pipelines.shorts.captions import Caption, draw_caption, typeset
+from pipelines.shorts.characters import CHARACTERS, paint_helmet
+from pipelines.shorts.layout import FilmFormat, Layout, Scene
+from pipelines.shorts.palette import from_hex
+from pipelines.shorts.particles import draw_specks, specks_at
+from pipelines.shorts.staging import OVERSCAN, Camera, Staging, stage
+from pipelines.shorts.things import THINGS, paint_hull
+from pipelines.shorts.workfiles import whole_file
+
+__all__ = ["Layers", "SceneView", "captions_for", "load_layers", "paint_layers", "save_layers"]
+
+_HERO_MARGIN: Final = 0.06
+_LIKENESS: Final = 11
+_NAMES: Final = ("back", "ground", "hero")
+# In a room the weather is outside: this is the window, in units of the width.
+_WINDOW: Final = (0.12, 0.16, 0.88, 1.12)
+_INDOORS: Final = frozenset({"fireflies", "confetti", "clear"})
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The painted parts of a scene: all overscanned; the hero is a square on its own."""
+
+    back: Image.Image
+    ground: Image.Image
+    hero: Image.Image
+
+
+def paint_layers(scene: Scene, film_format: FilmFormat) -> Layers:
+    """Paint a scene's backdrop (RGB), near ground (RGBA) and hero (RGBA)."""
+    tones = Tones.of(scene.colours.palette(), scene.light)
+    width, height = film_format.width, film_format.height
+    back = Canvas(width, height, OVERSCAN)
+    paint_backdrop(back, scene.backdrop, tones, random.Random(scene.seed))
+    ground = Canvas(width, height, OVERSCAN)
+    paint_ground(ground, scene.backdrop, tones, random.Random(scene.seed + 1))
+    staging = stage(scene)
+    return Layers(
+        back=back.image.convert("RGB"),
+        ground=ground.image,
+        hero=_paint_hero(scene, staging, tones, round(staging.size * width)),
+    )
+
+
+def _paint_hero(scene: Scene, staging: Staging, tones: Tones, side_px: int) -> Image.Image:
+    canvas = Canvas(side_px, side_px, _HERO_MARGIN)
+    if scene.hero == "none":
+        return canvas.image
+    if not staging.floats and not staging.in_water:
+        canvas.paint(Oval(0.5, 0.95, 0.3, 0.035), fill=tones.ink, opacity=0.45, blur=0.015)
+    if staging.floats:
+        canvas.glow(0.5, 0.5, 0.55, tones.glow, 0.28)
+    painter = CHARACTERS.get(scene.hero) or THINGS[scene.hero]
+    # The hero is the same one in all scenes, so its colours do not come from the scene's seed.
+    painter(canvas, tones, random.Random(_LIKENESS + len(scene.hero) + from_hex(scene.colours.accent)[1]))
+    if staging.helmet:
+        paint_helmet(canvas, scene.hero)
+    if staging.hull:
+        paint_hull(canvas, tones)
+    return canvas.image
+
+
+def save_layers(layers: Layers, folder: Path, index: int) -> None:
+    """Save the layers of scene `index`; quick compression, because only the renderer reads them."""
+    for name in _NAMES:
+        with whole_file(folder / f"scene-{index}-{name}.png") as part:
+            getattr(layers, name).save(part, compress_level=1)
+
+
+def load_layers(folder: Path, index: int) -> Layers:
+    """Read the layers of scene `index` back."""
+    back, ground, hero = (Image.open(folder / f"scene-{index}-{name}.png") for name in _NAMES)
+    return Layers(back.convert("RGB"), ground.convert("RGBA"), hero.convert("RGBA"))
+
+
+def captions_for(layout: Layout, scene: Scene) -> list[Caption]:
+    """The texts of a scene: the first shows the film's title, and its own line too where that says more."""
+    width, height = layout.format.width, layout.format.height
+    accent = from_hex(scene.colours.accent)
+    if scene.index > 1:
+        return [typeset(scene.caption, "line", width, height, accent)]
+    title = scene.caption if _same(scene.caption, layout.title) else layout.title
+    texts = [typeset(title, "title", width, height, accent)]
+    if title != scene.caption:
+        texts.append(typeset(scene.caption, "line", width, height, accent))
+    return texts
+
+
+def _same(caption: str, title: str) -> bool:
+    return caption.startswith(title.rstrip("…")) or title == caption
+
+
+class SceneView:
+    """A scene that can be looked at, at any moment."""
+
+    def __init__(
+        self, scene: Scene, layers: Layers, captions: list[Caption], film_format: FilmFormat
+    ) -> None:
+        self._scene = scene
+        self._layers = layers
+        self._captions = captions
+        self._staging = stage(scene)
+        self._width = film_format.width
+        self._height = film_format.height
+        # Only the painted part of the near ground is moved about.
+        self._ground_box = layers.ground.getbbox() or (0, 0, 1, 1)
+        self._ground = layers.ground.crop(self._ground_box)
+
+    def frame(self, time_s: float, duration_s: float) -> Image.Image:
+        """The picture at `time_s` of a scene that stands for `duration_s`."""
+        camera = self._staging.camera(min(1.0, max(0.0, time_s / duration_s)))
+        specks = specks_at(self._scene.weather, self._scene.seed, time_s, self._height / self._width)
+        outside = self._scene.backdrop == "room" and self._scene.weather not in _INDOORS
+        frame = self._look_at_back(camera)
+        if outside:
+            window = self._window(camera)
+            draw_specks(frame, specks, near=False, clip=window)
+            draw_specks(frame, specks, near=True, clip=window)
+        else:
+            draw_specks(frame, specks, near=False, clip=None)
+        if self._staging.in_water:
+            self._draw_hero(frame, camera, time_s)
+            self._draw_ground(frame, camera)
+        else:
+            self._draw_ground(frame, camera)
+            self._draw_hero(frame, camera, time_s)
+        if not outside:
+            draw_specks(frame, specks, near=True, clip=None)
+        for caption in self._captions:
+            draw_caption(frame, caption, time_s, duration_s)
+        return frame
+
+    def _look_at_back(self, camera: Camera) -> Image.Image:
+        margin = round(self._width * OVERSCAN)
+        half_w, half_h = self._width / 2 / camera.zoom, self._height / 2 / camera.zoom
+        x = margin + self._width / 2 - camera.dx * self._width
+        y = margin + self._height / 2 - camera.dy * self._width
+        box = (x - half_w, y - half_h, x + half_w, y + half_h)
+        return self._layers.back.resize((self._width, self._height), Image.Resampling.BICUBIC, box)
+
+    def _on_screen(self, x: float, y: float, camera: Camera) -> tuple[float, float]:
+        """Pixels of a painted point (in units of the width) as `camera` sees it."""
+        aspect = self._height / self._width
+        return (
+            (0.5 + (x - 0.5 + camera.dx) * camera.zoom) * self._width,
+            (aspect / 2 + (y - aspect / 2 + camera.dy) * camera.zoom) * self._width,
+        )
+
+    def _window(self, camera: Camera) -> tuple[int, int, int, int]:
+        left, top = self._on_screen(_WINDOW[0], _WINDOW[1], camera)
+        right, bottom = self._on_screen(_WINDOW[2], _WINDOW[3], camera)
+        return (
+            max(0, round(left)),
+            max(0, round(top)),
+            min(self._width, round(right)),
+            min(self._height, round(bottom)),
+        )
+
+    def _draw_ground(self, frame: Image.Image, camera: Camera) -> None:
+        margin = round(self._width * OVERSCAN)
+        near = camera.nearer()
+        x = (self._ground_box[0] - margin) / self._width
+        y = (self._ground_box[1] - margin) / self._width
+        left, top = self._on_screen(x, y, near)
+        _place(frame, self._ground, left, top, near.zoom)
+
+    def _draw_hero(self, frame: Image.Image, camera: Camera, time_s: float) -> None:
+        if self._scene.hero == "none":
+            return
+        staging = self._staging
+        seen = camera if staging.floats else camera.nearer()
+        dx, dy = staging.hero_offset(time_s)
+        x, y = self._on_screen(staging.x + dx, staging.y + dy, seen)
+        side = self._layers.hero.width
+        _place(frame, self._layers.hero, x - side / 2 * seen.zoom, y - side / 2 * seen.zoom, seen.zoom)
+
+
+def _place(frame: Image.Image, sprite: Image.Image, left: float, top: float, scale: float) -> None:
+    """Draw `sprite` enlarged by `scale` with its corner at fractions of a pixel: slow moves must not tremble."""
+    x0, y0 = max(0, int(left // 1)), max(0, int(top // 1))
+    x1 = min(frame.width, int((left + sprite.width * scale) // 1) + 1)
+    y1 = min(frame.height, int((top + sprite.height * scale) // 1) + 1)
+    if x1 <= x0 or y1 <= y0:
+        return
+    matrix = (1 / scale, 0.0, (x0 - left) / scale, 0.0, 1 / scale, (y0 - top) / scale)
+    patch = sprite.transform((x1 - x0, y1 - y0), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+    frame.paste(patch, (x0, y0), patch)

@@ -1,0 +1,21 @@
+"""How a step says where it is, without knowing who listens."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+__all__ = ["Report"]
+
+
+class Report(Protocol):
+    """Called by a step as it goes; `progress` is the step's own, 0..1."""
+
+    def __call__(
+        self,
+        *,
+        state: str | None = None,
+        progress: float | None = None,
+        log: str | None = None,
+        level: str = "info",
+        data: dict[str, Any] | None = None,
+    ) -> None: ...

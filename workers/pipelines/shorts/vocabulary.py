@@ -1,0 +1,53 @@
+"""The closed sets that a scenario is written in: what the writer may ask for is what the painter can paint."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+__all__ = [
+    "BACKDROPS",
+    "HEROES",
+    "LIGHTS",
+    "MOODS",
+    "SHOTS",
+    "WEATHERS",
+    "Backdrop",
+    "Hero",
+    "Light",
+    "Locale",
+    "Mood",
+    "Shot",
+    "Weather",
+]
+
+Locale = Literal["ko", "en"]
+Backdrop = Literal["space", "sea", "underwater", "city", "forest", "mountain", "desert", "meadow", "room"]
+Hero = Literal[
+    "none",
+    "cat",
+    "dog",
+    "rabbit",
+    "bear",
+    "person",
+    "robot",
+    "bird",
+    "whale",
+    "rocket",
+    "balloon",
+    "boat",
+    "train",
+    "car",
+    "cup",
+    "flower",
+]
+Light = Literal["dawn", "day", "sunset", "night"]
+Weather = Literal["clear", "stars", "snow", "rain", "petals", "fireflies", "bubbles", "confetti"]
+Shot = Literal["wide", "hero", "close"]
+Mood = Literal["calm", "joyful", "adventurous", "mysterious", "wistful", "tense", "festive"]
+
+BACKDROPS: Final[tuple[Backdrop, ...]] = get_args(Backdrop)
+HEROES: Final[tuple[Hero, ...]] = get_args(Hero)
+LIGHTS: Final[tuple[Light, ...]] = get_args(Light)
+WEATHERS: Final[tuple[Weather, ...]] = get_args(Weather)
+SHOTS: Final[tuple[Shot, ...]] = get_args(Shot)
+MOODS: Final[tuple[Mood, ...]] = get_args(Mood)
