@@ -196,7 +196,7 @@ class _Row:
 
 
 def _without_fence(text: str) -> str:
-    lines = text.strip().lstrip("\ufeff").splitlines()
+    lines = text.lstrip("\ufeff").strip().splitlines()
     if len(lines) >= 2 and lines[0].startswith("```") and lines[-1].strip() == "```":
         lines = lines[1:-1]
     return "\n".join(lines)
