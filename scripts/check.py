@@ -6,9 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTHON_CODE = [
-    name for name in ("backend", "workers", "tests", "scripts", "benchmarks") if (ROOT / name).is_dir()
-]
+PYTHON_CODE = [name for name in ("backend", "workers", "tests", "scripts", "benchmarks") if (ROOT / name).is_dir()]
 
 CHECKS: tuple[tuple[str, list[str], Path], ...] = (
     ("ruff format", [sys.executable, "-m", "ruff", "format", "--check", *PYTHON_CODE], ROOT),

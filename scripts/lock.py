@@ -31,9 +31,7 @@ def direct_requirements() -> list[str]:
 
 def main() -> int:
     if sys.version_info[:2] != OLDEST:
-        print(
-            f"make lock needs Python {OLDEST[0]}.{OLDEST[1]}, got {sys.version.split()[0]}", file=sys.stderr
-        )
+        print(f"make lock needs Python {OLDEST[0]}.{OLDEST[1]}, got {sys.version.split()[0]}", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="runrelay-lock-") as folder:
         print("make lock: installing pip-tools for this run only", flush=True)

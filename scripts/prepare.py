@@ -63,9 +63,7 @@ def check_node() -> str:
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
     major, minor = (int(part) for part in version.removeprefix("v").split(".")[:2])
     if (major, minor) < OLDEST_NODE.get(major, (23, 0)):
-        raise SetupError(
-            f"needs Node 20.19, 22.12 or newer, found {version}; see https://nodejs.org/en/download"
-        )
+        raise SetupError(f"needs Node 20.19, 22.12 or newer, found {version}; see https://nodejs.org/en/download")
     return version
 
 
@@ -73,15 +71,28 @@ def venv_python() -> Path:
     return VENV / "bin" / "python"
 
 
+def our_distributions() -> list[Path]:
+    """Return where .venv says from which folder our own distributions were installed."""
+    return list(VENV.glob("lib/python*/site-packages/runrelay*.dist-info/direct_url.json"))
+
+
 def make_venv() -> None:
-    """Create .venv, or again when its interpreter is gone or too old."""
-    works = venv_python().exists() and (
-        subprocess.run(
-            [venv_python(), "-c", "import sys, pip; sys.exit(sys.version_info < (3, 11))"],
-            capture_output=True,
-            check=False,
-        ).returncode
-        == 0
+    """Create .venv, or again when its interpreter is gone or too old, or when it is a copy of another's.
+
+    The programs in a copied .venv start with the path of the Python of the original.
+    """
+    at_home = all(map(declares_in_place, our_distributions()))
+    works = (
+        at_home
+        and venv_python().exists()
+        and (
+            subprocess.run(
+                [venv_python(), "-c", "import sys, pip; sys.exit(sys.version_info < (3, 11))"],
+                capture_output=True,
+                check=False,
+            ).returncode
+            == 0
+        )
     )
     if not works:
         subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
@@ -94,9 +105,7 @@ def pip(*arguments: str) -> list[str]:
 def install_python_packages() -> None:
     """Install the lock, then both of our distributions in place; shows how far it is."""
     make_venv()
-    wanted = sum(
-        line[:1].isalnum() and "==" in line for line in LOCK.read_text(encoding="utf-8").splitlines()
-    )
+    wanted = sum(line[:1].isalnum() and "==" in line for line in LOCK.read_text(encoding="utf-8").splitlines())
     command = pip("install", "--progress-bar", "off", "--require-hashes", "-r", str(LOCK))
     output: list[str] = []
     seen = shown = 0
@@ -123,9 +132,7 @@ def install_python_packages() -> None:
                 say(f"  unpacking {wanted} python packages")
     if process.returncode:
         sys.stderr.writelines(output[-40:])
-        raise SetupError(
-            f"pip could not install {LOCK.name} (exit {process.returncode}); its last lines are above"
-        )
+        raise SetupError(f"pip could not install {LOCK.name} (exit {process.returncode}); its last lines are above")
     # No dependencies (the lock has them) and no build isolation (so has the build backend).
     ours = pip("install", "--quiet", "--no-deps", "--no-build-isolation", "-e", ".", "-e", "workers")
     subprocess.run(ours, cwd=ROOT, check=True)
@@ -164,7 +171,7 @@ def prepare(*, tests: bool) -> None:
     """Bring everything up to date; raises SetupError or CalledProcessError."""
     node = check_node()
     python_stamp = VENV / ".runrelay-stamp"
-    ours = list(VENV.glob("lib/python*/site-packages/runrelay*.dist-info/direct_url.json"))
+    ours = our_distributions()
     if len(ours) != 2 or not all(map(declares_in_place, ours)):
         python_stamp.unlink(missing_ok=True)
     step(

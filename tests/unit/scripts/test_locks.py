@@ -23,9 +23,7 @@ def pins() -> dict[str, str]:
 
 
 def package_lock() -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(
-        (ROOT / "frontend" / "package-lock.json").read_text(encoding="utf-8")
-    )
+    content: dict[str, Any] = json.loads((ROOT / "frontend" / "package-lock.json").read_text(encoding="utf-8"))
     return content
 
 
@@ -49,16 +47,12 @@ def test_a_lock_names_no_index_and_no_machine(name: str) -> None:
     if name.endswith(".json"):
         assert [path for path, entry in json.loads(text)["packages"].items() if "resolved" in entry] == []
     else:
-        assert (
-            re.findall(r"https?://\S+|^--\S+|(?:file:|/)(?:home|root|tmp|opt)/\S*", text, re.MULTILINE) == []
-        )
+        assert re.findall(r"https?://\S+|^--\S+|(?:file:|/)(?:home|root|tmp|opt)/\S*", text, re.MULTILINE) == []
 
 
 def test_the_package_lock_lists_every_platform() -> None:
     """`npm ci` refuses a lock that lacks an optional package, whichever platform that is for."""
-    assert complete_package_lock.complete(package_lock()) == [], (
-        "run python3 scripts/complete_package_lock.py"
-    )
+    assert complete_package_lock.complete(package_lock()) == [], "run python3 scripts/complete_package_lock.py"
 
 
 def test_a_platform_left_out_is_seen_and_added() -> None:

@@ -40,9 +40,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
 
 
 @pytest.mark.parametrize(("version", "fits"), NODE_VERSIONS)
-def test_node_is_taken_only_where_vite_runs(
-    program: Callable[[str, str], Path], version: str, fits: bool
-) -> None:
+def test_node_is_taken_only_where_vite_runs(program: Callable[[str, str], Path], version: str, fits: bool) -> None:
     program("node", f"echo {version}")
     program("npm", "exit 0")
     if fits:
@@ -112,9 +110,7 @@ def test_a_step_that_fails_is_not_taken_for_done(tmp_path: Path) -> None:
     assert not stamp.exists()
 
 
-def test_the_digest_sees_names_contents_and_further_facts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_digest_sees_names_contents_and_further_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "ROOT", tmp_path)
     one, two = tmp_path / "one", tmp_path / "two"
     one.write_text("content")
@@ -138,9 +134,7 @@ def nowhere(name: str) -> Program:
 def test_what_a_plain_user_lacks_is_one_line_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     said: list[str] = []
-    system_packages.ensure(
-        said.append, (nowhere("a"), Program(("sh",), "dash", "tests in a shell"), nowhere("b"))
-    )
+    system_packages.ensure(said.append, (nowhere("a"), Program(("sh",), "dash", "tests in a shell"), nowhere("b")))
     (line,) = said
     assert line.startswith("skipped: tests with a, tests with b; ")
     assert "apt-get install package-of-a package-of-b" in line
@@ -183,3 +177,21 @@ def test_a_policy_of_the_machine_itself_stays(
     program("apt-get", "exit 1")
     system_packages.ensure(lambda _: None, (nowhere("a"),))
     assert policy.read_text() == "theirs"
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_venv_copied_from_another_folder_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: bool
+) -> None:
+    """Its programs start with the path of the original's Python, and would run the original's sources."""
+    monkeypatch.setattr(prepare, "ROOT", tmp_path)
+    monkeypatch.setattr(prepare, "VENV", tmp_path / ".venv")
+    prepare.make_venv()
+    trace = tmp_path / ".venv" / "trace"
+    trace.touch()
+    (packages,) = (tmp_path / ".venv").glob("lib/python*/site-packages")
+    declared = packages / "runrelay-0.1.0.dist-info" / "direct_url.json"
+    declared.parent.mkdir()
+    declared.write_text(f'{{"url": "{(tmp_path / ("other" if copied else ".")).as_uri()}"}}')
+    prepare.make_venv()
+    assert trace.exists() is not copied
