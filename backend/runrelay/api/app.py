@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from importlib.metadata import version
 from typing import Any
 
@@ -15,12 +15,15 @@ from . import actions, health, runs, sse, websockets
 from .dashboard import install_dashboard
 from .problems import install_problems
 from .relay import Relay
+from .server import drain_on_signals
 from .settings import Settings
 
 __all__ = ["create_app", "from_environment", "relay_router"]
 
 
-def relay_router(settings: Settings | None = None, pipelines: dict[str, Pipeline] | None = None) -> APIRouter:
+def relay_router(
+    settings: Settings | None = None, pipelines: dict[str, Pipeline] | None = None, *, owns_process: bool = False
+) -> APIRouter:
     """All routes of the relay, with its life tied to the application's lifespan.
 
     Include it in an application (do not mount it: the lifespan of a mounted application does not run).
@@ -28,6 +31,7 @@ def relay_router(settings: Settings | None = None, pipelines: dict[str, Pipeline
     Args:
         settings: read from the environment if absent.
         pipelines: by name; those of the entry points if absent.
+        owns_process: the process is the relay's: it drains on SIGTERM and SIGINT.
     """
     chosen = settings or Settings()
 
@@ -36,7 +40,8 @@ def relay_router(settings: Settings | None = None, pipelines: dict[str, Pipeline
         relay = Relay(chosen, pipelines)
         async with relay.running():
             app.state.runrelay = relay
-            yield {"runrelay": relay}
+            with drain_on_signals(relay) if owns_process else nullcontext():
+                yield {"runrelay": relay}
 
     router = APIRouter(lifespan=lifespan)
     for part in (runs, actions, sse, websockets, health):
@@ -44,7 +49,9 @@ def relay_router(settings: Settings | None = None, pipelines: dict[str, Pipeline
     return router
 
 
-def create_app(settings: Settings | None = None, pipelines: dict[str, Pipeline] | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None, pipelines: dict[str, Pipeline] | None = None, *, owns_process: bool = False
+) -> FastAPI:
     """The relay as an application of its own: routes, problem documents, CORS, the dashboard."""
     chosen = settings or Settings()
     app = FastAPI(
@@ -61,7 +68,7 @@ def create_app(settings: Settings | None = None, pipelines: dict[str, Pipeline] 
             expose_headers=["ETag", "Last-Event-ID", "Retry-After", "Location"],
         )
     install_problems(app)
-    app.include_router(relay_router(chosen, pipelines))
+    app.include_router(relay_router(chosen, pipelines, owns_process=owns_process))
     if chosen.dashboard:
         install_dashboard(app)
     return app
@@ -69,4 +76,4 @@ def create_app(settings: Settings | None = None, pipelines: dict[str, Pipeline] 
 
 def from_environment() -> FastAPI:
     """The application with the environment's settings: what `runrelay serve` and uvicorn's `--factory` load."""
-    return create_app()
+    return create_app(owns_process=True)

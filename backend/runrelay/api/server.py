@@ -1,0 +1,86 @@
+"""The relay under uvicorn: started with the settings that the fan-out wants, drained before sockets are closed."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from .relay import Relay
+from .settings import Settings
+
+__all__ = ["drain_on_signals", "serve"]
+
+
+@contextmanager
+def drain_on_signals(relay: Relay) -> Iterator[None]:
+    """Let the relay say goodbye to its clients when the process is asked to end, before the server hears of it.
+
+    Servers close WebSockets before the lifespan ends, without our reason (how long to wait before coming back). So the
+    first signal drains the relay and is then passed on to the handler that was there; a second one is passed on at once.
+    """
+    loop = asyncio.get_running_loop()
+    draining: asyncio.Task[None] | None = None
+    before: dict[int, Any] = {}
+
+    async def drain(number: int) -> None:
+        await relay.drain()
+        pass_on(number, None)
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        handler = before[number]
+        if callable(handler):
+            handler(number, frame)
+
+    def begin(number: int) -> None:
+        nonlocal draining
+        if draining is None:
+            draining = loop.create_task(drain(number), name="drain")
+        else:
+            pass_on(number, None)
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        del frame
+        loop.call_soon_threadsafe(begin, number)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before[number] = signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def serve(
+    settings: Settings, *, workers: int = 1, reload: bool = False, log_level: str = "info", ws: str = "websockets-sansio"
+) -> None:
+    """Serve until a signal ends it. Settings reach worker processes through the environment, which they read anew.
+
+    Raises:
+        SystemExit: the port is taken, or the application does not start.
+    """
+    uvicorn.run(
+        "runrelay.api.app:from_environment",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=workers,
+        reload=reload,
+        ws=ws,
+        ws_max_size=settings.max_frame_bytes * 2,  # above our own limit, whose answer says what was wrong
+        ws_per_message_deflate=False,
+        ws_ping_interval=20.0,
+        ws_ping_timeout=20.0,
+        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+        log_level=log_level,
+        access_log=False,
+        server_header=False,
+    )

@@ -1,0 +1,330 @@
+"""The commands. Each imports what it needs when it runs, so that `runrelay --help` is quick."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="runrelay",
+    help="Live progress of background jobs. Settings come from the environment: REDIS_URL, PORT, RUNRELAY_…",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+_STYLES = {
+    "queued": "dim", "running": "cyan", "retrying": "yellow", "stalled": "yellow",
+    "succeeded": "green", "failed": "red", "cancelled": "magenta", "unknown": "dim",
+}  # fmt: skip
+
+
+def _fail(message: object) -> typer.Exit:
+    err.print(f"runrelay: {escape(str(message))}", style="red")
+    return typer.Exit(1)
+
+
+def _settings(**given: Any) -> Any:
+    from pydantic import ValidationError
+
+    from .api import Settings
+
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise _fail(error) from None
+
+
+@app.command()
+def dev(
+    port: Annotated[int, typer.Option(envvar="PORT", help="Port of the relay and the dashboard.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    state: Annotated[Path, typer.Option(help="Folder that keeps runs and files across restarts.")] = Path(".runrelay"),
+    worker: Annotated[bool, typer.Option(help="Also start a Celery worker for the pipelines.")] = True,
+    concurrency: Annotated[int, typer.Option(min=1, help="Processes of the worker.")] = 2,
+    reload: Annotated[bool, typer.Option(help="Start anew when sources change.")] = False,
+) -> None:
+    """Everything on this machine: an embedded Valkey (without REDIS_URL), the relay, a worker, the dashboard."""
+    from .dev import run_all
+    from .embedded import EmbeddedValkeyError
+
+    try:
+        code = run_all(
+            host=host,
+            port=port,
+            state=state,
+            worker=worker,
+            reload=reload,
+            concurrency=concurrency,
+            say=lambda line: out.print(escape(line), soft_wrap=True),
+        )
+    except EmbeddedValkeyError as error:
+        raise _fail(error) from None
+    raise typer.Exit(code)
+
+
+@app.command()
+def serve(
+    port: Annotated[int | None, typer.Option(help="Port; PORT or 8000 by default.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address; RUNRELAY_HOST or 127.0.0.1 by default.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Relay processes on this port.")] = 1,
+    reload: Annotated[bool, typer.Option(help="Start anew when sources change.")] = False,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """The relay: WebSocket, SSE, polling, API, dashboard. Needs a Redis or Valkey (REDIS_URL)."""
+    import logging
+
+    from .api.server import serve as run
+
+    if port is not None:
+        os.environ["PORT"] = str(port)
+    if host is not None:
+        os.environ["RUNRELAY_HOST"] = host
+    logging.basicConfig(level=log_level.upper(), format="%(levelname)s:     %(name)s %(message)s")
+    run(_settings(), workers=workers, reload=reload, log_level=log_level)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def worker(
+    context: typer.Context,
+    application: Annotated[
+        str, typer.Option("--app", "-A", envvar="RUNRELAY_CELERY_APP", help="The Celery application.")
+    ] = "pipelines.app:app",
+    concurrency: Annotated[int, typer.Option(min=1)] = 2,
+    reload: Annotated[bool, typer.Option(help="Start anew when sources change.")] = False,
+) -> None:
+    """A Celery worker (further arguments go to `celery worker`)."""
+    try:
+        import celery
+    except ModuleNotFoundError:
+        raise _fail("a worker needs the extra 'celery': pip install 'runrelay[celery]'") from None
+    del celery
+    arguments = ["-A", application, "worker", "--concurrency", str(concurrency), "--loglevel", "info", *context.args]
+    command = [sys.executable, "-m", "celery", *arguments]
+    if reload:
+        from watchfiles import run_process  # comes with uvicorn's reload
+
+        run_process("backend", "workers", target=" ".join(command), target_type="command")
+    else:
+        os.execv(sys.executable, command)  # noqa: S606 - no shell is what is wanted
+
+
+@app.command()
+def tail(
+    run_id: str,
+    raw: Annotated[bool, typer.Option(help="The channel's messages as they are, without redis-cli.")] = False,
+    after: Annotated[str | None, typer.Option(help="Go on after this cursor.")] = None,
+) -> None:
+    """Follow a run until it ends."""
+    from .errors import RunrelayError
+    from .progress import check_run_id, parse_cursor
+
+    try:
+        check_run_id(run_id)
+        cursor = None if after is None else parse_cursor(after)
+    except ValueError as error:
+        raise _fail(error) from None
+    try:
+        asyncio.run(_tail_raw(run_id) if raw else _tail(run_id, cursor))
+    except RunrelayError as error:
+        raise _fail(error) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+async def _tail_raw(run_id: str) -> None:
+    from .fanout.messages import parse_message
+    from .runlog import AsyncRunLog
+
+    settings = _settings()
+    runlog = AsyncRunLog(settings.redis_url, settings.keys(), settings.retention())
+    try:
+        async with runlog.redis.pubsub() as pubsub:
+            await pubsub.subscribe(runlog.keys.channel_of(run_id))
+            async for message in pubsub.listen():
+                if message["type"] != "message":
+                    continue
+                try:
+                    if parse_message(message["data"]).run_id != run_id:
+                        continue
+                except (TypeError, ValueError):
+                    continue
+                out.print(message["data"].decode(), markup=False, soft_wrap=True)
+    finally:
+        await runlog.close()
+
+
+async def _tail(run_id: str, cursor: Any) -> None:
+    import orjson
+
+    from .codes import CloseCode
+    from .fanout import Connection, Hub, Listener, QueuedConnection
+    from .metrics import RelayMetrics
+    from .runlog import AsyncRunLog
+
+    settings = _settings()
+    metrics = RelayMetrics()
+    runlog = AsyncRunLog(settings.redis_url, settings.keys(), settings.retention())
+    hub = Hub(runlog, metrics, end_after_s=0.2)
+    listener = Listener(settings.redis_url, runlog, hub, metrics)
+    connection = queue = QueuedConnection(16 << 20)
+
+    class Watcher:
+        connection: Connection = queue
+
+        def end(self) -> None:
+            connection.close(CloseCode.NORMAL)
+
+    async def follow() -> None:
+        async with hub.connected(connection):
+            await hub.join(run_id, Watcher(), cursor)
+            while (batch := await connection.next()) is not None:
+                for frame in batch.frames:
+                    _show(orjson.loads(frame.body))
+
+    tasks = [asyncio.create_task(work) for work in (hub.run(), listener.run(), follow())]
+    try:
+        await tasks[-1]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await runlog.close()
+
+
+def _show(frame: dict[str, Any]) -> None:
+    kind = frame["type"]
+    if kind == "upstream":
+        err.print(f"redis is {frame['status']}", style="yellow")
+    elif kind == "initial_state":
+        for line in frame["logs"]:
+            out.print(f"            {escape(line)}", soft_wrap=True, style="dim")
+        _show_line(frame, "")
+    elif kind == "progress":
+        _show_line(frame, frame["message"])
+        if "error" in frame and "step" not in frame:
+            out.print(escape(frame["error"]), style="red", soft_wrap=True)
+
+
+def _show_line(frame: dict[str, Any], message: str) -> None:
+    progress = frame["progress"]
+    percent = "   …" if progress is None else f"{progress:4.0%}"
+    style = _STYLES[frame["status"]]
+    step = f" [{frame['step']}]" if "step" in frame else ""
+    label = escape(f"{frame['state'] or frame['status']}{step}")
+    out.print(f"{percent} [{style}]{label}[/] {escape(message)}", soft_wrap=True)
+
+
+@app.command()
+def runs(
+    status: Annotated[str | None, typer.Option(help="active, running, failed, …")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+) -> None:
+    """The runs, newest first."""
+    from .errors import RunrelayError
+    from .progress import ACTIVE, STATUSES
+
+    if status is not None and status not in (*STATUSES, "active"):
+        raise _fail(f"status must be active or one of {', '.join(STATUSES)}, got {status!r}")
+    wanted: set[str] = set(STATUSES) if status is None else set(ACTIVE) if status == "active" else {status}
+    try:
+        rows = asyncio.run(_listed(wanted, limit))
+    except RunrelayError as error:
+        raise _fail(error) from None
+    table = Table(box=None, pad_edge=False)
+    for column in ("run", "status", "state", "progress", "updated"):
+        table.add_column(column, overflow="fold" if column == "run" else "ellipsis")
+    for snapshot in rows:
+        ago_s = max(0, time.time() - (snapshot.updated_at or 0) / 1000)
+        table.add_row(
+            escape(snapshot.run_id),
+            f"[{_STYLES[snapshot.status]}]{snapshot.status}[/]",
+            escape(snapshot.state or ""),
+            "" if snapshot.progress is None else f"{snapshot.progress:.0%}",
+            f"{ago_s:.0f} s ago" if ago_s < 120 else f"{ago_s / 60:.0f} min ago",
+        )
+    out.print(table)
+
+
+async def _listed(wanted: set[str], limit: int) -> list[Any]:
+    from .runlog import AsyncRunLog
+
+    settings = _settings()
+    runlog = AsyncRunLog(settings.redis_url, settings.keys(), settings.retention())
+    found: list[Any] = []
+    try:
+        before = None
+        while len(found) < limit and (page := await runlog.listed(before, 200)):
+            rows = await runlog.summaries([run_id for run_id, _ in page])
+            found += [snapshot for snapshot, _ in rows if snapshot is not None and snapshot.status in wanted]
+            before = (page[-1][1], page[-1][0])
+    finally:
+        await runlog.close()
+    return found[:limit]
+
+
+@app.command()
+def publish(
+    run_id: str,
+    state: Annotated[str | None, typer.Option(help="A label; END, FAILED and CANCELLED end the run.")] = None,
+    progress: Annotated[float | None, typer.Option(help="0..1")] = None,
+    log: Annotated[str | None, typer.Option(help="A line for the log.")] = None,
+    level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    step: Annotated[str | None, typer.Option(help="The step that this is about.")] = None,
+    title: Annotated[str | None, typer.Option(help="The run's title.")] = None,
+) -> None:
+    """Say one thing of a run, as a worker would."""
+    from .errors import RunrelayError
+    from .progress import check_run_id, make_event
+    from .runlog import AsyncRunLog
+
+    async def commit() -> Any:
+        settings = _settings()
+        runlog = AsyncRunLog(settings.redis_url, settings.keys(), settings.retention())
+        try:
+            event = make_event(state, progress, log, level=level, step=step)
+            return await runlog.commit(check_run_id(run_id), [event._replace(title=title)])
+        finally:
+            await runlog.close()
+
+    try:
+        done = asyncio.run(commit())
+    except (RunrelayError, TypeError, ValueError) as error:
+        raise _fail(error) from None
+    if done.fenced:
+        raise _fail(f"run {run_id!r} is {done.status}: nothing is added after the end")
+    out.print(f"{done.cursor}  {done.status}", markup=False)
+
+
+@app.command()
+def demo(
+    run_id: Annotated[str | None, typer.Argument(help="Made if absent.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long it takes.")] = 20.0,
+    fail: Annotated[bool, typer.Option(help="Let it fail near the end.")] = False,
+) -> None:
+    """Publish a believable run, to have something to look at."""
+    from .demo import run_demo
+
+    name = run_id or time.strftime("%Y%m%d_%H%M%S_demo")
+    out.print(f"run {name}   watch it: runrelay tail {name}   or on the page: /runs/{name}", markup=False)
+    try:
+        run_demo(name, seconds, fail=fail)
+    except RuntimeError as error:
+        err.print(f"as asked, the run has failed: {error}", style="yellow")
+    except (TypeError, ValueError) as error:
+        raise _fail(error) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None

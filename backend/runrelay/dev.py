@@ -1,0 +1,103 @@
+"""Everything on one machine: Valkey, relay and worker as children of one process, which ends them all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from . import leash
+from .embedded import EmbeddedValkey
+from .ports import port_is_free
+
+__all__ = ["Child", "run_all"]
+
+_STOP_S = 15.0
+
+
+class Child:
+    """One process of several, on a leash: it ends when this process does, however that ends."""
+
+    def __init__(self, name: str, command: list[str], env: Mapping[str, str]) -> None:
+        self.name = name
+        # its own group: the terminal's Ctrl-C reaches this process only, which stops the others in order
+        self.process = subprocess.Popen(leash.command(command, signal.SIGTERM), env=dict(env), start_new_session=True)
+
+    def stop(self, timeout_s: float = _STOP_S) -> None:
+        """Ask it to end; after `timeout_s` seconds, make it."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+
+
+def run_all(
+    *,
+    host: str,
+    port: int,
+    state: Path,
+    worker: bool,
+    reload: bool,
+    concurrency: int,
+    say: Callable[[str], None],
+) -> int:
+    """Start everything, wait for a signal or for the first child that ends, stop everything. Returns the exit code."""
+    if not port_is_free(host, port):
+        say(f"port {port} of {host} is taken by another program: choose one with --port (make run PORT=8001)")
+        return 1
+    state.mkdir(parents=True, exist_ok=True)
+    env = {**os.environ, "PORT": str(port), "RUNRELAY_HOST": host, "PYTHONUNBUFFERED": "1"}
+    env.setdefault("RUNRELAY_FILES", str((state / "files").resolve()))
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+
+    valkey = None
+    children: list[Child] = []
+    try:
+        if "REDIS_URL" not in env:
+            valkey = EmbeddedValkey(state / "valkey").start()
+            if valkey.port_taken:
+                say(f"warning: port 6379 is taken by another server; this one is on {valkey.port}")
+            env["REDIS_URL"] = valkey.url
+            say(f"valkey     {valkey.url}   debug with: {valkey.redis_cli} SUBSCRIBE autoshorts:progress")
+        else:
+            say(f"redis      {_without_password(env['REDIS_URL'])}")
+        module = [sys.executable, "-m", "runrelay.cli"]
+        children.append(Child("relay", [*module, "serve", *(["--reload"] if reload else [])], env))
+        if worker:
+            command = [*module, "worker", "--concurrency", str(concurrency)]
+            children.append(Child("worker", [*command, *(["--reload"] if reload else [])], env))
+        front_end, npm = Path("frontend"), shutil.which("npm")
+        if reload and npm and (front_end / "package.json").is_file():
+            watch = [npm, "--prefix", str(front_end), "run", "build", "--", "--watch"]
+            children.append(Child("front end", watch, env))
+        say(f"dashboard  http://{host}:{port}/   (Ctrl-C stops everything)")
+        while not stopping.wait(0.2):
+            ended = next((child for child in children if child.process.poll() is not None), None)
+            if ended is not None:
+                say(f"the {ended.name} has ended with code {ended.process.returncode}; stopping everything")
+                return 1
+        say("stopping …")
+        return 0
+    finally:
+        # workers first: what they still say is committed and shown while the others are there
+        began = time.monotonic()
+        for child in reversed(children):
+            child.stop(max(1.0, _STOP_S - (time.monotonic() - began)))
+        if valkey is not None:
+            valkey.stop()
+
+
+def _without_password(url: str) -> str:
+    head, at, tail = url.rpartition("@")
+    return f"{head.split('://')[0]}://…@{tail}" if at else url
