@@ -181,17 +181,21 @@ def test_a_policy_of_the_machine_itself_stays(
 
 @pytest.mark.parametrize("copied", [False, True])
 def test_a_venv_copied_from_another_folder_is_made_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: bool
+    program: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: bool
 ) -> None:
     """Its programs start with the path of the original's Python, and would run the original's sources."""
     monkeypatch.setattr(prepare, "ROOT", tmp_path)
     monkeypatch.setattr(prepare, "VENV", tmp_path / ".venv")
-    prepare.make_venv()
-    trace = tmp_path / ".venv" / "trace"
-    trace.touch()
-    (packages,) = (tmp_path / ".venv").glob("lib/python*/site-packages")
-    declared = packages / "runrelay-0.1.0.dist-info" / "direct_url.json"
-    declared.parent.mkdir()
+    python = tmp_path / ".venv" / "bin" / "python"
+    declared = tmp_path / ".venv/lib/python3.11/site-packages/runrelay-0.1.0.dist-info/direct_url.json"
+    for path in (python, declared):
+        path.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\nexit 0\n")  # a Python that says yes: new enough, and has pip
+    python.chmod(0o755)
     declared.write_text(f'{{"url": "{(tmp_path / ("other" if copied else ".")).as_uri()}"}}')
+    made = tmp_path / "made"
+    program("python3", f'echo "$*" > {made}')
+    monkeypatch.setattr("sys.executable", str(tmp_path / "bin" / "python3"))
     prepare.make_venv()
-    assert trace.exists() is not copied
+    assert made.exists() is copied
+    assert not copied or made.read_text() == f"-m venv --clear {tmp_path / '.venv'}\n"
