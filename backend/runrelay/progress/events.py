@@ -101,6 +101,7 @@ class Event(NamedTuple):
             and self.result is None
             and self.error is None
             and self.title is None
+            and self.pipeline is None
             and self.steps is None
             and self.must is None
             and self.state not in TERMINAL_STATES
@@ -188,9 +189,12 @@ def check_progress(value: SupportsFloat) -> float:
     if type(value) is not float:
         if isinstance(value, bool) or not hasattr(value, "__float__"):
             raise TypeError(f"progress must be a number within 0..1, got {type(value).__name__}")
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise ValueError("progress must be within 0..1, got more than a float can hold") from None
     if 0.0 <= value <= 1.0:
-        return value
+        return value or 0.0  # not -0.0
     if -PROGRESS_TOLERANCE <= value <= 1.0 + PROGRESS_TOLERANCE:
         return min(1.0, max(0.0, value))
     raise ValueError(f"progress must be within 0..1, got {value!r}")
