@@ -39,8 +39,18 @@ class Tones:
     @classmethod
     def of(cls, palette: Palette, light: Light) -> Tones:
         """Read the hex colours of `palette`."""
-        values = [from_hex(getattr(palette, name)) for name in Palette.names()]
-        return cls(*values, light=light)
+        return cls(
+            top=from_hex(palette.sky_top),
+            middle=from_hex(palette.sky_mid),
+            low=from_hex(palette.sky_low),
+            glow=from_hex(palette.glow),
+            far=from_hex(palette.far),
+            mid=from_hex(palette.mid),
+            near=from_hex(palette.near),
+            accent=from_hex(palette.accent),
+            ink=from_hex(palette.ink),
+            light=light,
+        )
 
 
 _Painter = Callable[[Canvas, Tones, random.Random], None]
@@ -152,14 +162,10 @@ def _space(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
         x, y = rng.uniform(0, 1), rng.uniform(0, 1.5)
         canvas.glow(x, y, 0.035, WHITE, 0.9)
     _planet(canvas, rng, rng.uniform(0.16, 0.84), rng.uniform(0.3, 0.5), rng.uniform(0.12, 0.2), tones, True)
-    _planet(
-        canvas, rng, rng.uniform(0.1, 0.9), rng.uniform(0.72, 0.9), rng.uniform(0.035, 0.06), tones, False
-    )
+    _planet(canvas, rng, rng.uniform(0.1, 0.9), rng.uniform(0.72, 0.9), rng.uniform(0.035, 0.06), tones, False)
 
 
-def _planet(
-    canvas: Canvas, rng: random.Random, x: float, y: float, r: float, tones: Tones, ringed: bool
-) -> None:
+def _planet(canvas: Canvas, rng: random.Random, x: float, y: float, r: float, tones: Tones, ringed: bool) -> None:
     body = tones.accent if ringed else tones.far
     canvas.glow(x, y, r * 2.4, body, 0.5)
     ring = [
@@ -188,9 +194,7 @@ def _moonscape(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
         x, y = rng.uniform(canvas.left, canvas.right), rng.uniform(1.38, 1.8)
         r = rng.uniform(0.03, 0.08) * (y - 0.7)
         canvas.paint(Oval(x, y, r, r * 0.3), fill=shade(tones.ink, 0.35), opacity=0.7)
-        canvas.paint(
-            Oval(x, y + r * 0.06, r, r * 0.3), Cut(Oval(x, y, r * 1.02, r * 0.3)), fill=tones.mid, opacity=0.6
-        )
+        canvas.paint(Oval(x, y + r * 0.06, r, r * 0.3), Cut(Oval(x, y, r * 1.02, r * 0.3)), fill=tones.mid, opacity=0.6)
 
 
 def _sea(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
@@ -262,9 +266,7 @@ def _seabed(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
     for _ in range(9):
         x, height = rng.uniform(canvas.left, canvas.right), rng.uniform(0.16, 0.38)
         sway = rng.uniform(0.015, 0.035)
-        stem = [
-            (x + math.sin(t * 7 + x * 9) * sway * t, 1.5 - height * t) for t in (i / 12 for i in range(13))
-        ]
+        stem = [(x + math.sin(t * 7 + x * 9) * sway * t, 1.5 - height * t) for t in (i / 12 for i in range(13))]
         colour = rng.choice((tones.accent, tones.mid, mix(tones.accent, tones.near, 0.5)))
         canvas.paint(Stroke(stem, 0.018), fill=mix(colour, tones.ink, 0.35), opacity=0.95)
     for _ in range(7):
@@ -411,15 +413,11 @@ def _mountain(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
     _hills(canvas, rng, 1.17, 0.04, mix(tones.mid, tones.near, 0.6), tones.near)
 
 
-def _peak(
-    canvas: Canvas, rng: random.Random, x: float, y: float, half: float, colour: Colour, tones: Tones
-) -> None:
+def _peak(canvas: Canvas, rng: random.Random, x: float, y: float, half: float, colour: Colour, tones: Tones) -> None:
     base = 1.25
     left = [(x - half * t, y + (base - y) * t + rng.uniform(-0.012, 0.012)) for t in (0.25, 0.5, 0.75, 1.0)]
     right = [(x + half * t, y + (base - y) * t + rng.uniform(-0.012, 0.012)) for t in (0.25, 0.5, 0.75, 1.0)]
-    canvas.paint(
-        Poly([*reversed(left), (x, y), *right]), fill=Gradient(colour, mix(colour, tones.low, 0.4), y, base)
-    )
+    canvas.paint(Poly([*reversed(left), (x, y), *right]), fill=Gradient(colour, mix(colour, tones.low, 0.4), y, base))
     shadow = [(x, y), *right, (x + half * 0.25, base), (x + half * 0.1, y + (base - y) * 0.5)]
     canvas.paint(Poly(shadow), fill=tones.ink, opacity=0.16)
     depth = (base - y) * 0.24
@@ -449,12 +447,8 @@ def _desert(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
     _sun(canvas, tones, rng)
     for _ in range(2):
         x, s = rng.uniform(0.05, 0.95), rng.uniform(0.1, 0.17)
-        canvas.paint(
-            Poly([(x - s, 1.06), (x, 1.06 - s * 0.95), (x + s, 1.06)]), fill=mix(tones.far, tones.low, 0.4)
-        )
-        canvas.paint(
-            Poly([(x, 1.06 - s * 0.95), (x + s, 1.06), (x + s * 0.3, 1.06)]), fill=tones.ink, opacity=0.14
-        )
+        canvas.paint(Poly([(x - s, 1.06), (x, 1.06 - s * 0.95), (x + s, 1.06)]), fill=mix(tones.far, tones.low, 0.4))
+        canvas.paint(Poly([(x, 1.06 - s * 0.95), (x + s, 1.06), (x + s * 0.3, 1.06)]), fill=tones.ink, opacity=0.14)
     for y, height, share in ((1.05, 0.05, 0.3), (1.13, 0.06, 0.65)):
         _dune(canvas, rng, y, height, mix(tones.far, tones.mid, share), tones)
 
@@ -518,9 +512,7 @@ def _room(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
     _sun(canvas, tones, rng, 0.5)
     _skyline(canvas, tones, rng, (0.78, 0.98), mix(tones.far, tones.low, 0.2), tones.low, 0.13, lit=0.35)
     everything = Bar(canvas.left, canvas.top, canvas.right, canvas.bottom)
-    canvas.paint(
-        everything, Cut(Bar(x0, y0, x1, y1, 0.03)), fill=Gradient(shade(wall, 0.25), wall, canvas.top, 1.3)
-    )
+    canvas.paint(everything, Cut(Bar(x0, y0, x1, y1, 0.03)), fill=Gradient(shade(wall, 0.25), wall, canvas.top, 1.3))
     frame = mix(wall, (255, 240, 220), 0.55)
     canvas.paint(
         Bar(x0 - 0.03, y0 - 0.03, x1 + 0.03, y1 + 0.03, 0.045),
@@ -545,9 +537,7 @@ def _room(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
 
 def _table(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
     wood = mix((150, 96, 62), tones.near, 0.35)
-    canvas.paint(
-        Bar(canvas.left, 1.2, canvas.right, canvas.bottom), fill=Gradient(wood, shade(wood, 0.6), 1.2, 1.6)
-    )
+    canvas.paint(Bar(canvas.left, 1.2, canvas.right, canvas.bottom), fill=Gradient(wood, shade(wood, 0.6), 1.2, 1.6))
     canvas.paint(Bar(canvas.left, 1.2, canvas.right, 1.216), fill=mix(wood, tones.glow, 0.45))
     grain = [
         Bar(x, y, x + rng.uniform(0.1, 0.4), y + 0.003)
@@ -555,9 +545,7 @@ def _table(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
     ]
     canvas.paint(*grain, fill=shade(wood, 0.5), opacity=0.5)
     x = rng.choice((0.12, 0.88))
-    canvas.paint(
-        Poly([(x - 0.06, 1.14), (x + 0.06, 1.14), (x + 0.045, 1.25), (x - 0.045, 1.25)]), fill=tones.accent
-    )
+    canvas.paint(Poly([(x - 0.06, 1.14), (x + 0.06, 1.14), (x + 0.045, 1.25), (x - 0.045, 1.25)]), fill=tones.accent)
     leaf = mix((70, 140, 90), tones.near, 0.25)
     for lean in (-0.09, -0.045, 0.0, 0.05, 0.09):
         canvas.paint(

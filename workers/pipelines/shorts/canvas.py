@@ -116,9 +116,7 @@ class Canvas:
         height = self.image.height
         ys = (np.arange(height) - self._margin_px) / self.unit_px
         places = [y for y, _ in stops]
-        rows = np.stack(
-            [np.interp(ys, places, [colour[channel] for _, colour in stops]) for channel in range(3)], 1
-        )
+        rows = np.stack([np.interp(ys, places, [colour[channel] for _, colour in stops]) for channel in range(3)], 1)
         pixels = np.repeat(rows[:, None, :], self.image.width, axis=1)
         # Noise of a step or two hides the bands that eight bits and a video codec make of a smooth sky.
         pixels += np.random.default_rng(7).uniform(-1.3, 1.3, pixels.shape[:2])[:, :, None]
@@ -144,9 +142,7 @@ class Canvas:
         x0, y0, x1, y1 = box
         scale = _SUPERSAMPLING
         mask = Image.new("L", ((x1 - x0) * scale, (y1 - y0) * scale))
-        pen = _Pen(
-            ImageDraw.Draw(mask), self.unit_px * scale, self._margin_px * scale, x0 * scale, y0 * scale
-        )
+        pen = _Pen(ImageDraw.Draw(mask), self.unit_px * scale, self._margin_px * scale, x0 * scale, y0 * scale)
         for shape in shapes:
             pen.draw(shape)
         mask = mask.reduce(scale)
@@ -227,9 +223,7 @@ class _Pen:
                 ry = rx if ry is None else ry
                 self._draw.ellipse([self._at(x - rx, y - ry), self._at(x + rx, y + ry)], fill=ink)
             case Bar(x0, y0, x1, y1, r):
-                self._draw.rounded_rectangle(
-                    [self._at(x0, y0), self._at(x1, y1)], radius=r * self._unit, fill=ink
-                )
+                self._draw.rounded_rectangle([self._at(x0, y0), self._at(x1, y1)], radius=r * self._unit, fill=ink)
             case Stroke(points, width):
                 pixels = [self._at(*point) for point in points]
                 self._draw.line(pixels, fill=ink, width=max(1, round(width * self._unit)), joint="curve")
@@ -246,14 +240,11 @@ def smooth(points: Sequence[Point], *, closed: bool = True, steps: int = 8) -> l
     curve: list[Point] = []
     for i in range(count if closed else count - 1):
         p0, p1, p2, p3 = (
-            points[(i + k) % count] if closed else points[min(count - 1, max(0, i + k))]
-            for k in (-1, 0, 1, 2)
+            points[(i + k) % count] if closed else points[min(count - 1, max(0, i + k))] for k in (-1, 0, 1, 2)
         )
         for step in range(steps):
             t = step / steps
-            curve.append(
-                (_catmull_rom(p0[0], p1[0], p2[0], p3[0], t), _catmull_rom(p0[1], p1[1], p2[1], p3[1], t))
-            )
+            curve.append((_catmull_rom(p0[0], p1[0], p2[0], p3[0], t), _catmull_rom(p0[1], p1[1], p2[1], p3[1], t)))
     if not closed:
         curve.append(points[-1])
     return curve

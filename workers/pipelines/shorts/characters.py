@@ -61,9 +61,7 @@ def _tail(canvas: Canvas, kind: Hero, fur: Colour, belly: Colour) -> None:
         curve = smooth([(0.66, 0.88), (0.82, 0.86), (0.86, 0.7), (0.79, 0.58)], closed=False)
         canvas.paint(Stroke(curve, 0.065), fill=shade(fur, 0.12))
     elif kind == "dog":
-        canvas.paint(
-            Stroke(smooth([(0.66, 0.8), (0.78, 0.74), (0.8, 0.64)], closed=False), 0.07), fill=shade(fur, 0.1)
-        )
+        canvas.paint(Stroke(smooth([(0.66, 0.8), (0.78, 0.74), (0.8, 0.64)], closed=False), 0.07), fill=shade(fur, 0.1))
     else:
         canvas.paint(Oval(0.7, 0.83, 0.07), fill=mix(fur, belly, 0.5))
 
@@ -115,14 +113,11 @@ def _face(canvas: Canvas, kind: Hero, belly: Colour) -> None:
     eyes = [Oval(x, 0.39, 0.026, 0.033) for x in (0.4, 0.6)]
     canvas.paint(*eyes, fill=_INK)
     canvas.paint(*(Oval(x + 0.009, 0.378, 0.009) for x in (0.4, 0.6)), fill=WHITE)
-    canvas.paint(
-        Oval(0.335, 0.455, 0.035, 0.022), Oval(0.665, 0.455, 0.035, 0.022), fill=_CHEEK, opacity=0.55
-    )
+    canvas.paint(Oval(0.335, 0.455, 0.035, 0.022), Oval(0.665, 0.455, 0.035, 0.022), fill=_CHEEK, opacity=0.55)
     nose = (0.026, 0.018) if kind in ("dog", "bear") else (0.017, 0.012)
     canvas.paint(Oval(0.5, 0.435, *nose), fill=_INK if kind in ("dog", "bear") else (226, 110, 116))
     smile = [
-        (0.5 + dx, 0.452 + 0.024 * math.sin(abs(dx) / 0.05 * math.pi))
-        for dx in (i * 0.005 for i in range(-10, 11))
+        (0.5 + dx, 0.452 + 0.024 * math.sin(abs(dx) / 0.05 * math.pi)) for dx in (i * 0.005 for i in range(-10, 11))
     ]
     canvas.paint(Stroke(smile, 0.009), fill=_INK)
     if kind == "cat":
@@ -142,15 +137,11 @@ def _person(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
     trousers = in_light((58, 64, 96), tones)
     canvas.paint(Bar(0.42, 0.72, 0.485, 0.93, 0.02), Bar(0.515, 0.72, 0.58, 0.93, 0.02), fill=trousers)
     canvas.paint(Oval(0.44, 0.935, 0.06, 0.03), Oval(0.56, 0.935, 0.06, 0.03), fill=shade(trousers, 0.4))
-    canvas.paint(
-        Bar(0.3, 0.47, 0.42, 0.74, 0.05), fill=in_light((176, 116, 74), tones)
-    )  # the rucksack shows behind
+    canvas.paint(Bar(0.3, 0.47, 0.42, 0.74, 0.05), fill=in_light((176, 116, 74), tones))  # the rucksack shows behind
     body = smooth([(0.41, 0.46), (0.59, 0.46), (0.66, 0.6), (0.67, 0.78), (0.33, 0.78), (0.35, 0.6)])
     canvas.paint(Poly(body), fill=Gradient(mix(coat, WHITE, 0.12), shade(coat, 0.2), 0.45, 0.8))
     for side in (-1, 1):
-        arm = smooth(
-            [(0.5 + side * 0.13, 0.51), (0.5 + side * 0.2, 0.6), (0.5 + side * 0.185, 0.71)], closed=False
-        )
+        arm = smooth([(0.5 + side * 0.13, 0.51), (0.5 + side * 0.2, 0.6), (0.5 + side * 0.185, 0.71)], closed=False)
         canvas.paint(Stroke(arm, 0.075), fill=shade(coat, 0.14))
         canvas.paint(Oval(0.5 + side * 0.185, 0.735, 0.036), fill=skin)
     canvas.paint(Oval(0.5, 0.3, 0.185, 0.19), fill=hair)
@@ -195,9 +186,7 @@ def _robot(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
     canvas.paint(Bar(0.38, 0.8, 0.46, 0.95, 0.02), Bar(0.54, 0.8, 0.62, 0.95, 0.02), fill=shade(metal, 0.35))
     canvas.paint(Bar(0.35, 0.9, 0.47, 0.95, 0.022), Bar(0.53, 0.9, 0.65, 0.95, 0.022), fill=trim)
     for side in (-1, 1):
-        arm = smooth(
-            [(0.5 + side * 0.2, 0.58), (0.5 + side * 0.29, 0.64), (0.5 + side * 0.27, 0.76)], closed=False
-        )
+        arm = smooth([(0.5 + side * 0.2, 0.58), (0.5 + side * 0.29, 0.64), (0.5 + side * 0.27, 0.76)], closed=False)
         canvas.paint(Stroke(arm, 0.05), fill=shade(metal, 0.3))
         canvas.paint(Oval(0.5 + side * 0.27, 0.78, 0.045), fill=trim)
     canvas.paint(Bar(0.3, 0.52, 0.7, 0.84, 0.09), fill=Gradient(metal, shade(metal, 0.28), 0.52, 0.84))
@@ -232,9 +221,7 @@ def _robot(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
     for x in (0.41, 0.59):
         canvas.glow(x, 0.31, 0.09, eye, 0.7)
     canvas.paint(Oval(0.41, 0.31, 0.034, 0.042), Oval(0.59, 0.31, 0.034, 0.042), fill=mix(eye, WHITE, 0.35))
-    smile = [
-        (0.5 + dx, 0.365 + 0.018 * math.cos(dx / 0.05 * 1.57)) for dx in (i * 0.005 for i in range(-10, 11))
-    ]
+    smile = [(0.5 + dx, 0.365 + 0.018 * math.cos(dx / 0.05 * 1.57)) for dx in (i * 0.005 for i in range(-10, 11))]
     canvas.paint(Stroke(smile, 0.012), fill=eye)
 
 
@@ -261,9 +248,7 @@ def _bird(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
         ),
         fill=Gradient(mix(body, WHITE, 0.25), body, 0.4, 0.7),
     )
-    canvas.paint(
-        Poly(smooth([(0.35, 0.64), (0.6, 0.6), (0.78, 0.59), (0.56, 0.71)])), fill=mix(body, WHITE, 0.7)
-    )
+    canvas.paint(Poly(smooth([(0.35, 0.64), (0.6, 0.6), (0.78, 0.59), (0.56, 0.71)])), fill=mix(body, WHITE, 0.7))
     near = smooth([(0.36, 0.52), (0.26, 0.24), (0.3, 0.06), (0.44, 0.16), (0.56, 0.34), (0.58, 0.53)])
     canvas.paint(Poly(near), fill=Gradient(mix(wing, WHITE, 0.2), wing, 0.1, 0.5))
     canvas.paint(Poly([(0.84, 0.47), (0.97, 0.52), (0.83, 0.56)]), fill=in_light((255, 168, 60), tones))
@@ -308,9 +293,7 @@ def _whale(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
         ]
     )
     canvas.paint(Poly(back), fill=Gradient(mix(skin, WHITE, 0.18), shade(skin, 0.15), 0.28, 0.82))
-    under = smooth(
-        [(0.06, 0.64), (0.26, 0.66), (0.5, 0.64), (0.74, 0.66), (0.6, 0.79), (0.3, 0.815), (0.12, 0.75)]
-    )
+    under = smooth([(0.06, 0.64), (0.26, 0.66), (0.5, 0.64), (0.74, 0.66), (0.6, 0.79), (0.3, 0.815), (0.12, 0.75)])
     canvas.paint(Poly(under), fill=belly)
     for y in (0.695, 0.735, 0.775):
         canvas.paint(
@@ -326,9 +309,7 @@ def _whale(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
         Stroke(smooth([(0.32, 0.27), (0.32 + dx * 0.5, 0.14), (0.32 + dx, 0.16)], closed=False), 0.02)
         for dx in (-0.12, 0.12)
     ]
-    canvas.paint(
-        *spray, Stroke([(0.32, 0.27), (0.32, 0.12)], 0.02), fill=mix(WHITE, tones.middle, 0.2), opacity=0.85
-    )
+    canvas.paint(*spray, Stroke([(0.32, 0.27), (0.32, 0.12)], 0.02), fill=mix(WHITE, tones.middle, 0.2), opacity=0.85)
 
 
 def paint_helmet(canvas: Canvas, hero: Hero) -> None:
@@ -336,9 +317,7 @@ def paint_helmet(canvas: Canvas, hero: Hero) -> None:
     x, y, r = (0.5, 0.33, 0.265) if hero == "person" else (0.5, 0.34, 0.325)
     canvas.paint(Oval(x, y, r), fill=(190, 225, 255), opacity=0.16)
     canvas.paint(Oval(x, y, r), Cut(Oval(x, y, r - 0.017)), fill=(235, 245, 255), opacity=0.85)
-    shine = [
-        (x + math.cos(a) * r * 0.8, y + math.sin(a) * r * 0.8) for a in (3.5 + i * 0.04 for i in range(18))
-    ]
+    shine = [(x + math.cos(a) * r * 0.8, y + math.sin(a) * r * 0.8) for a in (3.5 + i * 0.04 for i in range(18))]
     canvas.paint(Stroke(shine, 0.024), fill=WHITE, opacity=0.75)
     collar = y + r * 0.86
     canvas.paint(Bar(x - r * 0.5, collar, x + r * 0.5, collar + 0.055, 0.027), fill=(225, 232, 242))

@@ -20,9 +20,7 @@ _CHARS_UTF8: Final = 1
 _POSITION_CHARACTER: Final = 1
 _RATE, _PITCH, _RANGE = 1, 3, 4
 
-_Callback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(ctypes.c_char)
-)
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(ctypes.c_char))
 
 
 class Speaker:

@@ -42,8 +42,8 @@ class _Part(BaseModel):
 class FilmFormat(_Part):
     """Size and rate of the picture; both sides even, as 4:2:0 video needs."""
 
-    width: int = Field(default=720, ge=64, le=2160, multiple_of=2)
-    height: int = Field(default=1280, ge=64, le=3840, multiple_of=2)
+    width: int = Field(default=576, ge=64, le=2160, multiple_of=2)
+    height: int = Field(default=1024, ge=64, le=3840, multiple_of=2)
     fps: int = Field(default=24, ge=1, le=60)
 
 
@@ -133,15 +133,11 @@ class Layout(_Part):
             end_s = scene.start_s + scene.duration_s
         for line in self.voice:
             if line.scene > len(self.scenes):
-                raise ValueError(
-                    f"a voice line names scene {line.scene}, but there are {len(self.scenes)} scenes"
-                )
+                raise ValueError(f"a voice line names scene {line.scene}, but there are {len(self.scenes)} scenes")
         return self
 
 
-def lay_out(
-    scenario: Scenario, prompt: str, locale: Locale, film_format: FilmFormat = DEFAULT_FORMAT
-) -> Layout:
+def lay_out(scenario: Scenario, prompt: str, locale: Locale, film_format: FilmFormat = DEFAULT_FORMAT) -> Layout:
     """Give each scene of `scenario` its time and colours, the composer a key, and the narrator the lines."""
     seed = seed_of(f"{prompt}\n{scenario.title}")
     scenes: list[Scene] = []

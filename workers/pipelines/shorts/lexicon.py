@@ -24,7 +24,10 @@ __all__ = [
 ]
 
 _Kind = TypeVar("_Kind", bound=str)
-_PARTICLES: Final = "이|가|은|는|을|를|의|에|에서|에게|로|으로|와|과|도|만|들|들이|들은|들의|야|아|처럼|같은|이다|입니다|속|속의|위|위의|밑|아래"
+_PARTICLES: Final = (
+    "이|가|은|는|을|를|의|에|에서|에게|로|으로|와|과|도|만|들|들이|들은|들의|야|아|"
+    "처럼|같은|이다|입니다|속|속의|위|위의|밑|아래"
+)
 
 CHARACTER_WORDS: Final[Mapping[Hero, str]] = {
     "cat": "고양이 냥이 야옹이 kitten kitty cat",
@@ -56,7 +59,9 @@ BACKDROP_WORDS: Final[Mapping[Backdrop, str]] = {
         "astronaut universe orbit"
     ),
     "underwater": "바닷속 바다속 심해 해저 수중 산호 인어 underwater undersea reef coral mermaid deep-sea",
-    "sea": "바다 해변 파도 섬 항구 바닷가 등대 호수 강 sea ocean beach wave island harbour harbor lighthouse lake river",
+    "sea": (
+        "바다 해변 파도 섬 항구 바닷가 등대 호수 강 sea ocean beach wave island harbour harbor lighthouse lake river"
+    ),
     "city": (
         "도시 서울 부산 거리 빌딩 골목 마을 야경 회사 사무실 학교 지하철 city town street seoul tokyo york paris "
         "london office school skyline building downtown"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from pipelines.shorts.vocabulary import Backdrop, Light, Mood
@@ -61,11 +61,6 @@ class Palette:
     def as_dict(self) -> dict[str, str]:
         """Name → `#rrggbb`, as it stands in the layout."""
         return asdict(self)
-
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
-        """The names of the colours."""
-        return tuple(field.name for field in fields(cls))
 
 
 def palette_for(backdrop: Backdrop, light: Light, mood: Mood, seed: int) -> Palette:

@@ -51,9 +51,7 @@ def specks_at(weather: Weather, seed: int, time_s: float, aspect: float) -> list
     return list(_WEATHERS[weather](random.Random(seed), time_s, aspect))
 
 
-def draw_specks(
-    frame: Image.Image, specks: list[Speck], *, near: bool, clip: tuple[int, int, int, int] | None
-) -> None:
+def draw_specks(frame: Image.Image, specks: list[Speck], *, near: bool, clip: tuple[int, int, int, int] | None) -> None:
     """Draw the near or the far half of `specks` on `frame`, only within `clip` (pixels) if there is one."""
     target = frame if clip is None else frame.crop(clip)
     left, top = (0, 0) if clip is None else clip[:2]
@@ -85,9 +83,7 @@ def _stamp(kind: str, size_px: int, angle: int, opacity: int, colour: Colour) ->
     match kind:
         case "glow" | "star":
             canvas.glow(0.5, 0.5, 0.5, colour, strength * (0.75 if kind == "glow" else 0.6))
-            canvas.paint(
-                Oval(0.5, 0.5, 0.1 if kind == "glow" else 0.06), fill=(255, 255, 245), opacity=strength
-            )
+            canvas.paint(Oval(0.5, 0.5, 0.1 if kind == "glow" else 0.06), fill=(255, 255, 245), opacity=strength)
         case "ring":
             canvas.paint(Oval(0.5, 0.5, 0.25), fill=colour, opacity=strength * 0.22)
             canvas.paint(Oval(0.5, 0.5, 0.25), Cut(Oval(0.5, 0.5, 0.21)), fill=colour, opacity=strength * 0.8)
@@ -164,9 +160,7 @@ def _rain(rng: random.Random, time_s: float, aspect: float) -> Iterator[Speck]:
         size = rng.uniform(0.02, 0.05)
         x, y = rng.uniform(-0.1, 1.3), rng.random() * (aspect + 0.2)
         fallen = (y + time_s * (1.3 + size * 18)) % (aspect + 0.2) - 0.1
-        yield Speck(
-            "drop", x - fallen * 0.09, fallen, size, 0.26, 0.22 + size * 7, (205, 225, 250), size > 0.038
-        )
+        yield Speck("drop", x - fallen * 0.09, fallen, size, 0.26, 0.22 + size * 7, (205, 225, 250), size > 0.038)
 
 
 def _petals(rng: random.Random, time_s: float, aspect: float) -> Iterator[Speck]:
@@ -175,9 +169,7 @@ def _petals(rng: random.Random, time_s: float, aspect: float) -> Iterator[Speck]
         x, y, phase = rng.random() * 1.2, rng.random() * (aspect + 0.1), rng.uniform(0, 6.28)
         fallen = (y + time_s * (0.08 + size * 4)) % (aspect + 0.1) - 0.05
         drift = (x - time_s * 0.07 + 0.05 * math.sin(time_s * 1.4 + phase)) % 1.2 - 0.1
-        yield Speck(
-            "petal", drift, fallen, size, phase + time_s * 1.8, 0.92, rng.choice(_PETALS), size > 0.021
-        )
+        yield Speck("petal", drift, fallen, size, phase + time_s * 1.8, 0.92, rng.choice(_PETALS), size > 0.021)
 
 
 def _fireflies(rng: random.Random, time_s: float, aspect: float) -> Iterator[Speck]:

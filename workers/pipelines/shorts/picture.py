@@ -106,9 +106,7 @@ def _same(caption: str, title: str) -> bool:
 class SceneView:
     """A scene that can be looked at, at any moment."""
 
-    def __init__(
-        self, scene: Scene, layers: Layers, captions: list[Caption], film_format: FilmFormat
-    ) -> None:
+    def __init__(self, scene: Scene, layers: Layers, captions: list[Caption], film_format: FilmFormat) -> None:
         self._scene = scene
         self._layers = layers
         self._captions = captions
@@ -149,7 +147,7 @@ class SceneView:
         x = margin + self._width / 2 - camera.dx * self._width
         y = margin + self._height / 2 - camera.dy * self._width
         box = (x - half_w, y - half_h, x + half_w, y + half_h)
-        return self._layers.back.resize((self._width, self._height), Image.Resampling.BICUBIC, box)
+        return self._layers.back.resize((self._width, self._height), Image.Resampling.BILINEAR, box)
 
     def _on_screen(self, x: float, y: float, camera: Camera) -> tuple[float, float]:
         """Pixels of a painted point (in units of the width) as `camera` sees it."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.shorts.layout import Layout
 from pipelines.shorts.reporting import Report
-from pipelines.shorts.sound_files import decode_mono
+from pipelines.shorts.sound_files import decode
 from pipelines.shorts.synth import level_dbfs
 from pipelines.shorts.timeline import read_timeline
 from pipelines.shorts.wording import say
@@ -44,9 +44,7 @@ def check_film(layout: Layout, folder: Path, report: Report) -> FilmFacts:
     """Check `film.mp4` against the layout. Raises FilmRejected at the first thing that is wrong."""
     report(state="QA", progress=0.25, log=say(layout.locale, "qa_begins"))
     path = folder / FILM
-    duration_s = inspect_film(
-        path, layout.format.width, layout.format.height, read_timeline(folder).duration_s
-    )
+    duration_s = inspect_film(path, layout.format.width, layout.format.height, read_timeline(folder).duration_s)
     report(state="QA", progress=0.35, log=say(layout.locale, "qa_opened"))
     brightness = _check_picture(path)
     report(state="QA", progress=0.55, log=say(layout.locale, "qa_picture", brightness=brightness))
@@ -124,12 +122,10 @@ def _sample_pictures(path: Path) -> list[NDArray[np.float32]]:
 def _check_sound(path: Path) -> float:
     """The level in dBFS (RMS). Raises FilmRejected for silence and for noise."""
     try:
-        level = level_dbfs(decode_mono(path))
+        level = level_dbfs(decode(path, 2))
     except ValueError as error:
         raise FilmRejected(f"{path.name}: {error}") from error
     lowest, highest = _LOUDNESS_DBFS
     if not lowest <= level <= highest:
-        raise FilmRejected(
-            f"the sound of {path.name} must lie within {lowest:g}..{highest:g} dBFS, got {level:.1f}"
-        )
+        raise FilmRejected(f"the sound of {path.name} must lie within {lowest:g}..{highest:g} dBFS, got {level:.1f}")
     return level

@@ -9,9 +9,7 @@ from typing import Final
 
 import av
 import numpy as np
-from av.audio.stream import AudioStream
 from av.video.reformatter import ColorRange, Colorspace
-from av.video.stream import VideoStream
 from PIL import Image
 
 from pipelines.shorts.layout import Layout
@@ -35,9 +33,7 @@ def make_film(layout: Layout, folder: Path, report: Report) -> Path:
     report(state="RENDERING", progress=0.0, log=say(layout.locale, "render_begins"))
     timeline = read_timeline(folder)
     views = [
-        SceneView(
-            scene, load_layers(folder / LAYERS, scene.index), captions_for(layout, scene), layout.format
-        )
+        SceneView(scene, load_layers(folder / LAYERS, scene.index), captions_for(layout, scene), layout.format)
         for scene in layout.scenes
     ]
     path = folder / FILM
@@ -75,7 +71,7 @@ def frames(layout: Layout, timeline: Timeline, views: list[SceneView]) -> Iterat
                 frame = Image.blend(frame, shown, min(1.0, max(0.0, share)))
         if frame is None:
             raise ValueError(f"no scene stands at {time_s:.3f} s of {film_s:.3f} s")
-        light = min(1.0, 0.15 + time_s / _FADE_S, (film_s - time_s) / _FADE_S)
+        light = min(1.0, 0.35 + time_s / _FADE_S, (film_s - time_s) / _FADE_S)
         if light < 1:
             frame = Image.blend(Image.new("RGB", frame.size), frame, max(0.0, light))
         yield frame
@@ -91,12 +87,8 @@ def _encode(
 ) -> None:
     # faststart moves the index to the front, so that a browser can begin before it has everything.
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        video = container.add_stream(
-            "libx264", rate=layout.format.fps, options={"crf": "20", "preset": "veryfast"}
-        )
+        video = container.add_stream("libx264", rate=layout.format.fps, options={"crf": "20", "preset": "superfast"})
         audio = container.add_stream("aac", rate=RATE_HZ, layout="stereo", bit_rate=160_000)
-        if not isinstance(video, VideoStream) or not isinstance(audio, AudioStream):
-            raise TypeError("the encoder gave streams of the wrong kind")
         video.width, video.height = layout.format.width, layout.format.height
         video.pix_fmt = "yuv420p"
         video.codec_context.gop_size = layout.format.fps * 2
@@ -107,7 +99,7 @@ def _encode(
         sound = _sound_frames(soundtrack)
         step = max(1, round(total * _REPORT_EVERY))
         for number, picture in enumerate(pictures):
-            frame = av.VideoFrame.from_image(picture).reformat(
+            frame = av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24").reformat(
                 format="yuv420p",
                 src_color_range=ColorRange.JPEG,
                 dst_colorspace=Colorspace.ITU709,

@@ -157,9 +157,7 @@ class _Row:
             self._complain("scene", str(number))
 
     def _complain(self, column: str, expected: str) -> None:
-        self.problems.append(
-            f"row {self._number}: {column} must be {expected}, got {self._cells[column][:60]!r}"
-        )
+        self.problems.append(f"row {self._number}: {column} must be {expected}, got {self._cells[column][:60]!r}")
 
     def text(self, column: str, max_chars: int) -> str:
         value = self._cells[column]

@@ -6,7 +6,7 @@ import io
 import wave
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import av
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from pipelines.shorts.synth import Samples
 from pipelines.shorts.workfiles import whole_file
 
-__all__ = ["RATE_HZ", "decode_mono", "read_wav", "speed_up", "write_wav"]
+__all__ = ["RATE_HZ", "decode", "read_wav", "speed_up", "write_wav"]
 
 RATE_HZ: Final = 44_100
 
@@ -34,29 +34,31 @@ def read_wav(path: Path) -> Samples:
     with wave.open(str(path), "rb") as source:
         channels = source.getnchannels()
         pcm = np.frombuffer(source.readframes(source.getnframes()), dtype="<i2")
-    sound = pcm.astype(np.float32) / 32768
+    sound: Samples = pcm.astype(np.float32) / np.float32(32768)
     return sound if channels == 1 else sound.reshape(-1, channels)
 
 
-def decode_mono(source: Path | bytes, rate_hz: int = RATE_HZ) -> Samples:
-    """Decode any sound file (WAV, MP3, …) to mono samples at `rate_hz`.
+def decode(source: Path | bytes, channels: Literal[1, 2], rate_hz: int = RATE_HZ) -> Samples:
+    """Decode any sound file (WAV, MP3, the sound of a film …) to samples at `rate_hz`.
 
-    Raises ValueError if `source` holds no sound that can be decoded.
+    The shape is (n,) for one channel and (n, 2) for two. Raises ValueError if `source` holds no sound that can
+    be decoded.
     """
     try:
-        with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source)) as container:
+        with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source), "r") as container:
             if not container.streams.audio:
                 raise ValueError("the file has no audio stream")
-            resampler = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)
+            layout = "mono" if channels == 1 else "stereo"
+            resampler = av.AudioResampler(format="flt", layout=layout, rate=rate_hz)
             pieces = [
-                piece.to_ndarray().reshape(-1)
-                for frame in container.decode(container.streams.audio[0])
+                _samples(piece)
+                for frame in [*container.decode(container.streams.audio[0]), None]
                 for piece in resampler.resample(frame)
             ]
-            pieces += [piece.to_ndarray().reshape(-1) for piece in resampler.resample(None)]
     except av.FFmpegError as error:
         raise ValueError(f"the sound cannot be decoded: {error}") from error
-    return np.concatenate(pieces).astype(np.float32) if pieces else np.zeros(0, np.float32)
+    sound = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+    return sound if channels == 1 else sound.reshape(-1, channels)
 
 
 def speed_up(sound: Samples, factor: float, rate_hz: int = RATE_HZ) -> Samples:
@@ -74,7 +76,7 @@ def speed_up(sound: Samples, factor: float, rate_hz: int = RATE_HZ) -> Samples:
     frame.sample_rate = rate_hz
     graph.push(frame)
     graph.push(None)
-    return np.concatenate([piece for piece in _drain(graph)]).astype(np.float32)
+    return np.concatenate(list(_drain(graph)))
 
 
 def _drain(graph: av.filter.Graph) -> Iterator[Samples]:
@@ -83,4 +85,9 @@ def _drain(graph: av.filter.Graph) -> Iterator[Samples]:
             frame = graph.pull()
         except (av.BlockingIOError, av.EOFError):
             return
-        yield frame.to_ndarray().reshape(-1)
+        if isinstance(frame, av.AudioFrame):
+            yield _samples(frame)
+
+
+def _samples(frame: av.AudioFrame) -> Samples:
+    return frame.to_ndarray().reshape(-1).astype(np.float32)

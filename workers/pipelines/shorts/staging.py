@@ -75,9 +75,7 @@ def stage(scene: Scene) -> Staging:
     rng = random.Random(scene.seed ^ 0xCA3E)
     weightless = scene.backdrop in ("space", "underwater")
     in_water = scene.backdrop == "sea" and scene.hero not in ("bird", "rocket", "balloon")
-    floats = not in_water and (
-        scene.hero in _FLYERS or (weightless and scene.hero not in ("train", "car", "flower"))
-    )
+    floats = not in_water and (scene.hero in _FLYERS or (weightless and scene.hero not in ("train", "car", "flower")))
     size = _SIZES[scene.shot]
     side = rng.choice((-1, 1))
     x = 0.5 + (side * rng.uniform(0.08, 0.16) if scene.shot == "wide" else 0.0)

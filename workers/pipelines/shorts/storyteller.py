@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from pipelines.shorts import lexicon, phrases
 from pipelines.shorts.scenario import MAX_CAPTION_CHARS, Beat, Scenario
@@ -15,9 +15,10 @@ from pipelines.shorts.vocabulary import Backdrop, Hero, Light, Locale, Mood, Sho
 
 __all__ = ["seed_of", "tell"]
 
+_Kind = TypeVar("_Kind")
 _SCENES: Final = 4
 _SHOTS: Final[tuple[Shot, ...]] = ("wide", "hero", "close", "wide")
-_SYLLABLES_PER_S: Final = 7.2
+_SYLLABLES_PER_S: Final = 8.0
 """How fast a line can comfortably be read aloud, Korean; English counts letters at twice that."""
 
 _REQUEST_KO: Final = re.compile(
@@ -27,7 +28,9 @@ _REQUEST_KO: Final = re.compile(
 )
 _REQUEST_EN: Final = re.compile(
     r"^\s*(?:please\s+)?(?:make|create|generate|produce|give)\s+(?:me\s+|us\s+)?(?:an?\s+|the\s+)?"
-    r"(?:[\w-]+\s+){0,3}?(?:video|film|clip|movie|animation|shorts|short(?!\s+(?:video|film|clip|movie|animation)))\s*(?:about|of|on|for|showing|where|in which)?\s*",
+    r"(?:[\w-]+\s+){0,3}?"
+    r"(?:video|film|clip|movie|animation|shorts|short(?!\s+(?:video|film|clip|movie|animation)))\s*"
+    r"(?:about|of|on|for|showing|where|in which)?\s*",
     re.IGNORECASE,
 )
 _FALLBACK_BACKDROPS: Final[tuple[Backdrop, ...]] = ("meadow", "city", "mountain", "sea", "forest")
@@ -91,17 +94,20 @@ class _World:
 
 
 def _read(text: str, rng: random.Random) -> _World:
-    mood = lexicon.find(lexicon.MOOD_WORDS, text) or rng.choice(_FALLBACK_MOODS)
-    backdrop = lexicon.find(lexicon.BACKDROP_WORDS, text) or rng.choice(_FALLBACK_BACKDROPS)
+    mood = _or_any(lexicon.find(lexicon.MOOD_WORDS, text), _FALLBACK_MOODS, rng)
+    backdrop = _or_any(lexicon.find(lexicon.BACKDROP_WORDS, text), _FALLBACK_BACKDROPS, rng)
     named = lexicon.find_hero(text)
-    light = lexicon.find(lexicon.LIGHT_WORDS, text) or rng.choice(_LIGHTS_OF[mood])
-    weather = lexicon.find(lexicon.WEATHER_WORDS, text) or rng.choice(_WEATHER_OF[backdrop])
-    return _World(backdrop, named or rng.choice(_FALLBACK_HEROES), named is not None, light, weather, mood)
+    hero = _or_any(named, _FALLBACK_HEROES, rng)
+    light = _or_any(lexicon.find(lexicon.LIGHT_WORDS, text), _LIGHTS_OF[mood], rng)
+    weather = _or_any(lexicon.find(lexicon.WEATHER_WORDS, text), _WEATHER_OF[backdrop], rng)
+    return _World(backdrop, hero, named is not None, light, weather, mood)
 
 
-def _beat(
-    number: int, caption: str, own: str, world: _World, captions: Sequence[str], rng: random.Random
-) -> Beat:
+def _or_any(found: _Kind | None, fallback: Sequence[_Kind], rng: random.Random) -> _Kind:
+    return found if found is not None else rng.choice(fallback)
+
+
+def _beat(number: int, caption: str, own: str, world: _World, captions: Sequence[str], rng: random.Random) -> Beat:
     last = number == len(captions) - 1
     light = world.light
     if last and lexicon.find(lexicon.LIGHT_WORDS, own) is None:
@@ -145,7 +151,7 @@ def _arc(world: _World, locale: Locale, rng: random.Random) -> list[str]:
 
 def _reading_s(text: str) -> float:
     weight = sum(1.0 if lexicon.has_hangul(char) else 0.45 for char in text)
-    return round(min(2.8, max(1.8, 0.6 + weight / _SYLLABLES_PER_S)), 1)
+    return round(min(2.5, max(1.7, 0.5 + weight / _SYLLABLES_PER_S)), 1)
 
 
 def _without_request(prompt: str) -> str:

@@ -66,9 +66,7 @@ def synthesise(notes: Sequence[Note], duration_s: float, rate_hz: int, seed: int
     return (dry + 0.55 * reverberate(wet, rate_hz, seed)).astype(np.float32)
 
 
-def reverberate(
-    sound: NDArray[np.float64], rate_hz: int, seed: int, decay_s: float = 1.4
-) -> NDArray[np.float64]:
+def reverberate(sound: NDArray[np.float64], rate_hz: int, seed: int, decay_s: float = 1.4) -> NDArray[np.float64]:
     """The sound of a room: convolution with noise that dies away, different on both sides; shape (n, 2)."""
     rng = np.random.default_rng(seed ^ 0x5EED)
     length = round(decay_s * rate_hz)
@@ -111,9 +109,7 @@ def _time(length_s: float, release_s: float, rate_hz: int) -> NDArray[np.float64
     return np.arange(round((length_s + release_s) * rate_hz)) / rate_hz
 
 
-def _envelope(
-    time_s: NDArray[np.float64], attack_s: float, length_s: float, release_s: float
-) -> NDArray[np.float64]:
+def _envelope(time_s: NDArray[np.float64], attack_s: float, length_s: float, release_s: float) -> NDArray[np.float64]:
     rise = np.clip(time_s / attack_s, 0, 1)
     fall = np.clip(1 - (time_s - length_s) / release_s, 0, 1)
     return np.sin(rise * np.pi / 2) * fall**2
@@ -176,9 +172,7 @@ def _snap(pitch: int, length_s: float, rate_hz: int, rng: np.random.Generator) -
     return noise * np.exp(-time_s * 26) * _envelope(time_s, 0.002, length_s, 0.03)
 
 
-_INSTRUMENTS: Final[
-    Mapping[Instrument, Callable[[int, float, int, np.random.Generator], NDArray[np.float64]]]
-] = {
+_INSTRUMENTS: Final[Mapping[Instrument, Callable[[int, float, int, np.random.Generator], NDArray[np.float64]]]] = {
     "pad": _pad,
     "bass": _bass,
     "bell": _bell,

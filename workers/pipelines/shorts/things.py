@@ -22,9 +22,7 @@ def _rocket(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
     shell = in_light((242, 244, 250), tones)
     trim = in_light(tones.accent, tones)
     canvas.glow(0.5, 0.9, 0.28, (255, 180, 90), 0.9)
-    canvas.paint(
-        Poly(smooth([(0.43, 0.76), (0.57, 0.76), (0.55, 0.9), (0.5, 1.0), (0.45, 0.9)])), fill=(255, 140, 60)
-    )
+    canvas.paint(Poly(smooth([(0.43, 0.76), (0.57, 0.76), (0.55, 0.9), (0.5, 1.0), (0.45, 0.9)])), fill=(255, 140, 60))
     canvas.paint(
         Poly(smooth([(0.46, 0.76), (0.54, 0.76), (0.53, 0.85), (0.5, 0.92), (0.47, 0.85)])),
         fill=(255, 228, 140),
@@ -105,9 +103,7 @@ def _balloon(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
             (0.5 + left * 0.3, 0.36),
             (0.5 + left * 0.31, 0.16),
         ]
-        canvas.paint(
-            Poly(smooth(gore)), fill=Gradient(pale, mix(pale, cloth, 0.45), 0.05, 0.66), opacity=0.92
-        )
+        canvas.paint(Poly(smooth(gore)), fill=Gradient(pale, mix(pale, cloth, 0.45), 0.05, 0.66), opacity=0.92)
     ropes: list[Shape] = [
         Stroke([(0.5 + dx, 0.67), (0.5 + dx * 0.8, 0.83)], 0.007) for dx in (-0.06, -0.02, 0.02, 0.06)
     ]
@@ -120,9 +116,7 @@ def _balloon(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
 def paint_hull(canvas: Canvas, tones: Tones) -> None:
     """A wooden boat at the foot of the square, for whoever would otherwise walk on water."""
     wood = in_light((178, 108, 66), tones)
-    hull = smooth(
-        [(0.06, 0.76), (0.5, 0.8), (0.94, 0.76), (0.82, 0.94), (0.66, 1.0), (0.34, 1.0), (0.18, 0.94)]
-    )
+    hull = smooth([(0.06, 0.76), (0.5, 0.8), (0.94, 0.76), (0.82, 0.94), (0.66, 1.0), (0.34, 1.0), (0.18, 0.94)])
     canvas.paint(Poly(hull), fill=Gradient(wood, shade(wood, 0.4), 0.76, 1.0))
     canvas.paint(
         Stroke(smooth([(0.06, 0.765), (0.5, 0.805), (0.94, 0.765)], closed=False), 0.028),
@@ -154,9 +148,7 @@ def _train(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
     for puff, (x, y) in enumerate(((0.8, 0.3), (0.7, 0.2), (0.56, 0.12))):
         canvas.paint(Oval(x, y, 0.05 + puff * 0.02), fill=WHITE, opacity=0.5 - puff * 0.1)
     canvas.paint(Bar(0.78, 0.38, 0.85, 0.56, 0.01), Bar(0.765, 0.36, 0.865, 0.4, 0.012), fill=dark)
-    canvas.paint(
-        Bar(0.52, 0.52, 0.96, 0.8, 0.07), fill=Gradient(mix(coach, WHITE, 0.2), shade(coach, 0.2), 0.52, 0.8)
-    )
+    canvas.paint(Bar(0.52, 0.52, 0.96, 0.8, 0.07), fill=Gradient(mix(coach, WHITE, 0.2), shade(coach, 0.2), 0.52, 0.8))
     canvas.paint(Bar(0.44, 0.38, 0.66, 0.8, 0.03), Bar(0.42, 0.35, 0.68, 0.4, 0.02), fill=coach)
     canvas.paint(Bar(0.485, 0.44, 0.615, 0.58, 0.02), fill=mix(_GLASS, (255, 230, 160), 0.5))
     canvas.paint(Bar(0.02, 0.42, 0.39, 0.8, 0.04), fill=Gradient(cream, shade(cream, 0.2), 0.42, 0.8))
@@ -230,9 +222,7 @@ def _cup(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
     )
     canvas.paint(Poly(cup), fill=Gradient(china, shade(china, 0.2), 0.5, 0.9))
     canvas.paint(
-        Poly(
-            smooth([(0.205, 0.64), (0.47, 0.68), (0.735, 0.64), (0.725, 0.73), (0.47, 0.77), (0.215, 0.73)])
-        ),
+        Poly(smooth([(0.205, 0.64), (0.47, 0.68), (0.735, 0.64), (0.725, 0.73), (0.47, 0.77), (0.215, 0.73)])),
         fill=band,
     )
     canvas.paint(Oval(0.47, 0.505, 0.283, 0.06), fill=china)
@@ -272,9 +262,7 @@ def _flower(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
             (0.49 + side * 0.27, y - 0.13),
             (0.49 + side * 0.16, y),
         ]
-        canvas.paint(
-            Poly(smooth(leaf)), fill=Gradient(mix(green, WHITE, 0.15), shade(green, 0.2), y - 0.13, y)
-        )
+        canvas.paint(Poly(smooth(leaf)), fill=Gradient(mix(green, WHITE, 0.15), shade(green, 0.2), y - 0.13, y))
     count = rng.choice((6, 8))
     canvas.glow(0.5, 0.34, 0.42, mix(petal, WHITE, 0.4), 0.35)
     for ring, (reach, colour) in enumerate(((0.17, shade(petal, 0.12)), (0.14, mix(petal, WHITE, 0.15)))):
@@ -290,9 +278,7 @@ def _flower(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
     heart = in_light((255, 206, 92), tones)
     canvas.paint(Oval(0.5, 0.34, 0.085), fill=Gradient(heart, shade(heart, 0.25), 0.26, 0.43))
     canvas.paint(Oval(0.472, 0.335, 0.011, 0.015), Oval(0.528, 0.335, 0.011, 0.015), fill=(70, 46, 40))
-    smile = [
-        (0.5 + dx, 0.362 + 0.014 * math.cos(dx / 0.03 * 1.57)) for dx in (i * 0.005 for i in range(-6, 7))
-    ]
+    smile = [(0.5 + dx, 0.362 + 0.014 * math.cos(dx / 0.03 * 1.57)) for dx in (i * 0.005 for i in range(-6, 7))]
     canvas.paint(Stroke(smile, 0.008), fill=(70, 46, 40))
 
 

@@ -1,4 +1,4 @@
-"""The closed sets that a scenario is written in: what the writer may ask for is what the painter can paint."""
+"""The closed sets that a scenario is written in: what a writer may ask for, the painter can paint."""
 
 from __future__ import annotations
 

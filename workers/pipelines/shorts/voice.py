@@ -16,7 +16,7 @@ from pipelines.shorts.layout import Layout, VoiceLine
 from pipelines.shorts.openai_client import ServiceFailed, speak
 from pipelines.shorts.reporting import Report
 from pipelines.shorts.settings import ShortsSettings
-from pipelines.shorts.sound_files import RATE_HZ, decode_mono, speed_up, write_wav
+from pipelines.shorts.sound_files import RATE_HZ, decode, speed_up, write_wav
 from pipelines.shorts.synth import Samples, normalise
 from pipelines.shorts.timeline import Timeline, longest_line_s, plan_timeline, write_timeline
 from pipelines.shorts.vocabulary import Locale
@@ -26,7 +26,7 @@ from pipelines.shorts.workfiles import VOICE, VOICE_CLIPS
 __all__ = ["VoiceUnavailable", "make_voice"]
 
 _VOICES: Final[dict[Locale, str]] = {"ko": "ko+f2", "en": "en-us+f2"}
-_WORDS_PER_MINUTE: Final[dict[Locale, int]] = {"ko": 175, "en": 160}
+_WORDS_PER_MINUTE: Final[dict[Locale, int]] = {"ko": 190, "en": 170}
 _PITCH: Final = 52
 _VOICE_DBFS: Final = -19.0
 _SILENCE: Final = 0.004
@@ -75,7 +75,7 @@ def _speak_somehow(
 def _by_openai(layout: Layout, report: Report, settings: ShortsSettings) -> dict[int, Samples]:
     clips: dict[int, Samples] = {}
     for line in layout.voice:
-        clip = _trimmed(decode_mono(speak(settings, line.text)))
+        clip = _trimmed(decode(speak(settings, line.text), 1))
         if not clip.size:
             raise ValueError(f"the voice of scene {line.scene} is silent")
         clips[line.scene] = clip
@@ -104,7 +104,7 @@ def _by_espeak(layout: Layout, folder: Path, report: Report) -> dict[int, Sample
         raise VoiceUnavailable(reason[0])
     clips: dict[int, Samples] = {}
     for scene, path in paths.items():
-        clip = _trimmed(decode_mono(path))
+        clip = _trimmed(decode(path, 1))
         if clip.size:
             clips[scene] = clip
         report(progress=0.3 + 0.6 * scene / len(paths))

@@ -81,5 +81,5 @@ LINES: Final[dict[str, dict[Locale, str]]] = {
 
 
 def say(locale: Locale, line: str, /, **values: object) -> str:
-    """The line `line` in `locale`, with `values` filled in. Raises KeyError for a line that does not exist."""
+    """The line `line` in `locale`, with `values` filled in. KeyError if there is none."""
     return LINES[line][locale].format(**values)
