@@ -264,7 +264,9 @@ export class Link {
     if (this.#isUnused()) return this.#stop("idle");
     if (!proven) this.#failures += 1;
     const failed = this.#kind;
-    const next = nextTry(this.#options.ladder, {
+    // A stream needs a run to stream; the list alone goes from the socket straight to polling.
+    const ladder = this.#options.ladder.filter((kind) => kind !== "sse" || this.#runs.size > 0);
+    const next = nextTry(ladder, {
       kind: failed,
       proven,
       failures: this.#failures,

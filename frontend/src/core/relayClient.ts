@@ -4,6 +4,7 @@ import type { RunFilter } from "./api.js";
 import { RelayApi } from "./api.js";
 import type { Environment } from "./environment.js";
 import { pageEnvironment } from "./environment.js";
+import type { Frame } from "./frames.js";
 import type { LinkOptions } from "./link.js";
 import { LINK, Link } from "./link.js";
 import type { PollRequest } from "./polling.js";
@@ -76,6 +77,20 @@ export class RelayClient {
 
   subscribeConnection(listener: () => void): () => void {
     return this.#link.subscribe(listener);
+  }
+
+  /**
+   * Stay connected although nothing is watched, until the returned function is called: for a page that is open
+   * all day. Ended runs that somebody starts again are then followed again.
+   */
+  stayConnected(): () => void {
+    const sink = (frame: Frame) => {
+      if (frame.type !== "run") return;
+      const run = this.#runs.get(frame.summary.runId);
+      if (run !== undefined && frame.summary.attempt > run.state.run.attempt) run.reopen();
+    };
+    this.#link.addFeed(sink);
+    return () => this.#link.removeFeed(sink);
   }
 
   /** Try to connect now. */

@@ -1,0 +1,38 @@
+import type { ReactNode } from "react";
+import { useEffect } from "react";
+import { useRelayClient } from "../react/index";
+import { Link } from "./Link";
+import { NewRunPage } from "./pages/NewRunPage";
+import { RunPage } from "./pages/RunPage";
+import { RunsPage } from "./pages/RunsPage";
+import { pageOf, useAddress } from "./router";
+import { TopBar } from "./shell/TopBar";
+import { useWords } from "./words";
+
+export function App(): ReactNode {
+  const words = useWords();
+  const relay = useRelayClient();
+  useEffect(() => relay.stayConnected(), [relay]);
+  const page = pageOf(useAddress().split("?")[0] ?? "/");
+  return (
+    <>
+      <TopBar page={page.name} />
+      <main id="content" tabIndex={-1}>
+        {page.name === "runs" && <RunsPage />}
+        {page.name === "run" && <RunPage key={page.runId} runId={page.runId} />}
+        {page.name === "new" && <NewRunPage pipeline={page.pipeline} />}
+        {page.name === "missing" && (
+          <div className="page">
+            <div className="empty">
+              <h1 className="empty-title">{words.missing}</h1>
+              <p className="muted">{words.missingHint}</p>
+              <Link className="button" href="/">
+                {words.backToRuns}
+              </Link>
+            </div>
+          </div>
+        )}
+      </main>
+    </>
+  );
+}

@@ -1,0 +1,258 @@
+import { useVirtualizer } from "@tanstack/react-virtual";
+import type { KeyboardEvent, ReactNode } from "react";
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import type { LogLevel, LogLine } from "../../react/index";
+import { useThrottled } from "../../react/useThrottled";
+import { Icon } from "../icons";
+import { useWords } from "../words";
+import { plain } from "./ansi";
+import { LogRow } from "./LogRow";
+import { atLeast, hits } from "./search";
+
+export interface LogViewProps {
+  readonly logs: readonly LogLine[];
+  /** Lines before the first one here. */
+  readonly truncated: number;
+  readonly downloadUrl: string;
+  /** The run still adds lines. */
+  readonly live: boolean;
+}
+
+const ROW_PX = 20;
+const LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error"];
+const SPEAK_EVERY_MS = 5_000;
+
+/** The log of a run: any length, following until the reader scrolls up. */
+export function LogView({ logs, truncated, downloadUrl, live }: LogViewProps): ReactNode {
+  const words = useWords();
+  const box = useRef<HTMLDivElement>(null);
+  const searchBox = useRef<HTMLInputElement>(null);
+  const [level, setLevel] = useState<LogLevel>("debug");
+  const [needle, setNeedle] = useState("");
+  const [hit, setHit] = useState(0);
+  const [following, setFollowing] = useState(true);
+  const [copied, setCopied] = useState(false);
+  /** Where the reader stopped following: what came since is counted. */
+  const [leftAt, setLeftAt] = useState(0);
+
+  const lines = useMemo(() => atLeast(logs, level), [logs, level]);
+  const found = useMemo(() => hits(lines, needle), [lines, needle]);
+  const current = found.length === 0 ? null : (found[Math.min(hit, found.length - 1)] ?? null);
+  const spoken = useThrottled(live ? plain(lines.at(-1)?.message ?? "") : "", SPEAK_EVERY_MS);
+  const lastKey = lines.at(-1)?.key ?? -1;
+
+  const virtual = useVirtualizer({
+    count: lines.length,
+    getScrollElement: () => box.current,
+    estimateSize: () => ROW_PX,
+    getItemKey: useCallback((index: number) => lines[index]?.key ?? index, [lines]),
+    overscan: 12,
+  });
+
+  // Lines above that are measured must not move what is being read; following is our own business.
+  const toEnd = useCallback(() => {
+    const element = box.current;
+    if (element !== null) element.scrollTop = element.scrollHeight;
+  }, []);
+  const totalPx = virtual.getTotalSize();
+  useLayoutEffect(() => {
+    if (following && totalPx >= 0 && lastKey >= -1) toEnd();
+  }, [following, toEnd, totalPx, lastKey]);
+
+  useEffect(() => {
+    if (current === null) return;
+    setFollowing(false);
+    virtual.scrollToIndex(current, { align: "center" });
+  }, [current, virtual]);
+
+  useEffect(() => {
+    const onKey = (event: globalThis.KeyboardEvent) => {
+      const typing = event.target instanceof HTMLElement && event.target.closest("input, textarea, select");
+      if (typing || event.metaKey || event.ctrlKey || event.altKey) return;
+      if (event.key === "/") {
+        event.preventDefault();
+        searchBox.current?.focus();
+      } else if (event.key === "f") setFollowing(true);
+    };
+    document.addEventListener("keydown", onKey);
+    return () => document.removeEventListener("keydown", onKey);
+  }, []);
+
+  const stopFollowing = () => {
+    if (!following) return;
+    setFollowing(false);
+    setLeftAt(lastKey);
+  };
+  const onScroll = () => {
+    const element = box.current;
+    if (element === null) return;
+    const atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < ROW_PX;
+    // Only arriving at the end turns following on here; turning it off is the reader's wheel, key or finger,
+    // never a scroll event that our own growing content caused.
+    if (atEnd && !following && current === null) setFollowing(true);
+  };
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (["ArrowUp", "PageUp", "Home"].includes(event.key)) stopFollowing();
+    if (event.key === "End") setFollowing(true);
+  };
+  const step = (by: number) => setHit((before) => (before + by + found.length) % Math.max(1, found.length));
+  const onSearchKey = (event: KeyboardEvent) => {
+    if (event.key === "Enter") step(event.shiftKey ? -1 : 1);
+    if (event.key === "Escape") {
+      setNeedle("");
+      box.current?.focus();
+    }
+  };
+  const copy = async () => {
+    await navigator.clipboard.writeText(lines.map((line) => plain(line.message)).join("\n"));
+    setCopied(true);
+  };
+  useEffect(() => {
+    if (!copied) return;
+    const timer = setTimeout(() => setCopied(false), 1_500);
+    return () => clearTimeout(timer);
+  }, [copied]);
+
+  const fresh = following
+    ? 0
+    : Math.max(0, lines.length - 1 - lines.findLastIndex((line) => line.key <= leftAt));
+  const firstNumber = truncated + 1;
+  return (
+    <section className="log" aria-label={words.log}>
+      <div className="log-bar">
+        <h2 className="panel-title">{words.log}</h2>
+        <span className="muted log-count">{words.lines(truncated + logs.length)}</span>
+        <label className="log-search">
+          <Icon name="search" />
+          <input
+            ref={searchBox}
+            type="search"
+            value={needle}
+            placeholder={words.searchLog}
+            aria-label={words.searchLog}
+            onChange={(event) => {
+              setNeedle(event.target.value);
+              setHit(0);
+            }}
+            onKeyDown={onSearchKey}
+          />
+          {needle === "" ? (
+            <kbd aria-hidden="true">/</kbd>
+          ) : (
+            <span className="muted log-hits" role="status">
+              {words.matchOf(found.length === 0 ? 0 : Math.min(hit, found.length - 1) + 1, found.length)}
+            </span>
+          )}
+        </label>
+        {needle !== "" && (
+          <span className="button-group">
+            <button
+              type="button"
+              className="icon-button"
+              title={words.previousMatch}
+              aria-label={words.previousMatch}
+              disabled={found.length === 0}
+              onClick={() => step(-1)}
+            >
+              <Icon name="up" />
+            </button>
+            <button
+              type="button"
+              className="icon-button"
+              title={words.nextMatch}
+              aria-label={words.nextMatch}
+              disabled={found.length === 0}
+              onClick={() => step(1)}
+            >
+              <Icon name="next" />
+            </button>
+          </span>
+        )}
+        <select
+          className="select"
+          aria-label={words.level}
+          value={level}
+          onChange={(event) => setLevel(event.target.value as LogLevel)}
+        >
+          {LEVELS.map((name) => (
+            <option key={name} value={name}>
+              {name === "debug" ? words.everything : words.levels[name]}
+            </option>
+          ))}
+        </select>
+        <button
+          type="button"
+          className="button log-follow"
+          aria-pressed={following}
+          onClick={() => (following ? stopFollowing() : setFollowing(true))}
+        >
+          <Icon name="down" />
+          <span>{following ? words.following : words.follow}</span>
+        </button>
+        <span className="button-group">
+          <button
+            type="button"
+            className="icon-button"
+            title={copied ? words.copied : words.copy}
+            aria-label={copied ? words.copied : words.copy}
+            onClick={() => void copy()}
+          >
+            <Icon name={copied ? "check" : "copy"} />
+          </button>
+          <a
+            className="icon-button"
+            title={words.download}
+            aria-label={words.download}
+            href={downloadUrl}
+            download
+          >
+            <Icon name="download" />
+          </a>
+        </span>
+      </div>
+      <div
+        className="log-box"
+        ref={box}
+        role="log"
+        aria-live="off"
+        aria-label={words.log}
+        tabIndex={0}
+        onScroll={onScroll}
+        onKeyDown={onKeyDown}
+        onWheel={(event) => event.deltaY < 0 && stopFollowing()}
+        onTouchMove={stopFollowing}
+        onPointerDown={(event) => event.target === event.currentTarget && stopFollowing()}
+      >
+        {lines.length === 0 && (
+          <p className="log-empty muted">{logs.length === 0 ? words.noLines : words.noLinesMatch}</p>
+        )}
+        <div className="log-space" style={{ height: totalPx }}>
+          {virtual.getVirtualItems().map((item) => {
+            const line = lines[item.index];
+            if (line === undefined) return null;
+            return (
+              <LogRow
+                key={item.key}
+                line={line}
+                index={item.index}
+                number={firstNumber + (lines === logs ? item.index : line.key - (logs[0]?.key ?? 0))}
+                needle={needle}
+                isHit={item.index === current}
+                startPx={item.start}
+                measure={virtual.measureElement}
+              />
+            );
+          })}
+        </div>
+      </div>
+      {!following && live && fresh > 0 && (
+        <button type="button" className="log-latest" onClick={() => setFollowing(true)}>
+          <Icon name="down" /> {words.newLines(fresh)}
+        </button>
+      )}
+      <div className="visually-hidden" role="status" aria-live="polite">
+        {spoken}
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,40 @@
+/** Which lines are shown, and where the search hits. Pure. */
+
+import type { LogLevel, LogLine } from "../../react/index";
+import { plain } from "./ansi";
+
+const ORDER: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warning: 2, error: 3 };
+
+/** Lines of at least this level; a line whose level is unknown counts as info. */
+export function atLeast(lines: readonly LogLine[], level: LogLevel): readonly LogLine[] {
+  if (level === "debug") return lines;
+  return lines.filter((line) => ORDER[line.level ?? "info"] >= ORDER[level]);
+}
+
+/** Indices of the lines that contain `needle`, whatever its case. */
+export function hits(lines: readonly LogLine[], needle: string): readonly number[] {
+  if (needle === "") return [];
+  const lower = needle.toLowerCase();
+  const found: number[] = [];
+  lines.forEach((line, index) => {
+    if (plain(line.message).toLowerCase().includes(lower)) found.push(index);
+  });
+  return found;
+}
+
+/** `text` cut at the hits of `needle`: every second piece is a hit. */
+export function pieces(text: string, needle: string): readonly string[] {
+  if (needle === "") return [text];
+  const out: string[] = [];
+  const lower = text.toLowerCase();
+  const target = needle.toLowerCase();
+  // Some letters change their length in lower case (İ): then positions would not fit, and nothing is marked.
+  if (lower.length !== text.length) return [text];
+  let from = 0;
+  for (let at = lower.indexOf(target); at !== -1; at = lower.indexOf(target, from)) {
+    out.push(text.slice(from, at), text.slice(at, at + target.length));
+    from = at + target.length;
+  }
+  out.push(text.slice(from));
+  return out;
+}

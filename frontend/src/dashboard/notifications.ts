@@ -1,0 +1,24 @@
+/** Desktop notifications, if the reader wants them: only for what ends while nobody looks. */
+
+import { preferences, setPreferences } from "./preferences";
+
+export function canNotify(): boolean {
+  return "Notification" in globalThis;
+}
+
+/** Turn them on or off; resolves with false when the browser does not allow it. */
+export async function setNotify(wanted: boolean): Promise<boolean> {
+  const allowed = !wanted || (canNotify() && (await Notification.requestPermission()) === "granted");
+  setPreferences({ notify: wanted && allowed });
+  return allowed;
+}
+
+export function notifyEnd(title: string, body: string): void {
+  if (!preferences().notify || !canNotify() || Notification.permission !== "granted") return;
+  if (document.visibilityState === "visible") return;
+  const notification = new Notification(title, { body, icon: "/favicon.svg", tag: title });
+  notification.onclick = () => {
+    window.focus();
+    notification.close();
+  };
+}

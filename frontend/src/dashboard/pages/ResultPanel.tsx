@@ -1,0 +1,63 @@
+import type { ReactNode } from "react";
+import { useMemo } from "react";
+import type { Json } from "../../react/index";
+import { useRelayClient } from "../../react/index";
+import { CopyButton } from "../CopyButton";
+import { Icon } from "../icons";
+import { useWords } from "../words";
+import { bytes, readResult } from "./result";
+
+/** What a run made: a film plays, a picture shows, files download, everything else is text or JSON. */
+export function ResultPanel({
+  runId,
+  result,
+  name,
+}: {
+  runId: string;
+  result: Json;
+  name: string;
+}): ReactNode {
+  const words = useWords();
+  const { urls } = useRelayClient().api;
+  const made = useMemo(() => readResult(result), [result]);
+  const { rest } = made;
+  const written = rest === null ? null : typeof rest === "string" ? rest : JSON.stringify(rest, null, 2);
+  return (
+    <section className="panel" aria-label={words.result}>
+      <header className="panel-head">
+        <h2 className="panel-title">{words.result}</h2>
+        {written !== null && <CopyButton text={written} />}
+      </header>
+      {made.video !== null && (
+        <video
+          className="film"
+          controls
+          playsInline
+          preload="metadata"
+          aria-label={name}
+          poster={made.poster === null ? undefined : urls.file(runId, made.poster)}
+          src={urls.file(runId, made.video)}
+        />
+      )}
+      {made.image !== null && <img className="picture" alt={name} src={urls.file(runId, made.image)} />}
+      {written !== null && (
+        <pre className="code" tabIndex={0}>
+          {written}
+        </pre>
+      )}
+      {made.files.length > 0 && (
+        <ul className="files" aria-label={words.files}>
+          {made.files.map((file) => (
+            <li key={file.name}>
+              <a className="file" href={urls.file(runId, file.name)} download={file.name}>
+                <Icon name="file" />
+                <span className="file-name">{file.name}</span>
+                <span className="muted">{file.sizeBytes === null ? "" : bytes(file.sizeBytes)}</span>
+              </a>
+            </li>
+          ))}
+        </ul>
+      )}
+    </section>
+  );
+}

@@ -1,0 +1,95 @@
+import { useMutation } from "@tanstack/react-query";
+import type { ReactNode } from "react";
+import { useRef } from "react";
+import type { UseRun } from "../../react/index";
+import { isEnded, useRelayClient } from "../../react/index";
+import { Icon } from "../icons";
+import { navigate } from "../router";
+import { useWords } from "../words";
+
+/** Stop it while it runs; run it again or delete it once it has ended. */
+export function RunActions({ watched }: { watched: UseRun }): ReactNode {
+  const words = useWords();
+  const relay = useRelayClient();
+  const { run, status, cancel, retry } = watched;
+  const stop = useMutation({ mutationFn: cancel });
+  const again = useMutation({ mutationFn: retry });
+  const remove = useMutation({
+    mutationFn: () => relay.api.delete(run.runId),
+    onSuccess: () => navigate("/"),
+  });
+  const failure = stop.error ?? again.error ?? remove.error;
+  if (!run.known) return null;
+  return (
+    <div className="actions">
+      {failure !== null && (
+        <span className="action-error" role="alert">
+          {failure.message}
+        </span>
+      )}
+      {!isEnded(status) ? (
+        <Confirmed
+          icon="stop"
+          label={stop.isPending ? words.cancelling : words.cancel}
+          question={words.confirmCancel}
+          disabled={stop.isPending}
+          onConfirm={() => stop.mutate()}
+        />
+      ) : (
+        <>
+          <button type="button" className="button" disabled={again.isPending} onClick={() => again.mutate()}>
+            <Icon name="retry" /> {words.retryRun}
+          </button>
+          <Confirmed
+            icon="trash"
+            label={words.remove}
+            question={words.confirmRemove}
+            disabled={remove.isPending}
+            onConfirm={() => remove.mutate()}
+            bare
+          />
+        </>
+      )}
+    </div>
+  );
+}
+
+interface ConfirmedProps {
+  readonly icon: "stop" | "trash";
+  readonly label: string;
+  readonly question: string;
+  readonly disabled: boolean;
+  readonly bare?: boolean;
+  readonly onConfirm: () => void;
+}
+
+/** A button that asks before it does what cannot be undone. */
+function Confirmed({ icon, label, question, disabled, bare = false, onConfirm }: ConfirmedProps): ReactNode {
+  const words = useWords();
+  const dialog = useRef<HTMLDialogElement>(null);
+  return (
+    <>
+      <button
+        type="button"
+        className={bare ? "icon-button icon-button-bordered" : "button"}
+        aria-label={bare ? label : undefined}
+        title={bare ? label : undefined}
+        disabled={disabled}
+        onClick={() => dialog.current?.showModal()}
+      >
+        <Icon name={icon} /> {!bare && label}
+      </button>
+      <dialog ref={dialog} className="dialog" aria-label={label}>
+        <p>{question}</p>
+        <form method="dialog" className="dialog-actions">
+          <button type="submit" className="button">
+            {words.keep}
+          </button>
+          <button type="submit" className="button button-danger" onClick={onConfirm}>
+            {label}
+          </button>
+        </form>
+      </dialog>
+    </>
+  );
+}

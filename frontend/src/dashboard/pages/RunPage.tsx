@@ -1,0 +1,186 @@
+import type { ReactNode } from "react";
+import { useEffect, useState } from "react";
+import type { UseRun } from "../../react/index";
+import {
+  duration,
+  isEnded,
+  percent,
+  RetryPanel,
+  roughDuration,
+  StatusIcon,
+  useRelayClient,
+  useRun,
+} from "../../react/index";
+import { useNow } from "../../react/useNow";
+import { Icon } from "../icons";
+import { Link } from "../Link";
+import { LogView } from "../log/LogView";
+import { Notice } from "../Notice";
+import { notifyEnd } from "../notifications";
+import { usePreferences } from "../preferences";
+import { useFavicon, useTitle } from "../title";
+import { useWords } from "../words";
+import { ErrorPanel } from "./ErrorPanel";
+import { Facts } from "./Facts";
+import { ResultPanel } from "./ResultPanel";
+import { RunActions } from "./RunActions";
+import { Timeline } from "./Timeline";
+
+/** One run, live. */
+export function RunPage({ runId }: { runId: string }): ReactNode {
+  const words = useWords();
+  const relay = useRelayClient();
+  const tell = (run: UseRun["run"]) =>
+    notifyEnd(words.notifyEnded(run.title ?? run.runId, words.status[run.status]), run.error ?? "");
+  const watched = useRun(runId, { onComplete: tell, onFailed: tell });
+  const { run, logs, connection, status } = watched;
+  const ended = isEnded(status);
+  const name = run.title ?? runId;
+  useTitle(
+    ended || run.progress === null
+      ? `${run.known ? `${words.status[status]} · ` : ""}${name}`
+      : `${percent(run.progress)} · ${name}`,
+  );
+  useFavicon(status, run.progress);
+  const refused = connection.status === "closed" && connection.error !== null;
+
+  return (
+    <div className="page run-page" data-status={status}>
+      <header className="run-head">
+        <Link className="back" href="/">
+          <Icon name="back" /> {words.runs}
+        </Link>
+        <div className="run-head-main">
+          <h1 className="run-heading" title={name}>
+            {name}
+          </h1>
+          <span className="chip" data-status={status}>
+            <StatusIcon status={status} />
+            {words.status[status]}
+          </span>
+          {run.attempt > 1 && <span className="chip">{words.attempt(run.attempt)}</span>}
+          <RunActions watched={watched} />
+        </div>
+      </header>
+      <Banner watched={watched} />
+      <RetryPanel connection={connection} words={words} />
+      {!run.known && !refused ? (
+        <div className="empty">
+          <p className="empty-title">
+            {connection.status === "connected" ? words.unknownRun : words.loading}
+          </p>
+          <p className="muted">
+            {connection.status === "connected" ? words.unknownRunHint : <span className="mono">{runId}</span>}
+          </p>
+        </div>
+      ) : (
+        !refused && (
+          <>
+            <Progress watched={watched} />
+            <div className="run-body">
+              <div className="run-side">
+                {run.error !== null && (status === "failed" || status === "retrying") && (
+                  <ErrorPanel error={run.error} />
+                )}
+                {run.result !== null && <ResultPanel runId={runId} result={run.result} name={name} />}
+                <Timeline run={run} />
+                <Facts run={run} />
+              </div>
+              <LogView
+                logs={logs}
+                truncated={run.logsTruncated}
+                downloadUrl={relay.api.logsUrl(runId)}
+                live={!ended}
+              />
+            </div>
+          </>
+        )
+      )}
+    </div>
+  );
+}
+
+/** After how long a lost connection is worth a banner: a restart of the relay is over by then. */
+const PATIENCE_MS = 1_500;
+
+/** "What you see may be old", when it may be, and why. */
+function Banner({ watched }: { watched: UseRun }): ReactNode {
+  const words = useWords();
+  const { run, connection, isStale } = watched;
+  const [patient, setPatient] = useState(true);
+  const lost = isStale && !run.stale && connection.upstream === "up";
+  useEffect(() => {
+    setPatient(true);
+    if (!lost) return;
+    const timer = setTimeout(() => setPatient(false), PATIENCE_MS);
+    return () => clearTimeout(timer);
+  }, [lost]);
+  if (connection.upstream === "down") return <Notice tone="warn" title={words.relayAway} />;
+  if (run.stale) return <Notice tone="warn" title={words.expired} />;
+  // With a countdown on the page the panel says it better.
+  if (
+    lost &&
+    !patient &&
+    connection.status !== "reconnecting" &&
+    connection.status !== "offline" &&
+    connection.status !== "failed"
+  ) {
+    return <Notice tone="warn" title={words.connectionLost} />;
+  }
+  return null;
+}
+
+function Progress({ watched }: { watched: UseRun }): ReactNode {
+  const words = useWords();
+  usePreferences();
+  const { run, status, etaMs, lastEventAt } = watched;
+  const ended = isEnded(status);
+  const now = useNow(!ended, 1_000);
+  const begun = run.startedAt ?? run.createdAt;
+  const end = ended ? (run.finishedAt ?? run.updatedAt) : now;
+  const elapsedMs = begun === null || end === null || end === 0 ? null : Math.max(0, end - begun);
+  // The estimate was made at the last event: what has passed since is no longer left.
+  const leftMs =
+    etaMs === null || lastEventAt === null || now === 0 ? null : etaMs - Math.max(0, now - lastEventAt);
+  const waiting = run.progress === null && !ended && status !== "queued";
+  const value = run.progress ?? 0;
+  return (
+    <section className="hero" data-status={status} aria-label={words.progress}>
+      <div className="hero-numbers">
+        <span className="hero-percent">
+          {run.progress === null ? (waiting ? "…" : "–") : percent(run.progress)}
+        </span>
+        <span className="hero-state">{run.state ?? words.status[status]}</span>
+        <span className="hero-times">
+          {elapsedMs !== null && (
+            <span>
+              <span className="muted">{words.elapsed}</span>{" "}
+              {duration(ended ? elapsedMs : Math.floor(elapsedMs / 1_000) * 1_000)}
+            </span>
+          )}
+          {!ended && leftMs !== null && leftMs > 0 && (
+            <span>
+              <span className="muted">{words.left}</span> ~{roughDuration(leftMs)}
+            </span>
+          )}
+        </span>
+      </div>
+      <div
+        className="hero-track"
+        role="progressbar"
+        aria-label={words.progress}
+        aria-valuemin={0}
+        aria-valuemax={100}
+        aria-valuenow={run.progress === null ? undefined : Math.floor(value * 100 + 1e-6)}
+        aria-valuetext={
+          run.progress === null
+            ? words.status[status]
+            : `${percent(value)}, ${run.state ?? words.status[status]}`
+        }
+        data-indeterminate={waiting || undefined}
+      >
+        <div className="hero-bar" style={{ transform: `scaleX(${waiting ? 1 : value})` }} />
+      </div>
+    </section>
+  );
+}

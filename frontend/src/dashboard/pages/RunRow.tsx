@@ -1,0 +1,74 @@
+import type { ReactNode } from "react";
+import { memo } from "react";
+import type { RunSummary } from "../../react/index";
+import { duration, isEnded, percent, StatusIcon } from "../../react/index";
+import { useNow } from "../../react/useNow";
+import { Link } from "../Link";
+import { usePreferences } from "../preferences";
+import { ago, moment } from "../time";
+import { useWords } from "../words";
+
+/** One run in the list: status, name, where it is, how long, since when. */
+export const RunRow = memo(function RunRow({ run, href }: { run: RunSummary; href: string }): ReactNode {
+  const words = useWords();
+  const { language } = usePreferences();
+  const ended = isEnded(run.status);
+  const now = useNow(true, ended ? 30_000 : 1_000);
+  const begun = run.startedAt ?? run.createdAt;
+  const end = ended ? run.finishedAt : now > 0 ? now : run.updatedAt;
+  const tookMs = begun === null || end === null ? null : Math.max(0, end - begun);
+  const since = run.createdAt ?? run.startedAt ?? run.updatedAt;
+  return (
+    <Link className="run-row" href={href} data-status={run.status}>
+      <StatusIcon status={run.status} label={words.status[run.status]} />
+      <span className="run-name">
+        <span className="run-title">{run.title ?? run.runId}</span>
+        <span className="run-sub muted">
+          {run.pipeline !== null && <span className="tag">{run.pipeline}</span>}
+          {run.title !== null && <span className="mono run-id">{run.runId}</span>}
+          {run.attempt > 1 && <span>{words.attempt(run.attempt)}</span>}
+        </span>
+      </span>
+      <span className="run-where">
+        {ended ? (
+          <span className="run-outcome">
+            {run.status === "failed" && run.error !== null ? lastLine(run.error) : words.status[run.status]}
+          </span>
+        ) : (
+          <>
+            <span
+              className="run-bar"
+              data-indeterminate={(run.progress === null && run.status === "running") || undefined}
+            >
+              <span
+                className="run-bar-fill"
+                style={{ transform: `scaleX(${run.progress ?? (run.status === "running" ? 1 : 0)})` }}
+              />
+            </span>
+            <span className="run-now">
+              <span className="run-state">
+                {run.status === "running" ? (run.state ?? words.status.running) : words.status[run.status]}
+              </span>
+              {run.progress !== null && <span className="run-percent">{percent(run.progress)}</span>}
+            </span>
+          </>
+        )}
+      </span>
+      <span className="run-took">
+        {tookMs === null ? "" : duration(ended ? tookMs : Math.floor(tookMs / 1_000) * 1_000)}
+      </span>
+      <time
+        className="run-since muted"
+        dateTime={since === null ? undefined : new Date(since).toISOString()}
+        title={since === null ? undefined : moment(since, language)}
+      >
+        {since === null || now === 0 ? "" : ago(since, now, language)}
+      </time>
+    </Link>
+  );
+});
+
+/** Of a traceback its last line says what happened. */
+function lastLine(error: string): string {
+  return error.trimEnd().split("\n").at(-1) ?? error;
+}

@@ -1,0 +1,59 @@
+/** What the reader chose, kept in this browser: theme, language, notifications. */
+
+import { useSyncExternalStore } from "react";
+
+export interface Preferences {
+  readonly theme: "auto" | "light" | "dark";
+  readonly language: "en" | "ko";
+  readonly notify: boolean;
+}
+
+const KEY = "runrelay.preferences";
+const listeners = new Set<() => void>();
+let current: Preferences | null = null;
+
+function read(): Preferences {
+  const language = navigator.language.toLowerCase().startsWith("ko") ? "ko" : "en";
+  const defaults: Preferences = { theme: "auto", language, notify: false };
+  try {
+    const stored = JSON.parse(localStorage.getItem(KEY) ?? "{}") as Partial<Preferences>;
+    return {
+      theme: stored.theme === "light" || stored.theme === "dark" ? stored.theme : "auto",
+      language: stored.language === "en" || stored.language === "ko" ? stored.language : language,
+      notify: stored.notify === true,
+    };
+  } catch {
+    return defaults; // storage is forbidden, or somebody else's
+  }
+}
+
+export function preferences(): Preferences {
+  current ??= read();
+  return current;
+}
+
+export function setPreferences(change: Partial<Preferences>): void {
+  current = { ...preferences(), ...change };
+  try {
+    localStorage.setItem(KEY, JSON.stringify(current));
+  } catch {
+    // not kept then: it still holds for this page
+  }
+  apply(current);
+  for (const listener of listeners) listener();
+}
+
+/** Put theme and language onto the document. */
+export function apply(chosen: Preferences): void {
+  const root = document.documentElement;
+  if (chosen.theme === "auto") delete root.dataset.theme;
+  else root.dataset.theme = chosen.theme;
+  root.lang = chosen.language;
+}
+
+export function usePreferences(): Preferences {
+  return useSyncExternalStore((changed) => {
+    listeners.add(changed);
+    return () => listeners.delete(changed);
+  }, preferences);
+}

@@ -1,0 +1,62 @@
+import type { ReactNode } from "react";
+import { ConnectionBadge, duration, useConnection, useRelayClient } from "../../react/index";
+import { useNow } from "../../react/useNow";
+import { useWords } from "../words";
+import { Menu } from "./Menu";
+
+/** The connection, always in sight; its numbers on request. */
+export function ConnectionMenu(): ReactNode {
+  const words = useWords();
+  const relay = useRelayClient();
+  const connection = useConnection();
+  const { status, transport, statistics } = connection;
+  const label = [
+    words.connection[status],
+    transport === null ? null : words.transport[transport],
+    status === "connected" ? words.quality[connection.quality] : null,
+  ].filter((part) => part !== null);
+  return (
+    <Menu label={label.join(", ")} button={<ConnectionBadge connection={connection} words={words} />}>
+      <ConnectionFacts />
+      {status !== "connected" && (
+        <button type="button" className="button" onClick={() => relay.reconnect()}>
+          {words.retryNow}
+        </button>
+      )}
+      <span className="visually-hidden">{statistics.reconnects}</span>
+    </Menu>
+  );
+}
+
+function ConnectionFacts(): ReactNode {
+  const words = useWords();
+  const { status, transport, quality, statistics, error } = useConnection();
+  const now = useNow(true);
+  const ms = (value: number | null) => (value === null ? "–" : `${Math.round(value)} ms`);
+  const since = statistics.connectedSince;
+  const facts: readonly (readonly [string, string])[] = [
+    [words.transportLabel, transport === null ? "–" : words.transport[transport]],
+    [words.qualityLabel, status === "connected" ? words.quality[quality] : "–"],
+    [words.latency, ms(statistics.latencyMs)],
+    [words.averageLatency, ms(statistics.averageLatencyMs)],
+    [
+      words.connectedFor,
+      since === null || now === 0 ? "–" : duration(Math.floor(Math.max(0, now - since) / 1_000) * 1_000),
+    ],
+    [words.reconnects, String(statistics.reconnects)],
+    [words.missedHeartbeats, String(statistics.missedHeartbeats)],
+  ];
+  return (
+    <>
+      {error !== null && <p className="menu-error">{error.message}</p>}
+      <dl className="facts">
+        {facts.map(([label, value]) => (
+          <div className="fact" key={label}>
+            <dt>{label}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+    </>
+  );
+}
