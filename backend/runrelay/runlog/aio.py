@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from ..errors import CommitRefused, RunlogError, RunlogUnavailable
-from ..progress import Cursor, Event, Snapshot, new_epoch
+from ..progress import Cursor, Event, Snapshot, is_ended, new_epoch
 from .commits import Batch, Committed, Gap, Numbering, Retention, commit_args, parse_commit, refusal
 from .keys import Keys
 from .reads import LOG_BYTES, SUMMARY_FIELDS, View, parse_summary, parse_view, read_args
@@ -220,9 +221,11 @@ class AsyncRunLog:
 
         A run that has not ended is left as it is.
         """
-        status = await self._script(DELETE, list(self.keys.run(run_id)))
-        await self.unlist([run_id])
-        return None if status is None else str(status.decode())
+        reply = await self._script(DELETE, list(self.keys.run(run_id)))
+        status = None if reply is None else str(reply.decode())
+        if status is None or is_ended(status):
+            await self.unlist([run_id])
+        return status
 
     async def publish(self, channel: str, message: bytes) -> int:
         """Publish on a channel. Returns how many heard it."""
@@ -260,20 +263,27 @@ class AsyncRunLog:
                 self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
             if not self._connection.is_connected:
                 await self._connection.connect()
-                answers = []
+                answers: list[Any] = []
                 for command in IDENTITY_COMMANDS:
+                    await self._connection.send_command(*command)
                     try:
-                        answers.append(await self._call(self._connection, *command))
-                    except RunlogError as error:
+                        answers.append(await self._connection.read_response())
+                    except ResponseError as error:
                         answers.append(error)
                 self._server = identity(*answers)
-        except (*LINK_ERRORS, ResponseError) as error:
+        except BaseException as error:
+            # Also when cancelled: half an acquaintance would pass for a whole one.
             await self._disconnect()
-            raise RunlogUnavailable(f"cannot connect to the run log: {error}") from error
+            if isinstance(error, (*LINK_ERRORS, ResponseError)):
+                raise RunlogUnavailable(f"cannot connect to the run log: {error}") from error
+            raise
         return self._connection
 
     async def _call(self, connection: Any, *command: Any) -> Any:
         try:
+            if not connection.is_connected:
+                # redis-py would connect by itself, perhaps to a server whose identity nobody has asked for
+                raise RedisConnectionError("the connection was closed")
             await connection.send_command(*command)
             return await connection.read_response()
         except NoScriptError:

@@ -117,7 +117,7 @@ local function admit(kind, control, fence)
     given = 0
     local sent_for = control.base_attempt or 0
     if sent_for < queued and control.base_attempt then return false end
-    if over and status ~= 'failed' and not control.reopen then return false end
+    if over and status ~= 'failed' and not control.reopen and sent_for <= attempt then return false end
     if attempt == 0 or over or begun == attempt then
       begin_attempt(math.max(attempt + 1, sent_for), control.steps)
     elseif sent_for > attempt then
@@ -132,8 +132,8 @@ local function admit(kind, control, fence)
     step_of('')
     return fence == attempt and not over and sums.count > 0 and sums.done >= sums.count
   end
-  if over or fence < attempt then return false end
-  -- a fence above the run's attempt: the log is older than the producer, who knows better; that attempt has begun
+  if fence < attempt or over and fence == attempt then return false end
+  -- A fence above the run's attempt: the log has lost that attempt's beginning, the producer knows better.
   if fence > attempt then
     begin_attempt(fence, control and control.steps)
     begun = fence
@@ -150,12 +150,12 @@ local function begin_step(step, number_)
   step.progress, step.finished_at, step.error = nil, nil, nil
 end
 local function fold_step(step, kind, control, new_state, value, fence)
-  -- as with the run's attempt: a fence above the step's comes from who knows better
-  if fence and fence > step.attempt then begin_step(step, fence) end
   if kind == 'step_start' then
     begin_step(step, step.started_at and step.attempt + 1 or step.attempt)
     step_given = step.attempt
   else
+    -- as with the run's attempt, a fence above the step's comes from who knows better
+    if fence and fence > step.attempt then begin_step(step, fence) end
     if fence and fence < step.attempt or ENDED[step.status] then return false end
     step.status = TERMINAL[new_state] or STATUS_OF[kind] or 'running'
     step.started_at = step.started_at or now
@@ -214,8 +214,8 @@ for b = FIRST, #ARGV, WIDTH do
       end
     end
 
-    if kind == 'step_start' and not pass then step_given = 0 end
     if not pass then
+      if kind == 'step_start' then step_given = 0 end
       -- a condition that does not hold (stalled, finish) is no trespass
       if kind ~= 'stalled' and kind ~= 'finish' then fenced = fenced + 1 end
     else

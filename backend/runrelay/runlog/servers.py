@@ -37,13 +37,18 @@ _PASSING_WORDS: Final = (
 def identity(*infos: Any) -> str:
     """The server's identity from the answers to `IDENTITY_COMMANDS`: `<run_id>:<master_replid>`.
 
-    Empty where the server does not tell (an error is among the answers): then only a producer that is refused
-    for a gap notices lost data.
+    Empty where the server may not tell (no right to INFO, or no such command): then only a producer that is
+    refused for a gap notices lost data.
+
+    Raises:
+        Exception: an answer is another error; it is raised as it is. The server may tell later.
     """
     found = dict.fromkeys(("run_id", "master_replid"), "")
     for info in infos:
-        if isinstance(info, Exception):
+        if isinstance(info, ResponseError) and (isinstance(info, NoPermissionError) or not is_passing(info)):
             return ""
+        if isinstance(info, Exception):
+            raise info
         for line in bytes(info).decode("ascii", "replace").splitlines():
             name, _, value = line.partition(":")
             if name in found:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from redis import ConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
 from ..errors import CommitRefused, RunlogError, RunlogUnavailable
@@ -154,11 +155,13 @@ class RunLog:
                 self._connection = self._pool.make_connection()
             if not self._connection.is_connected:
                 self._connection.connect()
-                self._server = ""
                 self._server = identity(*self._call(self._connection, IDENTITY_COMMANDS))
         except (*LINK_ERRORS, ResponseError) as error:
             self.close()
             raise RunlogUnavailable(f"cannot connect to the run log: {error}") from error
+        except RunlogUnavailable:
+            self.close()
+            raise
         return self._connection
 
     def _call_script(self, connection: Any, script: Script, calls: Sequence[list[str | bytes | int]]) -> list[Any]:
@@ -187,6 +190,9 @@ class RunLog:
         """Send commands, read as many replies. An error stands in its place; a broken link fills the rest."""
         replies: list[Any] = []
         try:
+            if not connection.is_connected:
+                # redis-py would connect by itself, perhaps to a server whose identity nobody has asked for
+                raise RedisConnectionError("the connection was closed")
             connection.send_packed_command(connection.pack_commands(commands))
             for _ in commands:
                 try:

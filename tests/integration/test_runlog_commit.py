@@ -1,0 +1,404 @@
+"""Commits, over both servers and both clients: what is folded, what is announced, what is counted and skipped."""
+
+from typing import Any
+
+import pytest
+
+from runrelay.errors import CommitRefused, RunExists, RunlogError, RunNotEnded
+from runrelay.progress import Cursor, StepSpec, make_event
+from runrelay.runlog import Numbering, is_sealed
+from runrelay.runlog.commits import Gap
+from tests.runlog_rig import (
+    Log,
+    Witness,
+    contradictions,
+    ended,
+    fields_of,
+    holes,
+    queued,
+    read,
+    said,
+    started,
+)
+
+pytest_plugins = ["tests.runlog_fixtures"]
+
+RUN_IDS = ["r", "20251105_1430_우주여행고양이", "with space", "🎬", "*?[x]", "a:b", "x" * 200, "'\"\\"]
+
+
+async def test_numbers_have_no_holes_and_announcement_and_stream_are_the_same_bytes(log: Log, witness: Witness) -> None:
+    """A viewer that misses a message must find the very same one in the stream, in its place."""
+    numbering = Numbering.fresh()
+    done = await log.commit("r", [said("1"), said("2", state="A", progress=0.1)], numbering)
+    assert (done.before, done.after, done.created, done.status_changed) == (0, 2, True, True)
+    done = await log.commit("r", [said("3")], numbering)
+    assert (done.before, done.after, done.created, done.status_changed) == (2, 3, False, False)
+    other = await log.commit("r", [said("4")])
+    assert (other.epoch, other.after) == (done.epoch, 4)
+    assert other.cursor == Cursor(done.epoch, 4)
+    heard = witness.heard()
+    assert heard == witness.stream("r")
+    assert [fields_of(message)["log"] for message in heard] == ["1", "2", "3", "4"]
+    assert not holes(heard)
+
+
+async def test_the_message_begins_with_the_original_four_fields(log: Log, witness: Witness) -> None:
+    """Who reads the channel with redis-cli, or with the old client, sees what they always saw."""
+    await log.commit(
+        "20251105_1430_우주여행고양이",
+        [
+            make_event(
+                "PLOT_GENERATION", 0.15, "시나리오 CSV 생성 완료", level="warning", data={"n": 1}, ts_ms=1762300000000
+            )
+        ],
+    )
+    (message,) = witness.heard()
+    fields = fields_of(message)
+    assert list(fields)[:9] == ["run_id", "state", "progress", "log", "status", "seq", "epoch", "ts", "attempt"]
+    assert fields == {
+        "run_id": "20251105_1430_우주여행고양이",
+        "state": "PLOT_GENERATION",
+        "progress": 0.15,
+        "log": "시나리오 CSV 생성 완료",
+        "status": "running",
+        "seq": 1,
+        "epoch": fields["epoch"],
+        "ts": 1762300000000,
+        "attempt": 1,
+        "level": "warning",
+        "data": {"n": 1},
+        "seal": fields["seal"],
+    }
+
+
+@pytest.mark.parametrize("run_id", RUN_IDS)
+async def test_a_run_is_found_under_the_very_name_it_was_given(
+    log: Log, witness: Witness, look: Any, run_id: str
+) -> None:
+    """A run id that is escaped or normalised on the way would be another run."""
+    await log.commit(run_id, [said("line", state="S", progress=0.5)])
+    view = read(look, log.keys, run_id, Cursor("0", 0))
+    assert view.snapshot.run_id == run_id
+    assert view.events == witness.heard()
+    assert fields_of(view.events[0])["run_id"] == run_id
+    assert [line.message for line in view.snapshot.logs] == ["line"]
+    assert [key.decode() for key in look.keys(f"{log.keys.prefix}:run:*}}")] == [f"{log.keys.prefix}:run:{{{run_id}}}"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tab\tin it",
+        "new\nline",
+        'quote " and \\ and / and \\/',
+        "\x00\x1f\x7f",
+        "한글 🎬",
+        "</script>",
+        "%s %d",
+        "null",
+    ],
+)
+async def test_any_text_arrives_as_it_was_said(log: Log, witness: Witness, look: Any, text: str) -> None:
+    """A script that splits or escapes by hand loses a character sooner or later."""
+    state = text if text.isprintable() else "STATE"
+    await log.commit("r", [said(text, state=state), ended("FAILED", error=text)])
+    first, last = (fields_of(message) for message in witness.heard())
+    assert (first["log"], first["state"], last["error"]) == (text, state, text)
+    snapshot = read(look, log.keys, "r").snapshot
+    assert [line.message for line in snapshot.logs] == [text]
+    assert snapshot.error == text
+
+
+async def test_each_message_is_sealed_with_the_run_s_key(log: Log, witness: Witness, look: Any) -> None:
+    """A relay tells a made-up message from a committed one without asking Redis."""
+    await log.commit("r", [said("1"), said("2", progress=0.3)])
+    key = read(look, log.keys, "r").seal_key
+    assert len(key) == 16
+    heard = witness.heard()
+    assert all(is_sealed(message, key) for message in heard)
+    assert not is_sealed(heard[0].replace(b'"log":"1"', b'"log":"9"'), key)
+    assert not is_sealed(heard[0], b"0" * 16)
+    assert key not in b"".join(heard)
+
+
+async def test_progress_never_goes_down(log: Log, witness: Witness) -> None:
+    """A bar that jumps back is a lie: a lower value is committed at the run's, or not at all if alone."""
+    numbering = Numbering.fresh()
+    await log.commit("r", [said(progress=0.5)], numbering)
+    alone = await log.commit("r", [said(progress=0.3)], numbering)
+    assert (alone.before, alone.after) == (1, 1)
+    same = await log.commit("r", [said(progress=0.5)], numbering)
+    assert (same.before, same.after) == (1, 1)
+    await log.commit("r", [said("with a line", progress=0.2), said(state="B", progress=0.1)], numbering)
+    await log.commit("r", [said(progress=0.500001)], numbering)
+    assert [fields_of(message)["progress"] for message in witness.heard()] == [0.5, 0.5, 0.5, 0.500001]
+
+
+async def test_an_event_shows_the_values_after_it_not_only_its_own(log: Log, witness: Witness) -> None:
+    """A client that joins at this event must not see nulls where the run has values."""
+    await log.commit("r", [said(state="A"), said("line"), said(progress=0.25), said("more", state="B")])
+    seen = [(f["state"], f["progress"], f["log"]) for f in map(fields_of, witness.heard())]
+    assert seen == [("A", None, None), ("A", None, "line"), ("A", 0.25, None), ("B", 0.25, "more")]
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (0.0, "0.0"),
+        (1.0, "1.0"),
+        (0.1, "0.1"),
+        (1e-6, "1e-06"),
+        (1 / 3, "0.333333"),
+        (0.1 + 0.2, "0.3"),
+        (1 - 1e-9, "1.0"),
+        (1e-9, "0.0"),
+    ],
+)
+async def test_progress_is_written_to_six_digits(log: Log, witness: Witness, value: float, written: str) -> None:
+    """The binary dust of 0.1 + 0.2 is nobody's progress."""
+    await log.commit("r", [said(progress=value)])
+    (message,) = witness.heard()
+    assert f'"progress":{written},'.encode() in message
+    assert abs(fields_of(message)["progress"] - value) <= 5e-7
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "progress"),
+    [("END", "succeeded", 1.0), ("FAILED", "failed", 0.4), ("CANCELLED", "cancelled", 0.4)],
+)
+async def test_an_end_is_an_end(
+    log: Log, witness: Witness, look: Any, state: str, status: str, progress: float
+) -> None:
+    """END sets 1.0; after any of the three nothing more is delivered, and what comes is counted."""
+    numbering = Numbering.fresh()
+    end = ended(state, result=b'{"video":"film.mp4"}', error="why")
+    done = await log.commit("r", [said(progress=0.4), end], numbering)
+    assert (done.status, done.status_changed, done.fenced) == (status, True, 0)
+    late = [said("late"), said(progress=0.9), ended("END"), ended("FAILED"), said(kind="retrying")]
+    done = await log.commit("r", late, numbering)
+    assert (done.before, done.after, done.status, done.fenced) == (2, 2, status, 5)
+    snapshot = read(look, log.keys, "r").snapshot
+    assert (snapshot.status, snapshot.state, snapshot.progress, snapshot.fenced) == (status, state, progress, 5)
+    assert (snapshot.result, snapshot.error) == ({"video": "film.mp4"}, "why")
+    assert snapshot.finished_at == done.updated_at or snapshot.finished_at is not None
+    last = fields_of(witness.heard()[-1])
+    assert (last["status"], last["progress"], last["result"], last["error"]) == (
+        status,
+        progress,
+        {"video": "film.mp4"},
+        "why",
+    )
+    assert len(witness.heard()) == 2
+
+
+async def test_what_was_committed_before_is_skipped(log: Log, witness: Witness) -> None:
+    """A producer that does not know whether its batch arrived sends it again: it is in the log once."""
+    first = await log.commit("r", [said("1"), said("2")], Numbering("p"))
+    again = await log.commit("r", [said("1"), said("2")], Numbering("p"))
+    assert (again.before, again.after, again.epoch) == (2, 2, first.epoch)
+    more = await log.commit("r", [said("1"), said("2"), said("3")], Numbering("p"))
+    assert (more.before, more.after) == (2, 3)
+    later = await log.commit("r", [said("3"), said("4")], Numbering("p", 3))
+    assert (later.before, later.after) == (3, 4)
+    assert [fields_of(message)["log"] for message in witness.heard()] == ["1", "2", "3", "4"]
+
+
+async def test_marks_are_each_producer_s_and_each_run_s_own(log: Log, witness: Witness) -> None:
+    """One worker's numbers say nothing of another's, nor of its own in another run."""
+    for run_id in ("r1", "r2"):
+        for producer in ("p", "q"):
+            await log.commit(run_id, [said(f"{run_id} {producer}")], Numbering(producer))
+    assert [fields_of(message)["log"] for message in witness.heard()] == ["r1 p", "r1 q", "r2 p", "r2 q"]
+
+
+async def test_a_gap_is_noticed_and_begins_a_new_epoch(log: Log, witness: Witness) -> None:
+    """A server that knows less of a producer than it acknowledged has lost data: its numbers are not to be trusted."""
+    first = await log.commit("r", [said("1")], Numbering("p"))
+    after = await log.commit("r", [said("5")], Numbering("p", 5))
+    assert after.epoch != first.epoch
+    assert (after.before, after.after) == (0, 1)
+    following = await log.commit("r", [said("6")], Numbering("p", 6))
+    assert (following.epoch, following.after) == (after.epoch, 2)
+    heard = witness.heard()
+    assert not contradictions(heard)
+    assert not holes(heard)
+    assert witness.stream("r") == heard[1:]
+
+
+async def test_a_lost_event_that_does_not_pass_leaves_the_log_as_it_is(log: Log, witness: Witness) -> None:
+    """A new epoch for nothing would make every viewer begin again for nothing."""
+    first = await log.commit("r", [said("1"), ended()], Numbering("p"))
+    after = await log.commit("r", [said("late")], Numbering("p", 7))
+    assert (after.epoch, after.before, after.after, after.fenced) == (first.epoch, 2, 2, 1)
+    assert len(witness.heard()) == 2
+
+
+def test_a_gap_says_where_the_server_stands() -> None:
+    """Whoever debugs it wants the number."""
+    assert "up to number 7 only" in str(Gap(7))
+
+
+# Conditions
+
+
+async def test_absent_is_refused_for_a_run_that_exists(log: Log, witness: Witness) -> None:
+    """Two starts under one id must not become one run."""
+    condition = queued(must="absent")
+    await log.commit("r", [condition])
+    with pytest.raises(RunExists) as raised:
+        await log.commit("r", [condition])
+    assert (raised.value.run_id, raised.value.status, raised.value.attempt) == ("r", "queued", 1)
+    assert len(witness.heard()) == 1
+
+
+async def test_absent_sent_again_after_a_lost_reply_is_not_refused_by_itself(log: Log, witness: Witness) -> None:
+    """The run that is in the way is its own: the caller would be told 409 for a run it has just started."""
+    condition = queued(must="absent")
+    first = await log.commit("r", [condition], Numbering("p"))
+    again = await log.commit("r", [condition], Numbering("p"))
+    assert (again.before, again.after, again.epoch, again.status) == (1, 1, first.epoch, "queued")
+    assert len(witness.heard()) == 1
+
+
+async def test_ended_is_refused_until_it_has(log: Log) -> None:
+    """A retry of a run that still runs would have two workers write to it."""
+    retry = queued(must="ended")
+    with pytest.raises(CommitRefused, match="unknown") as raised:
+        await log.commit("r", [retry])
+    assert not isinstance(raised.value, RunNotEnded)
+    await log.commit("r", [started()])
+    with pytest.raises(RunNotEnded, match="running") as ended_:
+        await log.commit("r", [retry])
+    assert (ended_.value.status, ended_.value.attempt) == ("running", 1)
+    await log.commit("r", [ended("FAILED")])
+    assert (await log.commit("r", [retry])).attempt == 2
+
+
+async def test_unfinished_is_refused_once_it_has_ended(log: Log) -> None:
+    """Cancelling what has ended is a conflict, not a second end."""
+    cancel = ended("CANCELLED", must="unfinished")
+    with pytest.raises(CommitRefused, match="unknown"):
+        await log.commit("r", [cancel])
+    await log.commit("r", [started()])
+    assert (await log.commit("r", [cancel])).status == "cancelled"
+    with pytest.raises(CommitRefused, match="cancelled"):
+        await log.commit("r", [cancel])
+
+
+async def test_a_refused_batch_leaves_nothing_behind(log: Log, look: Any) -> None:
+    """Half a batch, or a mark of one that was refused, would swallow the events that come after."""
+    await log.commit("r", [said("1")])
+    before = look.hgetall(log.keys.run("r")[0])
+    numbering = Numbering.fresh()
+    with pytest.raises(CommitRefused):
+        await log.commit("r", [said("2"), queued(must="absent")], numbering)
+    assert look.hgetall(log.keys.run("r")[0]) == before
+    assert numbering.next == 1
+    with pytest.raises(CommitRefused):
+        await log.commit("nobody", [queued(must="ended")])
+    assert not look.exists(*log.keys.run("nobody"))
+
+
+# What else an event carries
+
+
+async def test_title_pipeline_and_input_stay_with_the_run(log: Log, witness: Witness, look: Any) -> None:
+    """A run that is started by the API is shown by its title, and can be asked for again."""
+    await log.commit("r", [queued(title="고양이", pipeline="shorts", input=b'{"prompt":"cat"}')])
+    await log.commit("r", [started(), ended("FAILED", error="e"), queued()])
+    view = read(look, log.keys, "r")
+    assert (view.snapshot.title, view.snapshot.pipeline, view.input) == ("고양이", "shorts", b'{"prompt":"cat"}')
+    first = fields_of(witness.heard()[0])
+    assert (first["title"], first["pipeline"]) == ("고양이", "shorts")
+    assert "input" not in first
+
+
+async def test_retrying_and_stalled_are_statuses_that_pass(log: Log, witness: Witness) -> None:
+    """The run recovers as soon as its worker says anything."""
+    await log.commit("r", [started(), said(kind="retrying", state="RETRYING")])
+    await log.commit("r", [said("again")])
+    assert [fields_of(message)["status"] for message in witness.heard()] == ["running", "retrying", "running"]
+
+
+@pytest.mark.parametrize(
+    ("heartbeat_at", "attempt", "becomes"),
+    [
+        (1000, None, "stalled"),
+        (1000, 1, "stalled"),
+        (1000, 7, "running"),
+        (3000, None, "running"),
+        (None, None, "running"),
+    ],
+)
+async def test_stalled_only_if_the_heartbeat_is_old_and_the_attempt_the_same(
+    log: Log, look: Any, heartbeat_at: int | None, attempt: int | None, becomes: str
+) -> None:
+    """A reaper that looked before a new worker began must not mark that worker's run."""
+    await log.commit("r", [started()])
+    if heartbeat_at is not None:
+        look.hset(log.keys.run("r")[0], "heartbeat_at", heartbeat_at)
+    done = await log.commit("r", [said(kind="stalled", attempt=attempt, stale_before_ms=2000)])
+    assert (done.status, done.fenced) == (becomes, 0)
+
+
+@pytest.mark.parametrize("kind", ["stalled", "finish"])
+async def test_what_is_only_said_of_a_run_does_not_create_it(log: Log, look: Any, kind: Any) -> None:
+    """A reaper that comes after the expiry must not raise the dead."""
+    done = await log.commit("gone", [said(kind=kind, stale_before_ms=10**15)])
+    assert (done.after, done.status, done.created) == (0, "unknown", False)
+    assert not look.exists(*log.keys.run("gone"))
+
+
+# Sizes
+
+
+async def test_a_batch_of_ten_thousand_lines_is_one_commit(log: Log, witness: Witness, look: Any) -> None:
+    """A worker that was cut off for an hour sends much at once; Lua unpacks less than 8,000 values."""
+    count = 10_000
+    done = await log.commit("r", [said(f"line {number}") for number in range(count)])
+    assert (done.before, done.after) == (0, count)
+    heard = witness.heard()
+    assert len(heard) == count
+    assert not holes(heard)
+    view = read(look, log.keys, "r")
+    assert [line.message for line in view.snapshot.logs] == [f"line {n}" for n in range(count - 1000, count)]
+    assert (await log.commit("r", [said("next")])).after == count + 1
+
+
+async def test_five_thousand_steps_are_declared_at_once(log: Log, look: Any) -> None:
+    """A group of five thousand tasks is a run like any other."""
+    names = [f"step {number}" for number in range(5000)]
+    await log.commit("r", [queued(steps=tuple(StepSpec(name) for name in names))])
+    done = await log.commit("r", [ended(step=names[-1])])
+    assert done.after == 2
+    snapshot = read(look, log.keys, "r").snapshot
+    assert [step.name for step in snapshot.steps] == names
+    assert snapshot.progress == 0.0002
+
+
+async def test_the_largest_event_is_committed_whole(log: Log, witness: Witness) -> None:
+    """Each limit is met by one event that fills it."""
+    event = make_event("END", 1, "가" * 5461, data={"d": "x" * 4000}, result="r" * 65_000, error="e" * 65_536)
+    await log.commit("r", [event])
+    fields = fields_of(witness.heard()[0])
+    assert (fields["log"], fields["result"], fields["error"]) == ("가" * 5461, "r" * 65_000, "e" * 65_536)
+
+
+async def test_a_command_that_can_never_succeed_is_no_outage(log: Log, look: Any) -> None:
+    """Waiting for a key of another type to become right would wait for ever."""
+    look.set(log.keys.run("r")[0], "not a hash")
+    with pytest.raises(RunlogError, match="WRONGTYPE") as raised:
+        await log.commit("r", [said("1")])
+    assert type(raised.value) is RunlogError
+    look.delete(log.keys.run("r")[0])
+    assert (await log.commit("r", [said("1")])).after == 1
+
+
+async def test_data_and_result_are_passed_through_unread(log: Log, witness: Witness, look: Any) -> None:
+    """A decoder in between would round large numbers and lose empty arrays."""
+    raw = b'{"big":12345678901234567890,"empty":[],"deep":[[[[]]]]}'
+    await log.commit("r", [said(state="S", data=raw), ended(result=raw)])
+    first, last = witness.heard()
+    assert b',"data":' + raw in first
+    assert b',"result":' + raw in last
+    assert look.hget(log.keys.run("r")[0], "result") == raw
