@@ -1,1 +1,27 @@
-"""Live progress of background jobs: one line in the worker, one hook in the page."""
+"""Live progress of background jobs: one line in the worker, one hook in the page.
+
+What is named here is imported when it is first used, so that nobody pays for what they don't need.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .publisher import configure, flush, publish_progress
+    from .settings import PublisherSettings
+
+__all__ = ["PublisherSettings", "configure", "flush", "publish_progress"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(".settings" if name == "PublisherSettings" else ".publisher", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

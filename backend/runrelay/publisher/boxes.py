@@ -1,0 +1,130 @@
+"""Boxes: what waits of one run, and the numbers that its next events will get. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from ..errors import RunlogError
+from ..progress import Event
+from ..runlog import Committed, Numbering
+from .scopes import TaskScope
+
+__all__ = ["ENTRY_BYTES", "Box", "Entry", "Flight", "coalesced", "entry_bytes"]
+
+ENTRY_BYTES: Final = 400
+"""What an event without text takes in memory: the tuple, its numbers, its entry, their places in the queues."""
+
+
+class Entry:
+    """An event that waits, with what the flusher must know beside it."""
+
+    __slots__ = ("dropped_lines", "event", "on_settled", "scope", "serial", "size_bytes", "step")
+
+    def __init__(
+        self,
+        event: Event,
+        scope: TaskScope | None,
+        size_bytes: int,
+        serial: int,
+        on_settled: Callable[[Committed | RunlogError], None] | None,
+    ) -> None:
+        self.event: Event | None = event
+        """None: it was dropped while it waited."""
+        self.scope = scope
+        self.size_bytes = size_bytes
+        self.serial = serial
+        """Its place among all events of its run in this process."""
+        self.on_settled = on_settled
+        """Called in the flusher's thread with what became of the event's batch, which it is the last of."""
+        self.dropped_lines = 0
+        """How many log lines this entry stands for, if it is the one that says so."""
+
+
+class Flight:
+    """A numbered batch on its way. It is sent again, the same, until it is known what became of it."""
+
+    __slots__ = ("box", "entries", "events", "first", "producer", "size_bytes")
+
+    def __init__(self, box: Box, entries: list[Entry], events: list[Event]) -> None:
+        self.box = box
+        self.entries = entries
+        self.events = events
+        self.producer = box.numbering.producer
+        self.first = box.numbering.next
+        self.size_bytes = sum(entry.size_bytes for entry in entries)
+        box.numbering.next += len(events)
+
+
+class Box:
+    """What waits of one run."""
+
+    __slots__ = (
+        "flight", "indexed_s", "items", "numbering", "on_disk", "poisoned", "queued", "run_id", "serial", "used_s",
+    )  # fmt: skip
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self.items: deque[Entry] = deque()
+        self.numbering = Numbering.fresh()
+        self.flight: Flight | None = None
+        self.queued = False
+        """It is among the boxes that the flusher will take next, or will come back to them when its flight settles."""
+        self.serial = 0
+        self.used_s = 0.0
+        """When the flusher last took from it (monotonic)."""
+        self.indexed_s = float("-inf")
+        """When the run was last entered in the list of runs (monotonic)."""
+        self.poisoned = False
+        """A batch of this run was given up, and the log says so."""
+        self.on_disk = 0
+        """Events that wait in the spool, before everything in `items`."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of this run waits."""
+        return not self.items and self.flight is None and not self.on_disk
+
+    def settled_up_to(self, serial: int) -> bool:
+        """Whether nothing with this serial or a lower one waits any more."""
+        if self.flight is not None and self.flight.entries[0].serial <= serial:
+            return False
+        return not self.on_disk and (not self.items or self.items[0].serial > serial)
+
+
+def entry_bytes(event: Event) -> int:
+    """What an event takes in memory, roughly: for the outbox's bound."""
+    size = ENTRY_BYTES
+    if event.log is not None:
+        size += event.log.__sizeof__()
+    if event.data is not None:
+        size += len(event.data)
+    if event.result is not None:
+        size += len(event.result)
+    if event.error is not None:
+        size += event.error.__sizeof__()
+    return size
+
+
+def coalesced(last: Entry, event: Event, scope: TaskScope | None) -> Event | None:
+    """The one event that can take the place of the waiting `last` and `event`, or None if both must be kept.
+
+    Only adjacent progress-only updates with the same run, step, attempt, state and level collapse. The later one stays,
+    with the higher progress: within an attempt a run's progress never goes down, so the earlier one's would have stood.
+    """
+    before = last.event
+    if (
+        before is None
+        or before.state != event.state
+        or before.step != event.step
+        or before.attempt != event.attempt
+        or before.level != event.level
+        or last.scope is not scope
+        or not before.is_progress_only
+        or not event.is_progress_only
+    ):
+        return None
+    if before.progress is not None and event.progress is not None and before.progress > event.progress:
+        return event._replace(progress=before.progress)
+    return event

@@ -1,0 +1,237 @@
+"""The flusher: one daemon thread per process that commits what the outbox holds, in order, until it is committed.
+
+It begins with the first event, sends at once when nothing is in flight, and keeps a batch, with its numbers, until it
+knows what became of it: the run log skips what it had committed before a reply was lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ..errors import CommitRefused, RunlogError, RunlogUnavailable
+from ..runlog import Batch, Committed, Numbering, RunLog
+from .boxes import Box, Flight
+from .outbox import Outbox
+from .spool import Spool
+
+__all__ = ["Flusher", "backoff_s"]
+
+_log = logging.getLogger("runrelay.publisher")
+
+BACKOFF_FIRST_S: Final = 0.05
+BACKOFF_MAX_S: Final = 2.0
+INDEX_EVERY_S: Final = 1.0
+ADOPT_EVERY_S: Final = 30.0
+
+
+def backoff_s(failures: int, chance: float) -> float:
+    """Seconds to wait after so many failures in a row; `chance` is within 0..1 and spreads many workers out.
+
+    After the first failure there is no wait: an idle connection that the server has closed is just made again.
+    """
+    if failures <= 1:
+        return 0.0
+    wait_s: float = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(failures - 2, 16))
+    return wait_s * (0.5 + chance / 2)
+
+
+class Flusher:
+    """Commits what `outbox` holds through a run log of its own (made in its thread by `connect`)."""
+
+    def __init__(
+        self, outbox: Outbox, connect: Callable[[], RunLog], *, flush_ms: float = 0.0, spool: Spool | None = None
+    ) -> None:
+        self.outbox = outbox
+        self.spool = spool
+        self._connect = connect
+        self._flush_s = flush_ms / 1000
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._stopping = False
+        self._failures = 0
+        self._retry: Sequence[Flight] = ()
+        self._landed = threading.Condition()
+        self._waiters = 0
+        self._to_index: dict[str, int] = {}
+
+    @property
+    def down(self) -> bool:
+        """Whether Redis is known to be away: it failed when it was last asked, on a fresh connection."""
+        return self._failures > 1
+
+    def start(self) -> None:
+        """Start the thread if it isn't there yet."""
+        with self._starting:
+            if self._thread is None:
+                self._stopping = False
+                thread = threading.Thread(target=self._run, name="runrelay-flusher", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:
+                    return  # the interpreter is shutting down: the task must not fail for it
+                self._thread = thread
+
+    def stop(self, timeout_s: float) -> bool:
+        """Ask the thread to end, and wait for that. What still waits stays in the outbox. Returns whether it ended."""
+        thread = self._thread
+        if thread is None:
+            return True
+        self._stopping = True
+        self.outbox.wake()
+        thread.join(timeout_s)
+        ended = not thread.is_alive()
+        if ended:
+            self._thread = None
+            self.outbox.flusher_ended()
+        return ended
+
+    def wait(self, timeout_s: float, *, while_down: bool = True) -> bool:
+        """Wait until everything that waits now is settled. Returns whether it is.
+
+        In the flusher's own thread that can't be waited for: False at once.
+        Without `while_down`, it gives up as soon as Redis is known to be away.
+        """
+        if threading.current_thread() is self._thread:
+            return False
+        targets = self.outbox.waiting()
+        deadline = time.monotonic() + timeout_s
+        if targets:
+            self.start()
+        with self._landed:
+            self._waiters += 1
+            try:
+                if while_down or not self.down:
+                    self.outbox.wake()
+                while not self._settled(targets):
+                    left_s = deadline - time.monotonic()
+                    if left_s <= 0 or (self.down and not while_down):
+                        return False
+                    self._landed.wait(left_s)
+                return True
+            finally:
+                self._waiters -= 1
+
+    def _settled(self, targets: list[tuple[Box, int]]) -> bool:
+        with self.outbox.lock:
+            return all(box.settled_up_to(serial) for box, serial in targets)
+
+    def _run(self) -> None:
+        runlog = self._connect()
+        try:
+            while not self._stopping:
+                started_s = time.monotonic()
+                self._round(runlog)
+                if self._waiters:
+                    with self._landed:
+                        self._landed.notify_all()
+                if self._failures:
+                    self.outbox.doze(backoff_s(self._failures, random.random()))
+                elif self._flush_s:
+                    self.outbox.doze(max(0.0, started_s + self._flush_s - time.monotonic()))
+        except BaseException:
+            _log.exception("the flusher has ended; the next event starts another")
+            self._thread = None
+            self.outbox.flusher_ended()
+            raise
+        finally:
+            runlog.close()
+
+    def _round(self, runlog: RunLog) -> None:
+        """Commit once what is ready, or sleep until something is."""
+        if self.spool is not None and not self._retry and self.spool.ready(time.monotonic(), ADOPT_EVERY_S):
+            reached = self.spool.drain(runlog, self.outbox)
+            self._reached(reached)
+            if not reached:
+                return
+        flights = self._retry or self.outbox.take(time.monotonic())
+        if flights:
+            self._send(runlog, flights)
+        else:
+            self.outbox.sleep(None if self.spool is None else ADOPT_EVERY_S)
+
+    def _reached(self, reached: bool) -> None:
+        if not reached:
+            self._failures += 1
+            if self._failures == 2:
+                _log.warning("Redis is away: progress waits in memory until it is back")
+        elif self._failures:
+            if self._failures > 1:
+                _log.info("Redis is back")
+            self._failures = 0
+
+    def _send(self, runlog: RunLog, flights: Sequence[Flight]) -> None:
+        batches = [Batch(flight.box.run_id, flight.producer, flight.first, flight.events) for flight in flights]
+        results: Sequence[Committed | RunlogError]
+        try:
+            results = runlog.commit_many(batches)
+        except Exception as error:
+            # Not the server's doing: something in one of these batches cannot even be sent.
+            runlog.close()
+            if len(flights) > 1:
+                for i, flight in enumerate(flights):
+                    self._retry = flights[i:]
+                    self._send(runlog, [flight])
+                    if self._retry:
+                        self._retry = [*self._retry, *flights[i + 1 :]]
+                        return
+                return
+            results = [RunlogError(f"cannot be sent: {error!r}")]
+        self._retry = [
+            flight for flight, result in zip(flights, results, strict=True) if not self._settle(flight, result)
+        ]
+        self._reached(not self._retry)
+        if self._to_index and not self._retry:
+            try:
+                runlog.index(self._to_index)
+                self._to_index.clear()
+            except RunlogError:
+                pass  # with the next commit; whoever lists the runs repairs the list too
+
+    def _settle(self, flight: Flight, result: Committed | RunlogError) -> bool:
+        """Note what became of a flight. Returns False if that is not known, and it must be sent again."""
+        if isinstance(result, RunlogUnavailable):
+            return False
+        box, counts = flight.box, self.outbox.counts
+        if isinstance(result, Committed):
+            counts.committed += len(flight.events)
+            if result.fenced:
+                counts.fenced += result.fenced
+                _log.debug("run %r: %d events of an older attempt, or after the end", box.run_id, result.fenced)
+            self._note_index(box, result)
+        else:
+            self._give_up(flight, result)
+        last = flight.entries[-1]
+        if last.on_settled is not None:
+            try:
+                last.on_settled(result)
+            except Exception:
+                _log.exception("run %r: what follows an event has failed", box.run_id)
+        if self.spool is not None:
+            self.spool.settled(flight)
+        self.outbox.settle(flight)
+        return True
+
+    def _give_up(self, flight: Flight, error: RunlogError) -> None:
+        """Drop what the run log will never accept, so that the run goes on."""
+        box = flight.box
+        self.outbox.counts.poisoned += len(flight.events)
+        if not box.poisoned:
+            box.poisoned = True
+            _log.error("run %r: %d events are given up: %s", box.run_id, len(flight.events), error)
+        # These numbers were not taken, and after another error we cannot know: a refusal changes nothing in Redis.
+        box.numbering = (
+            Numbering(flight.producer, flight.first) if isinstance(error, CommitRefused) else Numbering.fresh()
+        )
+
+    def _note_index(self, box: Box, result: Committed) -> None:
+        now_s = time.monotonic()
+        if result.after > result.before and (
+            result.created or result.status_changed or now_s - box.indexed_s >= INDEX_EVERY_S
+        ):
+            box.indexed_s = now_s
+            self._to_index[box.run_id] = result.updated_at

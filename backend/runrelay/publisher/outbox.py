@@ -1,0 +1,313 @@
+"""The outbox: what waits to be committed, in memory, bounded. The task's thread only appends; the flusher takes.
+
+Nothing here does I/O, so that the lock is only ever held for microseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from _thread import allocate_lock
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from ..errors import RunlogError
+from ..progress import Event, Level
+from ..progress.events import MAX_LOG_BYTES
+from ..runlog import Committed, Numbering
+from .boxes import Box, Entry, Flight, coalesced, entry_bytes
+from .overflow import Victims
+from .scopes import TaskScope
+
+__all__ = ["Counts", "Outbox"]
+
+BATCH_EVENTS: Final = 500
+BATCH_BYTES: Final = 1024 * 1024
+CALL_RUNS: Final = 64
+"""Runs whose batches go in one round trip."""
+CALL_BYTES: Final = 4 * 1024 * 1024
+INGRESS_EVENTS: Final = 256
+IDLE_BOXES: Final = 10_000
+RENUMBER_S: Final = 1800.0
+"""The script forgets producers that were silent for an hour: one that was for half of it gets a new name."""
+_RESERVE: Final = 16
+"""One part in so many of the bound is kept for what is never dropped."""
+
+_LOOKS: Final = 12
+_LOOK_EVERY_S: Final = 0.0004
+
+_AWAKE: Final = 0
+_ASLEEP: Final = 1
+_UNSTARTED: Final = 2
+
+OnSettled = Callable[[Committed | RunlogError], None]
+Quick = tuple[str, int, str | None, float | None, str | None, Level, str | None, TaskScope | None]
+"""What `publish_progress` appends in the common case: run id, time in ns, state, progress, log, level, step, scope."""
+Ingress = Quick | tuple[str, Event, TaskScope | None, OnSettled | None]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has happened to events since the process began."""
+
+    appended: int = 0
+    coalesced: int = 0
+    committed: int = 0
+    fenced: int = 0
+    """Refused by the run log as of an older attempt, or after the end."""
+    dropped_updates: int = 0
+    dropped_lines: int = 0
+    poisoned: int = 0
+    """Given up, because the run log will never accept them."""
+    spooled: int = 0
+
+
+class Outbox:
+    """Events that wait, by run; at most one numbered batch of each run is in flight.
+
+    What is published lands in `ingress`, without a lock: appending to a deque is atomic, cheap in a cold cache, and
+    safe in signal handlers and finalizers. It is sorted into the runs' boxes by the flusher before it takes; or, if
+    that is busy or waits for Redis, by whoever finds `ingress` full. Only then is the bound looked at.
+
+    `on_first` starts the flusher. `on_full` is called without the lock, in whatever thread sorts, when the bound is
+    reached: it may move what waits elsewhere, and returns whether it has. Otherwise the policy of `overflow` drops.
+    """
+
+    def __init__(
+        self, bound_bytes: int, *, on_first: Callable[[], None], on_full: Callable[[], bool] | None = None
+    ) -> None:
+        self.bound_bytes = bound_bytes
+        self.bytes = 0
+        """What waits in boxes and flights; `ingress` is not counted, but small."""
+        self.counts = Counts()
+        self.ingress: deque[Ingress] = deque()
+        # So few that even lines of the greatest length fit in the reserve.
+        self.ingress_limit = max(1, min(INGRESS_EVENTS, bound_bytes // _RESERVE // MAX_LOG_BYTES))
+        self.rest = _UNSTARTED
+        """Not 0: somebody who appends must call `rouse`."""
+        self.lock = threading.RLock()
+        self._on_first = on_first
+        self._on_full = on_full
+        self._soft_bytes = bound_bytes - bound_bytes // _RESERVE
+        self._boxes: dict[str, Box] = {}
+        self._ready: deque[Box] = deque()
+        self._victims: Victims | None = None
+        self._sorting = False
+        # The flusher sleeps on a raw lock: releasing it is the cheapest way to wake a thread.
+        self._wake = allocate_lock()
+        self._wake.acquire()
+
+    # the task's side (publish_progress does the same, in fewer steps)
+
+    def append(
+        self, run_id: str, event: Event, scope: TaskScope | None = None, on_settled: OnSettled | None = None
+    ) -> None:
+        """Take a checked event. With `on_settled`, it is the last of its batch, and what becomes of that is told."""
+        self.ingress.append((run_id, event, scope, on_settled))
+        if self.rest:
+            self.rouse()
+        if len(self.ingress) > self.ingress_limit:
+            self.sort()
+
+    def rouse(self) -> None:
+        """Start or wake the flusher, which has nothing to do as yet."""
+        if self.rest == _UNSTARTED:
+            self.rest = _AWAKE
+            self._on_first()
+        else:
+            self.rest = _AWAKE
+            self.wake()
+
+    def sort(self) -> None:
+        """Put what has come in into the runs' boxes, and see that the bound holds."""
+        ingress = self.ingress
+        with self.lock:
+            if self._sorting:
+                return  # a signal handler has interrupted the sorting: it goes on, in order, when the handler is done
+            self._sorting = True
+            try:
+                while ingress:
+                    self._box_up(*_event_of(ingress.popleft()))
+            finally:
+                self._sorting = False
+            if self.bytes <= self._soft_bytes:
+                return
+            if self._on_full is None:
+                self._drop()
+        if self._on_full is not None and not self._on_full():
+            with self.lock:
+                self._drop()
+
+    def _box_up(self, run_id: str, event: Event, scope: TaskScope | None, on_settled: OnSettled | None) -> None:
+        box = self._boxes.get(run_id) or self._new_box(run_id)
+        items = box.items
+        self.counts.appended += 1
+        if items and event.log is None:
+            last = items[-1]
+            merged = coalesced(last, event, scope)
+            if merged is not None:
+                last.event = merged
+                self.counts.coalesced += 1
+                return
+        box.serial += 1
+        entry = Entry(event, scope, entry_bytes(event), box.serial, on_settled)
+        items.append(entry)
+        self.bytes += entry.size_bytes
+        if not box.queued:
+            box.queued = True
+            self._ready.append(box)
+        if self._victims is not None:
+            self._victims.add(box, entry)
+
+    def _new_box(self, run_id: str) -> Box:
+        if len(self._boxes) >= IDLE_BOXES:
+            idle = sorted((box for box in self._boxes.values() if box.idle), key=lambda box: box.used_s)
+            for box in idle[: IDLE_BOXES // 2]:
+                del self._boxes[box.run_id]
+        box = self._boxes[run_id] = Box(run_id)
+        return box
+
+    def _drop(self) -> None:
+        if self._victims is None:
+            self._victims = Victims(self._boxes.values())
+        victims = self._victims
+        while self.bytes > self._soft_bytes:
+            freed = victims.drop_one()
+            if freed is None:
+                break  # all that is left is never dropped
+            self.bytes -= freed
+        self.counts.dropped_updates += victims.dropped_updates
+        self.counts.dropped_lines += victims.dropped_lines
+        victims.dropped_updates = victims.dropped_lines = 0
+
+    # the flusher's side
+
+    def sleep(self, timeout_s: float | None = None) -> None:
+        """Wait until something comes in, for `wake`, or for the timeout in seconds; it may return earlier than that.
+
+        To wake a thread is a system call, and by far the dearest part of publishing. So after work it looks around for
+        a few milliseconds before it lies down: who publishes at a steady pace then never pays for that.
+        """
+        ready, ingress, wake = self._ready, self.ingress, self._wake
+        for _ in range(_LOOKS):
+            if ingress or ready or wake.acquire(timeout=_LOOK_EVERY_S):
+                return
+        # Announced before the last look: who appends after that sees it. If both happen, the next sleep is cut short.
+        self.rest = _ASLEEP
+        if not ingress and not ready:
+            wake.acquire(timeout=-1 if timeout_s is None else timeout_s)
+        self.rest = _AWAKE
+
+    def doze(self, seconds: float) -> None:
+        """Wait although something may have come in; only `wake` shortens it."""
+        if seconds > 0:
+            self._wake.acquire(timeout=seconds)
+
+    def wake(self) -> None:
+        """Wake the flusher, whatever it waits for."""
+        with contextlib.suppress(RuntimeError):  # it is awake already
+            self._wake.release()
+
+    def flusher_ended(self) -> None:
+        """There is no thread any more; the next event starts another."""
+        self.rest = _UNSTARTED
+
+    def take(self, now_s: float) -> list[Flight]:
+        """Number the next batches, at most one per run, and put them in flight. `now_s` is monotonic."""
+        self.sort()
+        flights: list[Flight] = []
+        size = 0
+        with self.lock:
+            for _ in range(min(len(self._ready), CALL_RUNS)):
+                if size > CALL_BYTES:
+                    break
+                box = self._ready.popleft()
+                if box.on_disk:
+                    box.queued = False  # what is on disk goes first; the spool queues it again
+                    continue
+                flight = self._fly(box, now_s)
+                if flight is None:
+                    box.queued = False
+                else:
+                    flights.append(flight)
+                    size += flight.size_bytes
+        return flights
+
+    def _fly(self, box: Box, now_s: float) -> Flight | None:
+        entries: list[Entry] = []
+        size = 0
+        items = box.items
+        while items and len(entries) < BATCH_EVENTS and size < BATCH_BYTES:
+            entry = items.popleft()
+            if entry.event is None:
+                continue
+            entries.append(entry)
+            size += entry.size_bytes
+            if entry.on_settled is not None:
+                break
+        if not entries:
+            return None
+        if now_s - box.used_s > RENUMBER_S:
+            box.numbering = Numbering.fresh()
+        box.used_s = now_s
+        box.flight = Flight(box, entries, [fenced(entry) for entry in entries])
+        return box.flight
+
+    def settle(self, flight: Flight) -> None:
+        """A flight has landed, or was given up. Its run's next batch may go."""
+        with self.lock:
+            box = flight.box
+            box.flight = None
+            self.bytes -= flight.size_bytes
+            if box.items:
+                self._ready.append(box)  # it is still `queued`
+            else:
+                box.queued = False
+            if self._victims is not None and self.bytes < self.bound_bytes // 2:
+                self._victims = None
+
+    def requeue(self, box: Box) -> None:
+        """What was on disk is committed: what waits in memory may go."""
+        with self.lock:
+            if box.items and not box.queued and box.flight is None:
+                box.queued = True
+                self._ready.append(box)
+
+    def box(self, run_id: str) -> Box:
+        """The box of a run, made if there is none."""
+        with self.lock:
+            return self._boxes.get(run_id) or self._new_box(run_id)
+
+    def boxes(self) -> Iterable[Box]:
+        """All boxes, for a caller that holds the lock."""
+        return self._boxes.values()
+
+    def waiting(self) -> list[tuple[Box, int]]:
+        """The runs of which something waits, each with the serial of its newest event."""
+        self.sort()
+        with self.lock:
+            return [(box, box.serial) for box in self._boxes.values() if not box.idle]
+
+
+def _event_of(item: Ingress) -> tuple[str, Event, TaskScope | None, OnSettled | None]:
+    if len(item) == 4:
+        return item
+    run_id, time_ns, state, progress, log, level, step, scope = item
+    return run_id, Event(time_ns // 1_000_000, state, progress, log, level, step), scope, None
+
+
+def fenced(entry: Entry) -> Event:
+    """The event with the attempts of its scope, unless it names one itself."""
+    event = entry.event
+    if event is None:
+        raise ValueError("an entry without its event cannot be sent")
+    scope = entry.scope
+    if scope is None:
+        return event
+    attempt = scope.attempt if event.attempt is None else event.attempt
+    step_attempt = scope.step_attempt if event.step is not None and event.step == scope.step else None
+    if event.kind == "step_start":
+        step_attempt = None
+    return event._replace(attempt=attempt, step_attempt=step_attempt)

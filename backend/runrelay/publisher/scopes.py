@@ -1,0 +1,79 @@
+"""Scopes: which task (or `run_progress` block) an event comes from, and so which attempt fences it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["TaskScope", "active_scopes", "enter_scope", "entered", "leave_scope", "scope_of"]
+
+
+@dataclass(slots=True, eq=False)
+class TaskScope:
+    """One execution of a run, or of a step of it, in this process.
+
+    The attempts are what the commit script allocated to this execution's start. They are not known when the task's
+    first events are appended; the flusher fills them in when the start is committed, which is always before it builds
+    the batches with those events. So the task never waits, and a zombie stays fenced.
+    """
+
+    run_id: str
+    step: str | None = None
+    attempt: int | None = None
+    """0: the start was fenced, and with it everything that this scope says."""
+    step_attempt: int | None = None
+    result: Any = None
+    """What the task wants the run's result to be, instead of its return value."""
+    failure: str | None = None
+    """The error of a `run_progress` block that ended by an exception inside this scope."""
+    ended: bool = False
+    """The task itself has published a terminal state."""
+
+
+_current: ContextVar[TaskScope | None] = ContextVar("runrelay_scope", default=None)
+# Threads that a task starts do not have its context (before Python 3.14), but mean its run all the same. A process that
+# it forks keeps both: it still works for the task.
+active_scopes: dict[str, list[TaskScope]] = {}
+
+
+def enter_scope(scope: TaskScope) -> TaskScope | None:
+    """Make `scope` the current one of this context. Returns the one before, for `leave_scope`."""
+    before = _current.get()
+    _current.set(scope)
+    active_scopes.setdefault(scope.run_id, []).append(scope)
+    return before
+
+
+def leave_scope(scope: TaskScope, before: TaskScope | None) -> None:
+    """Undo `enter_scope`."""
+    _current.set(before)
+    scopes = active_scopes.get(scope.run_id, [])
+    if scope in scopes:
+        scopes.remove(scope)
+    if not scopes:
+        active_scopes.pop(scope.run_id, None)
+
+
+@contextmanager
+def entered(scope: TaskScope) -> Iterator[TaskScope]:
+    """Make `scope` the current one for the block."""
+    before = enter_scope(scope)
+    try:
+        yield scope
+    finally:
+        leave_scope(scope, before)
+
+
+def scope_of(run_id: str) -> TaskScope | None:
+    """The scope that events of this run belong to: the current one, or the only one of this run in the process."""
+    scope = _current.get()
+    if scope is not None and scope.run_id == run_id:
+        return scope
+    if active_scopes:
+        scopes = active_scopes.get(run_id)
+        if scopes is not None and len(scopes) == 1:
+            return scopes[0]
+    return None

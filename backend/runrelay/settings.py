@@ -1,0 +1,86 @@
+"""What the environment says to a worker. Standard library only: a worker that publishes needs no more.
+
+The relay's own settings live in `api/settings.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from .runlog import Keys, Retention
+
+__all__ = ["DEFAULT_REDIS_URL", "PublisherSettings"]
+
+DEFAULT_REDIS_URL: Final = "redis://localhost:6379/0"
+_MIN_OUTBOX_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherSettings:
+    """The worker side's settings, made once and passed in."""
+
+    redis_url: str = DEFAULT_REDIS_URL
+    keys: Keys = field(default_factory=Keys)
+    retention: Retention = field(default_factory=Retention)
+    flush_ms: float = 0.0
+    """Milliseconds between two commits at least; 0: at once whenever nothing is in flight."""
+    outbox_bytes: int = 64 * 1024 * 1024
+    """What may wait in memory while Redis is away."""
+    spool: Path | None = None
+    """Folder where that waits which does not fit; None: it is dropped by the outbox's policy."""
+    heartbeat_s: float = 10.0
+    """Seconds between two signs of life of the runs that this process executes."""
+
+    @staticmethod
+    def from_env(environ: Mapping[str, str]) -> PublisherSettings:
+        """Read `REDIS_URL` and `RUNRELAY_…`; an empty value counts as absent.
+
+        Raises:
+            ValueError: a number is not one, or out of its range; the message names the variable.
+        """
+        prefix = environ.get("RUNRELAY_PREFIX") or Keys().prefix
+        spool = environ.get("RUNRELAY_SPOOL")
+        kept = Retention()
+        return PublisherSettings(
+            redis_url=environ.get("REDIS_URL") or DEFAULT_REDIS_URL,
+            keys=Keys(prefix, environ.get("RUNRELAY_CHANNEL") or f"{prefix}:progress"),
+            retention=Retention(
+                run_ttl_s=_whole(environ, "RUNRELAY_RUN_TTL_S", kept.run_ttl_s, 1),
+                ended_run_ttl_s=_whole(environ, "RUNRELAY_ENDED_RUN_TTL_S", kept.ended_run_ttl_s, 1),
+                log_lines=_whole(environ, "RUNRELAY_LOG_LINES", kept.log_lines, 1),
+            ),
+            flush_ms=_number(environ, "RUNRELAY_FLUSH_MS", 0.0, 0.0),
+            outbox_bytes=_whole(environ, "RUNRELAY_OUTBOX_BYTES", 64 * 1024 * 1024, _MIN_OUTBOX_BYTES),
+            spool=Path(spool) if spool else None,
+            heartbeat_s=_number(environ, "RUNRELAY_HEARTBEAT_S", 10.0, 0.01),
+        )
+
+
+def _number(environ: Mapping[str, str], name: str, default: float, least: float) -> float:
+    text = environ.get(name)
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"{name} must be a number, got {text!r}") from None
+    if not (math.isfinite(value) and value >= least):
+        raise ValueError(f"{name} must be {least:g} or more, got {text}")
+    return value
+
+
+def _whole(environ: Mapping[str, str], name: str, default: int, least: int) -> int:
+    text = environ.get(name)
+    if not text:
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        raise ValueError(f"{name} must be a whole number, got {text!r}") from None
+    if value < least:
+        raise ValueError(f"{name} must be {least} or more, got {text}")
+    return value
