@@ -189,7 +189,7 @@ async def _tail(run_id: str, cursor: Any) -> None:
             connection.close(CloseCode.NORMAL)
 
     async def follow() -> None:
-        async with hub.connected(connection):
+        with hub.connected(connection):
             await hub.join(run_id, Watcher(), cursor)
             while (batch := await connection.next()) is not None:
                 for frame in batch.frames:

@@ -55,12 +55,17 @@ def drain_on_signals(relay: Relay) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for restored, handler in before.items():
+            signal.signal(restored, handler)
 
 
 def serve(
-    settings: Settings, *, workers: int = 1, reload: bool = False, log_level: str = "info", ws: str = "websockets-sansio"
+    settings: Settings,
+    *,
+    workers: int = 1,
+    reload: bool = False,
+    log_level: str = "info",
+    ws: str = "runrelay.fanout.uvicorn:FanoutProtocol",
 ) -> None:
     """Serve until a signal ends it. Settings reach worker processes through the environment, which they read anew.
 

@@ -18,7 +18,7 @@ from .dependencies import RunGrant, RunId, cursor_of
 from .limits import TooMany
 from .problems import Problem, responses
 from .relay import Relay
-from .websockets import RunWatcher
+from .sessions import RunWatcher
 
 __all__ = ["router"]
 
@@ -92,9 +92,12 @@ class EventStream(Response):
         """Serve the stream until either side ends it."""
         relay = self._relay
         try:
-            with relay.limits.connection(self._address), relay.limits.run(self._run_id):
-                async with relay.hub.connected(self._connection):
-                    await self._serve(receive, send)
+            with (
+                relay.limits.connection(self._address),
+                relay.limits.run(self._run_id),
+                relay.hub.connected(self._connection),
+            ):
+                await self._serve(receive, send)
         except TooMany as error:
             relay.metrics.refused += 1
             await Problem(429, str(error), headers={"Retry-After": "5"}).response()(scope, receive, send)
@@ -144,6 +147,4 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": batch.sse, "more_body": True})
         assert self._connection.closed is not None
         body = _END if self._connection.closed[0] is CloseCode.NORMAL else b""
-        if self._connection.closed[0] is CloseCode.TOO_SLOW:
-            self._relay.metrics.too_slow += 1
         await send({"type": "http.response.body", "body": body, "more_body": False})

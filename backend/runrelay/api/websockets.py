@@ -1,271 +1,181 @@
-"""WebSockets: `/ws/{run_id}` for one run, `/ws` for many. A reader and a writer in one task group; either end ends the other."""
+"""WebSockets: `/ws/{run_id}` for one run, `/ws` for many; accepted or refused, and served until either side ends it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any, Final
 
-import orjson
 from fastapi import APIRouter, WebSocket
 from fastapi.responses import Response
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from ..codes import CloseCode
-from ..fanout import Batch, Connection, Frame, QueuedConnection
-from ..progress import Cursor, check_run_id, parse_cursor
+from ..fanout import Batch, Frame, QueuedConnection
+from ..fanout.uvicorn import EXTENSION, DirectConnection, FanoutProtocol
 from .auth import Grant, Refused, authorize, is_foreign_origin
 from .limits import TooMany
 from .relay import Relay, retry_reason
+from .sessions import Close, ManyRuns, OneRun, Session, dispatch
 
 __all__ = ["router"]
 
 log = logging.getLogger(__name__)
 router = APIRouter()
 
-_PONG: Final = Batch([Frame({"type": "pong"})])
-_ABORT_AFTER_S: Final = 5.0
-
-
-class Close(Exception):
-    """Ends a connection with a code; an `error` frame says why before it."""
-
-    def __init__(self, code: CloseCode, message: str, reason: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.reason = reason or message
-
-
-class RunWatcher:
-    """One run on one connection."""
-
-    __slots__ = ("_on_end", "connection")
-
-    def __init__(self, connection: Connection, on_end: Callable[[], None]) -> None:
-        self.connection = connection
-        self._on_end = on_end
-
-    def end(self) -> None:
-        """See fanout.Watcher."""
-        self._on_end()
+_ABORT_AFTER_S = 5.0
+_GONE = (WebSocketDisconnect, RuntimeError, OSError)
+"""What sending to a client that has gone raises; RuntimeError is servers' word for a send after the close."""
 
 
 @router.websocket("/ws/{run_id:path}")
 async def watch_run(websocket: WebSocket, run_id: str, after: str | None = None) -> None:
     """One run, live. See docs/contract.md."""
-    client = Client(websocket)
-
-    async def session(grant: Grant) -> None:
-        run, cursor = _run_and_cursor(run_id, after)
-        grant.check_run(run)
-        watcher = RunWatcher(client.connection, lambda: client.connection.close(CloseCode.NORMAL, "the run has ended"))
-        with client.relay.limits.run(run):
-            try:
-                await client.relay.hub.join(run, watcher, cursor)
-                await client.connection.wait_closed()
-            finally:
-                client.relay.hub.leave(run, watcher)
-
-    async def receive(message: dict[str, Any]) -> None:
-        raise Close(CloseCode.BAD_REQUEST, f"unknown message type {str(message['type'])[:80]!r}")
-
-    await client.serve(session, receive)
+    await _serve(websocket, OneRun(run_id, after))
 
 
 @router.websocket("/ws")
 async def watch_many(websocket: WebSocket) -> None:
     """Many runs and the list of runs on one connection. See docs/contract.md."""
-    client = Client(websocket)
-    relay = client.relay
-    granted = Grant()
-    async with asyncio.TaskGroup() as joins:
-        subscriptions: dict[str, asyncio.Task[None]] = {}
-
-        async def watch(run_id: str, cursor: Cursor | None) -> None:
-            ended = asyncio.Event()
-            watcher = RunWatcher(client.connection, ended.set)
-            try:
-                with relay.limits.run(run_id):
-                    await relay.hub.join(run_id, watcher, cursor)
-                    await ended.wait()
-                    client.say({"type": "end", "run_id": run_id})
-            except TooMany as error:
-                client.say({"type": "error", "code": CloseCode.TOO_MANY, "message": str(error), "run_id": run_id})
-            finally:
-                relay.hub.leave(run_id, watcher)
-
-        def subscribe(run_id: object, after: object) -> None:
-            try:
-                run, cursor = _run_and_cursor(run_id, after)
-                granted.check_run(run)
-            except (Close, Refused) as error:
-                name = run_id if isinstance(run_id, str) else None
-                client.say({"type": "error", "code": error.code, "message": str(error), "run_id": name})
-                return
-            for done in [r for r, task in subscriptions.items() if task.done()]:
-                del subscriptions[done]
-            if run in subscriptions:
-                subscriptions.pop(run).cancel()
-            most = relay.settings.max_subscriptions
-            if len(subscriptions) >= most:
-                message = f"too many runs on one connection: {most} of {most}"
-                client.say({"type": "error", "code": CloseCode.TOO_MANY, "message": message, "run_id": run})
-                return
-            subscriptions[run] = joins.create_task(watch(run, cursor), name=f"watch {run}")
-
-        async def session(grant: Grant) -> None:
-            nonlocal granted
-            granted = grant
-            await client.connection.wait_closed()
-
-        async def receive(message: dict[str, Any]) -> None:
-            kind = message["type"]
-            if kind not in ("subscribe", "unsubscribe"):
-                raise Close(CloseCode.BAD_REQUEST, f"unknown message type {str(kind)[:80]!r}")
-            if message.get("runs") is True:
-                if kind == "unsubscribe":
-                    relay.hub.feed.leave(client.connection)
-                    return
-                try:
-                    granted.check_list()
-                except Refused as error:
-                    client.say({"type": "error", "code": error.code, "message": str(error)})
-                else:
-                    relay.hub.feed.join(client.connection)
-            elif kind == "subscribe":
-                subscribe(message.get("run_id"), message.get("after"))
-            elif (task := subscriptions.pop(str(message.get("run_id")), None)) is not None:
-                task.cancel()
-
-        try:
-            await client.serve(session, receive)
-        finally:
-            relay.hub.feed.leave(client.connection)
-            for task in subscriptions.values():
-                task.cancel()
+    await _serve(websocket, ManyRuns())
 
 
-def _run_and_cursor(run_id: object, after: object) -> tuple[str, Cursor | None]:
+async def _serve(websocket: WebSocket, session: Session) -> None:
+    """Refuse before accepting what must be, accept, and serve on the fastest way that the server offers."""
+    relay: Relay = websocket.state.runrelay
+    if is_foreign_origin(websocket, relay.settings):
+        relay.metrics.refused += 1
+        await websocket.close()  # before accepting: 403
+        return
+    if relay.limits.is_full or relay.hub.closing or relay.failure is not None:
+        relay.metrics.refused += 1
+        await websocket.send_denial_response(Response("too many connections\n", 503, {"Retry-After": "2"}))
+        return
+    await websocket.accept()
+    protocol: FanoutProtocol | None = websocket.scope["extensions"].get(EXTENSION)
     try:
-        run = check_run_id(run_id)
-        if after is None:
-            return run, None
-        if not isinstance(after, str):
-            raise TypeError(f"after must be a cursor, got {type(after).__name__}")
-        return run, parse_cursor(after)
-    except (TypeError, ValueError) as error:
-        raise Close(CloseCode.BAD_REQUEST, str(error)) from error
+        if protocol is not None:
+            await _serve_direct(websocket, session, relay, protocol)
+        else:
+            await _serve_queued(websocket, session, relay)
+    except* (TooMany, Refused, Close) as errors:
+        await _refuse(websocket, relay, _first(errors))
 
 
-class Client:
-    """One WebSocket from its acceptance to its end."""
+def _admit(websocket: WebSocket, relay: Relay, held: ExitStack) -> Grant:
+    """Count the connection and read its token."""
+    held.enter_context(relay.limits.connection(websocket.client.host if websocket.client else ""))
+    return authorize(websocket, relay.settings)
 
-    def __init__(self, websocket: WebSocket) -> None:
-        self.websocket = websocket
-        self.relay: Relay = websocket.state.runrelay
-        self.connection = QueuedConnection(self.relay.settings.client_buffer_bytes)
 
-    def say(self, fields: dict[str, Any]) -> None:
-        """Send a message of the connection's own."""
-        self.connection.send(Batch([Frame(fields)]))
+async def _serve_direct(websocket: WebSocket, session: Session, relay: Relay, protocol: FanoutProtocol) -> None:
+    """Under our own protocol class: join, then let go. The connection lives on without this task."""
+    connection = DirectConnection(protocol, relay.settings.client_buffer_bytes)
+    lost = asyncio.Event()
+    limit_bytes = relay.settings.max_frame_bytes
+    with ExitStack() as held:
+        grant = _admit(websocket, relay, held)
 
-    async def serve(self, session: Callable[[Grant], Any], receive: Callable[[dict[str, Any]], Any]) -> None:
-        """Accept, or refuse; then run the session, the reader and the writer until one of them ends."""
-        websocket, relay = self.websocket, self.relay
-        if is_foreign_origin(websocket, relay.settings):
-            await websocket.close()  # before accepting: 403
-            relay.metrics.refused += 1
-            return
-        if relay.limits.is_full or relay.hub.closing or relay.failure is not None:
-            headers = {"Retry-After": "2"}
-            await websocket.send_denial_response(Response("too many connections", 503, headers))
-            relay.metrics.refused += 1
-            return
-        await websocket.accept()
-        address = websocket.client.host if websocket.client else ""
-        with ExitStack() as held:
+        def on_message(raw: bytes) -> None:
             try:
-                held.enter_context(relay.limits.connection(address))
-                grant = authorize(websocket, relay.settings)
-                async with relay.hub.connected(self.connection):
-                    await self._run(session(grant), receive, grant)
-            except* (TooMany, Refused, Close) as errors:
-                await self._refuse(_first(errors))
+                dispatch(session, connection, raw, limit_bytes)
+            except Close as error:
+                relay.metrics.refused += 1
+                connection.send(_error_frame(error.code, str(error)))
+                connection.close(error.code, _short(str(error)))
 
-    async def _run(self, session: Any, receive: Callable[[dict[str, Any]], Any], grant: Grant) -> None:
+        protocol.goodbye = retry_reason
+        connection.take_over(on_message, lost.set)
+        held.enter_context(relay.hub.connected(connection))
+        left_s = grant.seconds_left()
+        if left_s is not None:
+            expiry = asyncio.get_running_loop().call_later(max(0.0, left_s), _expire, connection)
+            held.callback(expiry.cancel)
+        async with asyncio.TaskGroup() as tasks:
+            start = tasks.create_task(session.start(relay, connection, grant, held))
+            gone = tasks.create_task(lost.wait())
+            await asyncio.wait({start, gone}, return_when="FIRST_COMPLETED")
+            start.cancel()
+            gone.cancel()
+        if not lost.is_set():
+            connection.detach(held.pop_all().close)
+
+
+def _expire(connection: DirectConnection) -> None:
+    message = "the token has expired"
+    connection.send(_error_frame(CloseCode.UNAUTHORIZED, message))
+    connection.close(CloseCode.UNAUTHORIZED, message)
+
+
+async def _serve_queued(websocket: WebSocket, session: Session, relay: Relay) -> None:
+    """Under any ASGI server: a reader and a writer in one task group; either end ends the other."""
+    connection = QueuedConnection(relay.settings.client_buffer_bytes)
+    with ExitStack() as held:
+        grant = _admit(websocket, relay, held)
+        held.enter_context(relay.hub.connected(connection))
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(session, name="session")
-                tasks.create_task(self._read(receive), name="reader")
-                tasks.create_task(self._expire(grant), name="token")
-                writer = tasks.create_task(self._write(), name="writer")
-                await self.connection.wait_closed()
+                tasks.create_task(session.start(relay, connection, grant, held), name="session")
+                tasks.create_task(_read(websocket, session, connection, relay.settings.max_frame_bytes), name="reader")
+                tasks.create_task(_until_expired(grant), name="token")
+                writer = tasks.create_task(_write(websocket, connection), name="writer")
+                await connection.wait_closed()
                 # Cut off, or ended: what may still go out has a few seconds. A peer that reads nothing is dropped (1006).
                 await asyncio.wait([writer], timeout=_ABORT_AFTER_S)
                 raise _Over
         except* _Over:
-            if self.connection.closed is not None and self.connection.closed[0] is CloseCode.TOO_SLOW:
-                self.relay.metrics.too_slow += 1
+            log.debug("connection over: %s", connection.closed)
 
-    async def _write(self) -> None:
-        send = self.websocket.send_text
-        try:
-            while (batch := await self.connection.next()) is not None:
-                for text in batch.texts:
-                    await send(text)
-            code, reason = self.connection.closed or (CloseCode.NORMAL, "")
-            if self.websocket.application_state is WebSocketState.CONNECTED:
-                await self.websocket.close(code, reason)
-        except (WebSocketDisconnect, RuntimeError, OSError) as error:
-            # gone: this connection only. RuntimeError is what servers raise for a send after the close.
-            log.debug("client has gone: %s", error)
-            self.connection.close(CloseCode.NORMAL)
 
-    async def _read(self, receive: Callable[[dict[str, Any]], Any]) -> None:
-        limit = self.relay.settings.max_frame_bytes
-        while True:
-            event = await self.websocket.receive()
-            if event["type"] == "websocket.disconnect":
-                self.connection.close(CloseCode.NORMAL)
-                return
-            raw = event.get("text") or event.get("bytes") or b""
-            size = len(raw.encode() if isinstance(raw, str) else raw)
-            if size > limit:
-                raise Close(CloseCode.FRAME_TOO_BIG, f"a frame has at most {limit} bytes, got {size}")
-            try:
-                message = orjson.loads(raw)
-            except ValueError as error:
-                raise Close(CloseCode.BAD_REQUEST, f"a frame is JSON: {error}") from error
-            if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-                raise Close(CloseCode.BAD_REQUEST, "a frame is a JSON object with a type")
-            if message["type"] == "ping":
-                self.connection.send(_PONG)
-            else:
-                await receive(message)
+async def _read(websocket: WebSocket, session: Session, connection: QueuedConnection, limit_bytes: int) -> None:
+    while True:
+        event = await websocket.receive()
+        if event["type"] == "websocket.disconnect":
+            connection.close(CloseCode.NORMAL)
+            return
+        text = event.get("text")
+        raw = (event.get("bytes") or b"") if text is None else text.encode()
+        dispatch(session, connection, raw, limit_bytes)
 
-    async def _expire(self, grant: Grant) -> None:
-        left = grant.seconds_left()
-        if left is not None:
-            await asyncio.sleep(max(0.0, left))
-            raise Close(CloseCode.UNAUTHORIZED, "the token has expired")
 
-    async def _refuse(self, error: BaseException) -> None:
-        """Say why in an `error` frame, then close with the code."""
-        self.relay.metrics.refused += 1
-        if isinstance(error, TooMany):
-            code, reason = CloseCode.TOO_MANY, retry_reason()
-        else:
-            assert isinstance(error, Refused | Close)
-            code, reason = error.code, str(error)
-        try:
-            frame = Frame({"type": "error", "code": int(code), "message": str(error)})
-            async with asyncio.timeout(_ABORT_AFTER_S):
-                await self.websocket.send_text(frame.body.decode())
-                await self.websocket.close(code, _short(reason))
-        except (WebSocketDisconnect, RuntimeError, OSError, TimeoutError) as gone:
-            log.debug("client has gone before it was refused: %s", gone)
+async def _write(websocket: WebSocket, connection: QueuedConnection) -> None:
+    try:
+        while (batch := await connection.next()) is not None:
+            for text in batch.texts:
+                await websocket.send_text(text)
+        code, reason = connection.closed or (CloseCode.NORMAL, "")
+        if websocket.application_state is WebSocketState.CONNECTED:
+            await websocket.close(code, reason)
+    except _GONE as error:
+        log.debug("client has gone: %s", error)  # this connection only
+        connection.close(CloseCode.NORMAL)
+
+
+async def _until_expired(grant: Grant) -> None:
+    left_s = grant.seconds_left()
+    if left_s is not None:
+        await asyncio.sleep(max(0.0, left_s))
+        raise Close(CloseCode.UNAUTHORIZED, "the token has expired")
+
+
+async def _refuse(websocket: WebSocket, relay: Relay, error: BaseException) -> None:
+    """Say why in an `error` frame, then close with the code."""
+    relay.metrics.refused += 1
+    if isinstance(error, TooMany):
+        code, reason = CloseCode.TOO_MANY, retry_reason()
+    else:
+        assert isinstance(error, Refused | Close)
+        code, reason = error.code, str(error)
+    try:
+        async with asyncio.timeout(_ABORT_AFTER_S):
+            await websocket.send_text(_error_frame(code, str(error)).texts[0])
+            await websocket.close(code, _short(reason))
+    except (*_GONE, TimeoutError) as gone:
+        log.debug("client has gone before it was refused: %s", gone)
+
+
+def _error_frame(code: CloseCode, message: str) -> Batch:
+    return Batch([Frame({"type": "error", "code": int(code), "message": message})])
 
 
 class _Over(Exception):

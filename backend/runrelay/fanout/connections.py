@@ -15,6 +15,8 @@ __all__ = ["Connection", "QueuedConnection"]
 class Connection(Protocol):
     """A client as the hub sees it. Neither call blocks or raises."""
 
+    closed: tuple[CloseCode, str] | None
+    """How it was closed, once it is."""
     resume_bytes: int
     """A cursor is honoured event by event up to this many bytes; beyond, a new initial_state is cheaper."""
 

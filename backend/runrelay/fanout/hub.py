@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any, Literal, cast
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Literal
 
 from ..codes import CloseCode
 from ..errors import RunlogUnavailable
@@ -24,6 +24,7 @@ __all__ = ["Hub"]
 log = logging.getLogger(__name__)
 
 _CHECK_CHUNK = 500
+_TURN_S = 0.003
 
 
 class Hub:
@@ -102,17 +103,27 @@ class Hub:
             self.feed.note(message.run_id)
         if message.run_id in self._topics:
             self._arrived.setdefault(message.run_id, []).append(message)
-            if not self._scheduled:
-                self._scheduled = True
-                asyncio.get_running_loop().call_soon(self._distribute)
+            self._schedule()
 
     def _distribute(self) -> None:
+        """Give the topics what has arrived, for a few milliseconds; the rest has the loop's next turn."""
         self._scheduled = False
-        arrived, self._arrived = self._arrived, {}
-        for run_id, messages in arrived.items():
+        arrived, loop = self._arrived, asyncio.get_running_loop()
+        until = loop.time() + _TURN_S
+        while arrived:
+            run_id = next(iter(arrived))
+            messages = arrived.pop(run_id)
             topic = self._topics.get(run_id)
             if topic is not None:
                 topic.receive(messages)
+            if arrived and loop.time() > until:
+                self._schedule()
+                return
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._distribute)
 
     def link_up(self) -> None:
         """The listener hears again. What was missed meanwhile is read before anything newer goes out.
@@ -160,8 +171,8 @@ class Hub:
 
     # What clients' handlers call
 
-    @asynccontextmanager
-    async def connected(self, connection: Connection) -> AsyncIterator[None]:
+    @contextmanager
+    def connected(self, connection: Connection) -> Iterator[None]:
         """A client is there, whatever it watches: it hears of the link and of the relay's end."""
         self.connections.add(connection)
         if self.link == "down":
@@ -170,6 +181,8 @@ class Hub:
             yield
         finally:
             self.connections.discard(connection)
+            if connection.closed is not None and connection.closed[0] is CloseCode.TOO_SLOW:
+                self.metrics.too_slow += 1
 
     async def join(self, run_id: str, watcher: Watcher, after: Cursor | None) -> None:
         """Bring a watcher to the present and keep it there until `leave`. Waits while the run log is away.
@@ -219,7 +232,7 @@ class Hub:
                 self.metrics,
                 resume_bytes=self._client_buffer_bytes // 2,
                 end_after_s=self._end_after_s,
-                spawn=self._spawn,
+                spawn=self.spawn,
             )
         return topic
 
@@ -231,6 +244,7 @@ class Hub:
     async def _read(self, run_id: str, after: Cursor | None, event_bytes: int) -> View:
         return await self.runlog.read(run_id, after, event_bytes=event_bytes)
 
-    def _spawn(self, work: Awaitable[None], name: str) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run work of a topic's or a client's in the hub's task group."""
         assert self._tasks is not None, "the hub is not running"
-        self._tasks.create_task(cast("Coroutine[Any, Any, None]", work), name=name)
+        return self._tasks.create_task(work, name=name)

@@ -1,0 +1,189 @@
+"""What a WebSocket client watches: one run, or many runs and the list. No transport in here; nothing blocks but `start`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, Final, Protocol
+
+import orjson
+
+from ..codes import CloseCode
+from ..fanout import Batch, Connection, Frame
+from ..progress import Cursor, check_run_id, parse_cursor
+from .auth import Grant, Refused
+from .limits import TooMany
+from .relay import Relay
+
+__all__ = ["Close", "ManyRuns", "OneRun", "RunWatcher", "Session", "parse_frame"]
+
+_PONG: Final = Batch([Frame({"type": "pong"})])
+
+
+class Close(Exception):
+    """Ends a connection with a code; an `error` frame says why before it."""
+
+    def __init__(self, code: CloseCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class RunWatcher:
+    """One run on one connection."""
+
+    __slots__ = ("_on_end", "connection")
+
+    def __init__(self, connection: Connection, on_end: Callable[[], None]) -> None:
+        self.connection = connection
+        self._on_end = on_end
+
+    def end(self) -> None:
+        """See fanout.Watcher."""
+        self._on_end()
+
+
+class Session(Protocol):
+    """What one connection is for. `held` is closed when the connection is gone, whichever way."""
+
+    async def start(self, relay: Relay, connection: Connection, grant: Grant, held: ExitStack) -> None:
+        """Bring the client to the present. Raises Close, Refused or TooMany to end the connection."""
+
+    def receive(self, message: dict[str, Any]) -> None:
+        """Take a message of the client's (a ping never comes here). Raises Close to end the connection."""
+
+
+def parse_frame(raw: bytes, limit_bytes: int) -> dict[str, Any]:
+    """Read a client's frame.
+
+    Raises:
+        Close: it is too big, not JSON, or not an object with a type.
+    """
+    if len(raw) > limit_bytes:
+        raise Close(CloseCode.FRAME_TOO_BIG, f"a frame has at most {limit_bytes} bytes, got {len(raw)}")
+    try:
+        message = orjson.loads(raw)
+    except ValueError as error:
+        raise Close(CloseCode.BAD_REQUEST, f"a frame is JSON: {error}") from error
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise Close(CloseCode.BAD_REQUEST, "a frame is a JSON object with a type")
+    return message
+
+
+def dispatch(session: Session, connection: Connection, raw: bytes, limit_bytes: int) -> None:
+    """Answer a ping; hand anything else to the session."""
+    message = parse_frame(raw, limit_bytes)
+    if message["type"] == "ping":
+        connection.send(_PONG)
+    else:
+        session.receive(message)
+
+
+def run_and_cursor(run_id: object, after: object) -> tuple[str, Cursor | None]:
+    """A run id and a cursor as a client gave them."""
+    try:
+        run = check_run_id(run_id)
+        if after is None:
+            return run, None
+        if not isinstance(after, str):
+            raise TypeError(f"after must be a cursor, got {type(after).__name__}")
+        return run, parse_cursor(after)
+    except (TypeError, ValueError) as error:
+        raise Close(CloseCode.BAD_REQUEST, str(error)) from error
+
+
+def _unknown(kind: str) -> Close:
+    return Close(CloseCode.BAD_REQUEST, f"unknown message type {kind[:80]!r}")
+
+
+class OneRun:
+    """`/ws/{run_id}`: the run's end closes the connection."""
+
+    def __init__(self, run_id: str, after: str | None) -> None:
+        self._run_id = run_id
+        self._after = after
+
+    async def start(self, relay: Relay, connection: Connection, grant: Grant, held: ExitStack) -> None:
+        """See Session."""
+        run, cursor = run_and_cursor(self._run_id, self._after)
+        grant.check_run(run)
+        held.enter_context(relay.limits.run(run))
+        watcher = RunWatcher(connection, lambda: connection.close(CloseCode.NORMAL, "the run has ended"))
+        held.callback(relay.hub.leave, run, watcher)
+        await relay.hub.join(run, watcher, cursor)
+
+    def receive(self, message: dict[str, Any]) -> None:
+        """See Session."""
+        raise _unknown(message["type"])
+
+
+class ManyRuns:
+    """`/ws`: runs are subscribed to one by one, and the list as a whole. An error about one run closes nothing."""
+
+    def __init__(self) -> None:
+        self._subscriptions: dict[str, asyncio.Task[None]] = {}
+
+    async def start(self, relay: Relay, connection: Connection, grant: Grant, held: ExitStack) -> None:
+        """See Session."""
+        self._relay, self._connection, self._grant = relay, connection, grant
+        held.callback(self._leave_all)
+
+    def receive(self, message: dict[str, Any]) -> None:
+        """See Session."""
+        kind, run_id = message["type"], message.get("run_id")
+        if kind not in ("subscribe", "unsubscribe"):
+            raise _unknown(kind)
+        try:
+            if message.get("runs") is True:
+                self._watch_list(kind == "subscribe")
+            elif kind == "subscribe":
+                self._subscribe(*run_and_cursor(run_id, message.get("after")))
+            elif (task := self._subscriptions.pop(str(run_id), None)) is not None:
+                task.cancel()
+        except (Close, Refused, TooMany) as error:
+            self._say_error(error, run_id if isinstance(run_id, str) else None)
+
+    def _watch_list(self, wanted: bool) -> None:
+        feed = self._relay.hub.feed
+        if wanted:
+            self._grant.check_list()
+            feed.join(self._connection)
+        else:
+            feed.leave(self._connection)
+
+    def _subscribe(self, run_id: str, cursor: Cursor | None) -> None:
+        self._grant.check_run(run_id)
+        subscriptions = self._subscriptions
+        for done in [name for name, task in subscriptions.items() if task.done()]:
+            del subscriptions[done]
+        if run_id in subscriptions:
+            subscriptions.pop(run_id).cancel()
+        most = self._relay.settings.max_subscriptions
+        if len(subscriptions) >= most:
+            raise TooMany(f"too many runs on one connection: {most} of {most}")
+        subscriptions[run_id] = self._relay.hub.spawn(self._watch(run_id, cursor), f"watch {run_id}")
+
+    async def _watch(self, run_id: str, cursor: Cursor | None) -> None:
+        ended = asyncio.Event()
+        watcher = RunWatcher(self._connection, ended.set)
+        try:
+            with self._relay.limits.run(run_id):
+                await self._relay.hub.join(run_id, watcher, cursor)
+                await ended.wait()
+                self._say({"type": "end", "run_id": run_id})
+        except TooMany as error:
+            self._say_error(error, run_id)
+        finally:
+            self._relay.hub.leave(run_id, watcher)
+
+    def _say(self, fields: dict[str, Any]) -> None:
+        self._connection.send(Batch([Frame(fields)]))
+
+    def _say_error(self, error: Exception, run_id: str | None) -> None:
+        code = CloseCode.TOO_MANY if isinstance(error, TooMany) else getattr(error, "code", CloseCode.BAD_REQUEST)
+        self._say({"type": "error", "code": int(code), "message": str(error), "run_id": run_id})
+
+    def _leave_all(self) -> None:
+        self._relay.hub.feed.leave(self._connection)
+        for task in self._subscriptions.values():
+            task.cancel()
