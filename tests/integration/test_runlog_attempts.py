@@ -1,0 +1,190 @@
+"""Attempts: allocated by the commit of a start, raised by a redelivery or a retry, fenced when they are old."""
+
+from typing import Any
+
+import pytest
+
+from runrelay.progress import Cursor, Snapshot
+from runrelay.runlog import Numbering
+from tests.runlog_rig import Log, Witness, contradictions, ended, fields_of, holes, queued, read, said, started
+
+pytest_plugins = ["tests.runlog_fixtures"]
+
+
+def snapshot(look: Any, log: Log, run_id: str = "r") -> Snapshot:
+    return read(look, log.keys, run_id).snapshot
+
+
+async def test_the_first_start_is_attempt_one(log: Log, witness: Witness) -> None:
+    """Whether the API queued it before or not: nothing has been tried yet."""
+    assert (await log.commit("direct", [started()])).given_attempt == 1
+    await log.commit("queued", [queued()])
+    done = await log.commit("queued", [started(base_attempt=1)])
+    assert (done.given_attempt, done.attempt, done.status) == (1, 1, "running")
+    await log.commit("talked of", [said("something")])
+    assert (await log.commit("talked of", [started()])).given_attempt == 1
+
+
+async def test_a_redelivery_raises_the_attempt_and_fences_the_zombie(log: Log, witness: Witness, look: Any) -> None:
+    """The worker that was given up may still write: what it says is counted, and not shown."""
+    zombie, heir = Numbering.fresh(), Numbering.fresh()
+    assert (await log.commit("r", [queued(), started(base_attempt=1)], zombie)).given_attempt == 1
+    await log.commit("r", [said("zombie's", progress=0.7, attempt=1)], zombie)
+    assert (await log.commit("r", [started(base_attempt=1)], heir)).given_attempt == 2
+    done = await log.commit("r", [said("too late", progress=0.9, attempt=1), ended(attempt=1)], zombie)
+    assert (done.attempt, done.status, done.fenced, done.before) == (2, "running", 2, done.after)
+    await log.commit("r", [said("heir's", progress=0.1, attempt=2)], heir)
+    after = snapshot(look, log)
+    assert (after.attempt, after.progress, after.fenced) == (2, 0.1, 2)
+    assert [line.message for line in after.logs] == ["zombie's", "heir's"]
+    assert not holes(witness.heard())
+
+
+async def test_a_new_attempt_begins_with_nothing_but_its_log(log: Log, witness: Witness, look: Any) -> None:
+    """Progress is null, the error and the result are gone; the numbers and the lines go on."""
+    await log.commit("r", [started(title="t"), said("line", progress=0.6), ended("FAILED", error="e", result=b"1")])
+    before = snapshot(look, log)
+    assert (before.error, before.result, before.finished_at is None) == ("e", 1, False)
+    done = await log.commit("r", [started()])
+    after = snapshot(look, log)
+    assert (done.given_attempt, done.after) == (2, 4)
+    assert (after.progress, after.error, after.result, after.finished_at) == (None, None, None, None)
+    assert (after.status, after.title, after.created_at) == ("running", "t", before.created_at)
+    assert after.started_at is not None
+    assert [line.message for line in after.logs] == ["line"]
+    last = fields_of(witness.heard()[-1])
+    assert (last["attempt"], last["progress"], last["state"], last["status"]) == (2, None, "STARTED", "running")
+
+
+@pytest.mark.parametrize("state", ["END", "CANCELLED"])
+async def test_a_redelivery_never_leads_out_of_a_good_end_or_a_cancel(log: Log, witness: Witness, state: str) -> None:
+    """A task that is delivered again after it has ended must not show a finished run as running."""
+    await log.commit("r", [queued(), started(base_attempt=1), ended(state)])
+    done = await log.commit("r", [started(base_attempt=1), said("ghost")])
+    assert (done.given_attempt, done.fenced, done.before) == (0, 2, done.after)
+    assert (await log.commit("r", [started()])).given_attempt == 0
+    assert len(witness.heard()) == 3
+
+
+async def test_from_failed_a_redelivery_does_begin_again(log: Log) -> None:
+    """Celery's own retry after the run was marked failed."""
+    await log.commit("r", [queued(), started(base_attempt=1), ended("FAILED")])
+    assert (await log.commit("r", [started(base_attempt=1)])).given_attempt == 2
+
+
+@pytest.mark.parametrize("state", ["END", "CANCELLED", "FAILED"])
+async def test_a_program_run_again_by_hand_reopens(log: Log, state: str) -> None:
+    """Whoever starts a script again under the same id means it."""
+    await log.commit("r", [started(), ended(state)])
+    done = await log.commit("r", [started(reopen=True)])
+    assert (done.given_attempt, done.status) == (2, "running")
+
+
+@pytest.mark.parametrize("state", ["END", "CANCELLED", "FAILED"])
+async def test_a_retry_through_the_queue_is_the_next_attempt(log: Log, witness: Witness, state: str) -> None:
+    """The API allocates it, so that it can tell the caller, and the start joins it."""
+    await log.commit("r", [queued(), started(base_attempt=1), ended(state)])
+    again = await log.commit("r", [queued(must="ended")])
+    assert (again.attempt, again.status) == (2, "queued")
+    begun = await log.commit("r", [started(base_attempt=2)])
+    assert (begun.given_attempt, begun.status) == (2, "running")
+    # and a redelivery of the retried task is one more
+    assert (await log.commit("r", [started(base_attempt=2)])).given_attempt == 3
+    assert [fields_of(message)["attempt"] for message in witness.heard()] == [1, 1, 1, 2, 2, 3]
+
+
+async def test_a_start_of_an_older_queueing_is_fenced(log: Log) -> None:
+    """The first task, redelivered after a retry was asked for, must not take the retry's place."""
+    await log.commit("r", [queued(), started(base_attempt=1), ended("FAILED"), queued(must="ended")])
+    late = Numbering.fresh()
+    done = await log.commit("r", [started(base_attempt=1)], late)
+    assert (done.given_attempt, done.attempt, done.status, done.fenced) == (0, 2, "queued", 1)
+    assert (await log.commit("r", [started(base_attempt=2)])).given_attempt == 2
+    assert (await log.commit("r", [started(base_attempt=1)], late)).given_attempt == 0
+
+
+async def test_a_start_whose_reply_was_lost_is_given_the_same_attempt(log: Log, witness: Witness) -> None:
+    """Sent again it must not fence itself off, even if others have spoken in between."""
+    first = await log.commit("r", [started(base_attempt=1)], Numbering("p"))
+    await log.commit("r", [said("another's")])
+    again = await log.commit("r", [started(base_attempt=1)], Numbering("p"))
+    assert (first.given_attempt, again.given_attempt) == (1, 1)
+    # also when a redelivery has overtaken it: it learns which one it was, and is fenced as that
+    await log.commit("r", [started(base_attempt=1)], Numbering("q"))
+    again = await log.commit("r", [started(base_attempt=1), said("mine", attempt=1)], Numbering("p"))
+    assert (again.given_attempt, again.attempt, again.fenced) == (1, 2, 1)
+    assert len(witness.heard()) == 3
+
+
+async def test_an_event_without_an_attempt_is_of_the_current_one(log: Log, witness: Witness) -> None:
+    """A script beside the task says something of the run as it is."""
+    await log.commit("r", [started()])
+    await log.commit("r", [started()])
+    await log.commit("r", [said("from beside")])
+    assert fields_of(witness.heard()[-1])["attempt"] == 2
+
+
+# Lost data: the log is older than its producers
+
+
+async def test_a_fence_above_the_log_s_attempt_is_believed(log: Log, witness: Witness, look: Any) -> None:
+    """The attempt was allocated, and the server has lost it: the worker that has it goes on."""
+    await log.commit("r", [started(), said(progress=0.9)])
+    done = await log.commit("r", [said("attempt three's", progress=0.2, attempt=3)])
+    assert (done.attempt, done.fenced) == (3, 0)
+    assert snapshot(look, log).progress == 0.2
+    assert (await log.commit("r", [said("one's", attempt=1)])).fenced == 1
+
+
+async def test_a_redelivery_after_lost_data_is_not_given_the_living_attempt(log: Log) -> None:
+    """Two workers with one attempt would not be fenced from each other."""
+    await log.commit("r", [started()])
+    await log.commit("r", [said("attempt three's", attempt=3)])
+    assert (await log.commit("r", [started()])).given_attempt == 4
+    assert (await log.commit("r", [said("three again", attempt=3)])).fenced == 1
+
+
+@pytest.mark.parametrize("state", ["END", "FAILED", "CANCELLED"])
+async def test_a_retry_that_the_server_has_forgotten_still_begins(log: Log, state: str) -> None:
+    """Its task is on its way with attempt 2, the log stands at the end of attempt 1."""
+    await log.commit("start", [queued(), started(base_attempt=1), ended(state)])
+    begun = await log.commit("start", [started(base_attempt=2)])
+    assert (begun.given_attempt, begun.status) == (2, "running")
+    await log.commit("event", [queued(), started(base_attempt=1), ended(state)])
+    going_on = await log.commit("event", [said("on the way", attempt=2)])
+    assert (going_on.attempt, going_on.status, going_on.fenced) == (2, "running", 0)
+
+
+async def test_a_start_for_a_higher_attempt_takes_it(log: Log) -> None:
+    """As above, of a run that has not ended in the older log."""
+    await log.commit("r", [queued(), started(base_attempt=1)])
+    assert (await log.commit("r", [started(base_attempt=5)])).given_attempt == 5
+
+
+async def test_attempts_in_one_batch_are_as_attempts_in_many(log: Log, witness: Witness, look: Any) -> None:
+    """A worker that was cut off for long sends a whole life at once."""
+    life = [
+        queued(title="t"),
+        started(base_attempt=1),
+        said("1", progress=0.5, attempt=1),
+        ended("FAILED", error="e", attempt=1),
+        started(base_attempt=1),
+        said("2", progress=0.1, attempt=2),
+        said("zombie", attempt=1),
+        ended("END", result=b'{"a":1}', attempt=2),
+    ]
+    together = await log.commit("together", life)
+    numbering = Numbering.fresh()
+    for event in life:
+        one = await log.commit("single", [event], numbering)
+    assert (together.after, together.attempt, together.given_attempt) == (one.after, 2, 2)
+    a, b = snapshot(look, log, "together"), snapshot(look, log, "single")
+    for name in ("state", "status", "progress", "attempt", "title", "result", "error", "fenced"):
+        assert getattr(a, name) == getattr(b, name), name
+    volatile = ("run_id", "epoch", "seal")
+    told = [
+        {key: value for key, value in fields_of(message).items() if key not in volatile} for message in witness.heard()
+    ]
+    assert told[:7] == told[7:]
+    assert not contradictions(witness.heard())
+    assert read(look, log.keys, "single", Cursor("0", 0)).events == witness.stream("single")
