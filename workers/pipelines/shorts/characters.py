@@ -134,9 +134,9 @@ def _person(canvas: Canvas, tones: Tones, rng: random.Random) -> None:
     skin = in_light(rng.choice(((255, 219, 190), (241, 194, 150), (198, 140, 98))), tones)
     hair = in_light(rng.choice(((52, 38, 40), (90, 58, 40), (30, 30, 44), (150, 84, 50))), tones)
     coat = in_light(tones.accent, tones)
-    trousers = in_light((58, 64, 96), tones)
+    trousers = in_light((98, 106, 150), tones)
     canvas.paint(Bar(0.42, 0.72, 0.485, 0.93, 0.02), Bar(0.515, 0.72, 0.58, 0.93, 0.02), fill=trousers)
-    canvas.paint(Oval(0.44, 0.935, 0.06, 0.03), Oval(0.56, 0.935, 0.06, 0.03), fill=shade(trousers, 0.4))
+    canvas.paint(Oval(0.44, 0.935, 0.06, 0.03), Oval(0.56, 0.935, 0.06, 0.03), fill=shade(trousers, 0.25))
     canvas.paint(Bar(0.3, 0.47, 0.42, 0.74, 0.05), fill=in_light((176, 116, 74), tones))  # the rucksack shows behind
     body = smooth([(0.41, 0.46), (0.59, 0.46), (0.66, 0.6), (0.67, 0.78), (0.33, 0.78), (0.35, 0.6)])
     canvas.paint(Poly(body), fill=Gradient(mix(coat, WHITE, 0.12), shade(coat, 0.2), 0.45, 0.8))

@@ -79,7 +79,7 @@ LIGHT_WORDS: Final[Mapping[Light, str]] = {
     "day": "낮 한낮 햇살 오후 여름 day noon afternoon sunny summer daylight",
 }
 WEATHER_WORDS: Final[Mapping[Weather, str]] = {
-    "snow": "눈 눈꽃 겨울 설산 크리스마스 함박눈 snow winter christmas snowy blizzard",
+    "snow": "눈 눈보라 눈꽃 겨울 설산 크리스마스 함박눈 snow winter christmas snowy blizzard",
     "rain": "비 빗속 장마 소나기 우산 rain rainy storm umbrella",
     "petals": "꽃잎 벚꽃 봄 꽃밭 cherry blossom petals spring",
     "fireflies": "반딧불 반딧불이 요정 마법 firefly fireflies fairy magic magical",
@@ -95,7 +95,7 @@ MOOD_WORDS: Final[Mapping[Mood, str]] = {
         "그리움 추억 이별 외로운 외로움 눈물 마지막 비 memory memories lonely goodbye farewell tears last lost rain"
     ),
     "adventurous": (
-        "모험 여행 탐험 우주 도전 항해 등반 로켓 adventure travel journey explore voyage quest rocket climb space"
+        "모험 여행 탐험 우주 도전 항해 등반 로켓 오르는 떠나는 찾아 adventure travel journey explore voyage quest rocket climb space"
     ),
     "joyful": "행복 웃음 즐거운 신나는 사랑 소풍 놀이 happy joy fun love picnic play smile laugh",
     "calm": "조용한 평화 고요 휴식 커피 명상 산책 바람 calm quiet peace rest coffee tea walk breeze slow",

@@ -118,7 +118,8 @@ def _beat(number: int, caption: str, own: str, world: _World, captions: Sequence
     backdrop = lexicon.find(lexicon.BACKDROP_WORDS, own) or world.backdrop
     if backdrop == "underwater":
         weather = "bubbles"
-    narration = caption.rstrip("…").replace("·", " ")
+    # A line of nothing but marks is shown as it is, and spoken as it is.
+    narration = " ".join(caption.rstrip("…").replace("·", " ").split()) or caption
     return Beat(
         seconds=_reading_s(narration),
         backdrop=backdrop,
@@ -164,7 +165,7 @@ def _without_request(prompt: str) -> str:
 def _sentences(text: str) -> list[str]:
     parts = [part.strip(" ,;:") for part in re.split(r"(?<=[.!?。！？])\s+|\s*[;\n]\s*", text)]
     clean = [part.rstrip(".。").strip() for part in parts]
-    sentences = ["".join(char for char in part if char.isprintable()) for part in clean if part]
+    sentences = [" ".join("".join(char for char in part if char.isprintable()).split()) for part in clean]
     return [part[0].upper() + part[1:] for part in sentences if part] or ["…"]
 
 
