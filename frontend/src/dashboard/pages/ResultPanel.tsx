@@ -40,7 +40,17 @@ export function ResultPanel({
         />
       )}
       {made.image !== null && <img className="picture" alt={name} src={urls.file(runId, made.image)} />}
-      {written !== null && (
+      {made.scalars !== null && (
+        <dl className="facts facts-result">
+          {made.scalars.map(([key, value]) => (
+            <div className="fact" key={key}>
+              <dt>{key}</dt>
+              <dd>{value}</dd>
+            </div>
+          ))}
+        </dl>
+      )}
+      {written !== null && made.scalars === null && (
         <pre className="code" tabIndex={0}>
           {written}
         </pre>

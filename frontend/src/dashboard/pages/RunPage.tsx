@@ -150,7 +150,7 @@ function Progress({ watched }: { watched: UseRun }): ReactNode {
         <span className="hero-percent">
           {run.progress === null ? (waiting ? "…" : "–") : percent(run.progress)}
         </span>
-        <span className="hero-state">{run.state ?? words.status[status]}</span>
+        {!ended && <span className="hero-state">{run.state ?? words.status[status]}</span>}
         <span className="hero-times">
           {elapsedMs !== null && (
             <span>

@@ -13,8 +13,8 @@ export function Timeline({ run }: { run: RunState }): ReactNode {
   const now = useNow(!ended, 500);
   const span = spanOf(run, now);
   if (span === null || (run.steps.length === 0 && run.startedAt === null)) return null;
-  const queuedMs =
-    run.createdAt !== null && run.startedAt !== null ? Math.max(0, run.startedAt - run.createdAt) : null;
+  const waitedMs = run.createdAt !== null && run.startedAt !== null ? run.startedAt - run.createdAt : 0;
+  const queuedMs = waitedMs >= 10 ? waitedMs : null;
   const ranMs = run.startedAt === null ? null : Math.max(0, (run.finishedAt ?? span.to) - run.startedAt);
   return (
     <section className="panel" aria-label={words.steps}>

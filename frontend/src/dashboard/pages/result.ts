@@ -15,6 +15,8 @@ export interface Result {
   readonly files: readonly MadeFile[];
   /** What is not a file: shown as text or JSON. */
   readonly rest: Json;
+  /** `rest`, when it is a handful of plain values: they read better as a table than as JSON. */
+  readonly scalars: readonly (readonly [string, string])[] | null;
 }
 
 type Fields = { readonly [key: string]: Json };
@@ -24,7 +26,8 @@ function isFields(value: Json | undefined): value is Fields {
 }
 
 export function readResult(result: Json): Result {
-  if (!isFields(result)) return { video: null, poster: null, image: null, files: [], rest: result };
+  if (!isFields(result))
+    return { video: null, poster: null, image: null, files: [], rest: result, scalars: null };
   const text = (key: string) => (typeof result[key] === "string" ? (result[key] as string) : null);
   const list: readonly Json[] = Array.isArray(result.files) ? (result.files as readonly Json[]) : [];
   const files = list.flatMap((item): MadeFile[] => {
@@ -40,7 +43,23 @@ export function readResult(result: Json): Result {
     video === null ? (files.find((file) => file.mediaType.startsWith("image/"))?.name ?? null) : null;
   const shown = new Set(["video", "poster", "files"]);
   const rest = Object.fromEntries(Object.entries(result).filter(([key]) => !shown.has(key)));
-  return { video, poster, image, files, rest: Object.keys(rest).length === 0 ? null : rest };
+  const isEmpty = Object.keys(rest).length === 0;
+  return {
+    video,
+    poster,
+    image,
+    files,
+    rest: isEmpty ? null : rest,
+    scalars: isEmpty ? null : scalarsOf(rest),
+  };
+}
+
+function scalarsOf(fields: Fields): readonly (readonly [string, string])[] | null {
+  const entries = Object.entries(fields);
+  const isPlain = entries.every(
+    ([, value]) => value !== null && typeof value !== "object" && String(value).length <= 80,
+  );
+  return isPlain && entries.length <= 8 ? entries.map(([key, value]) => [key, String(value)]) : null;
 }
 
 export function bytes(size: number): string {
