@@ -9,10 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .publisher import configure, flush, publish_progress
+    from .publisher import RunLogHandler, configure, flush, publish_progress, run_progress, track
     from .settings import PublisherSettings
 
-__all__ = ["PublisherSettings", "configure", "flush", "publish_progress"]
+__all__ = [
+    "PublisherSettings",
+    "RunLogHandler",
+    "configure",
+    "flush",
+    "publish_progress",
+    "run_progress",
+    "track",
+]
 
 
 def __getattr__(name: str) -> Any:

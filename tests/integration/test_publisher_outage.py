@@ -23,9 +23,9 @@ def settings(prefix: str) -> PublisherSettings:
 
 def lines_of(server: Server, settings: PublisherSettings, run_id: str) -> list[str]:
     """The messages of the run's log, which lasts across servers, unlike the stream: another server, another epoch."""
-    with server.client() as client:
+    with server.client(decode_responses=True) as client:
         lines = client.lrange(settings.keys.run(run_id)[2], 0, -1)
-    return [line.decode().split("\t", 4)[4] for line in lines]
+    return [str(line).split("\t", 4)[4] for line in lines]
 
 
 @pytest.fixture

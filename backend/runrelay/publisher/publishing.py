@@ -22,7 +22,17 @@ from .outbox import Counts, OnSettled, Outbox
 from .scopes import TaskScope, active_scopes, scope_of
 from .spool import Spool
 
-__all__ = ["EXIT_FLUSH_S", "Publisher", "Sink", "configure", "emit", "flush", "publish_progress", "use_sink"]
+__all__ = [
+    "EXIT_FLUSH_S",
+    "Publisher",
+    "Sink",
+    "configure",
+    "current_sink",
+    "emit",
+    "flush",
+    "publish_progress",
+    "use_sink",
+]
 
 EXIT_FLUSH_S: Final = 5.0
 """Seconds that a process waits at its end, unless Redis is known to be away."""

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["TaskScope", "active_scopes", "enter_scope", "entered", "leave_scope", "scope_of"]
+__all__ = ["TaskScope", "active_scopes", "current_run_id", "enter_scope", "entered", "leave_scope", "scope_of"]
 
 
 @dataclass(slots=True, eq=False)
@@ -77,3 +77,11 @@ def scope_of(run_id: str) -> TaskScope | None:
         if scopes is not None and len(scopes) == 1:
             return scopes[0]
     return None
+
+
+def current_run_id() -> str | None:
+    """The run that the calling code works for, if it is in a scope."""
+    scope = _current.get()
+    if scope is not None:
+        return scope.run_id
+    return next(iter(active_scopes)) if len(active_scopes) == 1 else None

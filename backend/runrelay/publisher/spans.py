@@ -1,0 +1,108 @@
+"""Spans: a part of a run reports 0..1 of its own, and that is mapped into the run's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any, SupportsFloat
+
+from ..progress.events import check_progress
+from .publishing import publish_progress
+
+__all__ = ["Span", "current_span"]
+
+_current: ContextVar[Mapping[str, Span]] = ContextVar("runrelay_spans")
+
+
+def current_span(run_id: str) -> Span:
+    """The span of this run that the calling code is in: the innermost `with run.span(…)`, else the whole run."""
+    span = _current.get({}).get(run_id)
+    return Span(run_id) if span is None else span
+
+
+class Span:
+    """A part of a run, from `low` to `high` of its progress. What is reported to it is 0..1 of that part.
+
+    As a context manager it is the current span of its run for the block: then also what is reported to the run itself,
+    or by `track`, falls within it. Threads that the block starts use the object (`with run.span(…) as span`) instead.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        low: float = 0.0,
+        high: float = 1.0,
+        *,
+        state: str | None = None,
+        step: str | None = None,
+        log: str | None = None,
+    ) -> None:
+        self.run_id = run_id
+        self.low = low
+        self.high = high
+        self.step_name = step
+        self._state = state
+        self._log = log
+        self._tokens: list[Token[Mapping[str, Span]]] = []
+
+    def at(self, progress: SupportsFloat) -> float:
+        """The run's progress at `progress` (0..1) of this span.
+
+        Raises:
+            TypeError, ValueError: it is not a number within 0..1.
+        """
+        return self.low + (self.high - self.low) * check_progress(progress)
+
+    def update(
+        self,
+        progress: SupportsFloat | None = None,
+        state: str | None = None,
+        log: str | None = None,
+        *,
+        level: str = "info",
+        step: str | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Say where this part is: as `publish_progress`, with `progress` 0..1 of the part."""
+        span = self._innermost()
+        publish_progress(
+            self.run_id,
+            state,
+            None if progress is None else span.at(progress),
+            log,
+            level=level,
+            step=span.step_name if step is None else step,
+            data=data,
+        )
+
+    def log(self, message: str, level: str = "info") -> None:
+        """Add a line to the run's log."""
+        self.update(log=message, level=level)
+
+    def span(self, low: float, high: float, state: str | None = None, log: str | None = None) -> Span:
+        """A part of this part. Entering it publishes its state, log line and beginning; leaving it well, its end.
+
+        Raises:
+            TypeError, ValueError: not 0 <= low <= high <= 1.
+        """
+        low, high = check_progress(low), check_progress(high)
+        if low > high:
+            raise ValueError(f"a span must not end before it begins, got {low:g}..{high:g}")
+        outer = self._innermost()
+        return Span(self.run_id, outer.at(low), outer.at(high), state=state, step=outer.step_name, log=log)
+
+    def _innermost(self) -> Span:
+        return self
+
+    def __enter__(self) -> Span:
+        self._tokens.append(_current.set({**_current.get({}), self.run_id: self}))
+        publish_progress(self.run_id, self._state, self.low, self._log, step=self.step_name)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _current.reset(self._tokens.pop())
+        if kind is None:
+            publish_progress(self.run_id, None, self.high, step=self.step_name)
