@@ -95,7 +95,8 @@ MOOD_WORDS: Final[Mapping[Mood, str]] = {
         "그리움 추억 이별 외로운 외로움 눈물 마지막 비 memory memories lonely goodbye farewell tears last lost rain"
     ),
     "adventurous": (
-        "모험 여행 탐험 우주 도전 항해 등반 로켓 오르는 떠나는 찾아 adventure travel journey explore voyage quest rocket climb space"
+        "모험 여행 탐험 우주 도전 항해 등반 로켓 오르는 떠나는 찾아 "
+        "adventure travel journey explore voyage quest rocket climb space"
     ),
     "joyful": "행복 웃음 즐거운 신나는 사랑 소풍 놀이 happy joy fun love picnic play smile laugh",
     "calm": "조용한 평화 고요 휴식 커피 명상 산책 바람 calm quiet peace rest coffee tea walk breeze slow",

@@ -23,9 +23,9 @@ from pipelines.shorts.vocabulary import Locale
 from pipelines.shorts.wording import say
 from pipelines.shorts.workfiles import VOICE, VOICE_CLIPS
 
-__all__ = ["VoiceUnavailable", "make_voice"]
+__all__ = ["VOICES", "VoiceUnavailable", "make_voice"]
 
-_VOICES: Final[dict[Locale, str]] = {"ko": "ko+f2", "en": "en-us+f2"}
+VOICES: Final[dict[Locale, str]] = {"ko": "ko+f2", "en": "en-us+f2"}
 _WORDS_PER_MINUTE: Final[dict[Locale, int]] = {"ko": 190, "en": 170}
 _PITCH: Final = 52
 _VOICE_DBFS: Final = -19.0
@@ -116,7 +116,7 @@ def _by_espeak(layout: Layout, folder: Path, report: Report) -> dict[int, Sample
 def _request(line: VoiceLine, path: Path) -> dict[str, str | int]:
     return {
         "text": line.text,
-        "voice": _VOICES[line.language],
+        "voice": VOICES[line.language],
         "words_per_minute": _WORDS_PER_MINUTE[line.language],
         "pitch": _PITCH,
         "path": str(path),
