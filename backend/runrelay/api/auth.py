@@ -49,10 +49,11 @@ class Grant:
 
 
 def authorize(connection: HTTPConnection, settings: Settings) -> Grant:
-    """Read the token of a request: `Authorization: Bearer …`, or `?token=…` (browsers cannot set headers on a WebSocket).
+    """Read the token of a request: `Authorization: Bearer …`, or `?token=…` (browsers cannot set headers on a
+    WebSocket).
 
-    Claims: `exp`; `sub`; `runs`, a list of run ids (absent: all of them). Without a secret in the settings, everybody may
-    do everything.
+    Claims: `exp`; `sub`; `runs`, a list of run ids (absent: all of them). Without a secret in the settings, everybody
+    may do everything.
     """
     if settings.jwt_secret is None:
         return Grant()

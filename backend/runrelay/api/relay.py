@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import random
@@ -139,9 +140,9 @@ class Relay:
         if self.hub.closing:
             return
         self.hub.close(CloseCode.SERVICE_RESTART, retry_reason)
-        deadline = asyncio.get_running_loop().time() + self.settings.drain_s
-        while self.hub.connections and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.02)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.drain_s):
+                await self.hub.empty.wait()
 
     def _control(self, message: dict[str, Any]) -> None:
         self.adopter.control(message)

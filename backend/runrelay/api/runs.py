@@ -31,8 +31,9 @@ _PAGE = 200
 _MAX_LOOKED_AT = 5_000
 
 _EXAMPLE = {
-    "run_id": "20251105_1430_우주여행고양이", "state": "PLOT_GENERATION", "progress": 0.15, "status": "running", "attempt": 1,
-    "seq": 7, "id": "k3x9m2p7q1za-7", "epoch": "k3x9m2p7q1za", "title": "우주여행 고양이", "pipeline": "shorts", "error": None,
+    "run_id": "20251105_1430_우주여행고양이", "state": "PLOT_GENERATION", "progress": 0.15, "status": "running",
+    "attempt": 1, "seq": 7, "id": "k3x9m2p7q1za-7", "epoch": "k3x9m2p7q1za", "title": "우주여행 고양이",
+    "pipeline": "shorts", "error": None,
     "created_at": 1762300000000, "started_at": 1762300000100, "updated_at": 1762300003000, "finished_at": None,
     "stale": False, "logs": ["시나리오 CSV 생성 완료"], "logs_truncated": 0, "steps": [], "result": None, "fenced": 0,
     "log_lines": [
@@ -65,7 +66,7 @@ async def poll(
     wait: Annotated[float, Query(ge=0, le=_MAX_WAIT_S, description="Seconds to wait for a change.")] = 0,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """The snapshot. With `wait`, the answer is held until the run is no longer where `after` or `If-None-Match` says."""
+    """The snapshot. With `wait`, the answer is held until the run is not where `after` or `If-None-Match` says."""
     cursor = cursor_of(after)
     known = str(cursor) if cursor is not None else (if_none_match or "").removeprefix("W/").strip('"') or None
     try:

@@ -23,7 +23,8 @@ def drain_on_signals(relay: Relay) -> Iterator[None]:
     """Let the relay say goodbye to its clients when the process is asked to end, before the server hears of it.
 
     Servers close WebSockets before the lifespan ends, without our reason (how long to wait before coming back). So the
-    first signal drains the relay and is then passed on to the handler that was there; a second one is passed on at once.
+    first signal drains the relay and is then passed on to the handler that was there; a second one is passed on at
+    once.
     """
     loop = asyncio.get_running_loop()
     draining: asyncio.Task[None] | None = None

@@ -1,4 +1,6 @@
-"""What a WebSocket client watches: one run, or many runs and the list. No transport in here; nothing blocks but `start`."""
+"""What a WebSocket client watches: one run, or many runs and the list. No transport in here; nothing blocks but
+`start`.
+"""
 
 from __future__ import annotations
 

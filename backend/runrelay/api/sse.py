@@ -48,10 +48,11 @@ async def events(
     run_id: RunId,
     grant: RunGrant,
     last_event_id: Annotated[str | None, Header(description="The cursor, as EventSource sends it.")] = None,
-    lastEventId: Annotated[str | None, Query(description="The cursor, for clients that cannot send headers.")] = None,  # noqa: N803
+    lastEventId: Annotated[str | None, Query(description="The cursor, for clients that cannot send headers.")] = None,
     after: Annotated[str | None, Query(description="The same.", examples=["k3x9m2p7q1za-7"])] = None,
 ) -> Response:
-    """Stream `initial_state`, `progress`, `upstream`, `heartbeat` and `end` events, each with the JSON of the WebSocket frame.
+    """Stream `initial_state`, `progress`, `upstream`, `heartbeat` and `end` events, each with the JSON of the
+    WebSocket frame.
 
     `end` comes some seconds after a terminal event; the stream closes then.
     """

@@ -120,7 +120,8 @@ async def _serve_queued(websocket: WebSocket, session: Session, relay: Relay) ->
                 tasks.create_task(_until_expired(grant), name="token")
                 writer = tasks.create_task(_write(websocket, connection), name="writer")
                 await connection.wait_closed()
-                # Cut off, or ended: what may still go out has a few seconds. A peer that reads nothing is dropped (1006).
+                # Cut off, or ended: what may still go out has a few seconds. A peer that reads nothing is dropped
+                # (1006).
                 await asyncio.wait([writer], timeout=_ABORT_AFTER_S)
                 raise _Over
         except* _Over:

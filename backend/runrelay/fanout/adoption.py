@@ -1,12 +1,14 @@
 """Adoption: a raw message on the channel (by hand, or of an older publisher) becomes an event of its run.
 
-Every relay hears a raw message; one must commit it. Exactly once under one holder of the lease, at most once while the lease
-changes hands:
+Every relay hears a raw message; one must commit it. Exactly once under one holder of the lease, at most once while
+the lease changes hands:
 
-- A relay that takes the lease publishes a marker on the control channel and adopts only what it hears after the marker: that
+- A relay that takes the lease publishes a marker on the control channel and adopts only what it hears after the
+  marker: that
   was published after the lease was its own. (Redis hands a subscriber's messages out in the order in which they were
   published, over all channels of one connection.)
-- A message that the new holder adopts was therefore published after the old holder's lease had ended in Redis. The old one,
+- A message that the new holder adopts was therefore published after the old holder's lease had ended in Redis. The
+  old one,
   however late it reads, finds its lease ended by its own clock, which ends earlier, and leaves the message.
 - A message from before the marker is left by the new holder, whatever the old one did with it: at most once.
 """

@@ -33,7 +33,8 @@ class Connection(Protocol):
 class QueuedConnection:
     """A connection whose frames wait in a queue until a writer task of any ASGI server has sent them.
 
-    Overflow policy: cut off. More than `bound_bytes` waiting (initial_state aside) closes it with 4408; nothing is skipped.
+    Overflow policy: cut off. More than `bound_bytes` waiting (initial_state aside) closes it with 4408; nothing is
+    skipped.
     """
 
     def __init__(self, bound_bytes: int) -> None:

@@ -20,8 +20,9 @@ _CHUNK = 500
 class Feed:
     """Tells the list's watchers of changes.
 
-    Messages only name the runs; what is told is read from the run log. So a forged message does no harm, a hundred events
-    of a run cost one read, and the last state before a silence is always told. The first change is told at once.
+    Messages only name the runs; what is told is read from the run log. So a forged message does no harm, a hundred
+    events of a run cost one read, and the last state before a silence is always told. The first change is told at
+    once.
     """
 
     def __init__(self, runlog: AsyncRunLog, *, every_s: float = 1.0, at_once_s: float = 0.05) -> None:
@@ -39,7 +40,9 @@ class Feed:
         return bool(self._watchers)
 
     def join(self, connection: Connection) -> None:
-        """Tell this client of changes from now on. It reads the list itself, after this, so that nothing falls between."""
+        """Tell this client of changes from now on. It reads the list itself, after this, so that nothing falls
+        between.
+        """
         self._watchers.add(connection)
         connection.send(Batch([Frame({"type": "subscribed", "runs": True})]))
 

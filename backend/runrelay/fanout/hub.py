@@ -48,6 +48,9 @@ class Hub:
         self.feed = Feed(runlog)
         self.link: Literal["up", "down"] = "down"
         self.connections: set[Connection] = set()
+        self.empty = asyncio.Event()
+        """Set while no client is connected."""
+        self.empty.set()
         self.closing = False
         self._client_buffer_bytes = client_buffer_bytes
         self._end_after_s = end_after_s
@@ -79,7 +82,9 @@ class Hub:
                         log.info("periodic check put off: %s", error)
 
     def close(self, code: CloseCode, reason: Callable[[], str]) -> None:
-        """Tell every client that the relay goes away; each has a reason of its own, so that they come back spread out."""
+        """Tell every client that the relay goes away; each has a reason of its own, so that they come back spread
+        out.
+        """
         self.closing = True
         for connection in [*self.connections]:
             connection.close(code, reason())
@@ -175,12 +180,15 @@ class Hub:
     def connected(self, connection: Connection) -> Iterator[None]:
         """A client is there, whatever it watches: it hears of the link and of the relay's end."""
         self.connections.add(connection)
+        self.empty.clear()
         if self.link == "down":
             connection.send(Batch([Frame({"type": "upstream", "status": "down"})]))
         try:
             yield
         finally:
             self.connections.discard(connection)
+            if not self.connections:
+                self.empty.set()
             if connection.closed is not None and connection.closed[0] is CloseCode.TOO_SLOW:
                 self.metrics.too_slow += 1
 

@@ -17,8 +17,9 @@ log = logging.getLogger(__name__)
 class Lease:
     """A lease in Redis, kept as long as this relay lives and can.
 
-    `held` is judged by this process's own monotonic clock, from the moment *before* the last renewal was sent: so it ends
-    here before it ends in Redis, and no two relays hold it at the same time, however long one of them was paused.
+    `held` is judged by this process's own monotonic clock, from the moment *before* the last renewal was sent: so it
+    ends here before it ends in Redis, and no two relays hold it at the same time, however long one of them was
+    paused.
     """
 
     def __init__(

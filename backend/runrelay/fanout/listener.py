@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 class Listener:
     """Subscribes, hands messages to the hub, probes itself, reconnects.
 
-    The probe is a message to itself over the relays' control channel, on the same connection as everything else: it tells
-    that a publish anywhere reaches this task. A TCP connection that looks open tells nothing. When a probe does not come back
-    in time, the link is down; when that lasts, the connection is replaced.
+    The probe is a message to itself over the relays' control channel, on the same connection as everything else: it
+    tells that a publish anywhere reaches this task. A TCP connection that looks open tells nothing. When a probe does
+    not come back in time, the link is down; when that lasts, the connection is replaced.
     """
 
     def __init__(

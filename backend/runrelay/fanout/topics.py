@@ -2,24 +2,27 @@
 
 Why there is no hole and no double
 ----------------------------------
-A topic has one `position` (epoch, seq), and the *live* watchers have been sent exactly the log up to it. It moves only by a
-delivery: events that follow it one by one, which go to every live watcher. So a watcher's own position need not be kept:
-it is the topic's. A delivery to many watchers takes several turns of the loop, so that nothing else has to wait for
-it; until its end the position stays, and whoever becomes live meanwhile is put at the end of its queue.
+A topic has one `position` (epoch, seq), and the *live* watchers have been sent exactly the log up to it. It moves only
+by a delivery: events that follow it one by one, which go to every live watcher. So a watcher's own position need not
+be kept: it is the topic's. A delivery to many watchers takes several turns of the loop, so that nothing else has to
+wait for it; until its end the position stays, and whoever becomes live meanwhile is put at the end of its queue.
 
 Joining. A watcher reads the run (one atomic read: snapshot, or the events after its cursor) and is then at the read's
-position R. Events that the topic delivered while the read was under way are kept in `recent` for as long as anyone joins.
-    R = position: it becomes live.
-    R < position: it gets those of `recent` that follow R up to the position, then becomes live.
-    R > position: the channel is behind the read. It waits in `ahead` with R and gets from each delivery only what follows R;
-                  when the position reaches R it becomes live.
-    another epoch: one of the two is out of date. The topic is repaired (a later read), then the watcher reads again.
+position R. Events that the topic delivered while the read was under way are kept in `recent` for as long as anyone
+joins. Then, if
+
+- R = position: it becomes live.
+- R < position: it gets those of `recent` that follow R up to the position, then becomes live.
+- R > position: the channel is behind the read. It waits in `ahead` with R and gets from each delivery only what
+  follows R; when the position reaches R it becomes live.
+- another epoch: one of the two is out of date. The topic is repaired (a later read), then the watcher reads again.
+
 All of this happens between two awaits, so no delivery can fall between the comparison and the change.
 
-Jumps, foreign epochs, reconnects, the periodic check. The topic reads what follows its position and delivers that: or, if
-the log does not have all of it, a new initial_state for everybody. A message that came before the read began was appended
-before it was published, so the read has it: what is still not explained then was never committed, and is discarded.
-While the topic reads, later messages wait in `backlog`, in order.
+Jumps, foreign epochs, reconnects, the periodic check. The topic reads what follows its position and delivers that; or,
+if the log does not have all of it, a new initial_state for everybody. A message that came before the read began was
+appended before it was published, so the read has it: what is still not explained then was never committed, and is
+discarded. While the topic reads, later messages wait in `backlog`, in order.
 """
 
 from __future__ import annotations

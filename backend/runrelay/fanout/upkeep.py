@@ -1,4 +1,6 @@
-"""Upkeep: runs whose worker is gone are marked as stalled, and the list of runs is repaired. One relay does it for all."""
+"""Upkeep: runs whose worker is gone are marked as stalled, and the list of runs is repaired. One relay does it for
+all.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,9 @@ class Upkeep:
         return marked
 
     async def repair_list(self) -> None:
-        """Enter runs that the list lost (their committer died between commit and entry), and take out what has expired."""
+        """Enter runs that the list lost (their committer died between commit and entry), and take out what has
+        expired.
+        """
         async for run_ids in self._runlog.run_ids():
             found = {}
             for run_id, (snapshot, _) in zip(run_ids, await self._runlog.summaries(run_ids), strict=True):

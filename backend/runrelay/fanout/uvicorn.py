@@ -1,12 +1,13 @@
 """The fast path under uvicorn: whole frames written straight to the transport, and no task per client.
 
-`uvicorn --ws runrelay.fanout.uvicorn:FanoutProtocol` (which `runrelay serve` sets) offers each connection to the application
-through the ASGI scope's `extensions`. The application answers the handshake as usual, takes the connection over, and may
-then return: a connection that was taken over lives on without its handler, until either side ends it.
+`uvicorn --ws runrelay.fanout.uvicorn:FanoutProtocol` (which `runrelay serve` sets) offers each connection to the
+application through the ASGI scope's `extensions`. The application answers the handshake as usual, takes the
+connection over, and may then return: a connection that was taken over lives on without its handler, until either side
+ends it.
 
-What is relied on in uvicorn 0.54's sans-I/O protocol (tests/integration/test_relay_uvicorn.py holds it): `scope` is made in
-`handle_connect`; `conn` is a websockets ServerProtocol whose frames are whole, so that frames of ours between two of its own
-never split a message; `close_sent`, `disconnected`, `handshake_complete` tell what may be written.
+What is relied on in uvicorn 0.54's sans-I/O protocol (tests/integration/test_relay_uvicorn.py holds it): `scope` is
+made in `handle_connect`; `conn` is a websockets ServerProtocol whose frames are whole, so that frames of ours between
+two of its own never split a message; `close_sent`, `disconnected`, `handshake_complete` tell what may be written.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
         """Offer the connection in the scope. The application's task, made in here, runs in the loop's next turn."""
         super().handle_connect(event)
         if self.response.status_code == 101:
-            offered: dict[str, Any] = self.scope["extensions"]  # type: ignore[assignment]
+            offered: dict[str, Any] = self.scope["extensions"]
             offered[EXTENSION] = self
 
     @property
@@ -101,9 +102,9 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
 class DirectConnection:
     """A client's connection that was taken over: see fanout.Connection.
 
-    Overflow policy: cut off. What the kernel does not take (its buffer is bounded too) waits in the transport; more than
-    `bound_bytes` of it, initial_state aside, closes the connection with 4408. If that has not gone out after 5 s it is
-    aborted.
+    Overflow policy: cut off. What the kernel does not take (its buffer is bounded too) waits in the transport; more
+    than `bound_bytes` of it, initial_state aside, closes the connection with 4408. If that has not gone out after 5 s
+    it is aborted.
     """
 
     __slots__ = (
