@@ -1,5 +1,6 @@
 """What the run log's tests share: both clients, a witness of all that is announced, a link that breaks."""
 
+import hashlib
 import secrets
 import selectors
 import socket
@@ -15,7 +16,7 @@ import redis
 from runrelay.progress import Event
 from runrelay.runlog import AsyncRunLog, Batch, Committed, Keys, Numbering, Retention, RunLog, View
 from runrelay.runlog.reads import parse_view, read_args
-from runrelay.runlog.scripts import READ
+from runrelay.runlog.scripts import READ, Script
 from tests.servers import HOST, Server
 
 __all__ = [
@@ -31,10 +32,12 @@ __all__ = [
     "fresh_keys",
     "holes",
     "keys_without_expiry",
+    "look_at",
     "queued",
     "read",
     "said",
     "started",
+    "weakened",
 ]
 
 DEADLINE_S = 10.0
@@ -120,6 +123,13 @@ class AsyncLog:
 # Looking
 
 
+@contextmanager
+def look_at(server: Server) -> Iterator[Any]:
+    """A plain client, whose answers' types depend on the question."""
+    with server.client() as client:
+        yield client
+
+
 class Witness:
     """Hears everything that is announced on a channel, until asked for it."""
 
@@ -194,6 +204,13 @@ def holes(messages: Iterable[bytes]) -> list[tuple[str, str, list[int]]]:
 def keys_without_expiry(client: redis.Redis, keys: Keys) -> list[bytes]:
     """The runs' own keys that would stay for ever."""
     return [key for key in client.scan_iter(f"{keys.prefix}:run:*") if client.ttl(key) < 0]
+
+
+def weakened(script: Script, protection: str, instead: str) -> Script:
+    """A script with one of its protections taken out, for a negative control."""
+    assert script.text.count(protection) == 1, f"{script.name}.lua has no single {protection!r}"
+    text = script.text.replace(protection, instead)
+    return Script(script.name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 # A link that breaks

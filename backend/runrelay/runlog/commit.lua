@@ -14,9 +14,9 @@
 --          {"gap", mark}                     the batch does not follow what this producer committed before
 --          {"refused", status, attempt}      a condition (`must`) did not hold
 --
--- Everything is computed before the first write, and the first write that can fail is the append to the stream: when Redis
--- refuses it (OOM, READONLY), nothing has happened. After it a script runs to its end. (The DEL before it, of half a log,
--- leaves at worst a hash without its stream: the next commit heals that.)
+-- Everything is computed before the first write, and the first write is the append to the stream: when Redis refuses it (OOM,
+-- READONLY), nothing has happened. After it a script runs to its end. (Where an old stream has to go first, its DEL is the
+-- first write, which is refused or not in the same way.)
 
 local hash, stream, logs = KEYS[1], KEYS[2], KEYS[3]
 local number, server_lost_data = tonumber(ARGV[6]), ARGV[7] == '1'
@@ -267,8 +267,8 @@ local changes = (created and count > 0 and 'c' or '') .. (status ~= was and 's' 
 if created and count == 0 then return {'ok', '0', 0, 0, 'unknown', 0, given, step_given, '', now, fenced} end
 
 if count > 0 then
-  if anew then redis.call('DEL', stream) end
-  if created then redis.call('DEL', logs) end
+  -- only if there is one: the DEL of nothing is a write too, after which Redis does not refuse the rest for want of memory
+  if anew and redis.call('EXISTS', stream) == 1 then redis.call('DEL', stream) end
   for i = 1, count do
     -- trimmed at the batch's end only, and by whole nodes: cheap, and never below the number of events to keep
     if i < count then
@@ -285,6 +285,7 @@ end
 local renew = created or anew or (ENDED[was] ~= ENDED[status])
   or not ENDED[status] and now - tonumber(old[9] or 0) > math.min(60000, ARGV[8] * 10)
 local CHUNK = 1000  -- Lua unpacks less than 8,000 values, and it would say so here, after the first write
+if created then redis.call('DEL', logs) end
 if #lines > 0 then
   local length
   for i = 1, #lines, CHUNK do
