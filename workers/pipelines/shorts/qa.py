@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.shorts.layout import Layout
 from pipelines.shorts.reporting import Report
-from pipelines.shorts.sound_files import decode
+from pipelines.shorts.sound_files import RATE_HZ, decode
 from pipelines.shorts.synth import level_dbfs
 from pipelines.shorts.timeline import read_timeline
 from pipelines.shorts.wording import say
@@ -21,6 +21,7 @@ from pipelines.shorts.workfiles import FILM
 __all__ = ["FilmFacts", "FilmRejected", "check_film", "inspect_film"]
 
 _DURATION_TOLERANCE_S: Final = 0.35
+_FRAMES_TOLERANCE: Final = 2
 _SAMPLES: Final = 9
 _MIN_BRIGHTNESS: Final = 0.02
 _MIN_CONTRAST: Final = 0.015
@@ -44,11 +45,12 @@ def check_film(layout: Layout, folder: Path, report: Report) -> FilmFacts:
     """Check `film.mp4` against the layout. Raises FilmRejected at the first thing that is wrong."""
     report(state="QA", progress=0.25, log=say(layout.locale, "qa_begins"))
     path = folder / FILM
-    duration_s = inspect_film(path, layout.format.width, layout.format.height, read_timeline(folder).duration_s)
+    expected_s = read_timeline(folder).duration_s
+    duration_s = inspect_film(path, layout.format.width, layout.format.height, expected_s)
     report(state="QA", progress=0.35, log=say(layout.locale, "qa_opened"))
-    brightness = _check_picture(path)
+    brightness = _check_picture(path, round(expected_s * layout.format.fps))
     report(state="QA", progress=0.55, log=say(layout.locale, "qa_picture", brightness=brightness))
-    level = _check_sound(path)
+    level = _check_sound(path, expected_s)
     report(state="QA", progress=0.75, log=say(layout.locale, "qa_sound", level_dbfs=level))
     return FilmFacts(duration_s, brightness, level)
 
@@ -80,11 +82,12 @@ def inspect_film(path: Path, width: int, height: int, expected_s: float) -> floa
     return duration_s
 
 
-def _check_picture(path: Path) -> float:
-    """The mean brightness, 0..1. Raises FilmRejected for a black, an empty or a frozen picture."""
-    pictures = _sample_pictures(path)
-    if not pictures:
-        raise FilmRejected(f"no frame of {path.name} can be decoded")
+def _check_picture(path: Path, expected_frames: int) -> float:
+    """The mean brightness, 0..1. Raises FilmRejected for missing frames and a black, empty or frozen picture."""
+    pictures, count = _sample_pictures(path)
+    # The index in front of the file promises frames that a file which was cut off does not have.
+    if abs(count - expected_frames) > _FRAMES_TOLERANCE:
+        raise FilmRejected(f"{path.name} must have {expected_frames} frames, got {count}")
     # The first and the last moments fade from and to black.
     inner = pictures[1:-1] or pictures
     brightness = [float(picture.mean()) for picture in inner]
@@ -102,29 +105,35 @@ def _check_picture(path: Path) -> float:
     return sum(brightness) / len(brightness)
 
 
-def _sample_pictures(path: Path) -> list[NDArray[np.float32]]:
-    """Frames from all over the film, as luma 0..1, small: enough to see whether anything is there."""
+def _sample_pictures(path: Path) -> tuple[list[NDArray[np.float32]], int]:
+    """Frames from all over the film, as luma 0..1, small (enough to see whether anything is there); and their count."""
     pictures: list[NDArray[np.float32]] = []
+    count = 0
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             every = max(1, (stream.frames or _SAMPLES) // _SAMPLES)
-            for number, frame in enumerate(container.decode(stream)):
-                if number % every == 0:
+            for frame in container.decode(stream):
+                count += 1
+                if (count - 1) % every == 0:
                     small = frame.reformat(width=90, height=160, format="gray")
                     pictures.append((small.to_ndarray() / 255).astype(np.float32))
     except av.FFmpegError as error:
         raise FilmRejected(f"{path.name} breaks off while playing: {error}") from error
-    return pictures
+    return pictures, count
 
 
-def _check_sound(path: Path) -> float:
-    """The level in dBFS (RMS). Raises FilmRejected for silence and for noise."""
+def _check_sound(path: Path, expected_s: float) -> float:
+    """The level in dBFS (RMS). Raises FilmRejected for sound that breaks off, silence and noise."""
     try:
-        level = level_dbfs(decode(path, 2))
+        sound = decode(path, 2)
     except ValueError as error:
         raise FilmRejected(f"{path.name}: {error}") from error
+    sound_s = len(sound) / RATE_HZ
+    if abs(sound_s - expected_s) > _DURATION_TOLERANCE_S:
+        raise FilmRejected(f"the sound of {path.name} must last {expected_s:.2f} s, got {sound_s:.2f} s")
+    level = level_dbfs(sound)
     lowest, highest = _LOUDNESS_DBFS
     if not lowest <= level <= highest:
         raise FilmRejected(f"the sound of {path.name} must lie within {lowest:g}..{highest:g} dBFS, got {level:.1f}")
