@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 from fastapi import APIRouter, WebSocket
 from fastapi.responses import Response
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from ..codes import CloseCode
@@ -28,7 +29,22 @@ _GONE = (WebSocketDisconnect, RuntimeError, OSError)
 """What sending to a client that has gone raises; RuntimeError is servers' word for a send after the close."""
 
 
-@router.websocket("/ws/{run_id:path}")
+class _Anything(Convertor[str]):
+    """A rest of a path with line breaks too, which `path` does not match: it is refused by us, with a reason."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("runrelay_anything", _Anything())
+
+
+@router.websocket("/ws/{run_id:runrelay_anything}")
 async def watch_run(websocket: WebSocket, run_id: str, after: str | None = None) -> None:
     """One run, live. See docs/contract.md."""
     await _serve(websocket, OneRun(run_id, after))
