@@ -1,0 +1,46 @@
+"""A relay that is asked to end, or that dies: where its clients go."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+
+from tests.relays import Producer, StartProcess
+from tests.watching import Client, watch
+
+pytest_plugins = ["tests.relay_rig"]
+
+
+def test_asked_to_end_the_relay_sends_its_clients_elsewhere_spread_out(
+    start_process: StartProcess, producer: Producer, run_id: str
+) -> None:
+    """Ten thousand clients that all come back at once bring down the relay that is left."""
+    relay = start_process(drain_s=3)
+
+    async def clients() -> list[Client]:
+        seen: list[Client] = []
+
+        async def one(ready: asyncio.Barrier) -> None:
+            async with watch(relay.ws(run_id), run_id) as client:
+                seen.append(client)
+                await client.frame("initial_state")
+                await ready.wait()
+                await client.close_code()
+
+        ready = asyncio.Barrier(21)
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(20):
+                tasks.create_task(one(ready))
+            await ready.wait()
+            relay.signal(signal.SIGTERM)
+        return seen
+
+    seen = asyncio.run(clients())
+    assert {client.connection.close_code for client in seen} == {1012}
+    waits = {json.loads(client.connection.close_reason or "")["retry_in_ms"] for client in seen}
+    assert len(waits) > 10
+    assert max(waits) - min(waits) > 1000
+    relay.wait()
+    assert "Traceback" not in relay.log
+    assert "ERROR" not in relay.log
