@@ -111,8 +111,7 @@ export class Link {
 
   addRun(runId: string, sink: RunSink): void {
     this.#runs.set(runId, sink);
-    this.#wake();
-    this.#current?.subscribe(runId, sink.cursor());
+    if (!this.#wake()) this.#current?.subscribe(runId, sink.cursor());
   }
 
   removeRun(runId: string, sink: RunSink): void {
@@ -133,8 +132,7 @@ export class Link {
 
   addFeed(sink: FeedSink): void {
     this.#feeds.add(sink);
-    this.#wake();
-    if (this.#feeds.size === 1) this.#current?.subscribeFeed(true);
+    if (!this.#wake() && this.#feeds.size === 1) this.#current?.subscribeFeed(true);
   }
 
   removeFeed(sink: FeedSink): void {
@@ -163,12 +161,15 @@ export class Link {
 
   // --- opening -------------------------------------------------------------------------------------------------
 
-  #wake(): void {
+  /** Whether this began to connect: what is watched is then subscribed with everything else. */
+  #wake(): boolean {
     clear(this.#lingerTimer);
     this.#lingerTimer = null;
     this.#stopSignals ??= this.#environment.onSignal((signal) => this.#onSignal(signal));
     if (this.#lookTimer === null) this.#look(Date.now());
-    if (this.#state.status === "idle") this.#connect();
+    if (this.#state.status !== "idle") return false;
+    this.#connect();
+    return true;
   }
 
   #connect(quietly = false): void {

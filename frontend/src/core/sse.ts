@@ -24,6 +24,7 @@ export class SseTransport implements Transport {
   readonly kind = "sse";
   readonly #environment: Environment;
   readonly #events: TransportEvents;
+  readonly #Source: typeof EventSource;
   readonly #address: (runId: string, after: string | null) => string;
   readonly #requestOf: (runId: string) => PollRequest;
   readonly #cursorOf: (runId: string) => string | null;
@@ -45,6 +46,8 @@ export class SseTransport implements Transport {
     cursorOf: (runId: string) => string | null,
     knock: () => Promise<unknown>,
   ) {
+    if (environment.EventSource === undefined) throw new Error("this environment has no EventSource");
+    this.#Source = environment.EventSource;
     this.#cursorOf = cursorOf;
     this.#environment = environment;
     this.#address = address;
@@ -103,10 +106,9 @@ export class SseTransport implements Transport {
 
   #open(runId: string, after: string | null): void {
     this.#closeSource();
-    if (this.#environment.EventSource === undefined) throw new Error("this environment has no EventSource");
     this.#runId = runId;
     this.#heard = false;
-    const source = new this.#environment.EventSource(this.#address(runId, after));
+    const source = new this.#Source(this.#address(runId, after));
     this.#source = source;
     source.onopen = () => {
       this.#alive();

@@ -18,7 +18,7 @@ export function Facts({ run }: { run: RunState }): ReactNode {
     [words.events, run.seq.toLocaleString(language)],
   ];
   return (
-    <section className="panel" aria-label={words.details}>
+    <section className="panel panel-facts" aria-label={words.details}>
       <header className="panel-head">
         <h2 className="panel-title">{words.details}</h2>
       </header>

@@ -1,0 +1,535 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { EPOCH, initial, progress, ScriptedBrowser } from "../../test/scripted";
+import { CloseCode } from "./codes.js";
+import type { RelayClientOptions } from "./relayClient.js";
+import { RelayClient } from "./relayClient.js";
+
+let browser: ScriptedBrowser;
+let client: RelayClient;
+
+function watch(runId = "r", options: RelayClientOptions = {}): () => void {
+  client = new RelayClient({ environment: browser.environment, ...options });
+  return client.run(runId).subscribe(() => {});
+}
+const status = () => client.connection.status;
+const state = (runId = "r") => client.run(runId).state;
+const texts = (runId = "r") => state(runId).run.logs.map((line) => line.message);
+/** Let promises settle that need no time. */
+const settle = () => vi.advanceTimersByTimeAsync(0);
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: 1_000_000_000 });
+  browser = new ScriptedBrowser();
+});
+afterEach(() => client.close());
+
+describe("WebSocket", () => {
+  const only = { transports: ["websocket"] } as const;
+
+  it("connects with the first watcher, not before", () => {
+    client = new RelayClient({ environment: browser.environment });
+    client.run("r");
+    expect([browser.sockets.length, status()]).toEqual([0, "idle"]);
+    client.run("r").subscribe(() => {});
+    expect([browser.socket.url, status()]).toEqual(["ws://page/ws", "connecting"]);
+  });
+
+  it("shows the initial state, then each event at once or with the next screen refresh", async () => {
+    watch();
+    browser.socket.open();
+    expect(browser.socket.sent).toEqual([{ type: "ping" }, { type: "subscribe", run_id: "r" }]);
+    browser.socket.say(initial(2));
+    browser.socket.say(progress(3));
+    browser.socket.say(progress(4));
+    await vi.advanceTimersByTimeAsync(16);
+    expect(texts()).toEqual(["line 1", "line 2", "line 3", "line 4"]);
+    expect(state().connection).toMatchObject({ status: "connected", transport: "websocket" });
+  });
+
+  it("one socket carries any number of runs", () => {
+    watch("a");
+    const stop = client.run("b").subscribe(() => {});
+    client.run("c").subscribe(() => {});
+    browser.socket.prove();
+    expect(browser.sockets).toHaveLength(1);
+    expect(browser.socket.subscriptions()).toEqual(["a", "b", "c"]);
+    stop();
+    vi.advanceTimersByTime(1_000);
+    expect(browser.socket.sent.at(-1)).toEqual({ type: "unsubscribe", run_id: "b" });
+  });
+
+  it("latency is the round trip of a ping", () => {
+    watch();
+    browser.socket.open();
+    vi.advanceTimersByTime(80);
+    browser.socket.say({ type: "pong" });
+    expect(client.connection.statistics).toMatchObject({ latencyMs: 80, averageLatencyMs: 80 });
+  });
+
+  it("pings every 25 s, and calls the link dead after 45 s of silence", () => {
+    watch("r", only);
+    browser.socket.prove();
+    const first = browser.socket;
+    vi.advanceTimersByTime(25_000);
+    expect(first.sent.filter((frame) => frame.type === "ping")).toHaveLength(2);
+    vi.advanceTimersByTime(19_999);
+    expect(status()).toBe("connected");
+    vi.advanceTimersByTime(1);
+    expect([status(), first.closedByUs]).toEqual(["reconnecting", true]);
+  });
+
+  it("any frame keeps it alive", () => {
+    watch("r", only);
+    browser.socket.prove();
+    for (let n = 0; n < 10; n += 1) {
+      vi.advanceTimersByTime(20_000);
+      browser.socket.say({ type: "pong" });
+    }
+    expect([status(), browser.sockets.length]).toEqual(["connected", 1]);
+  });
+
+  it("an unanswered ping counts as missed and lowers the quality", () => {
+    watch("r", { ...only, link: {} });
+    browser.socket.prove();
+    vi.advanceTimersByTime(36_000);
+    expect(client.connection.quality).toBe("good");
+    browser.socket.say({ type: "pong" });
+    vi.advanceTimersByTime(5_000);
+    expect(client.connection.quality).toBe("critical"); // that answer took eleven seconds
+  });
+
+  it("comes back after 1, 2, 5, 15 … s with its cursor; ten tries, then a person decides", () => {
+    watch("r", only);
+    browser.socket.open();
+    browser.socket.say(initial(3));
+    const waits: (number | null)[] = [];
+    for (let n = 0; n < 10; n += 1) {
+      browser.socket.drop();
+      waits.push(client.connection.retryInMs);
+      vi.advanceTimersByTime(client.connection.retryInMs ?? 0);
+      browser.socket.open();
+    }
+    expect(waits).toEqual([1000, 2000, 5000, 15000, 15000, 15000, 15000, 15000, 15000, 15000]);
+    expect(browser.socket.sent.at(-1)).toEqual({ type: "subscribe", run_id: "r", after: `${EPOCH}-3` });
+    browser.socket.drop();
+    expect([status(), browser.sockets.length]).toEqual(["failed", 11]);
+    vi.advanceTimersByTime(600_000);
+    expect(browser.sockets).toHaveLength(11);
+    client.reconnect();
+    expect([status(), browser.sockets.length]).toEqual(["connecting", 12]);
+    browser.socket.open();
+    browser.socket.say({ type: "resumed", run_id: "r", id: `${EPOCH}-3` });
+    expect(status()).toBe("connected");
+    expect(texts()).toEqual(["line 1", "line 2", "line 3"]);
+  });
+
+  it("tries start over only after the connection has held for a while", () => {
+    watch("r", only);
+    const again = (heldMs: number) => {
+      browser.socket.prove();
+      vi.advanceTimersByTime(heldMs);
+      browser.socket.drop();
+      const wait = client.connection.retryInMs ?? 0;
+      vi.advanceTimersByTime(wait);
+      return wait;
+    };
+    expect([again(0), again(9_000), again(9_000), again(10_000), again(0)]).toEqual([
+      1000, 2000, 5000, 1000, 2000,
+    ]);
+  });
+
+  it("after 4408 (too slow) it has to hold for 30 s", () => {
+    watch("r", only);
+    const again = (heldMs: number) => {
+      browser.socket.prove();
+      vi.advanceTimersByTime(heldMs);
+      browser.socket.drop(CloseCode.TOO_SLOW);
+      const wait = client.connection.retryInMs ?? 0;
+      vi.advanceTimersByTime(wait);
+      return wait;
+    };
+    expect([again(0), again(20_000), again(29_000), again(30_000)]).toEqual([1000, 2000, 5000, 1000]);
+  });
+
+  it("follows the server's advice when to come back", () => {
+    watch("r", only);
+    browser.socket.prove();
+    browser.socket.drop(CloseCode.SERVICE_RESTART, '{"retry_in_ms":4321}');
+    expect(client.connection.retryInMs).toBe(4321);
+  });
+
+  it.each([CloseCode.BAD_REQUEST, CloseCode.FORBIDDEN, CloseCode.FRAME_TOO_BIG])(
+    "code %i ends reconnecting",
+    (code) => {
+      watch();
+      browser.socket.prove();
+      browser.socket.say({ type: "error", code, message: "not yours" });
+      browser.socket.drop(code);
+      vi.advanceTimersByTime(3_600_000);
+      expect(client.connection).toMatchObject({ status: "closed", error: { code, message: "not yours" } });
+      expect([browser.sockets.length, browser.streams.length]).toEqual([1, 0]);
+    },
+  );
+
+  it("what an old socket still says is dropped", () => {
+    watch("r", only);
+    browser.socket.open();
+    browser.socket.say(initial(1));
+    const old = browser.socket;
+    const { onmessage, onclose } = old;
+    old.drop();
+    vi.advanceTimersByTime(1_000);
+    browser.socket.open();
+    onmessage?.({ data: JSON.stringify(progress(2)) });
+    onclose?.({ code: 4403, reason: "" });
+    vi.advanceTimersByTime(16);
+    expect([state().run.seq, status()]).toEqual([1, "reconnecting"]);
+    expect([old.onmessage, old.onclose, old.onopen]).toEqual([null, null, null]);
+  });
+
+  it("asks once for what is missing when a number is skipped, and shows it in order", async () => {
+    watch();
+    browser.socket.open();
+    browser.socket.say(initial(1));
+    browser.socket.say(progress(3));
+    browser.socket.say(progress(4));
+    await vi.advanceTimersByTimeAsync(16);
+    const asked = browser.socket.sent.filter((frame) => frame.after !== undefined);
+    expect(asked).toEqual([{ type: "subscribe", run_id: "r", after: `${EPOCH}-1` }]);
+    for (const seq of [2, 3, 4]) browser.socket.say(progress(seq));
+    await vi.advanceTimersByTimeAsync(16);
+    expect(texts()).toEqual(["line 1", "line 2", "line 3", "line 4"]);
+  });
+
+  it("a refusal of one run leaves the others alone", () => {
+    watch("a");
+    client.run("b").subscribe(() => {});
+    browser.socket.prove();
+    browser.socket.say({ type: "error", code: 4403, message: "not yours", run_id: "b" });
+    expect(state("b").connection).toMatchObject({ status: "closed", error: { message: "not yours" } });
+    vi.advanceTimersByTime(16);
+    expect([state("a").connection.status, status()]).toEqual(["connected", "connected"]);
+  });
+
+  it("too many runs on the connection: that run asks again later", () => {
+    watch("a");
+    browser.socket.prove();
+    browser.socket.say({ type: "error", code: 4429, message: "too many", run_id: "a" });
+    vi.advanceTimersByTime(5_000);
+    expect(browser.socket.subscriptions()).toEqual(["a", "a"]);
+  });
+
+  it("Redis away and back is told, and does not touch the connection", () => {
+    watch();
+    browser.socket.prove();
+    browser.socket.say({ type: "upstream", status: "down" });
+    expect(client.connection).toMatchObject({ status: "connected", upstream: "down" });
+    browser.socket.say({ type: "upstream", status: "up" });
+    expect(client.connection.upstream).toBe("up");
+  });
+});
+
+describe("tokens", () => {
+  it("an expired one is renewed at once, and only once", async () => {
+    let made = 0;
+    watch("r", { token: async () => `token-${++made}`, transports: ["websocket"] });
+    await settle();
+    expect(browser.socket.url).toBe("ws://page/ws?token=token-1");
+    browser.socket.open();
+    browser.socket.drop(CloseCode.UNAUTHORIZED);
+    await settle();
+    expect(browser.socket.url).toBe("ws://page/ws?token=token-2");
+    browser.socket.open();
+    browser.socket.drop(CloseCode.UNAUTHORIZED);
+    await settle();
+    expect([status(), browser.sockets.length]).toEqual(["closed", 2]);
+  });
+
+  it("a fixed one cannot be renewed: the refusal stands", async () => {
+    watch("r", { token: "fixed" });
+    browser.socket.open();
+    browser.socket.drop(CloseCode.UNAUTHORIZED);
+    await settle();
+    expect([status(), browser.sockets.length]).toEqual(["closed", 1]);
+  });
+
+  it("a source that fails is a lost connection, not an exception", async () => {
+    watch("r", { token: () => Promise.reject(new Error("no session")), transports: ["websocket"] });
+    await settle();
+    expect(client.connection).toMatchObject({
+      status: "reconnecting",
+      error: { message: "the token source failed" },
+    });
+  });
+});
+
+describe("falling back and climbing up", () => {
+  it("WebSocket refused → SSE → polling, without a word from the reader, with one cursor", async () => {
+    watch();
+    browser.socket.drop();
+    await vi.advanceTimersByTimeAsync(500);
+    expect(browser.stream.url).toBe("http://page/api/runs/r/events");
+    browser.stream.open();
+    browser.stream.say(initial(2));
+    expect(state().connection.transport).toBe("sse");
+    browser.stream.fail();
+    // it carried a moment ago: tried again first, then down
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(browser.stream.url).toBe(`http://page/api/runs/r/events?after=${EPOCH}-2`);
+    browser.stream.fail();
+    await vi.advanceTimersByTimeAsync(2_000);
+    browser.stream.fail();
+    await vi.advanceTimersByTimeAsync(500);
+    expect(browser.request.url).toBe(`http://page/api/runs/r?after=${EPOCH}-2`);
+    await browser.request.answer(200, { ...initial(3), events: [progress(3)], log_lines: [] });
+    await vi.advanceTimersByTimeAsync(16);
+    expect([state().connection.transport, texts()]).toEqual(["polling", ["line 1", "line 2", "line 3"]]);
+  });
+
+  it("a WebSocket that is accepted and silent is given up after 5 s", async () => {
+    watch();
+    browser.socket.open();
+    await vi.advanceTimersByTimeAsync(4_999);
+    expect(browser.streams).toHaveLength(0);
+    await vi.advanceTimersByTimeAsync(501);
+    expect(browser.streams).toHaveLength(1);
+  });
+
+  it("climbs back without a hole: the better transport is proven before the other is let go", async () => {
+    watch();
+    browser.socket.drop();
+    await vi.advanceTimersByTimeAsync(500);
+    const { stream } = browser;
+    stream.open();
+    stream.say(initial(1));
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(browser.sockets).toHaveLength(2);
+    stream.say(progress(2));
+    browser.socket.open();
+    expect([stream.closed, status()]).toEqual([false, "connected"]);
+    browser.socket.say({ type: "pong" });
+    expect([stream.closed, client.connection.transport]).toEqual([true, "websocket"]);
+    expect(browser.socket.sent.at(-1)).toMatchObject({ type: "subscribe", run_id: "r" });
+    for (const seq of [2, 3]) browser.socket.say(progress(seq));
+    await vi.advanceTimersByTimeAsync(16);
+    expect(texts()).toEqual(["line 1", "line 2", "line 3"]);
+  });
+
+  it("a wall that stays is looked at more and more rarely", async () => {
+    watch();
+    browser.socket.drop();
+    await vi.advanceTimersByTimeAsync(500);
+    browser.stream.open();
+    browser.stream.say(initial(1));
+    const seen: number[] = [];
+    for (let second = 0; second < 120; second += 1) {
+      await vi.advanceTimersByTimeAsync(1_000);
+      browser.stream.say({ type: "heartbeat" });
+      if (browser.socket.readyState === 0) {
+        seen.push(second);
+        browser.socket.drop();
+      }
+    }
+    expect(seen.length).toBe(3); // after 5, 15 and 60 s
+    expect(client.connection.transport).toBe("sse");
+  });
+
+  it("at most one stream: the second run polls", async () => {
+    browser = new ScriptedBrowser(["WebSocket"]);
+    watch("a");
+    client.run("b").subscribe(() => {});
+    await vi.advanceTimersByTimeAsync(500);
+    expect(browser.streams.map((stream) => stream.url)).toEqual(["http://page/api/runs/a/events"]);
+    expect(browser.requests.map((request) => request.url)).toEqual(["http://page/api/runs/b"]);
+  });
+
+  it("a stream that is held back on its way is found out by one poll", async () => {
+    browser = new ScriptedBrowser(["WebSocket"]);
+    watch();
+    await vi.advanceTimersByTimeAsync(500);
+    browser.stream.open();
+    await vi.advanceTimersByTimeAsync(5_000);
+    await browser.request.answer(200, { ...initial(2), log_lines: null });
+    await vi.advanceTimersByTimeAsync(16);
+    expect(texts()).toEqual(["line 1", "line 2"]);
+    expect(status()).toBe("reconnecting");
+  });
+
+  it("without any transport left it gives up in so many words", async () => {
+    browser = new ScriptedBrowser(["WebSocket", "EventSource"]);
+    watch("r", { transports: ["websocket", "sse"] });
+    await vi.advanceTimersByTimeAsync(600_000);
+    expect(client.connection).toMatchObject({
+      status: "failed",
+      error: { message: "this environment has no EventSource" },
+    });
+  });
+});
+
+describe("polling", () => {
+  const only = { transports: ["polling"] } as const;
+
+  it("asks without holding first, then lets the server hold", async () => {
+    watch("r", only);
+    expect(browser.request.url).toBe("http://page/api/runs/r");
+    await browser.request.answer(200, { ...initial(1), log_lines: [] });
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(browser.request.url).toBe(`http://page/api/runs/r?after=${EPOCH}-1&wait=25`);
+    expect(browser.request.aborted()).toBe(false);
+  });
+
+  it("with many runs nothing is held: a browser has six connections", async () => {
+    client = new RelayClient({ environment: browser.environment, ...only });
+    for (const runId of ["a", "b", "c"]) client.run(runId).subscribe(() => {});
+    for (const request of [...browser.requests]) {
+      const runId = request.url.split("/").at(-1);
+      await request.answer(200, { ...initial(1), run_id: runId, log_lines: [] });
+    }
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(browser.requests.slice(3).every((request) => !request.url.includes("wait"))).toBe(true);
+    expect(browser.requests).toHaveLength(6);
+  });
+
+  it("an unknown run is asked about again: it may not have started", async () => {
+    watch("r", only);
+    await browser.request.answer(404, { title: "Not Found" });
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect([status(), state().run.known, browser.requests.length]).toEqual(["connected", false, 2]);
+  });
+
+  it("Redis away is not the link's fault", async () => {
+    watch("r", only);
+    await browser.request.answer(503, { detail: "no Redis" }, { "retry-after": "2" });
+    expect(client.connection).toMatchObject({ status: "connected", upstream: "down" });
+    await vi.advanceTimersByTimeAsync(2_000);
+    await browser.request.answer(200, { ...initial(1), log_lines: [] });
+    expect(client.connection.upstream).toBe("up");
+  });
+
+  it("a failed request is a lost connection", async () => {
+    watch("r", only);
+    await browser.request.fail();
+    expect(client.connection).toMatchObject({ status: "reconnecting", retryInMs: 1_000 });
+  });
+
+  it("too many connections: later, when the server says", async () => {
+    watch("r", only);
+    await browser.request.answer(429, { detail: "too many" }, { "retry-after": "7" });
+    expect(client.connection).toMatchObject({ retryInMs: 7_000, error: { code: 4429 } });
+  });
+
+  it("the token goes into the header", async () => {
+    watch("r", { ...only, token: "secret" });
+    expect(browser.request.headers).toEqual({ authorization: "Bearer secret" });
+    expect(browser.request.url).not.toContain("secret");
+  });
+});
+
+describe("the page", () => {
+  it("offline and nothing answers: waits for the network, spends no tries", () => {
+    watch("r", { transports: ["websocket"] });
+    browser.socket.prove();
+    browser.signal("offline");
+    expect(status()).toBe("connected"); // the browser may be wrong: it is asked first
+    vi.advanceTimersByTime(5_000);
+    expect([status(), client.connection.attempt]).toEqual(["offline", 0]);
+    browser.signal("online");
+    browser.socket.prove();
+    expect(status()).toBe("connected");
+  });
+
+  it("offline by the browser's word only: the link that answers stays", () => {
+    watch();
+    browser.socket.prove();
+    browser.signal("offline");
+    browser.socket.say({ type: "pong" });
+    vi.advanceTimersByTime(20_000);
+    expect([status(), browser.sockets.length]).toEqual(["connected", 1]);
+  });
+
+  it("online again while waiting: now, not at the end of the wait", () => {
+    watch("r", { transports: ["websocket"] });
+    browser.socket.prove();
+    browser.socket.drop();
+    browser.signal("online");
+    expect([browser.sockets.length, status()]).toEqual([2, "connecting"]);
+  });
+
+  it("hidden for long lets go; seen again catches up with the cursor", () => {
+    watch();
+    browser.socket.open();
+    browser.socket.say(initial(4));
+    browser.signal("hidden");
+    for (let n = 0; n < 14; n += 1) {
+      vi.advanceTimersByTime(20_000);
+      browser.socket.say({ type: "pong" });
+    }
+    vi.advanceTimersByTime(19_999);
+    expect(status()).toBe("connected");
+    vi.advanceTimersByTime(1);
+    expect(status()).toBe("paused");
+    browser.signal("visible");
+    browser.socket.open();
+    expect(browser.socket.sent.at(-1)).toEqual({ type: "subscribe", run_id: "r", after: `${EPOCH}-4` });
+  });
+
+  it("seen again soon is not a reason to reconnect", () => {
+    watch();
+    browser.socket.prove();
+    browser.signal("hidden");
+    vi.advanceTimersByTime(1_000);
+    browser.signal("visible");
+    vi.advanceTimersByTime(20_000);
+    expect(browser.sockets).toHaveLength(1);
+  });
+
+  it("after sleep it asks before it believes: no answer in 5 s is a lost link", () => {
+    watch("r", { transports: ["websocket"] });
+    browser.socket.prove();
+    // while the machine sleeps the clock goes on and timers stand still
+    vi.setSystemTime(Date.now() + 40_000);
+    vi.advanceTimersByTime(5_000);
+    expect(browser.socket.sent.at(-1)).toEqual({ type: "ping" });
+    vi.advanceTimersByTime(5_000);
+    expect(status()).toBe("reconnecting");
+  });
+
+  it("leaves nothing behind when nobody watches", () => {
+    const stop = watch();
+    browser.socket.prove();
+    stop();
+    vi.advanceTimersByTime(5_000);
+    expect([status(), browser.socket.closedByUs, browser.listenerCount]).toEqual(["idle", true, 0]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("a watcher who leaves and comes back in one breath does not reconnect", () => {
+    const stop = watch();
+    browser.socket.prove();
+    stop();
+    vi.advanceTimersByTime(500);
+    client.run("r").subscribe(() => {});
+    vi.advanceTimersByTime(10_000);
+    expect([browser.sockets.length, browser.socket.closedByUs, status()]).toEqual([1, false, "connected"]);
+  });
+
+  it("another origin's relay is addressed there", () => {
+    watch("r", { baseUrl: "https://relay.example.com" });
+    expect(browser.socket.url).toBe("wss://relay.example.com/ws");
+  });
+});
+
+describe("statistics", () => {
+  it("count reconnects and what was missed, and say since when", () => {
+    watch("r", { transports: ["websocket"] });
+    browser.socket.prove();
+    vi.advanceTimersByTime(45_000);
+    vi.advanceTimersByTime(1_000);
+    browser.socket.prove();
+    expect(client.connection.statistics).toMatchObject({
+      reconnects: 1,
+      lastReconnectAt: Date.now(),
+      connectedSince: Date.now(),
+    });
+  });
+});

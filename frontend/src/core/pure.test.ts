@@ -1,0 +1,223 @@
+import { describe, expect, it } from "vitest";
+import { BACKOFF, retryDelayMs } from "./backoff.js";
+import { CloseCode, isTerminalCode, retryInMsOf } from "./codes.js";
+import { parseCursor, relate } from "./cursor.js";
+import { remainingMs, withSample } from "./eta.js";
+import { readFrame } from "./frames.js";
+import { climbDelayMs, nextTry } from "./ladder.js";
+import { qualityOf } from "./quality.js";
+import { matches, merge } from "./runList.js";
+import type { ProgressSample, RunSummary } from "./types.js";
+import { RelayUrls } from "./urls.js";
+
+describe("backoff", () => {
+  it("waits 1, 2, 5, 15, 15 … seconds, ten times, then no more", () => {
+    const delays = Array.from({ length: 11 }, (_, index) => retryDelayMs(index + 1, 0.5));
+    expect(delays).toEqual([1000, 2000, 5000, 15000, 15000, 15000, 15000, 15000, 15000, 15000, null]);
+  });
+
+  it("varies by a tenth either way and is never under half a second", () => {
+    expect([retryDelayMs(1, 0), retryDelayMs(1, 1)]).toEqual([900, 1100]);
+    expect(retryDelayMs(1, 0, { ...BACKOFF, stepsMs: [100] })).toBe(500);
+  });
+
+  it("takes the server's advice as it is, but no more tries than there are", () => {
+    expect(retryDelayMs(1, 0, BACKOFF, 3_210)).toBe(3_210);
+    expect(retryDelayMs(11, 0, BACKOFF, 3_210)).toBeNull();
+  });
+});
+
+describe("close codes", () => {
+  it("what would be refused again ends reconnecting, what would not does not", () => {
+    const terminal = Object.values(CloseCode).filter(isTerminalCode);
+    expect(terminal).toEqual([CloseCode.FRAME_TOO_BIG, CloseCode.BAD_REQUEST, CloseCode.FORBIDDEN]);
+  });
+
+  it.each([
+    ['{"retry_in_ms":1200}', 1200],
+    ["going away", null],
+    ["{broken", null],
+    ['{"retry_in_ms":"soon"}', null],
+    ['{"retry_in_ms":-5}', null],
+    ["", null],
+  ])("the reason %j advises %j", (reason, expected) => expect(retryInMsOf(reason)).toBe(expected));
+});
+
+describe("cursors", () => {
+  it.each([
+    ["a-1", "a-2", "next"],
+    ["a-2", "a-2", "seen"],
+    ["a-2", "a-1", "seen"],
+    ["a-2", "a-4", "gap"],
+    ["a-2", "b-3", "foreign"],
+    ["0-0", "b-1", "next"],
+    ["0-0", "b-7", "gap"],
+    ["a-2", "nonsense", "foreign"],
+  ])("from %s to %s is %s", (here, there, expected) => expect(relate(here, there)).toBe(expected));
+
+  it("sequence numbers beyond two to the 31st are numbers too", () => {
+    expect(parseCursor("k3x9m2p7q1za-5000000000")).toEqual({ epoch: "k3x9m2p7q1za", seq: 5_000_000_000 });
+  });
+});
+
+describe("quality, by the thresholds of S2", () => {
+  const facts = { connected: true, latencyMs: 50, silenceMs: 1_000, missed: 0 };
+  it.each([
+    [{}, "excellent"],
+    [{ latencyMs: null }, "excellent"],
+    [{ latencyMs: 100 }, "good"],
+    [{ silenceMs: 35_000 }, "good"],
+    [{ missed: 1 }, "good"],
+    [{ latencyMs: 500 }, "poor"],
+    [{ silenceMs: 40_000 }, "poor"],
+    [{ missed: 2 }, "poor"],
+    [{ latencyMs: 1_000 }, "critical"],
+    [{ silenceMs: 60_000 }, "critical"],
+    [{ missed: 3 }, "critical"],
+    [{ connected: false }, "critical"],
+  ])("%j is %s", (change, expected) => expect(qualityOf({ ...facts, ...change })).toBe(expected));
+});
+
+describe("the time left", () => {
+  const line = (count: number, msEach: number, each: number): readonly ProgressSample[] =>
+    Array.from({ length: count }, (_, n) => ({ ts: n * msEach, progress: n * each }));
+
+  it("is nothing before there is something to go by", () => {
+    expect(remainingMs([])).toBeNull();
+    expect(remainingMs(line(2, 100, 0.1))).toBeNull();
+  });
+
+  it("is exact for a steady pace", () => expect(remainingMs(line(6, 1_000, 0.1))).toBe(5_000));
+
+  it("is zero at the end", () =>
+    expect(
+      remainingMs([
+        { ts: 0, progress: 0 },
+        { ts: 5_000, progress: 1 },
+      ]),
+    ).toBe(0));
+
+  it("grows when the pace drops", () => {
+    const slowed = [...line(6, 1_000, 0.1), { ts: 25_000, progress: 0.7 }];
+    expect(remainingMs(slowed)).toBeGreaterThan(remainingMs(line(8, 1_000, 0.1)) ?? 0);
+  });
+
+  it("a million samples take the memory of a few, and keep first and last", () => {
+    let samples: readonly ProgressSample[] = [];
+    for (let n = 0; n < 10_000; n += 1) samples = withSample(samples, { ts: n, progress: n / 10_000 });
+    expect(samples.length).toBeLessThanOrEqual(49);
+    expect([samples[0]?.ts, samples.at(-1)?.ts]).toEqual([0, 9_999]);
+  });
+});
+
+describe("the ladder", () => {
+  const all = ["websocket", "sse", "polling"] as const;
+  it("what was carrying a moment ago is tried again first", () => {
+    expect(nextTry(all, { kind: "websocket", proven: true, failures: 0, worked: true })).toEqual({
+      kind: "websocket",
+      counts: true,
+    });
+  });
+  it("what never worked here gives way at once, at no cost", () => {
+    expect(nextTry(all, { kind: "websocket", proven: false, failures: 1, worked: false })).toEqual({
+      kind: "sse",
+      counts: false,
+    });
+  });
+  it("what worked before is given two tries", () => {
+    const failure = { kind: "websocket", proven: false, worked: true } as const;
+    expect(nextTry(all, { ...failure, failures: 1 }).kind).toBe("websocket");
+    expect(nextTry(all, { ...failure, failures: 2 }).kind).toBe("sse");
+  });
+  it("below the last comes the first, after a wait", () => {
+    expect(nextTry(all, { kind: "polling", proven: false, failures: 1, worked: false })).toEqual({
+      kind: "websocket",
+      counts: true,
+    });
+  });
+  it("looks up soon, then rarely", () =>
+    expect([0, 1, 2, 3, 9].map(climbDelayMs)).toEqual([5_000, 15_000, 60_000, 300_000, 300_000]));
+});
+
+describe("frames", () => {
+  it.each([
+    "",
+    "[]",
+    "null",
+    "17",
+    "{",
+    '{"type":"later"}',
+    '{"type":"progress"}',
+    '{"type":"progress","run_id":"r"}',
+    '{"type":"run","run_id":5}',
+  ])("%j is ignored, not an exception", (raw) => expect(readFrame(raw)).toBeNull());
+
+  it("a status this client does not know is unknown, a level info", () => {
+    const raw = JSON.stringify({
+      type: "progress",
+      run_id: "r",
+      id: "a-1",
+      seq: 1,
+      status: "hibernating",
+      level: "loud",
+    });
+    expect(readFrame(raw)).toMatchObject({ event: { status: "unknown", level: "info" } });
+  });
+});
+
+describe("addresses", () => {
+  it("encode run ids, follow the page's protocol and keep a path", () => {
+    const urls = new RelayUrls("https://relay.example.com/live/", null);
+    expect(urls.ws("/ws", { token: "a b" })).toBe("wss://relay.example.com/live/ws?token=a+b");
+    expect(urls.http(urls.run("우주 고양이#1"))).toBe(
+      `https://relay.example.com/live/api/runs/${encodeURIComponent("우주 고양이#1")}`,
+    );
+    expect(new RelayUrls("", "http://page:8000").ws("/ws")).toBe("ws://page:8000/ws");
+  });
+});
+
+describe("the list", () => {
+  const run = (runId: string, fields: Partial<RunSummary> = {}): RunSummary => ({
+    runId,
+    state: null,
+    status: "running",
+    progress: null,
+    attempt: 1,
+    seq: 1,
+    cursor: "a-1",
+    title: null,
+    pipeline: "shorts",
+    error: null,
+    createdAt: 1,
+    startedAt: null,
+    updatedAt: null,
+    finishedAt: null,
+    stale: false,
+    ...fields,
+  });
+
+  it("filters as the server does", () => {
+    expect(matches(run("a"), { status: "active" })).toBe(true);
+    expect(matches(run("a", { status: "failed" }), { status: "active" })).toBe(false);
+    expect(matches(run("a", { status: "failed" }), { status: "failed" })).toBe(true);
+    expect(matches(run("a"), { pipeline: "scan" })).toBe(false);
+    expect(matches(run("a", { title: "우주 고양이" }), { q: "고양이" })).toBe(true);
+    expect(matches(run("ABC"), { q: "bc" })).toBe(true);
+  });
+
+  it("changes rows in place, puts new ones first, drops what no longer fits or was deleted", () => {
+    const before = [run("a"), run("b"), run("c")];
+    const changed = new Map<string, RunSummary | null>([
+      ["a", run("a", { progress: 0.5 })],
+      ["b", run("b", { status: "succeeded" })],
+      ["c", null],
+      ["new", run("new")],
+      ["other", run("other", { status: "failed" })],
+    ]);
+    const merged = merge(before, changed, { status: "active" });
+    expect(merged.map((item) => [item.runId, item.progress])).toEqual([
+      ["new", null],
+      ["a", 0.5],
+    ]);
+  });
+});

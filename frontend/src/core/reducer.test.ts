@@ -1,0 +1,208 @@
+import { describe, expect, it } from "vitest";
+import { EPOCH, initial, progress } from "../../test/scripted";
+import type { ProgressEvent, Snapshot } from "./frames.js";
+import { readEvent, readSnapshot } from "./frames.js";
+import { applyEvents, applyLogDetails, applySnapshot, unknownRun } from "./reducer.js";
+import type { RunState } from "./types.js";
+
+const event = (seq: number, fields: Record<string, unknown> = {}): ProgressEvent => {
+  const read = readEvent(progress(seq, fields));
+  if (read === null) throw new Error("not an event");
+  return read;
+};
+const snapshot = (seq: number, fields: Record<string, unknown> = {}): Snapshot => {
+  const read = readSnapshot(initial(seq, fields));
+  if (read === null) throw new Error("not a snapshot");
+  return read;
+};
+const runAfter = (...events: ProgressEvent[]): RunState => applyEvents(unknownRun("r"), events).run;
+const texts = (run: RunState) => run.logs.map((line) => line.message);
+
+describe("events", () => {
+  it("a run nobody had heard of begins with its first event", () => {
+    const run = runAfter(event(1));
+    expect(run).toMatchObject({
+      known: true,
+      seq: 1,
+      cursor: `${EPOCH}-1`,
+      status: "running",
+      progress: 0.01,
+    });
+    expect(texts(run)).toEqual(["line 1"]);
+  });
+
+  it("a double is shown once: two transports may carry the same event", () => {
+    const run = runAfter(event(1), event(2));
+    const again = applyEvents(run, [event(1), event(2), event(3)]);
+    expect(texts(again.run)).toEqual(["line 1", "line 2", "line 3"]);
+    expect(again.gap).toBe(false);
+  });
+
+  it("at a hole the fold stops and says so: nothing after it is shown before what is missing", () => {
+    const folded = applyEvents(runAfter(event(1)), [event(2), event(4), event(5)]);
+    expect(folded.gap).toBe(true);
+    expect(folded.run.seq).toBe(2);
+  });
+
+  it("an event of another log is a hole, not a continuation", () => {
+    const folded = applyEvents(runAfter(event(1)), [event(2, { id: "otherepoch01-2" })]);
+    expect(folded).toMatchObject({ gap: true, run: { seq: 1 } });
+  });
+
+  it("a first event that is not the first of its log is a hole", () => {
+    expect(applyEvents(unknownRun("r"), [event(3)])).toMatchObject({ gap: true, run: { known: false } });
+  });
+
+  it("without a log line nothing is added to the log", () => {
+    expect(runAfter(event(1, { message: "" })).logs).toEqual([]);
+  });
+
+  it("the log is bounded, and what falls off is counted", () => {
+    const run = applyEvents(
+      unknownRun("r"),
+      [1, 2, 3, 4, 5].map((seq) => event(seq)),
+      3,
+    ).run;
+    expect(texts(run)).toEqual(["line 3", "line 4", "line 5"]);
+    expect(run.logsTruncated).toBe(2);
+  });
+
+  it("keys of log lines are unique and grow, whatever is cut off in front", () => {
+    let run = unknownRun("r");
+    for (let seq = 1; seq <= 9; seq += 1) run = applyEvents(run, [event(seq)], 4).run;
+    const keys = run.logs.map((line) => line.key);
+    expect(keys).toEqual([...new Set(keys)].sort((a, b) => a - b));
+    expect(keys.at(-1)).toBe(8);
+  });
+
+  it("result and error belong to the attempt that made them", () => {
+    const failed = runAfter(
+      event(1),
+      event(2, { state: "FAILED", status: "failed", error: "boom", result: { a: 1 } }),
+    );
+    expect(failed).toMatchObject({ error: "boom", result: { a: 1 }, finishedAt: 1_002_000 });
+    const again = applyEvents(failed, [
+      event(3, { attempt: 2, status: "queued", progress: null, state: "QUEUED" }),
+    ]).run;
+    expect(again).toMatchObject({
+      attempt: 2,
+      error: null,
+      result: null,
+      progress: null,
+      finishedAt: null,
+      startedAt: null,
+    });
+    expect(again.samples).toEqual([]);
+    expect(texts(again)).toHaveLength(3);
+  });
+});
+
+describe("steps", () => {
+  const declared = event(1, {
+    steps: [
+      { name: "plan", weight: 2 },
+      { name: "render", weight: 1 },
+    ],
+  });
+
+  it("a declaration names them before they begin", () => {
+    expect(runAfter(declared).steps.map((step) => [step.name, step.status, step.weight])).toEqual([
+      ["plan", "queued", 2],
+      ["render", "queued", 1],
+    ]);
+  });
+
+  it("an event with a step carries that step's progress and times", () => {
+    const run = runAfter(
+      declared,
+      event(2, { step: "plan", step_status: "running", step_progress: 0.5 }),
+      event(3, { step: "plan", step_status: "succeeded" }),
+    );
+    expect(run.steps[0]).toMatchObject({
+      status: "succeeded",
+      progress: 1,
+      startedAt: 1_002_000,
+      finishedAt: 1_003_000,
+    });
+  });
+
+  it("a step nobody declared appears when it is first heard of", () => {
+    const run = runAfter(event(1, { step: "extra", step_status: "running" }));
+    expect(run.steps.map((step) => step.name)).toEqual(["extra"]);
+  });
+
+  it("a step's own retry starts it anew", () => {
+    const run = runAfter(
+      declared,
+      event(2, { step: "plan", step_status: "running", step_progress: 0.9, step_attempt: 1 }),
+      event(3, { step: "plan", step_status: "running", step_attempt: 2 }),
+    );
+    expect(run.steps[0]).toMatchObject({ attempt: 2, progress: null, startedAt: 1_003_000 });
+  });
+
+  it("a new attempt of the run queues every step again", () => {
+    const run = runAfter(
+      declared,
+      event(2, { step: "plan", step_status: "succeeded" }),
+      event(3, { attempt: 2 }),
+    );
+    expect(run.steps.map((step) => step.status)).toEqual(["queued", "queued"]);
+  });
+
+  it("a step under way when the run is cancelled was cut off; one not begun was not", () => {
+    const run = runAfter(
+      declared,
+      event(2, { step: "plan", step_status: "running" }),
+      event(3, { state: "CANCELLED", status: "cancelled" }),
+    );
+    expect(run.steps.map((step) => step.status)).toEqual(["cancelled", "queued"]);
+  });
+});
+
+describe("snapshots", () => {
+  it("take the place of everything", () => {
+    const run = applySnapshot(unknownRun("r"), snapshot(3, { title: "A film" }));
+    expect(run).toMatchObject({ known: true, seq: 3, title: "A film" });
+    expect(texts(run)).toEqual(["line 1", "line 2", "line 3"]);
+  });
+
+  it("an older one of the same log is ignored: a slow poll must not turn time back", () => {
+    const run = runAfter(event(1), event(2), event(3));
+    expect(applySnapshot(run, snapshot(2))).toBe(run);
+  });
+
+  it("one of another log replaces a longer one: the server has lost it", () => {
+    const run = applySnapshot(
+      runAfter(event(1), event(2), event(3)),
+      snapshot(1, { id: "otherepoch01-1", logs: ["new"] }),
+    );
+    expect(run).toMatchObject({ seq: 1, cursor: "otherepoch01-1" });
+    expect(texts(run)).toEqual(["new"]);
+  });
+
+  it("when the log has expired, what was last seen stays, marked", () => {
+    const run = applySnapshot(
+      runAfter(event(1, { status: "succeeded", state: "END" })),
+      snapshot(0, { status: "unknown", id: "0-0", seq: 0, logs: [] }),
+    );
+    expect(run).toMatchObject({ status: "succeeded", stale: true, seq: 1 });
+  });
+
+  it("details give lines their level and time without losing what came meanwhile", () => {
+    const run = applyEvents(applySnapshot(unknownRun("r"), snapshot(2)), [event(3)]).run;
+    const lines = [1, 2].map((seq) => ({
+      seq,
+      ts: seq,
+      level: "warning",
+      step: "plan",
+      message: `line ${seq}`,
+    }));
+    const detailed = applyLogDetails(run, snapshot(2, { log_lines: lines }));
+    expect(detailed.logs.map((line) => [line.message, line.level])).toEqual([
+      ["line 1", "warning"],
+      ["line 2", "warning"],
+      ["line 3", "info"],
+    ]);
+    expect(new Set(detailed.logs.map((line) => line.key)).size).toBe(3);
+  });
+});
