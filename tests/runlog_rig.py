@@ -5,9 +5,10 @@ import secrets
 import selectors
 import socket
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, Protocol, cast
 
 import orjson
@@ -28,6 +29,7 @@ __all__ = [
     "Witness",
     "contradictions",
     "ended",
+    "eventually",
     "fields_of",
     "fresh_keys",
     "holes",
@@ -128,6 +130,16 @@ def look_at(server: Server) -> Iterator[Any]:
     """A plain client, whose answers' types depend on the question."""
     with server.client() as client:
         yield client
+
+
+def eventually(condition: Callable[[], object], what: str) -> None:
+    """Ask until it is so; a server that cannot answer yet does not say that it is."""
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        with suppress(redis.RedisError):
+            if condition():
+                return
+    raise AssertionError(f"not within {DEADLINE_S} s: {what}")
 
 
 class Witness:
