@@ -132,6 +132,8 @@ local function admit(kind, control, fence)
     step_of('')
     return fence == attempt and not over and sums.count > 0 and sums.done >= sums.count
   end
+  -- Of a task whose start's attempt is not known (it died, or never ran) one knows at least which one it was sent for.
+  if control and control.base_attempt and control.base_attempt < queued then return false end
   if fence < attempt or over and fence == attempt then return false end
   -- A fence above the run's attempt: the log has lost that attempt's beginning, the producer knows better.
   if fence > attempt then
