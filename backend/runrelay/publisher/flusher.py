@@ -98,10 +98,15 @@ class Flusher:
         """
         if threading.current_thread() is self._thread:
             return False
-        targets = self.outbox.waiting()
         deadline = time.monotonic() + timeout_s
-        if targets:
-            self.start()
+        for _ in range(2):  # what is settled may have something follow, as the run's failure its step's
+            targets = self.outbox.waiting()
+            if targets and not self._wait(targets, deadline, while_down):
+                return False
+        return True
+
+    def _wait(self, targets: list[tuple[Box, int]], deadline: float, while_down: bool) -> bool:
+        self.start()
         with self._landed:
             self._waiters += 1
             try:

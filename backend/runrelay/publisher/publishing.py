@@ -18,6 +18,7 @@ from ..progress.events import MAX_LOG_BYTES
 from ..runlog import Batch, Committed, Numbering, RunLog
 from ..settings import PublisherSettings
 from .flusher import Flusher
+from .heartbeat import Heartbeat
 from .outbox import Counts, OnSettled, Outbox
 from .scopes import TaskScope, active_scopes, scope_of
 from .spool import Spool
@@ -26,11 +27,14 @@ __all__ = [
     "EXIT_FLUSH_S",
     "Publisher",
     "Sink",
+    "commit",
     "configure",
     "current_sink",
     "emit",
     "flush",
+    "keep_alive",
     "publish_progress",
+    "shut_down",
     "use_sink",
 ]
 
@@ -53,6 +57,16 @@ class Sink(Protocol):
     def flush(self, timeout_s: float, *, while_down: bool = True) -> bool:
         """Wait until what was taken is committed; see `Flusher.wait`."""
 
+    def commit(self, run_id: str, event: Event) -> Committed:
+        """Commit one event now; see `Publisher.commit`."""
+
+    def close(self) -> bool:
+        """Flush, and end what runs beside."""
+
+    @property
+    def down(self) -> bool:
+        """Whether Redis is known to be away."""
+
 
 class Publisher:
     """An outbox and its flusher. A forked child's is empty, and a new producer."""
@@ -67,7 +81,15 @@ class Publisher:
         self.outbox = Outbox(settings.outbox_bytes, on_first=self._start)
         self.spool: Spool | None = None
         self.flusher = Flusher(self.outbox, self._connect, flush_ms=settings.flush_ms, spool=self.spool)
+        self._heartbeat: Heartbeat | None = None
         self._exit_hook = False
+
+    @property
+    def heartbeat(self) -> Heartbeat:
+        """The thread that says, for the runs that are executed here, that they are."""
+        if self._heartbeat is None:
+            self._heartbeat = Heartbeat(self._connect, self.settings.heartbeat_s, self.emit)
+        return self._heartbeat
 
     def _connect(self) -> RunLog:
         return RunLog(self.settings.redis_url, self.settings.keys, self.settings.retention)
@@ -122,6 +144,8 @@ class Publisher:
         """Flush (not waiting while Redis is known to be away), and end the thread. The next event starts another."""
         done = self.flush(timeout_s, while_down=False)
         self.flusher.stop(timeout_s)
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
         return done
 
     def forked(self) -> None:
@@ -195,6 +219,24 @@ def configure(settings: PublisherSettings) -> Publisher:
     return publisher
 
 
+def commit(run_id: str, event: Event) -> Committed:
+    """Commit one event now, in the calling thread; see `Publisher.commit`."""
+    return current_sink().commit(run_id, event)
+
+
+def shut_down() -> None:
+    """Flush and end the threads, as at the process' end."""
+    if _sink is not None:
+        _sink.close()
+
+
+def keep_alive() -> None:
+    """See that the runs of the scopes of this process are known to be alive, from now on."""
+    sink = current_sink()
+    if isinstance(sink, Publisher):
+        sink.heartbeat.beat_soon()
+
+
 def emit(run_id: str, event: Event, scope: TaskScope | None = None, on_settled: OnSettled | None = None) -> None:
     """Append an event that is made and checked already."""
     (_sink or current_sink()).emit(run_id, event, scope, on_settled)
@@ -265,7 +307,7 @@ def publish_progress(
         state, progress, log, level=level, step=step, data=data, result=result, error=error, attempt=attempt
     )
     if scope is not None and state in TERMINAL_STATES and step == scope.step:
-        scope.ended = True
+        scope.ended = state
     if len(_known_run_ids) > _KNOWN:
         _known_run_ids.clear()
     _known_run_ids.add(run_id)

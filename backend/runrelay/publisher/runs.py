@@ -13,7 +13,7 @@ from ..progress import Event, check_run_id, make_event, step_specs
 from ..progress.events import MAX_ERROR_BYTES, MAX_RESULT_BYTES, MAX_STATE_CHARS, MAX_STEP_CHARS, encode_json
 from ..progress.text import check_label, cut_text
 from ..runlog import Committed
-from .publishing import emit, publish_progress
+from .publishing import emit, keep_alive, publish_progress
 from .scopes import TaskScope, enter_scope, leave_scope, scope_of
 from .spans import Span, current_span
 
@@ -84,6 +84,7 @@ class RunProgress(Span):
             def begun(outcome: Committed | RunlogError) -> None:
                 if isinstance(outcome, Committed):
                     scope.attempt = outcome.given_attempt
+                    keep_alive()
 
             self._before = enter_scope(scope)
             emit(self.run_id, self._begin, on_settled=begun)

@@ -29,8 +29,8 @@ class TaskScope:
     """What the task wants the run's result to be, instead of its return value."""
     failure: str | None = None
     """The error of a `run_progress` block that ended by an exception inside this scope."""
-    ended: bool = False
-    """The task itself has published a terminal state."""
+    ended: str | None = None
+    """The terminal state that the task itself has published."""
 
 
 _current: ContextVar[TaskScope | None] = ContextVar("runrelay_scope", default=None)

@@ -1,0 +1,6 @@
+"""Celery tasks as runs: `install(app)` once, then `send(task.s(…), run_id)`. Needs the extra `celery`."""
+
+from .publisher.celery_canvas import cancel, canvas, run_headers, send, step, step_names, task_id, task_ids
+from .publisher.celery_signals import install
+
+__all__ = ["cancel", "canvas", "install", "run_headers", "send", "step", "step_names", "task_id", "task_ids"]

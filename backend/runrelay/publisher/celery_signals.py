@@ -1,0 +1,287 @@
+"""install(app): Celery's signals as a run's events. What a task is to a run says its message's header."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, Final, NamedTuple
+from weakref import WeakValueDictionary
+
+from celery import Celery, signals
+
+from ..errors import RunlogError
+from ..progress import Event, StepSpec, check_run_id, make_event
+from ..progress.events import MAX_RESULT_BYTES, Kind, encode_json
+from ..runlog import Committed
+from ..settings import PublisherSettings
+from .celery_canvas import HEADER
+from .publishing import commit, configure, current_sink, emit, keep_alive, shut_down
+from .runs import error_text
+from .scopes import TaskScope, enter_scope, leave_scope
+
+__all__ = ["TASK_FLUSH_S", "install"]
+
+TASK_FLUSH_S: Final = 1.0
+"""Seconds that a task's end waits for its events, unless Redis is known to be away."""
+_EXECUTION: Final = "_runrelay_execution"
+
+_log = logging.getLogger("runrelay.celery")
+_installed: dict[int, Installation] = {}
+
+
+def install(app: Celery, *, settings: PublisherSettings | None = None) -> None:
+    """Make this application's tasks tell how they are: once per application, where it is made.
+
+    Tasks that carry a run id (`send`, `canvas`, or `headers=run_headers(…)`) are then queued, started, retrying,
+    failed, revoked and succeeded in the run's log without a line of their own; and `publish_progress` inside them is
+    fenced by the attempt that they were given. A redelivered task is a new attempt; its predecessor, should it live,
+    is not heard any more.
+
+    Args:
+        app: the Celery application.
+        settings: for the process' publisher, instead of the environment's.
+    """
+    if settings is not None:
+        configure(settings)
+    if id(app) not in _installed:
+        _installed[id(app)] = Installation(app)
+
+
+class _Execution(NamedTuple):
+    info: _Info
+    scope: TaskScope
+    before: TaskScope | None
+
+
+class _Info(NamedTuple):
+    """A message's header, checked."""
+
+    run_id: str
+    attempt: int | None = None
+    step: str | None = None
+    title: str | None = None
+    pipeline: str | None = None
+    steps: tuple[StepSpec, ...] | None = None
+    first: bool = False
+    last: bool = False
+
+
+class Installation:
+    """The handlers of one application. Celery's signals are the process': each handler looks whose task it is."""
+
+    def __init__(self, app: Celery) -> None:
+        self.app = app
+        # The main process of a worker sees only requests, and never a task's end: weak, so that they go by themselves.
+        self._requests: WeakValueDictionary[str, Any] = WeakValueDictionary()
+        signals.before_task_publish.connect(self._before_publish, weak=False)
+        signals.task_received.connect(self._received, weak=False)
+        signals.task_prerun.connect(self._prerun, weak=False)
+        signals.task_success.connect(self._success, weak=False)
+        signals.task_failure.connect(self._failure, weak=False)
+        signals.task_retry.connect(self._retry, weak=False)
+        signals.task_revoked.connect(self._revoked, weak=False)
+        signals.task_postrun.connect(self._postrun, weak=False)
+        signals.worker_process_shutdown.connect(_worker_ends, weak=False)
+        signals.worker_shutdown.connect(_worker_ends, weak=False)
+
+    def _before_publish(self, headers: dict[str, Any] | None = None, **_: Any) -> None:
+        """Queued, before the message can be taken: else the start could come first, and the run stay queued."""
+        if headers is None:
+            return
+        info = headers.get(HEADER)
+        if not isinstance(info, dict) or info.get("attempt") is not None or info.get("step") is not None:
+            return
+        checked = _info({HEADER: info})
+        if checked is None or current_sink().down:
+            return
+        event = _event("queue", state="QUEUED", title=checked.title, pipeline=checked.pipeline)
+        try:
+            # in a new dictionary: this one is the caller's
+            headers[HEADER] = {**info, "attempt": commit(checked.run_id, event).attempt}
+        except RunlogError as error:
+            # The task is sent all the same, and its start will be the first that is heard of the run.
+            _log.warning("run %r is not queued: %s", checked.run_id, error)
+
+    def _received(self, request: Any = None, **_: Any) -> None:
+        if request.app is self.app and _info(request.request_dict) is not None:
+            self._requests[request.id] = request
+
+    def _prerun(self, task: Any = None, **_: Any) -> None:
+        info = self._info_of(task)
+        if info is None:
+            return
+        scope = TaskScope(info.run_id, info.step, attempt=None if info.step is None else info.attempt)
+        setattr(task.request, _EXECUTION, _Execution(info, scope, enter_scope(scope)))
+
+        def begun(outcome: Committed | RunlogError) -> None:
+            if isinstance(outcome, Committed):
+                if info.step is None:
+                    scope.attempt = outcome.given_attempt
+                else:
+                    scope.step_attempt = outcome.given_step_attempt
+                keep_alive()
+
+        if info.step is None:
+            event = _event(
+                "start", state="STARTED", base_attempt=info.attempt, title=info.title, pipeline=info.pipeline
+            )
+        else:
+            event = _event(
+                "step_start",
+                state="STARTED" if info.first else None,
+                step=info.step,
+                attempt=info.attempt,
+                steps=info.steps,
+            )
+        emit(info.run_id, event, None, begun)
+
+    def _success(self, sender: Any = None, result: Any = None, **_: Any) -> None:
+        execution = self._execution_of(sender)
+        if execution is None:
+            return
+        info, scope, _before = execution
+        if scope.failure is not None:
+            self._fail(info, scope, scope.failure)
+            return
+        if scope.ended not in (None, "END"):
+            self._end_run_as(info, scope)
+            return
+        value = scope.result if scope.result is not None else result
+        encoded = _encoded(value) if info.step is None or info.last else None
+        if scope.ended is None:
+            event = Event(_now_ms(), state="END", step=info.step, result=encoded)
+            emit(info.run_id, event, scope)
+        if info.step is not None:
+            # It ends the run if all of its steps have succeeded; the script knows, and no member has to.
+            emit(info.run_id, _event("finish", state="END", attempt=scope.attempt, result=encoded))
+
+    def _end_run_as(self, info: _Info, scope: TaskScope) -> None:
+        """The task itself has ended its step otherwise than well: so ends the run."""
+        if info.step is not None:
+            emit(info.run_id, Event(_now_ms(), state=scope.ended, attempt=scope.attempt))
+
+    def _failure(self, sender: Any = None, task_id: str = "", exception: Any = None, **_: Any) -> None:
+        execution = self._execution_of(sender)
+        if execution is not None:
+            if not execution.scope.ended:
+                self._fail(execution.info, execution.scope, error_text(exception))
+            else:
+                self._end_run_as(execution.info, execution.scope)
+            return
+        # In the worker's main process: the task's own process is gone, or was killed for its time limit.
+        info = self._info_of_request(sender, task_id)
+        if info is not None:
+            self._fail(info, None, f"{type(exception).__name__}: {exception}")
+
+    def _fail(self, info: _Info, scope: TaskScope | None, error: str) -> None:
+        if info.step is None:
+            event = make_event("FAILED", error=error)
+            # what was given to the start is known in the task's own process only
+            emit(info.run_id, event if scope is not None else event._replace(base_attempt=info.attempt), scope)
+            return
+
+        def run_fails(outcome: Committed | RunlogError) -> None:
+            # Not if the step was fenced: then another execution of it is at work, and this one's end is not the run's.
+            if isinstance(outcome, Committed) and not outcome.fenced:
+                run_error = make_event("FAILED", error=f"{info.step}: {error}", attempt=info.attempt)
+                emit(info.run_id, run_error)
+
+        event = make_event("FAILED", step=info.step, error=error, attempt=info.attempt)
+        emit(info.run_id, event, scope, run_fails)
+
+    def _retry(self, sender: Any = None, reason: Any = None, **_: Any) -> None:
+        execution = self._execution_of(sender)
+        if execution is None:
+            return
+        info, scope, _before = execution
+        scope.failure = None
+        said = make_event(None if info.step else "RETRYING", log=_reason(reason), level="warning", step=info.step)
+        emit(info.run_id, said._replace(kind="retrying"), scope)
+
+    def _revoked(
+        self, sender: Any = None, request: Any = None, terminated: Any = None, expired: Any = None, **_: Any
+    ) -> None:
+        if sender.app is not self.app:
+            return
+        info = _info(request)
+        if info is None:
+            return
+        why = "expired" if expired else "terminated" if terminated else "revoked"
+        event = make_event("CANCELLED", error=f"the task was {why}")
+        if info.step is None:
+            emit(info.run_id, event._replace(base_attempt=info.attempt))
+        else:
+            emit(info.run_id, event._replace(attempt=info.attempt))
+
+    def _postrun(self, task: Any = None, **_: Any) -> None:
+        execution = self._execution_of(task)
+        if execution is not None:
+            setattr(task.request, _EXECUTION, None)
+            leave_scope(execution.scope, execution.before)
+            current_sink().flush(TASK_FLUSH_S, while_down=False)
+
+    def _info_of(self, task: Any) -> _Info | None:
+        return _info(task.request) if task.app is self.app else None
+
+    def _execution_of(self, task: Any) -> _Execution | None:
+        if task.app is not self.app:
+            return None
+        found = getattr(task.request, _EXECUTION, None)
+        return found if isinstance(found, _Execution) else None
+
+    def _info_of_request(self, task: Any, task_id: str) -> _Info | None:
+        request = self._requests.get(task_id) if task.app is self.app else None
+        return None if request is None else _info(request.request_dict)
+
+
+def _worker_ends(**_: Any) -> None:
+    """A worker's children leave without atexit."""
+    shut_down()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _event(kind: Kind, **fields: Any) -> Event:
+    return Event(_now_ms(), kind=kind, **fields)
+
+
+def _info(request: Any) -> _Info | None:
+    """What a request's header says, if there is one; what cannot be used is left out, and logged."""
+    get = request.get
+    raw = get(HEADER) or (get("headers") or {}).get(HEADER)
+    if raw is None:
+        return None
+    try:
+        steps = raw.get("steps")
+        return _Info(
+            check_run_id(raw["run_id"]),
+            attempt=raw.get("attempt"),
+            step=raw.get("step"),
+            title=raw.get("title"),
+            pipeline=raw.get("pipeline"),
+            steps=None if not steps else tuple(StepSpec(str(name), float(weight)) for name, weight in steps),
+            first=bool(raw.get("first")),
+            last=bool(raw.get("last")),
+        )
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        _log.warning("a task's header %r is not a run: %s", HEADER, error)
+        return None
+
+
+def _encoded(value: Any) -> bytes | None:
+    """A return value as a result, if it can be one: a task may return anything."""
+    if value is None:
+        return None
+    try:
+        return encode_json("result", value, MAX_RESULT_BYTES)
+    except (TypeError, ValueError) as error:
+        _log.debug("a return value is not shown as the result: %s", error)
+        return None
+
+
+def _reason(reason: Any) -> str:
+    cause = getattr(reason, "exc", None) or reason
+    text = str(cause) or type(cause).__name__
+    return f"retrying: {type(cause).__name__}: {text}" if isinstance(cause, BaseException) else f"retrying: {text}"

@@ -1,0 +1,82 @@
+"""The heartbeat: one daemon thread per process says that the runs that it executes are alive."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from ..errors import RunlogError
+from ..progress import Event
+from ..runlog import RunLog
+from .scopes import TaskScope, active_scopes
+
+__all__ = ["Heartbeat"]
+
+_log = logging.getLogger("runrelay.publisher")
+
+
+class Heartbeat:
+    """Renews the runs of the active scopes every `every_s` seconds, over a connection of its own.
+
+    A run that the relay had marked `stalled`, because no sign of life reached Redis for a while, is told to go on.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], RunLog],
+        every_s: float,
+        emit: Callable[[str, Event, TaskScope | None], None],
+    ) -> None:
+        self._connect = connect
+        self._every_s = every_s
+        self._emit = emit
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._wake = threading.Event()
+
+    def beat_soon(self) -> None:
+        """Beat now, in the thread, which is started if it isn't there: a run has begun."""
+        with self._starting:
+            self._wake.set()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="runrelay-heartbeat", daemon=True)
+                try:
+                    self._thread.start()
+                except RuntimeError:
+                    self._thread = None  # the interpreter is shutting down
+
+    def stop(self) -> None:
+        """End the thread; it is not waited for, because it may wait for Redis."""
+        with self._starting:
+            self._thread = None
+            self._wake.set()
+
+    def _run(self) -> None:
+        runlog = self._connect()
+        try:
+            while self._thread is threading.current_thread():
+                # without runs there is nothing to say until one begins
+                self._wake.wait(self._every_s if active_scopes else None)
+                self._wake.clear()
+                if self._thread is threading.current_thread():
+                    self.beat(runlog)
+        finally:
+            runlog.close()
+
+    def beat(self, runlog: RunLog) -> None:
+        """One beat; when Redis is away, the next one will do."""
+        scopes = [scope for scopes in list(active_scopes.values()) for scope in scopes if scope.attempt != 0]
+        if not scopes:
+            return
+        try:
+            statuses = runlog.heartbeat(sorted({scope.run_id for scope in scopes}))
+        except RunlogError as error:
+            _log.debug("no heartbeat: %s", error)
+            return
+        for scope in scopes:
+            if statuses.get(scope.run_id) == "stalled":
+                _log.info("run %r was taken for stalled; it goes on", scope.run_id)
+                event = Event(time.time_ns() // 1_000_000, step=scope.step)
+                self._emit(scope.run_id, event, scope)
