@@ -254,7 +254,7 @@ def test_a_killed_renderer_leaves_no_film(made: tuple[Layout, Path, Recorder], t
         "def report(*, progress=None, **rest):\n"
         "    if progress and progress > 0.3:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "make_film(read_layout(folder / 'layout.json'), folder, report)\n"
+        "make_film(read_layout(folder), folder, report)\n"
     )
     try:
         done = subprocess.run([sys.executable, "-c", program, str(folder)], timeout=ON_TIME_S * 3, check=False)

@@ -17,8 +17,8 @@ from tests.unit.pipelines.rig import layout_for
 def test_a_layout_survives_json(tmp_path: Path) -> None:
     """The steps run in different processes: what one wrote the next must read."""
     layout = layout_for("우주를 여행하는 고양이")
-    write_layout(layout, tmp_path / "20251105_1430_우주여행고양이" / "layout.json")
-    assert read_layout(tmp_path / "20251105_1430_우주여행고양이" / "layout.json") == layout
+    write_layout(layout, tmp_path / "20251105_1430_우주여행고양이")
+    assert read_layout(tmp_path / "20251105_1430_우주여행고양이") == layout
 
 
 def test_scenes_follow_each_other_without_a_gap() -> None:

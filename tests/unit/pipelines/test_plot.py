@@ -42,7 +42,7 @@ def test_without_a_key_the_log_says_who_writes(tmp_path: Path) -> None:
     report = Recorder()
     layout = make_plot(KO, tmp_path, report, OFFLINE, SMALL)
     assert wording.say("ko", "csv_offline") in report.logs
-    assert read_layout(tmp_path / "layout.json") == layout
+    assert read_layout(tmp_path) == layout
     raw = (tmp_path / "scenario.csv").read_bytes()
     assert raw.startswith(b"\xef\xbb\xbf")
     assert parse_csv(raw.decode()).title == layout.title

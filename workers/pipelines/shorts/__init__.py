@@ -1,1 +1,52 @@
-"""The shorts pipeline: a real short film from a prompt."""
+"""The shorts pipeline: a real short film from a prompt.
+
+plan → images, music, voice at once → mix → render → qa. What a step does is a function of plain inputs, a folder and
+a report (plot, images, music, voice, mix, render, qa); what makes it a run is in tasks.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pipelines.shorts.request import ShortsInput
+from runrelay.pipelines import Pipeline
+
+__all__ = ["STEPS", "pipeline"]
+
+STEPS: Final = {"plan": 25.0, "images": 15.0, "music": 10.0, "voice": 15.0, "mix": 10.0, "render": 5.0, "qa": 20.0}
+"""The steps' shares of a run's progress, in percent; they place the log lines where the original system had them."""
+
+_TITLE_CHARS: Final = 80
+
+
+def _start(run_id: str, request: ShortsInput, attempt: int) -> None:
+    """Send the canvas. Raises kombu's OperationalError when the broker is away."""
+    # Celery is imported when something is started: a relay that only shows runs does not need it.
+    from pipelines.shorts.tasks import film
+    from runrelay.celery import send
+
+    send(film(run_id, request), run_id, weights=STEPS, attempt=attempt)
+
+
+def _cancel(run_id: str, attempt: int) -> None:
+    from pipelines.app import app
+    from runrelay.celery import cancel
+
+    cancel(app, run_id, attempt, STEPS)
+
+
+def _title_of(request: ShortsInput) -> str:
+    line = " ".join(request.prompt.split())
+    return line if len(line) <= _TITLE_CHARS else line[: _TITLE_CHARS - 1].rstrip() + "…"
+
+
+pipeline: Final = Pipeline(
+    name="shorts",
+    title="Short film",
+    description="A short vertical film from a prompt: plot, pictures, music, voice, rendering and quality control.",
+    input_model=ShortsInput,
+    start=_start,
+    cancel=_cancel,
+    steps=STEPS,
+    title_of=_title_of,
+)

@@ -13,7 +13,7 @@ from pipelines.shorts.palette import Palette, palette_for
 from pipelines.shorts.scenario import Scenario
 from pipelines.shorts.storyteller import seed_of
 from pipelines.shorts.vocabulary import Backdrop, Hero, Light, Locale, Mood, Shot, Weather
-from pipelines.shorts.workfiles import scene_image, whole_file
+from pipelines.shorts.workfiles import LAYOUT, scene_image, whole_file
 
 __all__ = [
     "DEFAULT_FORMAT",
@@ -190,12 +190,12 @@ def lay_out(scenario: Scenario, prompt: str, locale: Locale, film_format: FilmFo
     )
 
 
-def write_layout(layout: Layout, path: Path) -> None:
-    """Write the layout as indented JSON."""
-    with whole_file(path) as part:
+def write_layout(layout: Layout, folder: Path) -> None:
+    """Write `layout.json`, indented."""
+    with whole_file(folder / LAYOUT) as part:
         part.write_text(layout.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def read_layout(path: Path) -> Layout:
-    """Read a layout back. Raises pydantic's ValidationError where it breaks the schema."""
-    return Layout.model_validate_json(path.read_text(encoding="utf-8"))
+def read_layout(folder: Path) -> Layout:
+    """Read `layout.json`. Raises pydantic's ValidationError where it breaks the schema."""
+    return Layout.model_validate_json((folder / LAYOUT).read_text(encoding="utf-8"))

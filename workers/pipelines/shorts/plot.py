@@ -26,7 +26,7 @@ from pipelines.shorts.settings import ShortsSettings
 from pipelines.shorts.storyteller import tell
 from pipelines.shorts.vocabulary import Locale
 from pipelines.shorts.wording import say
-from pipelines.shorts.workfiles import LAYOUT, SCENARIO, whole_file
+from pipelines.shorts.workfiles import SCENARIO, whole_file
 
 __all__ = ["make_plot"]
 
@@ -58,7 +58,7 @@ def make_plot(
     report(state=_STATE, progress=0.6, log=say(locale, "csv_done"), data={"title": scenario.title})
     report(state=_STATE, progress=0.68, log=say(locale, "json"))
     layout = lay_out(scenario, request.prompt, locale, film_format)
-    write_layout(layout, folder / LAYOUT)
+    write_layout(layout, folder)
     report(state=_STATE, progress=0.8, log=say(locale, "json_done"))
     report(state="ASSET_GENERATION", progress=1.0, log=say(locale, "assets_begin"))
     return layout

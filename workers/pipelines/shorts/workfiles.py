@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 __all__ = [
     "FILM",
@@ -19,6 +19,7 @@ __all__ = [
     "TIMELINE",
     "VOICE",
     "VOICE_CLIPS",
+    "film_result",
     "media_type",
     "scene_image",
     "whole_file",
@@ -55,6 +56,18 @@ def scene_image(index: int) -> str:
 def media_type(name: str) -> str:
     """The media type of a file that a run makes, by its suffix."""
     return _MEDIA_TYPES.get(Path(name).suffix, "application/octet-stream")
+
+
+def film_result(folder: Path, duration_s: float) -> dict[str, Any]:
+    """What a finished run shows: the film, its poster, and all files that can be downloaded."""
+    scenes = sorted(path.name for path in folder.glob("scene-*.png"))
+    names = [FILM, POSTER, SCENARIO, LAYOUT, *scenes, MUSIC, VOICE, SOUNDTRACK]
+    files = [
+        {"name": name, "media_type": media_type(name), "size_bytes": (folder / name).stat().st_size}
+        for name in names
+        if (folder / name).is_file()
+    ]
+    return {"video": FILM, "poster": POSTER, "files": files, "duration_s": round(duration_s, 3)}
 
 
 @contextmanager

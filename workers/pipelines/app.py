@@ -1,0 +1,66 @@
+"""The Celery application of the reference pipelines: `celery -A pipelines.app:app worker`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Final, ParamSpec, Protocol, cast
+
+from celery import Celery, Signature
+
+from pipelines.settings import WorkerSettings
+from runrelay.celery import install
+
+__all__ = ["TaskOf", "app", "settings", "task"]
+
+_P = ParamSpec("_P")
+
+_TIME_LIMIT_S: Final = 300
+_SOFT_TIME_LIMIT_S: Final = 240
+_VISIBILITY_S: Final = 600
+"""After this a message whose worker has vanished is delivered again; it must exceed the time limit."""
+
+settings: Final = WorkerSettings.from_env(os.environ)
+
+app: Final = Celery(
+    "pipelines",
+    broker=settings.broker_url,
+    backend=settings.result_url,
+    include=["pipelines.shorts.tasks"],
+)
+app.conf.update(
+    # A task is acknowledged when it is done, so that a killed worker's tasks are done again by another one.
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    task_track_started=True,
+    task_time_limit=_TIME_LIMIT_S,
+    task_soft_time_limit=_SOFT_TIME_LIMIT_S,
+    broker_connection_retry_on_startup=True,
+    # Who starts a run waits for this: a broker that is away must be told in seconds.
+    task_publish_retry_policy={"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5},
+    result_expires=3600,
+    result_backend_transport_options={"global_keyprefix": "pipelines:"},
+)
+if settings.broker_url.startswith(("redis", "valkey", "sentinel")):
+    app.conf.broker_transport_options = {
+        "visibility_timeout": _VISIBILITY_S,
+        "socket_connect_timeout": 3,
+        "global_keyprefix": "pipelines:",
+    }
+install(app)
+
+
+class TaskOf(Protocol[_P]):
+    """A Celery task that remembers its arguments' types."""
+
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> object:
+        """Execute it here."""
+
+    def si(self, *args: _P.args, **kwargs: _P.kwargs) -> Signature:
+        """A signature with exactly these arguments: what an earlier task of a chain returns is not added."""
+
+
+def task(name: str, **options: Any) -> Callable[[Callable[_P, object]], TaskOf[_P]]:
+    """`app.task`, typed: Celery ships without type information."""
+    return cast("Callable[[Callable[_P, object]], TaskOf[_P]]", app.task(name=name, **options))
