@@ -1,0 +1,208 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { EPOCH, initial, progress, ScriptedBrowser } from "../../test/scripted";
+import { RelayClient } from "./relayClient.js";
+
+let browser: ScriptedBrowser;
+let client: RelayClient;
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: 1_000_000_000 });
+  browser = new ScriptedBrowser();
+  client = new RelayClient({ environment: browser.environment });
+});
+afterEach(() => client.close());
+
+const ended = { state: "END", status: "succeeded", progress: 1 };
+
+describe("outcomes", () => {
+  it("are told once, for a terminal state from the server", () => {
+    const told = vi.fn();
+    const run = client.run("r");
+    run.onOutcome(told);
+    run.subscribe(() => {});
+    browser.socket.open();
+    browser.socket.say(initial(1));
+    expect(told).not.toHaveBeenCalled();
+    browser.socket.say(progress(2, ended));
+    vi.advanceTimersByTime(16);
+    browser.socket.say(progress(2, ended));
+    browser.socket.say({ type: "end", run_id: "r" });
+    vi.advanceTimersByTime(16);
+    expect(told.mock.calls.map(([outcome]) => outcome.status)).toEqual(["succeeded"]);
+  });
+
+  it("are never told for a lost connection", () => {
+    const told = vi.fn();
+    const run = client.run("r");
+    run.onOutcome(told);
+    run.subscribe(() => {});
+    browser.socket.open();
+    browser.socket.say(initial(1));
+    browser.socket.drop();
+    vi.advanceTimersByTime(3_600_000);
+    expect(told).not.toHaveBeenCalled();
+  });
+
+  it("are told again for the next attempt, and not to who comes later", () => {
+    const told = vi.fn();
+    const late = vi.fn();
+    const run = client.run("r");
+    run.onOutcome(told);
+    run.subscribe(() => {});
+    browser.socket.open();
+    browser.socket.say(initial(1, ended));
+    run.onOutcome(late);
+    browser.socket.say(progress(2, { attempt: 2, status: "queued", state: "QUEUED", progress: null }));
+    browser.socket.say(progress(3, { attempt: 2, status: "failed", state: "FAILED", error: "boom" }));
+    vi.advanceTimersByTime(16);
+    expect(told.mock.calls.map(([outcome]) => outcome.status)).toEqual(["succeeded", "failed"]);
+    expect(late.mock.calls.map(([outcome]) => outcome.status)).toEqual(["failed"]);
+  });
+});
+
+describe("the end", () => {
+  it("closes this run's watch and keeps what was seen", () => {
+    const run = client.run("r");
+    run.subscribe(() => {});
+    browser.socket.open();
+    browser.socket.say(initial(2, ended));
+    browser.socket.say({ type: "end", run_id: "r" });
+    expect(run.state.connection).toMatchObject({ status: "closed", error: null });
+    expect(run.state.run).toMatchObject({ status: "succeeded", seq: 2 });
+  });
+
+  it("a retry watches again, from the cursor", async () => {
+    const run = client.run("r");
+    run.subscribe(() => {});
+    browser.socket.open();
+    browser.socket.say(initial(2, ended));
+    browser.socket.say({ type: "end", run_id: "r" });
+    const retried = run.retry();
+    await vi.advanceTimersByTimeAsync(0);
+    expect([browser.request.method, browser.request.url]).toEqual(["POST", "http://page/api/runs/r/retry"]);
+    await browser.request.answer(202, { run_id: "r", attempt: 2 });
+    await retried;
+    expect(browser.socket.sent.at(-1)).toEqual({ type: "subscribe", run_id: "r", after: `${EPOCH}-2` });
+  });
+
+  it("somebody else's retry is seen through the feed", () => {
+    const leave = client.stayConnected();
+    const run = client.run("r");
+    run.subscribe(() => {});
+    browser.socket.open();
+    browser.socket.say(initial(2, ended));
+    browser.socket.say({ type: "end", run_id: "r" });
+    browser.socket.say({ type: "run", run_id: "r", status: "queued", attempt: 2, id: `${EPOCH}-3`, seq: 3 });
+    expect(browser.socket.sent.at(-1)).toMatchObject({ type: "subscribe", run_id: "r" });
+    leave();
+  });
+});
+
+it("a refused cancel is an error with the server's words", async () => {
+  const cancelled = client.run("r").cancel();
+  const outcome = expect(cancelled).rejects.toMatchObject({
+    name: "RelayError",
+    status: 409,
+    message: "the run has ended",
+  });
+  await vi.advanceTimersByTimeAsync(0);
+  await browser.request.answer(409, { title: "Conflict", detail: "the run has ended" });
+  await outcome;
+});
+
+it("log details are fetched once for lines that came as text", async () => {
+  client = new RelayClient({ environment: browser.environment, logDetails: true });
+  const run = client.run("r");
+  run.subscribe(() => {});
+  browser.socket.open();
+  browser.socket.say(initial(1));
+  await vi.advanceTimersByTimeAsync(0);
+  expect(browser.requests).toHaveLength(1);
+  const log_lines = [{ seq: 1, ts: 5, level: "error", step: "plan", message: "line 1" }];
+  await browser.request.answer(200, { ...initial(1), log_lines });
+  expect(run.state.run.logs).toMatchObject([{ level: "error", step: "plan", ts: 5 }]);
+});
+
+it("a thousand events in one breath are a handful of renders", async () => {
+  const rendered = vi.fn();
+  client.run("r").subscribe(rendered);
+  browser.socket.open();
+  browser.socket.say(initial(0, { seq: 0, id: "0-0", status: "unknown" }));
+  rendered.mockClear();
+  for (let seq = 1; seq <= 1_000; seq += 1) browser.socket.say(progress(seq));
+  await vi.advanceTimersByTimeAsync(16);
+  expect(client.run("r").state.run.logs).toHaveLength(1_000);
+  expect(rendered.mock.calls.length).toBeLessThanOrEqual(2);
+});
+
+describe("the list", () => {
+  const summary = (run_id: string, fields = {}) => ({
+    run_id,
+    status: "running",
+    id: `${EPOCH}-1`,
+    seq: 1,
+    attempt: 1,
+    ...fields,
+  });
+  const ids = () => client.runs().state.runs.map((run) => run.runId);
+
+  it("is fetched, then follows the feed", async () => {
+    client.runs().subscribe(() => {});
+    await vi.advanceTimersByTimeAsync(0);
+    await browser.request.answer(200, { runs: [summary("a")], next_cursor: null });
+    browser.socket.prove();
+    await vi.advanceTimersByTimeAsync(0);
+    await browser.request.answer(200, { runs: [summary("a")], next_cursor: null });
+    expect(browser.socket.sent.at(-1)).toEqual({ type: "subscribe", runs: true });
+    browser.socket.say({ type: "run", ...summary("b") });
+    browser.socket.say({ type: "run_deleted", run_id: "a" });
+    await vi.advanceTimersByTimeAsync(50);
+    expect(ids()).toEqual(["b"]);
+    expect(client.runs().state.status).toBe("ready");
+  });
+
+  it("is fetched again after every gap in listening: the feed has no cursor", async () => {
+    client.runs().subscribe(() => {});
+    browser.socket.prove();
+    await vi.advanceTimersByTimeAsync(0);
+    const before = browser.requests.length;
+    await browser.request.answer(200, { runs: [], next_cursor: null });
+    browser.socket.say({ type: "upstream", status: "down" });
+    browser.socket.say({ type: "upstream", status: "up" });
+    await vi.advanceTimersByTimeAsync(0);
+    expect(browser.requests).toHaveLength(before + 1);
+    await browser.request.answer(200, { runs: [summary("a")], next_cursor: null });
+    browser.socket.drop();
+    await vi.advanceTimersByTimeAsync(1_000);
+    browser.socket.prove();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(browser.requests).toHaveLength(before + 2);
+  });
+
+  it("polls where there is no WebSocket", async () => {
+    browser = new ScriptedBrowser(["WebSocket"]);
+    client = new RelayClient({ environment: browser.environment });
+    client.runs().subscribe(() => {});
+    await vi.advanceTimersByTimeAsync(0);
+    await browser.request.answer(200, { runs: [summary("a")], next_cursor: null });
+    await vi.advanceTimersByTimeAsync(500); // the link has come down to polling and knocks
+    await browser.request.answer(200, { runs: [], next_cursor: null });
+    const before = browser.requests.length;
+    await vi.advanceTimersByTimeAsync(4_000);
+    expect(browser.requests.length).toBeGreaterThan(before);
+    expect(browser.streams).toHaveLength(0);
+  });
+
+  it("keeps what it shows when it cannot be fetched again", async () => {
+    const list = client.runs();
+    list.subscribe(() => {});
+    await vi.advanceTimersByTimeAsync(0);
+    await browser.request.answer(200, { runs: [summary("a")], next_cursor: null });
+    const refreshed = list.refresh();
+    await vi.advanceTimersByTimeAsync(0);
+    await browser.request.fail();
+    await refreshed;
+    expect(list.state).toMatchObject({ status: "ready", error: { message: "the relay cannot be reached" } });
+    expect(ids()).toEqual(["a"]);
+  });
+});

@@ -1,0 +1,303 @@
+// @vitest-environment happy-dom
+import { act, cleanup, render, renderHook, screen } from "@testing-library/react";
+import type { ReactNode } from "react";
+import { StrictMode } from "react";
+import { renderToString } from "react-dom/server";
+import { afterEach, beforeEach, describe, expect, expectTypeOf, it, vi } from "vitest";
+import { initial, progress, ScriptedBrowser } from "../../test/scripted";
+import { IDLE } from "../core/connection.js";
+import { unknownRun } from "../core/reducer.js";
+import type { LogLine, RunStatusName, UseRun } from "./index.js";
+import {
+  ConnectionBadge,
+  KOREAN,
+  LogTail,
+  RelayClient,
+  RelayProvider,
+  RetryPanel,
+  RunProgress,
+  RunStatus,
+  StepTimeline,
+  useRun,
+  useRuns,
+} from "./index.js";
+
+let browser: ScriptedBrowser;
+let client: RelayClient;
+const inside = ({ children }: { children: ReactNode }) => (
+  <StrictMode>
+    <RelayProvider client={client}>{children}</RelayProvider>
+  </StrictMode>
+);
+const say = (frame: Record<string, unknown>) =>
+  act(() => {
+    browser.socket.say(frame);
+    vi.advanceTimersByTime(16);
+  });
+const ended = { state: "END", status: "succeeded", progress: 1 };
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: 1_000_000_000 });
+  browser = new ScriptedBrowser();
+  client = new RelayClient({ environment: browser.environment });
+});
+afterEach(() => {
+  cleanup();
+  client.close();
+});
+
+describe("useRun", () => {
+  it("shows a run live, with one socket under StrictMode", () => {
+    const { result } = renderHook(() => useRun("r"), { wrapper: inside });
+    act(() => browser.socket.open());
+    say(initial(2));
+    say(progress(3));
+    expect(browser.sockets).toHaveLength(1);
+    expect(browser.socket.subscriptions()).toEqual(["r"]);
+    expect(result.current).toMatchObject({ status: "running", isStale: false, lastEventAt: 1_003_000 });
+    expect(result.current.logs.map((line) => line.message)).toEqual(["line 1", "line 2", "line 3"]);
+    expect(result.current.etaMs).toBeGreaterThan(0);
+  });
+
+  it("tells the end once: not again for StrictMode, a new callback, a remount or a lost connection", () => {
+    const onComplete = vi.fn();
+    const onFailed = vi.fn();
+    const watch = () => useRun("r", { onComplete: (run) => onComplete(run.status), onFailed });
+    const view = renderHook(watch, { wrapper: inside });
+    act(() => browser.socket.open());
+    say(initial(1));
+    act(() => browser.socket.drop());
+    act(() => vi.advanceTimersByTime(1_000));
+    act(() => browser.socket.open());
+    say(progress(2, ended));
+    say({ type: "end", run_id: "r" });
+    view.rerender();
+    view.unmount();
+    renderHook(watch, { wrapper: inside });
+    act(() => vi.advanceTimersByTime(10_000));
+    expect(onComplete.mock.calls).toEqual([["succeeded"]]);
+    expect(onFailed).not.toHaveBeenCalled();
+  });
+
+  it("tells a failure, and a cancellation, to onFailed", () => {
+    const onFailed = vi.fn();
+    renderHook(() => useRun("r", { onFailed: (run) => onFailed(run.error) }), { wrapper: inside });
+    act(() => browser.socket.open());
+    say(initial(1, { state: "FAILED", status: "failed", error: "boom" }));
+    expect(onFailed.mock.calls).toEqual([["boom"]]);
+  });
+
+  it("calls the callback of the latest render", () => {
+    const first = vi.fn();
+    const second = vi.fn();
+    const { rerender } = renderHook(({ done }) => useRun("r", { onComplete: done }), {
+      wrapper: inside,
+      initialProps: { done: first },
+    });
+    rerender({ done: second });
+    act(() => browser.socket.open());
+    say(initial(1, ended));
+    expect([first.mock.calls.length, second.mock.calls.length]).toEqual([0, 1]);
+  });
+
+  it("says when what it shows may be old, and when it is not any more", () => {
+    const { result } = renderHook(() => useRun("r"), { wrapper: inside });
+    act(() => browser.socket.open());
+    say(initial(1));
+    say({ type: "upstream", status: "down" });
+    expect(result.current.isStale).toBe(true);
+    say({ type: "upstream", status: "up" });
+    expect(result.current.isStale).toBe(false);
+    act(() => browser.socket.drop());
+    expect(result.current).toMatchObject({
+      isStale: true,
+      connection: { status: "reconnecting", attempt: 1 },
+    });
+  });
+
+  it("changes runs with its argument, and watches nothing for null", () => {
+    const { result, rerender } = renderHook(({ id }) => useRun(id), {
+      wrapper: inside,
+      initialProps: { id: "r" as string | null },
+    });
+    act(() => browser.socket.open());
+    say(initial(1));
+    rerender({ id: null });
+    expect(result.current.run.known).toBe(false);
+    rerender({ id: "other" });
+    expect(browser.socket.subscriptions()).toEqual(["r", "other"]);
+    expect(result.current.run).toMatchObject({ runId: "other", known: false });
+  });
+
+  it("lets everything go after the last component", () => {
+    const { unmount } = renderHook(() => useRun("r"), { wrapper: inside });
+    act(() => browser.socket.prove());
+    unmount();
+    vi.advanceTimersByTime(5_000);
+    expect([browser.socket.closedByUs, browser.listenerCount, vi.getTimerCount()]).toEqual([true, 0, 0]);
+  });
+
+  it("has the types that its documentation says", () => {
+    expectTypeOf<UseRun["status"]>().toEqualTypeOf<RunStatusName>();
+    expectTypeOf<UseRun["logs"]>().toEqualTypeOf<readonly LogLine[]>();
+    expectTypeOf<UseRun["etaMs"]>().toEqualTypeOf<number | null>();
+    expectTypeOf(useRun).parameter(0).toEqualTypeOf<string | null>();
+    // @ts-expect-error a run id is needed
+    useRun satisfies () => UseRun;
+  });
+});
+
+it("useRuns: a filter that is a new object on each render is the same list", async () => {
+  const { result, rerender } = renderHook(() => useRuns({ status: "active" }), { wrapper: inside });
+  rerender();
+  await act(() => vi.advanceTimersByTimeAsync(0));
+  const lists = browser.requests.filter((request) => request.url.includes("status=active"));
+  expect(lists).toHaveLength(1);
+  await act(
+    () =>
+      lists[0]?.answer(200, { runs: [{ run_id: "a", status: "running" }], next_cursor: "x" }) ??
+      Promise.resolve(),
+  );
+  expect(result.current).toMatchObject({ status: "ready", hasMore: true, runs: [{ runId: "a" }] });
+});
+
+describe("components", () => {
+  it("the bar has a value only when the run has one", () => {
+    const run = { ...unknownRun("r"), known: true, status: "running" as const };
+    const { rerender } = render(<RunProgress run={run} />);
+    const bar = screen.getByRole("progressbar", { name: "Progress" });
+    expect(bar.getAttribute("aria-valuenow")).toBeNull();
+    expect(bar.getAttribute("aria-valuetext")).toBe("Running");
+    rerender(<RunProgress run={{ ...run, progress: 0.456 }} etaMs={42_000} />);
+    expect(bar.getAttribute("aria-valuenow")).toBe("45");
+    expect(screen.getByText("about 45 s left")).toBeTruthy();
+    rerender(<RunProgress run={{ ...run, progress: 0.9999 }} />);
+    expect(screen.getByText("99%")).toBeTruthy();
+  });
+
+  it("a screen reader hears the log at most every five seconds, and always the last line", () => {
+    const line = (key: number): LogLine => ({
+      key,
+      seq: key,
+      ts: key,
+      level: "info",
+      step: null,
+      attempt: 1,
+      message: `line ${key}`,
+    });
+    const { rerender } = render(<LogTail logs={[line(1)]} />);
+    const region = screen.getByRole("status");
+    const heard = new Set<string>();
+    for (let n = 2; n <= 101; n += 1) {
+      rerender(<LogTail logs={[line(n)]} />);
+      act(() => vi.advanceTimersByTime(100));
+      heard.add(region.textContent ?? "");
+    }
+    expect(heard.size).toBeLessThanOrEqual(4);
+    act(() => vi.advanceTimersByTime(5_000));
+    expect(region.textContent).toBe("line 101");
+    expect(region.getAttribute("aria-live")).toBe("polite");
+  });
+
+  it("the log says how much of it is not shown", () => {
+    const logs = Array.from({ length: 5 }, (_, key) => ({
+      key,
+      seq: key,
+      ts: key,
+      level: null,
+      step: null,
+      attempt: null,
+      message: `m${key}`,
+    }));
+    render(<LogTail logs={logs} lines={2} truncated={10} />);
+    expect(screen.getByText("13 earlier lines not shown")).toBeTruthy();
+    expect(screen.queryByText("m2")).toBeNull();
+  });
+
+  it("steps have a status in words, not only a colour", () => {
+    const step = { attempt: 2, weight: 1, startedAt: 1_000, finishedAt: 4_200, error: null, progress: 1 };
+    render(<StepTimeline steps={[{ ...step, name: "plan", status: "succeeded" }]} words={KOREAN} />);
+    expect(screen.getByRole("img", { name: "완료" })).toBeTruthy();
+    expect(screen.getByText("3.2 s")).toBeTruthy();
+    expect(screen.getByText("×2")).toBeTruthy();
+  });
+
+  it("the badge names transport, quality and latency", () => {
+    const statistics = { ...IDLE.statistics, latencyMs: 12.4 };
+    const { container } = render(
+      <ConnectionBadge
+        connection={{ ...IDLE, status: "connected", transport: "sse", quality: "good", statistics }}
+        compact
+      />,
+    );
+    expect(container.textContent).toBe("Live · Event stream · good · 12 ms");
+    expect(container.querySelectorAll("[data-on=true]")).toHaveLength(2);
+  });
+
+  it("the retry panel counts down, explains, and retries; connected it is not there", () => {
+    const retry = vi.fn();
+    const waiting = {
+      ...IDLE,
+      retry,
+      status: "reconnecting" as const,
+      attempt: 3,
+      retryInMs: 5_000,
+      retryAt: Date.now() + 5_000,
+      error: { code: null, message: "the connection was lost" },
+    };
+    const { rerender, container } = render(<RetryPanel connection={waiting} />);
+    act(() => vi.advanceTimersByTime(2_000));
+    expect(container.textContent).toContain("Try 3");
+    expect(container.textContent).toContain("Trying again in 3.0 s");
+    expect(container.textContent).toContain("the connection was lost");
+    act(() => screen.getByRole("button", { name: "Retry now" }).click());
+    expect(retry).toHaveBeenCalledOnce();
+    rerender(
+      <RetryPanel
+        connection={{ ...waiting, retryAt: null, retryInMs: null, status: "failed", attempt: 10 }}
+        compact
+      />,
+    );
+    expect(container.textContent).toContain("Connection failed");
+    expect(container.textContent).not.toContain("the connection was lost");
+    rerender(<RetryPanel connection={{ ...waiting, status: "connected" }} />);
+    expect(container.textContent).toBe("");
+  });
+
+  it("RunStatus is a live run in one line", () => {
+    render(<RunStatus runId="r" />, { wrapper: inside });
+    act(() => browser.socket.open());
+    say(
+      initial(3, {
+        title: "A film",
+        steps: [
+          {
+            name: "plan",
+            status: "running",
+            progress: 0.5,
+            attempt: 1,
+            weight: 1,
+            started_at: 1,
+            finished_at: null,
+            error: null,
+          },
+        ],
+      }),
+    );
+    expect(screen.getByRole("region", { name: "A film" })).toBeTruthy();
+    expect(screen.getByRole("progressbar").getAttribute("aria-valuenow")).toBe("3");
+    expect(screen.getByText("plan")).toBeTruthy();
+    expect(screen.getByText("line 3", { selector: ".rr-log-line" })).toBeTruthy();
+  });
+
+  it("renders on a server, without connecting to anything", () => {
+    const html = renderToString(
+      <RelayProvider client={client}>
+        <RunStatus runId="우주 고양이" />
+      </RelayProvider>,
+    );
+    expect(html).toContain("우주 고양이");
+    expect(html).toContain("Not started");
+    expect(browser.sockets).toHaveLength(0);
+  });
+});
