@@ -1,0 +1,164 @@
+"""A Celery application for tests: tasks that do one thing each, told by Redis lists and counters when to go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from celery import Celery
+
+from runrelay import flush, publish_progress, run_progress
+from runrelay.celery import install
+
+URL = os.environ.get("REDIS_URL", "redis://localhost:1/0")
+NAME = os.environ.get("TEST_NAME", "test")
+
+app = Celery(NAME, broker=URL, backend=URL)
+app.conf.update(
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    broker_connection_retry_on_startup=True,
+    task_default_queue=NAME,
+    broker_transport_options={"global_keyprefix": f"{NAME}-"},
+    result_backend_transport_options={"global_keyprefix": f"{NAME}-"},
+)
+install(app)
+
+
+def task(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """`app.task`, with a type."""
+    decorator: Callable[[Callable[..., Any]], Any] = app.task(**options)
+    return decorator
+
+
+def _gate(name: str) -> None:
+    """Say that one has come here, and wait until the test lets one go on."""
+    client = redis.Redis.from_url(URL)
+    client.rpush(f"{NAME}:at:{name}", os.getpid())
+    client.blpop([f"{NAME}:go:{name}"], timeout=60)
+    client.close()
+
+
+def _count(name: str) -> int:
+    client = redis.Redis.from_url(URL)
+    try:
+        return int(client.incr(f"{NAME}:count:{name}"))
+    finally:
+        client.close()
+
+
+@task()
+def good(run_id: str) -> dict[str, int]:
+    publish_progress(run_id, "WORK", 0.5, "half")
+    return {"answer": 42}
+
+
+@task()
+def many(run_id: str, lines: int) -> int:
+    for i in range(lines):
+        publish_progress(run_id, "WORK", i / lines, f"line {i}")
+    return os.getpid()
+
+
+@task()
+def bad(run_id: str) -> None:
+    publish_progress(run_id, "WORK", 0.5)
+    raise ValueError("the disk is full")
+
+
+@task(bind=True, max_retries=3)
+def flaky(self: Any, run_id: str) -> str:
+    publish_progress(run_id, log=f"try {self.request.retries}")
+    if self.request.retries < 1:
+        raise self.retry(countdown=0, exc=ConnectionError("no network"))
+    return "at last"
+
+
+@task()
+def with_block(run_id: str) -> None:
+    with run_progress(run_id, title="A block") as run:
+        with run.span(0.0, 0.5, state="FIRST"):
+            run.update(0.5, log="a quarter")
+        run.result = {"made": "by the block"}
+
+
+@task(bind=True, max_retries=1)
+def flaky_block(self: Any, run_id: str) -> None:
+    try:
+        with run_progress(run_id):
+            if self.request.retries < 1:
+                raise ConnectionError("in the block")
+    except ConnectionError as error:
+        raise self.retry(countdown=0, exc=error) from error
+
+
+@task()
+def gated(run_id: str, gate: str) -> str:
+    publish_progress(run_id, "BEFORE", 0.3, f"before {gate}")
+    flush()
+    _gate(gate)
+    publish_progress(run_id, "AFTER", 0.9, f"after {gate}")
+    return gate
+
+
+@task()
+def killed_once(run_id: str) -> str:
+    publish_progress(run_id, "WORK", 0.6, "about to")
+    flush()
+    if _count(run_id) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "survived"
+
+
+@task(time_limit=1)
+def too_long(run_id: str) -> None:
+    publish_progress(run_id, "WORK", 0.1)
+    _gate(run_id)
+
+
+@task()
+def part(previous: Any, run_id: str) -> str:
+    """A member of a canvas."""
+    publish_progress(run_id, "PARTS", 0.5, "half of a part")
+    return "part"
+
+
+@task()
+def begin(run_id: str) -> str:
+    publish_progress(run_id, "BEGIN", 1.0)
+    return "begun"
+
+
+@task()
+def finish(previous: Any, run_id: str) -> dict[str, Any]:
+    return {"parts": previous}
+
+
+@task()
+def bad_part(previous: Any, run_id: str) -> None:
+    raise RuntimeError("a part broke")
+
+
+@task()
+def sends_another(run_id: str) -> None:
+    """A task that is sent from a task is not part of its run."""
+    bystander.delay()
+
+
+@task()
+def bystander() -> None:
+    _gate("bystander")
+    raise ValueError("nobody's run")
+
+
+@task()
+def killed_part(previous: Any, run_id: str) -> str:
+    publish_progress(run_id, None, 0.7, "about to")
+    flush()
+    if _count(run_id) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "survived"

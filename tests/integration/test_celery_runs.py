@@ -1,0 +1,389 @@
+"""Celery tasks as runs, with a real prefork worker: what a viewer of the run sees, without a line in the task."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import redis
+from celery import chain, chord, group
+
+from runrelay.celery import cancel, canvas, run_headers, send, step, step_names
+from runrelay.progress import make_event
+from runrelay.publisher.publishing import Publisher, configure, use_sink
+from runrelay.runlog import Keys
+from runrelay.settings import PublisherSettings
+from tests.integration import celery_tasks as tasks
+from tests.servers import Server
+
+Event = dict[str, Any]
+DEADLINE_S = 40.0
+
+pytestmark = pytest.mark.slow
+
+
+class Watch:
+    """Everything that is announced, in order, from before the test's first task on."""
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self.client = client
+        self.keys = keys
+        self.events: list[Event] = []
+        self._pubsub = client.pubsub(ignore_subscribe_messages=False)  # type: ignore[no-untyped-call]
+        self._pubsub.subscribe(keys.channel)
+        message = self._pubsub.get_message(timeout=5)
+        assert message is not None
+        assert message["type"] == "subscribe"
+
+    def until(self, what: Callable[[Event], bool]) -> Event:
+        """The first event of which `what` is true, waiting for it."""
+        for event in self.events:
+            if what(event):
+                return event
+        deadline = time.monotonic() + DEADLINE_S
+        while (left_s := deadline - time.monotonic()) > 0:
+            message = self._pubsub.get_message(timeout=left_s)
+            if message is not None and message["type"] == "message":
+                self.events.append(json.loads(message["data"]))
+                if what(self.events[-1]):
+                    return self.events[-1]
+        raise AssertionError(f"not announced within {DEADLINE_S} s; seen: {self.events}")
+
+    def ended(self, run_id: str) -> Event:
+        return self.until(lambda e: e["run_id"] == run_id and e["status"] in ("succeeded", "failed", "cancelled"))
+
+    def of(self, run_id: str) -> list[Event]:
+        return [event for event in self.events if event["run_id"] == run_id]
+
+    def fields(self, run_id: str) -> dict[str, str]:
+        fields: Any = self.client.hgetall(self.keys.run(run_id)[0])
+        return {name.decode(): value.decode() for name, value in fields.items()}
+
+    def arrived(self, gate: str) -> int:
+        """Wait until a task is at the gate; its process id."""
+        popped = self.client.blpop([f"{tasks.NAME}:at:{gate}"], timeout=int(DEADLINE_S))
+        assert popped is not None, f"no task came to the gate {gate}"
+        return int(popped[1])
+
+    def let_go(self, gate: str) -> None:
+        self.client.rpush(f"{tasks.NAME}:go:{gate}", 1)
+
+    def close(self) -> None:
+        self._pubsub.close()
+
+
+@contextmanager
+def worker(url: str, prefix: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A prefork worker of two processes, ready for tasks."""
+    environ = {**os.environ, "REDIS_URL": url, "RUNRELAY_PREFIX": prefix, "TEST_NAME": tasks.NAME}
+    environ["RUNRELAY_HEARTBEAT_S"] = "0.2"
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "celery", "-A", "tests.integration.celery_tasks", "worker",
+            "--pool", "prefork", "-c", "2", "-l", "warning", "--without-gossip", "--without-mingle", *options,
+        ],
+        env=environ,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + DEADLINE_S
+        while not tasks.app.control.ping(timeout=1.0):
+            assert process.poll() is None, "the worker has ended"
+            assert time.monotonic() < deadline, "the worker does not answer"
+        yield process
+    finally:
+        process.terminate()
+        process.wait(DEADLINE_S)
+
+
+@pytest.fixture(scope="module")
+def keys() -> Keys:
+    return Keys("cel", "cel:progress")
+
+
+@pytest.fixture(scope="module")
+def sent(valkey_server: Server, keys: Keys) -> Iterator[Publisher]:
+    """This process sends: its Celery application and its publisher speak to the tests' server."""
+    tasks.URL = valkey_server.url
+    tasks.app.conf.update(broker_url=valkey_server.url, result_backend=valkey_server.url)
+    publisher = configure(PublisherSettings(redis_url=valkey_server.url, keys=keys))
+    yield publisher
+    publisher.close()
+    use_sink(None)
+    tasks.app.close()
+
+
+@pytest.fixture(scope="module")
+def running(valkey_server: Server, keys: Keys, sent: Publisher) -> Iterator[None]:
+    with worker(valkey_server.url, keys.prefix):
+        yield
+
+
+@pytest.fixture
+def watch(valkey_server: Server, keys: Keys, running: None) -> Iterator[Watch]:
+    with valkey_server.client() as client:
+        watching = Watch(client, keys)
+        yield watching
+        watching.close()
+
+
+def states(events: list[Event]) -> list[tuple[str, str]]:
+    """The run's states and statuses, without repetitions."""
+    seen: list[tuple[str, str]] = []
+    for event in events:
+        if not seen or seen[-1] != (event["state"], event["status"]):
+            seen.append((event["state"], event["status"]))
+    return seen
+
+
+def test_a_task_is_queued_started_and_succeeds_without_a_line_of_its_own(watch: Watch) -> None:
+    """A run whose beginning or end nobody tells, or a return value that is not its result."""
+    send(tasks.good.s("good"), "good", title="A good one")
+    end = watch.ended("good")
+    assert states(watch.of("good")) == [
+        ("QUEUED", "queued"), ("STARTED", "running"), ("WORK", "running"), ("END", "succeeded"),
+    ]  # fmt: skip
+    assert [event["seq"] for event in watch.of("good")] == [1, 2, 3, 4]
+    assert end["result"] == {"answer": 42}
+    assert end["progress"] == 1.0
+    assert {event["attempt"] for event in watch.of("good")} == {1}
+    assert watch.fields("good")["title"] == "A good one"
+
+
+def _succeeded(run_id: str, attempt: int) -> Callable[[Event], bool]:
+    return lambda e: (e["run_id"], e["status"], e["attempt"]) == (run_id, "succeeded", attempt)
+
+
+def test_headers_alone_make_a_task_a_run_and_queue_it_first(watch: Watch) -> None:
+    """A start that comes before `queued`, so that the run looks queued for ever; or headers that keep the attempt."""
+    headers = run_headers("headers", title="By headers")
+    for attempt in (1, 2):
+        tasks.good.apply_async(("headers",), headers=headers)
+        watch.until(_succeeded("headers", attempt))
+    assert states(watch.of("headers"))[:2] == [("QUEUED", "queued"), ("STARTED", "running")]
+    assert "attempt" not in headers["runrelay"]
+
+
+def test_a_failure_says_what_it_was(watch: Watch) -> None:
+    """A run that ends FAILED without an error that a person can read, or that goes on after it."""
+    send(tasks.bad.s("bad"), "bad")
+    end = watch.ended("bad")
+    assert (end["state"], end["status"], end["progress"]) == ("FAILED", "failed", 0.5)
+    assert end["error"].splitlines()[0] == "ValueError: the disk is full"
+    assert "Traceback" in end["error"]
+
+
+def test_a_retry_is_a_new_attempt(watch: Watch) -> None:
+    """A retried task whose run looks as if it had failed, or keeps the first attempt's progress."""
+    send(tasks.flaky.s("flaky"), "flaky")
+    end = watch.ended("flaky")
+    assert states(watch.of("flaky")) == [
+        ("QUEUED", "queued"), ("STARTED", "running"), ("RETRYING", "retrying"), ("STARTED", "running"),
+        ("END", "succeeded"),
+    ]  # fmt: skip
+    assert end["attempt"] == 2
+    assert end["result"] == "at last"
+    retrying = next(event for event in watch.of("flaky") if event["status"] == "retrying")
+    assert (retrying["log"], retrying["level"]) == ("retrying: ConnectionError: no network", "warning")
+
+
+def test_a_block_inside_a_task_is_part_of_it(watch: Watch) -> None:
+    """A run_progress in a task that starts the run again, or ends it before the task has."""
+    send(tasks.with_block.s("block"), "block")
+    end = watch.ended("block")
+    assert [event["status"] for event in watch.of("block")].count("succeeded") == 1
+    assert end["result"] == {"made": "by the block"}
+    assert end["attempt"] == 1
+    assert [event["progress"] for event in watch.of("block") if event["log"] == "a quarter"] == [0.25]
+    assert watch.fields("block")["title"] == "A block"
+
+
+def test_a_block_that_fails_in_a_task_that_is_retried_does_not_fail_the_run(watch: Watch) -> None:
+    """FAILED shown, and viewers sent home, although Celery tries again."""
+    send(tasks.flaky_block.s("flaky-block"), "flaky-block")
+    end = watch.ended("flaky-block")
+    assert end["status"] == "succeeded"
+    assert "failed" not in [event["status"] for event in watch.of("flaky-block")]
+
+
+def test_a_redelivered_task_fences_its_predecessor(watch: Watch) -> None:
+    """A zombie that writes into the run of the task that has replaced it."""
+    zombie = canvas("zombie", tasks.gated.s("zombie", "zombie-1"))
+    zombie.apply_async()
+    watch.arrived("zombie-1")
+    # the broker delivers the same message again while the first task still runs
+    tasks.gated.apply_async(("zombie", "zombie-2"), headers=zombie.options["headers"])
+    watch.arrived("zombie-2")
+    watch.let_go("zombie-1")
+    tasks.good.apply_async(("bystander-run",), headers=run_headers("bystander-run"))
+    watch.ended("bystander-run")  # by now the zombie is done: the worker's other process had to be free
+    watch.let_go("zombie-2")
+    end = watch.ended("zombie")
+    logs = [event["log"] for event in watch.of("zombie") if event["log"]]
+    assert logs == ["before zombie-1", "before zombie-2", "after zombie-2"]
+    assert (end["attempt"], end["result"]) == (2, "zombie-2")
+    assert int(watch.fields("zombie")["fenced"]) > 0
+
+
+def test_a_killed_worker_process_is_replaced_by_a_new_attempt(watch: Watch) -> None:
+    """A run that stays where its killed process left it, or a redelivery that counts as the old attempt."""
+    send(tasks.killed_once.s("killed"), "killed")
+    end = watch.ended("killed")
+    assert (end["status"], end["attempt"], end["result"]) == ("succeeded", 2, "survived")
+    assert [event["log"] for event in watch.of("killed") if event["log"]] == ["about to", "about to"]
+
+
+def test_a_redelivery_never_reopens_a_run_that_has_ended_well(watch: Watch) -> None:
+    """A finished run that begins again because its message was delivered twice."""
+    sent = canvas("twice", tasks.good.s("twice"))
+    sent.apply_async()
+    watch.ended("twice")
+    tasks.gated.apply_async(("twice", "twice"), headers=sent.options["headers"])
+    watch.arrived("twice")
+    watch.let_go("twice")
+    tasks.good.apply_async(("after-twice",), headers=run_headers("after-twice"))
+    watch.ended("after-twice")
+    assert watch.of("twice")[-1]["status"] == "succeeded"
+    assert watch.fields("twice")["status"] == "succeeded"
+
+
+def test_a_hard_time_limit_fails_the_run(watch: Watch) -> None:
+    """A run whose task was killed for its time limit, and that nobody ends."""
+    send(tasks.too_long.s("too-long"), "too-long")
+    end = watch.ended("too-long")
+    assert end["status"] == "failed"
+    assert end["error"].startswith("TimeLimitExceeded")
+
+
+def test_cancelling_kills_the_task_and_nothing_later_is_shown(watch: Watch, sent: Publisher) -> None:
+    """A cancelled run that goes on."""
+    ready = canvas("cancelled", tasks.gated.s("cancelled", "cancelled"))
+    ready.apply_async()
+    watch.arrived("cancelled")
+    done = sent.commit("cancelled", make_event("CANCELLED"))
+    assert done.status == "cancelled"
+    cancel(tasks.app, "cancelled", done.attempt)
+    watch.let_go("cancelled")
+    send(tasks.good.s("next"), "next")
+    watch.ended("next")
+    assert watch.of("cancelled")[-1]["status"] == "cancelled"
+    assert "after cancelled" not in [event["log"] for event in watch.of("cancelled")]
+
+
+def the_canvas(run_id: str) -> Any:
+    parts = [step(tasks.part.s(run_id), name) for name in ("images", "music")]
+    return chain(tasks.begin.s(run_id), group([*parts, tasks.part.s(run_id)]), tasks.finish.s(run_id))
+
+
+def test_a_canvas_is_one_run_with_weighted_steps(watch: Watch) -> None:
+    """Members that look like runs of their own, a roll-up that goes down, or an end before the last member's."""
+    weights = {"begin": 1.0, "images": 2.0, "music": 3.0, "part": 3.0, "finish": 1.0}
+    signature = the_canvas("canvas")
+    assert step_names(signature) == list(weights)
+    send(signature, "canvas", weights=weights, title="A canvas")
+    end = watch.ended("canvas")
+    events = watch.of("canvas")
+    assert end["result"] == {"parts": ["part", "part", "part"]}
+    assert end["progress"] == 1.0
+    progress = [event["progress"] for event in events if event["progress"] is not None]
+    assert progress == sorted(progress)
+    assert {event["attempt"] for event in events} == {1}
+    begun = next(e for e in events if e.get("step") == "begin" and e["step_status"] == "succeeded")
+    assert begun["progress"] == 0.1
+    assert events[0]["status"] == "queued"
+    assert [s["name"] for s in events[0]["steps"]] == list(weights)
+    assert {e["step"] for e in events if e.get("step_status") == "succeeded"} == set(weights)
+    assert [e["status"] for e in events].count("succeeded") == 1
+
+
+def test_a_chord_and_nested_chains_carry_the_run_too(watch: Watch) -> None:
+    """A member, deep in a canvas, that does not know whose it is."""
+    run_id = "nested"
+    signature = chord(
+        [chain(step(tasks.begin.s(run_id), "a1"), step(tasks.part.s(run_id), "a2")), step(tasks.begin.s(run_id), "b")],
+        tasks.finish.s(run_id),
+    )
+    send(signature, run_id)
+    end = watch.ended(run_id)
+    assert (end["status"], end["progress"]) == ("succeeded", 1.0)
+    done = {e["step"] for e in watch.of(run_id) if e.get("step_status") == "succeeded"}
+    assert done == {"a1", "a2", "b", "finish"}
+    assert end["result"] == {"parts": ["part", "begun"]}
+
+
+def test_a_failing_member_fails_its_step_and_the_run(watch: Watch) -> None:
+    """A canvas that stops in the middle without saying so."""
+    send(chain(tasks.begin.s("broken"), tasks.bad_part.s("broken"), tasks.finish.s("broken")), "broken")
+    end = watch.ended("broken")
+    assert end["status"] == "failed"
+    assert end["error"].splitlines()[0] == "bad_part: RuntimeError: a part broke"
+    failed = next(e for e in watch.of("broken") if e.get("step_status") == "failed")
+    assert failed["step"] == "bad_part"
+    assert failed["status"] == "running"  # only then the run's own
+
+
+def test_a_killed_member_is_executed_again_as_a_new_attempt_of_its_step(watch: Watch) -> None:
+    """A canvas that loses a member's process, and with it its end; or counts it as an attempt of the whole run."""
+    send(chain(tasks.begin.s("member"), tasks.killed_part.s("member"), tasks.finish.s("member")), "member")
+    end = watch.ended("member")
+    assert (end["status"], end["attempt"]) == ("succeeded", 1)
+    succeeded = next(
+        e for e in watch.of("member") if e.get("step") == "killed_part" and e["step_status"] == "succeeded"
+    )
+    assert succeeded["step_attempt"] == 2
+
+
+def test_a_task_sent_from_a_task_is_not_part_of_its_run(watch: Watch) -> None:
+    """A run that fails because of a task that only was sent from it."""
+    send(tasks.sends_another.s("sender"), "sender")
+    watch.arrived("bystander")
+    watch.let_go("bystander")
+    end = watch.ended("sender")
+    assert end["status"] == "succeeded"
+    send(tasks.good.s("later"), "later")
+    watch.ended("later")
+    assert watch.fields("sender")["status"] == "succeeded"
+
+
+def test_forked_workers_publish_each_for_themselves(watch: Watch) -> None:
+    """Children that share a connection, numbers or a queue with their parent or each other: lines lost, or doubled."""
+    runs = [f"fork-{i}" for i in range(8)]
+    for run_id in runs:
+        send(tasks.many.s(run_id, 300), run_id)
+    pids = {watch.ended(run_id)["result"] for run_id in runs}
+    assert len(pids) == 2
+    for run_id in runs:
+        lines = [event["log"] for event in watch.of(run_id) if event["log"]]
+        assert lines == [f"line {i}" for i in range(300)], run_id
+        assert [event["seq"] for event in watch.of(run_id)] == list(range(1, len(watch.of(run_id)) + 1))
+
+
+def test_running_tasks_give_signs_of_life(watch: Watch, keys: Keys) -> None:
+    """A long task without events that is taken for dead."""
+    send(tasks.gated.s("alive", "alive"), "alive")
+    watch.arrived("alive")
+    first = _heartbeat_after(watch, 0)
+    later = _heartbeat_after(watch, first)
+    assert later > first
+    # the relay takes it for stalled all the same, say because Redis was away: the next heartbeat recovers it
+    stalled = make_event()._replace(kind="stalled", attempt=1, stale_before_ms=later * 2)
+    assert Publisher(PublisherSettings(redis_url=tasks.URL, keys=keys)).commit("alive", stalled).status == "stalled"
+    watch.until(lambda e: e["run_id"] == "alive" and e["status"] == "stalled")
+    watch.until(lambda e: e["run_id"] == "alive" and e["status"] == "running" and e["seq"] > 4)
+    watch.let_go("alive")
+    assert watch.ended("alive")["status"] == "succeeded"
+
+
+def _heartbeat_after(watch: Watch, since_ms: int) -> int:
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        beat = int(watch.fields("alive").get("heartbeat_at", 0))
+        if beat > since_ms:
+            return beat
+    raise AssertionError(f"no heartbeat after {since_ms}")
