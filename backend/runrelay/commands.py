@@ -185,15 +185,15 @@ async def _tail(run_id: str, cursor: Any) -> None:
     class Watcher:
         connection: Connection = queue
 
-        def end(self) -> None:
+        def run_ended(self) -> None:
             connection.close(CloseCode.NORMAL)
 
     async def follow() -> None:
-        with hub.connected(connection):
-            await hub.join(run_id, Watcher(), cursor)
-            while (batch := await connection.next()) is not None:
-                for frame in batch.frames:
-                    _show(orjson.loads(frame.body))
+        hub.connect(connection)
+        await hub.join(run_id, Watcher(), cursor)
+        while (batch := await connection.next()) is not None:
+            for frame in batch.frames:
+                _show(orjson.loads(frame.body))
 
     tasks = [asyncio.create_task(work) for work in (hub.run(), listener.run(), follow())]
     try:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from .settings import Settings
 
@@ -29,9 +27,12 @@ class Limits:
         """Whether no further connection is accepted."""
         return self.total >= self._settings.max_connections
 
-    @contextmanager
-    def connection(self, address: str) -> Iterator[None]:
-        """One client's connection, as long as it is open."""
+    def enter(self, address: str) -> None:
+        """Count one client's connection, until `leave`.
+
+        Raises:
+            TooMany: there are as many as there may be.
+        """
         most = self._settings.max_connections_per_address
         if self.is_full:
             raise TooMany(f"too many connections: {self.total} of {self._settings.max_connections}")
@@ -39,24 +40,29 @@ class Limits:
             raise TooMany(f"too many connections from this address: {most} of {most}")
         self.total += 1
         self._addresses[address] += 1
-        try:
-            yield
-        finally:
-            self.total -= 1
-            self._addresses[address] -= 1
-            if not self._addresses[address]:
-                del self._addresses[address]
 
-    @contextmanager
-    def run(self, run_id: str) -> Iterator[None]:
-        """One watching of a run, as long as it lasts."""
+    def leave(self, address: str) -> None:
+        """The client's connection is gone."""
+        self.total -= 1
+        _take_one(self._addresses, address)
+
+    def enter_run(self, run_id: str) -> None:
+        """Count one watching of a run, until `leave_run`.
+
+        Raises:
+            TooMany: there are as many as there may be.
+        """
         most = self._settings.max_connections_per_run
         if self._runs[run_id] >= most:
             raise TooMany(f"too many connections to run {run_id!r}: {most} of {most}")
         self._runs[run_id] += 1
-        try:
-            yield
-        finally:
-            self._runs[run_id] -= 1
-            if not self._runs[run_id]:
-                del self._runs[run_id]
+
+    def leave_run(self, run_id: str) -> None:
+        """The run is not watched by this client any more."""
+        _take_one(self._runs, run_id)
+
+
+def _take_one(counter: Counter[str], key: str) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any, Final, Protocol
 
 import orjson
 
 from ..codes import CloseCode
-from ..fanout import Batch, Connection, Frame
+from ..fanout import Batch, Connection
 from ..progress import Cursor, check_run_id, parse_cursor
 from .auth import Grant, Refused
 from .limits import TooMany
@@ -20,7 +19,7 @@ from .relay import Relay
 
 __all__ = ["Close", "ManyRuns", "OneRun", "RunWatcher", "Session", "parse_frame"]
 
-_PONG: Final = Batch([Frame({"type": "pong"})])
+_PONG: Final = Batch.of({"type": "pong"})
 
 
 class Close(Exception):
@@ -40,16 +39,19 @@ class RunWatcher:
         self.connection = connection
         self._on_end = on_end
 
-    def end(self) -> None:
+    def run_ended(self) -> None:
         """See fanout.Watcher."""
         self._on_end()
 
 
 class Session(Protocol):
-    """What one connection is for. `held` is closed when the connection is gone, whichever way."""
+    """What one connection is for."""
 
-    async def start(self, relay: Relay, connection: Connection, grant: Grant, held: ExitStack) -> None:
+    async def start(self, relay: Relay, connection: Connection, grant: Grant) -> None:
         """Bring the client to the present. Raises Close, Refused or TooMany to end the connection."""
+
+    def end(self) -> None:
+        """The connection is gone, whichever way, and whether `start` came to its end or not."""
 
     def receive(self, message: dict[str, Any]) -> None:
         """Take a message of the client's (a ping never comes here). Raises Close to end the connection."""
@@ -99,24 +101,37 @@ def _unknown(kind: str) -> Close:
 
 
 class OneRun:
-    """`/ws/{run_id}`: the run's end closes the connection."""
+    """`/ws/{run_id}`: the run's end closes the connection. It is the run's watcher, too: see fanout.Watcher."""
+
+    __slots__ = ("_after", "_counted", "_relay", "_run_id", "connection")
 
     def __init__(self, run_id: str, after: str | None) -> None:
         self._run_id = run_id
         self._after = after
+        self._counted = False
 
-    async def start(self, relay: Relay, connection: Connection, grant: Grant, held: ExitStack) -> None:
+    async def start(self, relay: Relay, connection: Connection, grant: Grant) -> None:
         """See Session."""
         run, cursor = run_and_cursor(self._run_id, self._after)
         grant.check_run(run)
-        held.enter_context(relay.limits.run(run))
-        watcher = RunWatcher(connection, lambda: connection.close(CloseCode.NORMAL, "the run has ended"))
-        held.callback(relay.hub.leave, run, watcher)
-        await relay.hub.join(run, watcher, cursor)
+        self._relay, self.connection, self._after = relay, connection, None
+        relay.limits.enter_run(run)
+        self._counted = True
+        await relay.hub.join(run, self, cursor)
 
     def receive(self, message: dict[str, Any]) -> None:
         """See Session."""
         raise _unknown(message["type"])
+
+    def run_ended(self) -> None:
+        """See fanout.Watcher."""
+        self.connection.close(CloseCode.NORMAL, "the run has ended")
+
+    def end(self) -> None:
+        """See Session."""
+        if self._counted:
+            self._relay.hub.leave(self._run_id, self)
+            self._relay.limits.leave_run(self._run_id)
 
 
 class ManyRuns:
@@ -125,10 +140,9 @@ class ManyRuns:
     def __init__(self) -> None:
         self._subscriptions: dict[str, asyncio.Task[None]] = {}
 
-    async def start(self, relay: Relay, connection: Connection, grant: Grant, held: ExitStack) -> None:
+    async def start(self, relay: Relay, connection: Connection, grant: Grant) -> None:
         """See Session."""
         self._relay, self._connection, self._grant = relay, connection, grant
-        held.callback(self._leave_all)
 
     def receive(self, message: dict[str, Any]) -> None:
         """See Session."""
@@ -168,24 +182,29 @@ class ManyRuns:
     async def _watch(self, run_id: str, cursor: Cursor | None) -> None:
         ended = asyncio.Event()
         watcher = RunWatcher(self._connection, ended.set)
+        relay = self._relay
         try:
-            with self._relay.limits.run(run_id):
-                await self._relay.hub.join(run_id, watcher, cursor)
-                await ended.wait()
-                self._say({"type": "end", "run_id": run_id})
+            relay.limits.enter_run(run_id)
         except TooMany as error:
             self._say_error(error, run_id)
+            return
+        try:
+            await relay.hub.join(run_id, watcher, cursor)
+            await ended.wait()
+            self._say({"type": "end", "run_id": run_id})
         finally:
-            self._relay.hub.leave(run_id, watcher)
+            relay.hub.leave(run_id, watcher)
+            relay.limits.leave_run(run_id)
 
     def _say(self, fields: dict[str, Any]) -> None:
-        self._connection.send(Batch([Frame(fields)]))
+        self._connection.send(Batch.of(fields))
 
     def _say_error(self, error: Exception, run_id: str | None) -> None:
         code = CloseCode.TOO_MANY if isinstance(error, TooMany) else getattr(error, "code", CloseCode.BAD_REQUEST)
         self._say({"type": "error", "code": int(code), "message": str(error), "run_id": run_id})
 
-    def _leave_all(self) -> None:
+    def end(self) -> None:
+        """See Session."""
         self._relay.hub.feed.leave(self._connection)
         for task in self._subscriptions.values():
             task.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import ExitStack
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request
@@ -92,16 +93,19 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the stream until either side ends it."""
         relay = self._relay
-        try:
-            with (
-                relay.limits.connection(self._address),
-                relay.limits.run(self._run_id),
-                relay.hub.connected(self._connection),
-            ):
-                await self._serve(receive, send)
-        except TooMany as error:
-            relay.metrics.refused += 1
-            await Problem(429, str(error), headers={"Retry-After": "5"}).response()(scope, receive, send)
+        with ExitStack() as held:
+            try:
+                relay.limits.enter(self._address)
+                held.callback(relay.limits.leave, self._address)
+                relay.limits.enter_run(self._run_id)
+                held.callback(relay.limits.leave_run, self._run_id)
+            except TooMany as error:
+                relay.metrics.refused += 1
+                await Problem(429, str(error), headers={"Retry-After": "5"}).response()(scope, receive, send)
+                return
+            relay.hub.connect(self._connection)
+            held.callback(relay.hub.disconnect, self._connection)
+            await self._serve(receive, send)
 
     async def _serve(self, receive: Receive, send: Send) -> None:
         watch = asyncio.create_task(self._watch(), name="sse watch")

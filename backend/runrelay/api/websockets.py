@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import ExitStack
 
 from fastapi import APIRouter, WebSocket
 from fastapi.responses import Response
@@ -12,9 +11,9 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from ..codes import CloseCode
-from ..fanout import Batch, Frame, QueuedConnection
+from ..fanout import Batch, Connection, QueuedConnection
 from ..fanout.uvicorn import EXTENSION, DirectConnection, FanoutProtocol
-from .auth import Grant, Refused, authorize, is_foreign_origin
+from .auth import Refused, authorize, is_foreign_origin
 from .limits import TooMany
 from .relay import Relay, retry_reason
 from .sessions import Close, ManyRuns, OneRun, Session, dispatch
@@ -68,83 +67,122 @@ async def _serve(websocket: WebSocket, session: Session) -> None:
         await websocket.send_denial_response(Response("too many connections\n", 503, {"Retry-After": "2"}))
         return
     await websocket.accept()
-    protocol: FanoutProtocol | None = websocket.scope["extensions"].get(EXTENSION)
+    address = websocket.client.host if websocket.client else ""
     try:
-        if protocol is not None:
-            await _serve_direct(websocket, session, relay, protocol)
-        else:
-            await _serve_queued(websocket, session, relay)
-    except* (TooMany, Refused, Close) as errors:
-        await _refuse(websocket, relay, _first(errors))
+        relay.limits.enter(address)
+    except TooMany as error:
+        relay.metrics.refused += 1
+        await _refuse(websocket, CloseCode.TOO_MANY, str(error), retry_reason())
+        return
+    protocol: FanoutProtocol | None = websocket.scope["extensions"].get(EXTENSION)
+    if protocol is not None:
+        await _serve_direct(websocket, _Client(relay, session, address), protocol)
+    else:
+        await _serve_queued(websocket, _Client(relay, session, address))
 
 
-def _admit(websocket: WebSocket, relay: Relay, held: ExitStack) -> Grant:
-    """Count the connection and read its token."""
-    held.enter_context(relay.limits.connection(websocket.client.host if websocket.client else ""))
-    return authorize(websocket, relay.settings)
+class _Client:
+    """What is held for a connection from its acceptance to its loss."""
+
+    __slots__ = ("_address", "_connection", "_expiry", "_session", "relay")
+
+    def __init__(self, relay: Relay, session: Session, address: str) -> None:
+        self.relay = relay
+        self._session = session
+        self._address = address
+        self._connection: Connection | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+
+    async def start(self, websocket: WebSocket, connection: Connection) -> None:
+        """Check the token, bring the client to the present; or say in a frame and a code why that may not be."""
+        relay = self.relay
+        self._connection = connection
+        relay.hub.connect(connection)
+        try:
+            grant = authorize(websocket, relay.settings)
+            left_s = grant.seconds_left()
+            if left_s is not None:
+                self._expiry = asyncio.get_running_loop().call_later(max(0.0, left_s), self._expire)
+            await self._session.start(relay, connection, grant)
+        except (Refused, Close) as error:
+            self._refuse(error.code, str(error))
+        except TooMany as error:
+            self._refuse(CloseCode.TOO_MANY, str(error), retry_reason())
+
+    def receive(self, raw: bytes) -> None:
+        """Take a message of the client's."""
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            dispatch(self._session, connection, raw, self.relay.settings.max_frame_bytes)
+        except Close as error:
+            self._refuse(error.code, str(error))
+
+    def _expire(self) -> None:
+        self._refuse(CloseCode.UNAUTHORIZED, "the token has expired")
+
+    def _refuse(self, code: CloseCode, message: str, reason: str | None = None) -> None:
+        connection = self._connection
+        if connection is not None:
+            self.relay.metrics.refused += 1
+            connection.send(Batch.of({"type": "error", "code": int(code), "message": message}))
+            connection.close(code, _short(reason or message))
+
+    def gone(self) -> None:
+        """The connection is gone."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if self._connection is not None:
+            self._session.end()
+            self.relay.hub.disconnect(self._connection)
+        self.relay.limits.leave(self._address)
 
 
-async def _serve_direct(websocket: WebSocket, session: Session, relay: Relay, protocol: FanoutProtocol) -> None:
+async def _serve_direct(websocket: WebSocket, client: _Client, protocol: FanoutProtocol) -> None:
     """Under our own protocol class: join, then let go. The connection lives on without this task."""
-    connection = DirectConnection(protocol, relay.settings.client_buffer_bytes)
+    settings = client.relay.settings
+    connection = DirectConnection(settings.client_buffer_bytes, settings.max_frame_bytes, retry_reason)
     lost = asyncio.Event()
-    limit_bytes = relay.settings.max_frame_bytes
-    with ExitStack() as held:
-        grant = _admit(websocket, relay, held)
-
-        def on_message(raw: bytes) -> None:
-            try:
-                dispatch(session, connection, raw, limit_bytes)
-            except Close as error:
-                relay.metrics.refused += 1
-                connection.send(_error_frame(error.code, str(error)))
-                connection.close(error.code, _short(str(error)))
-
-        protocol.goodbye = retry_reason
-        connection.take_over(on_message, lost.set)
-        held.enter_context(relay.hub.connected(connection))
-        left_s = grant.seconds_left()
-        if left_s is not None:
-            expiry = asyncio.get_running_loop().call_later(max(0.0, left_s), _expire, connection)
-            held.callback(expiry.cancel)
+    if not connection.take_over(protocol, client.receive, lost.set):
+        client.gone()
+        return
+    try:
         async with asyncio.TaskGroup() as tasks:
-            start = tasks.create_task(session.start(relay, connection, grant, held))
+            start = tasks.create_task(client.start(websocket, connection))
             gone = tasks.create_task(lost.wait())
             await asyncio.wait({start, gone}, return_when="FIRST_COMPLETED")
             start.cancel()
             gone.cancel()
-        if not lost.is_set():
-            connection.detach(held.pop_all().close)
+    except BaseException:
+        connection.close(CloseCode.SERVICE_RESTART, retry_reason())
+        raise
+    finally:
+        if lost.is_set():
+            client.gone()
+        else:
+            connection.on_lost(client.gone)
 
 
-def _expire(connection: DirectConnection) -> None:
-    message = "the token has expired"
-    connection.send(_error_frame(CloseCode.UNAUTHORIZED, message))
-    connection.close(CloseCode.UNAUTHORIZED, message)
-
-
-async def _serve_queued(websocket: WebSocket, session: Session, relay: Relay) -> None:
+async def _serve_queued(websocket: WebSocket, client: _Client) -> None:
     """Under any ASGI server: a reader and a writer in one task group; either end ends the other."""
-    connection = QueuedConnection(relay.settings.client_buffer_bytes)
-    with ExitStack() as held:
-        grant = _admit(websocket, relay, held)
-        held.enter_context(relay.hub.connected(connection))
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(session.start(relay, connection, grant, held), name="session")
-                tasks.create_task(_read(websocket, session, connection, relay.settings.max_frame_bytes), name="reader")
-                tasks.create_task(_until_expired(grant), name="token")
-                writer = tasks.create_task(_write(websocket, connection), name="writer")
-                await connection.wait_closed()
-                # Cut off, or ended: what may still go out has a few seconds. A peer that reads nothing is dropped
-                # (1006).
-                await asyncio.wait([writer], timeout=_ABORT_AFTER_S)
-                raise _Over
-        except* _Over:
-            log.debug("connection over: %s", connection.closed)
+    connection = QueuedConnection(client.relay.settings.client_buffer_bytes)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(client.start(websocket, connection), name="session")
+            tasks.create_task(_read(websocket, client, connection), name="reader")
+            writer = tasks.create_task(_write(websocket, connection), name="writer")
+            await connection.wait_closed()
+            # Cut off, or ended: what may still go out has a few seconds. A peer that reads nothing is dropped (1006).
+            await asyncio.wait([writer], timeout=_ABORT_AFTER_S)
+            raise _Over
+    except* _Over:
+        log.debug("connection over: %s", connection.closed)
+    finally:
+        client.gone()
 
 
-async def _read(websocket: WebSocket, session: Session, connection: QueuedConnection, limit_bytes: int) -> None:
+async def _read(websocket: WebSocket, client: _Client, connection: QueuedConnection) -> None:
     while True:
         event = await websocket.receive()
         if event["type"] == "websocket.disconnect":
@@ -152,7 +190,7 @@ async def _read(websocket: WebSocket, session: Session, connection: QueuedConnec
             return
         text = event.get("text")
         raw = (event.get("bytes") or b"") if text is None else text.encode()
-        dispatch(session, connection, raw, limit_bytes)
+        client.receive(raw)
 
 
 async def _write(websocket: WebSocket, connection: QueuedConnection) -> None:
@@ -168,42 +206,18 @@ async def _write(websocket: WebSocket, connection: QueuedConnection) -> None:
         connection.close(CloseCode.NORMAL)
 
 
-async def _until_expired(grant: Grant) -> None:
-    left_s = grant.seconds_left()
-    if left_s is not None:
-        await asyncio.sleep(max(0.0, left_s))
-        raise Close(CloseCode.UNAUTHORIZED, "the token has expired")
-
-
-async def _refuse(websocket: WebSocket, relay: Relay, error: BaseException) -> None:
-    """Say why in an `error` frame, then close with the code."""
-    relay.metrics.refused += 1
-    if isinstance(error, TooMany):
-        code, reason = CloseCode.TOO_MANY, retry_reason()
-    else:
-        assert isinstance(error, Refused | Close)
-        code, reason = error.code, str(error)
+async def _refuse(websocket: WebSocket, code: CloseCode, message: str, reason: str) -> None:
+    """Say why in an `error` frame, then close with the code; for a connection that nothing is held for yet."""
     try:
         async with asyncio.timeout(_ABORT_AFTER_S):
-            await websocket.send_text(_error_frame(code, str(error)).texts[0])
+            await websocket.send_json({"type": "error", "code": int(code), "message": message})
             await websocket.close(code, _short(reason))
     except (*_GONE, TimeoutError) as gone:
         log.debug("client has gone before it was refused: %s", gone)
 
 
-def _error_frame(code: CloseCode, message: str) -> Batch:
-    return Batch([Frame({"type": "error", "code": int(code), "message": message})])
-
-
 class _Over(Exception):
     """The connection is over: ends its task group."""
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _short(reason: str) -> str:

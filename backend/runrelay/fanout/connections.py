@@ -29,6 +29,9 @@ class Connection(Protocol):
     def close(self, code: CloseCode, reason: str = "") -> None:
         """Send what waits, then close. After TOO_SLOW what waits is dropped: the client comes back with its cursor."""
 
+    def tick(self) -> None:
+        """Called by the hub every 20 s or so: find out whether the client is still there, if the server does not."""
+
 
 class QueuedConnection:
     """A connection whose frames wait in a queue until a writer task of any ASGI server has sent them.
@@ -74,6 +77,9 @@ class QueuedConnection:
                 self._queue.clear()
                 self._waiting_bytes = self._sending_bytes
             self._news.set()
+
+    def tick(self) -> None:
+        """The server sends its own pings."""
 
     async def wait_closed(self) -> None:
         """Wait until `close` was called, by whomever."""

@@ -44,7 +44,7 @@ class Feed:
         between.
         """
         self._watchers.add(connection)
-        connection.send(Batch([Frame({"type": "subscribed", "runs": True})]))
+        connection.send(Batch.of({"type": "subscribed", "runs": True}))
 
     def leave(self, connection: Connection) -> None:
         """Tell this client nothing more."""

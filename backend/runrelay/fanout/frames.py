@@ -52,6 +52,11 @@ class Batch:
     def __init__(self, frames: Sequence[Frame]) -> None:
         self.frames = frames
 
+    @staticmethod
+    def of(fields: Mapping[str, Any]) -> Batch:
+        """A batch of one message that is no part of a run's log."""
+        return Batch([Frame(fields)])
+
     @cached_property
     def size_bytes(self) -> int:
         """Bytes of the frames' bodies: what a client's bound counts."""

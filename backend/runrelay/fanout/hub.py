@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 from ..codes import CloseCode
@@ -15,7 +15,7 @@ from ..progress import Cursor
 from ..runlog import AsyncRunLog, View
 from .connections import Connection
 from .feed import Feed
-from .frames import Batch, Frame
+from .frames import Batch
 from .messages import Committed, Raw, parse_message
 from .topics import Topic, Watcher
 
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _CHECK_CHUNK = 500
 _TURN_S = 0.003
+_PINGS_AT_ONCE = 100
 
 
 class Hub:
@@ -41,6 +42,7 @@ class Hub:
         client_buffer_bytes: int = 1 << 20,
         end_after_s: float = 3.0,
         check_s: float = 5.0,
+        tick_s: float = 20.0,
         on_raw: Callable[[Raw], None] | None = None,
     ) -> None:
         self.runlog = runlog
@@ -55,6 +57,7 @@ class Hub:
         self._client_buffer_bytes = client_buffer_bytes
         self._end_after_s = end_after_s
         self._check_s = check_s
+        self._tick_s = tick_s
         self._on_raw = on_raw
         self._topics: dict[str, Topic] = {}
         self._arrived: dict[str, list[Committed]] = {}
@@ -73,6 +76,7 @@ class Hub:
         """Look after the topics until cancelled."""
         async with asyncio.TaskGroup() as self._tasks:
             self._tasks.create_task(self.feed.run(), name="runs feed")
+            self._tasks.create_task(self._tick(), name="client pings")
             while True:
                 await asyncio.sleep(self._check_s)
                 if self.link == "up":
@@ -80,6 +84,16 @@ class Hub:
                         await self.check()
                     except RunlogUnavailable as error:
                         log.info("periodic check put off: %s", error)
+
+    async def _tick(self) -> None:
+        """Let every connection find out whether its client is still there: one timer for all, spread over the time."""
+        while True:
+            connections = [*self.connections]
+            pause_s = self._tick_s / (len(connections) // _PINGS_AT_ONCE + 1)
+            for at in range(0, len(connections) + 1, _PINGS_AT_ONCE):
+                for connection in connections[at : at + _PINGS_AT_ONCE]:
+                    connection.tick()
+                await asyncio.sleep(pause_s)
 
     def close(self, code: CloseCode, reason: Callable[[], str]) -> None:
         """Tell every client that the relay goes away; each has a reason of its own, so that they come back spread
@@ -154,7 +168,7 @@ class Hub:
             self._tell_all("down")
 
     def _tell_all(self, status: Literal["up", "down"]) -> None:
-        batch = Batch([Frame({"type": "upstream", "status": status})])
+        batch = Batch.of({"type": "upstream", "status": status})
         for connection in self.connections:
             connection.send(batch)
 
@@ -176,21 +190,20 @@ class Hub:
 
     # What clients' handlers call
 
-    @contextmanager
-    def connected(self, connection: Connection) -> Iterator[None]:
-        """A client is there, whatever it watches: it hears of the link and of the relay's end."""
+    def connect(self, connection: Connection) -> None:
+        """A client is there, whatever it watches: it hears of the link and of the relay's end until `disconnect`."""
         self.connections.add(connection)
         self.empty.clear()
         if self.link == "down":
-            connection.send(Batch([Frame({"type": "upstream", "status": "down"})]))
-        try:
-            yield
-        finally:
-            self.connections.discard(connection)
-            if not self.connections:
-                self.empty.set()
-            if connection.closed is not None and connection.closed[0] is CloseCode.TOO_SLOW:
-                self.metrics.too_slow += 1
+            connection.send(Batch.of({"type": "upstream", "status": "down"}))
+
+    def disconnect(self, connection: Connection) -> None:
+        """The client has gone."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self.empty.set()
+        if connection.closed is not None and connection.closed[0] is CloseCode.TOO_SLOW:
+            self.metrics.too_slow += 1
 
     async def join(self, run_id: str, watcher: Watcher, after: Cursor | None) -> None:
         """Bring a watcher to the present and keep it there until `leave`. Waits while the run log is away.

@@ -58,7 +58,7 @@ class Watcher(Protocol):
 
     connection: Connection
 
-    def end(self) -> None:
+    def run_ended(self) -> None:
         """The run has ended some seconds ago: nothing more comes."""
 
 
@@ -333,7 +333,7 @@ class Topic:
         if not snapshot.exists:
             if self.position not in (None, START) and not self.stale:
                 self.stale = True
-                self._tell(Batch([Frame({"type": "stale", "run_id": self.run_id})]))
+                self._tell(Batch.of({"type": "stale", "run_id": self.run_id}))
             return
         self.stale = False
         self._seal_key = view.seal_key
@@ -376,7 +376,7 @@ class Topic:
         self._end_timer = None
         for watcher in self.watchers():
             self.leave(watcher)
-            watcher.end()
+            watcher.run_ended()
 
     def close(self) -> None:
         """Nobody needs the topic any more."""

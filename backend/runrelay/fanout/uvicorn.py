@@ -1,156 +1,142 @@
 """The fast path under uvicorn: whole frames written straight to the transport, and no task per client.
 
 `uvicorn --ws runrelay.fanout.uvicorn:FanoutProtocol` (which `runrelay serve` sets) offers each connection to the
-application through the ASGI scope's `extensions`. The application answers the handshake as usual, takes the
-connection over, and may then return: a connection that was taken over lives on without its handler, until either side
-ends it.
+application through the ASGI scope's `extensions`. uvicorn does the handshake; then the application may take the
+connection over: the transport gets a `DirectConnection` as its protocol, and everything that only the handshake needed
+(parser, scope, queue, the handler's task) goes as soon as the handler returns. A waiting client costs about a tenth.
 
-What is relied on in uvicorn 0.54's sans-I/O protocol (tests/integration/test_relay_uvicorn.py holds it): `scope` is
-made in `handle_connect`; `conn` is a websockets ServerProtocol whose frames are whole, so that frames of ours between
-two of its own never split a message; `close_sent`, `disconnected`, `handshake_complete` tell what may be written.
+What is relied on in uvicorn 0.54's sans-I/O protocol, held by tests: `handle_connect` makes `scope`; `conn` is a
+websockets ServerProtocol with `extensions` and `reader`; `run_asgi` ends by closing the transport; the members of
+`connections` are told to shut down by `shutdown()` and are waited for until they have taken themselves out.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Generator
+from typing import Any, Final, cast
 
-from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import PayloadTooBig, ProtocolError
+from websockets.frames import Close, Frame, Opcode
+from websockets.streams import StreamReader
 
 from ..codes import CloseCode
 from .frames import Batch
 
 __all__ = ["EXTENSION", "DirectConnection", "FanoutProtocol"]
 
-log = logging.getLogger("uvicorn.error")
+log = logging.getLogger(__name__)
 
 EXTENSION: Final = "runrelay.fanout"
 _ABORT_AFTER_S: Final = 5.0
 _SEND_BUFFER_BYTES: Final = 128 * 1024
+_PROTOCOL_ERROR: Final = 1002  # RFC 6455, section 7.4.1
+_PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
 
 
 class FanoutProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket protocol, whose connection an application can take over."""
-
-    taken_over_by: DirectConnection | None = None
-    goodbye: Callable[[], str] = staticmethod(lambda: "")
-    """Makes the close reason of a shutdown."""
+    """uvicorn's WebSocket protocol, whose connections an application can take over after the handshake."""
 
     def handle_connect(self, event: Any) -> None:
         """Offer the connection in the scope. The application's task, made in here, runs in the loop's next turn."""
         super().handle_connect(event)
-        if self.response.status_code == 101:
+        if self.response.status_code == 101 and not self.conn.extensions:  # our frames are not compressed
             offered: dict[str, Any] = self.scope["extensions"]
             offered[EXTENSION] = self
 
-    @property
-    def may_write(self) -> bool:
-        """Whether a frame may be written now: after the handshake, before a close, while the transport is open."""
-        return self.handshake_complete and not (self.close_sent or self.disconnected or self.transport.is_closing())
-
-    def send_receive_event_to_app(self) -> None:
-        """Hand a message to whoever took the connection over, without queue and pause."""
-        connection = self.taken_over_by
-        if connection is None:
-            super().send_receive_event_to_app()
-            return
-        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
-        self.frames = []
-        if not self.close_sent:
-            connection.on_message(bytes(data))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever took the connection over."""
-        super().connection_lost(exc)
-        if self.taken_over_by is not None:
-            self.taken_over_by.lost()
-
-    def shutdown(self) -> None:
-        """Close with our own reason, so that clients come back spread out."""
-        if self.taken_over_by is not None and self.may_write:
-            self.taken_over_by.close(CloseCode.SERVICE_RESTART, self.goodbye())
-        super().shutdown()
-
-    async def run_asgi(self) -> None:
-        """Run the application as uvicorn does, but leave a detached connection open when it returns."""
-        try:
-            await self.app(self.scope, self.receive, self.send)
-        except ClientDisconnected:
-            pass
-        except BaseException:
-            log.exception("Exception in ASGI application\n")
-            self.send_500_response()
-        else:
-            if not self.handshake_complete:
-                log.error("ASGI callable returned without completing handshake.")
-                self.send_500_response()
-        connection = self.taken_over_by
-        if connection is not None and connection.detached and not self.disconnected:
-            self._forget_handshake()
-        elif self.close_timer is None:
+    def hand_over(self, connection: DirectConnection) -> asyncio.Transport | None:
+        """Give the transport to another protocol. None: it is lost, or the client did not wait for the handshake."""
+        if self.disconnected or self.transport.is_closing():
+            return None
+        if not self.queue.empty() or self.conn.reader.buffer:
+            log.info("a client sent frames before the handshake was answered: closed")
             self.transport.close()
+            return None
+        transport, self.transport = self.transport, cast("asyncio.Transport", _Given())
+        self.stop_keepalive()
+        self.connections.discard(self)
+        self.connections.add(cast("Any", connection))
+        transport.set_protocol(connection)
+        return transport
 
-    def _forget_handshake(self) -> None:
-        """Let go of what only the handshake and the handler needed: more than half of a connection's memory."""
-        del self.scope, self.request, self.response
-        self.app_state = {}
+
+class _Given:
+    """What is left to a protocol whose transport was handed over: it closes it when its handler returns."""
+
+    def close(self) -> None:
+        """Do nothing: the transport is another's."""
+
+    def is_closing(self) -> bool:
+        """Nothing may be written any more."""
+        return True
 
 
-class DirectConnection:
-    """A client's connection that was taken over: see fanout.Connection.
+class DirectConnection(asyncio.Protocol):
+    """A client's connection that was taken over: see fanout.Connection. It is the transport's protocol.
 
     Overflow policy: cut off. What the kernel does not take (its buffer is bounded too) waits in the transport; more
-    than `bound_bytes` of it, initial_state aside, closes the connection with 4408. If that has not gone out after 5 s
-    it is aborted.
+    than `bound_bytes` of it, initial_state aside, closes the connection with 4408. If the close has not gone through
+    after 5 s, the connection is aborted.
+
+    A frame that the client is sending is parsed by websockets' generator; between frames there is neither a parser nor
+    a buffer.
     """
 
     __slots__ = (
-        "_bound_bytes", "_exempt_bytes", "_on_lost", "_protocol", "closed", "detached", "on_message", "resume_bytes",
+        "_alive", "_bound_bytes", "_closing", "_exempt_bytes", "_fragments", "_goodbye", "_limit_bytes", "_on_lost",
+        "_on_message", "_parsing", "_peers", "_transport", "closed", "resume_bytes",
     )  # fmt: skip
 
-    def __init__(self, protocol: FanoutProtocol, bound_bytes: int) -> None:
+    def __init__(self, bound_bytes: int, limit_bytes: int, goodbye: Callable[[], str] = lambda: "") -> None:
         self.resume_bytes = bound_bytes // 2
         self.closed: tuple[CloseCode, str] | None = None
-        self.detached = False
-        self.on_message: Callable[[bytes], None] = lambda message: None
-        self._on_lost: Callable[[], None] = lambda: None
-        self._protocol = protocol
         self._bound_bytes = bound_bytes
+        self._limit_bytes = limit_bytes
+        self._goodbye = goodbye
         self._exempt_bytes = 0
+        self._alive = True
+        self._closing: asyncio.TimerHandle | None = None
+        self._parsing: tuple[StreamReader, Generator[None, None, Frame]] | None = None
+        self._fragments: bytearray | None = None
+        self._on_message: Callable[[bytes], None] = _ignore
+        self._on_lost: Callable[[], None] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._peers: set[Any] = set()
 
-    def take_over(self, on_message: Callable[[bytes], None], on_lost: Callable[[], None]) -> None:
-        """From now on messages and the loss of the connection come here, synchronously. After the handshake only."""
-        self.on_message, self._on_lost = on_message, on_lost
-        protocol = self._protocol
-        raw = protocol.transport.get_extra_info("socket")
+    def take_over(
+        self, protocol: FanoutProtocol, on_message: Callable[[bytes], None], on_lost: Callable[[], None]
+    ) -> bool:
+        """Take the connection from uvicorn's protocol, after the handshake. False: it cannot be had, and is closing.
+
+        Args:
+            on_message: gets each whole message of the client's.
+            on_lost: is called once, when the connection is gone.
+        """
+        self._on_message, self._on_lost, self._peers = on_message, on_lost, protocol.connections
+        self._transport = protocol.hand_over(self)
+        if self._transport is None:
+            return False
+        raw = self._transport.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
             # the kernel would hide megabytes: what it has taken is not counted
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        protocol.taken_over_by = self
-        while not protocol.queue.empty():  # what came together with the handshake
-            event = protocol.queue.get_nowait()
-            if event["type"] == "websocket.receive":
-                text = event.get("text")
-                on_message(event.get("bytes") or b"" if text is None else text.encode())
-        if protocol.read_paused:
-            protocol.read_paused = False
-            protocol.transport.resume_reading()
-        if protocol.disconnected:
-            self.lost()
+        return True
 
-    def detach(self, on_lost: Callable[[], None]) -> None:
-        """The handler returns, the connection lives on; `on_lost` lets go of what it holds."""
-        self.detached, self._on_lost = True, on_lost
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        """Replace what is called when the connection is gone."""
+        self._on_lost = callback
+
+    # To the client
 
     def send(self, batch: Batch, *, exempt: bool = False) -> bool:
         """See fanout.Connection.send. One write for the whole batch."""
-        protocol = self._protocol
-        if self.closed is not None or not protocol.may_write:
+        transport = self._transport
+        if self.closed is not None or transport is None or transport.is_closing():
             return False
-        transport, wire = protocol.transport, batch.wire
+        wire = batch.wire
         waiting = transport.get_write_buffer_size()
         if waiting or exempt:
             self._exempt_bytes = min(self._exempt_bytes, waiting)
@@ -164,20 +150,106 @@ class DirectConnection:
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """See fanout.Connection.close."""
-        if self.closed is not None:
-            return
-        self.closed = code, reason
-        protocol = self._protocol
-        if protocol.may_write:
-            protocol.conn.send_close(code, reason)
-            protocol.transport.write(b"".join(protocol.conn.data_to_send()))
-            protocol.close_sent = True
-            # the peer's answer, or its slowness, has this long; then the transport is aborted
-            protocol.close_timer = protocol.loop.call_later(_ABORT_AFTER_S, protocol.transport.abort)
+        self._close(code, reason)
 
-    def lost(self) -> None:
-        """The connection is gone."""
-        on_lost, self._on_lost = self._on_lost, lambda: None
+    def _close(self, code: int, reason: str) -> None:
+        transport = self._transport
+        if self.closed is not None or transport is None:
+            return
+        self.closed = (CloseCode(code) if code != _PROTOCOL_ERROR else CloseCode.BAD_REQUEST), reason
+        if not transport.is_closing():
+            transport.write(Frame(Opcode.CLOSE, Close(code, reason).serialize()).serialize(mask=False))
+            # The client's answer, or its slowness, has this long.
+            self._closing = asyncio.get_running_loop().call_later(_ABORT_AFTER_S, transport.abort)
+
+    def tick(self) -> None:
+        """Called every so often, instead of a timer each: a client that was silent since the last call is gone."""
+        if self._transport is None or self.closed is not None:
+            return
+        if not self._alive:
+            self._transport.abort()
+        else:
+            self._alive = False
+            self._transport.write(_PING)
+
+    def shutdown(self) -> None:
+        """Called by uvicorn when it ends."""
+        self.close(CloseCode.SERVICE_RESTART, self._goodbye())
+
+    # From the client
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come; see asyncio.Protocol."""
+        self._alive = True
+        reader, parser = self._parsing or (StreamReader(), None)
+        reader.feed_data(data)
+        try:
+            while parser is not None or reader.buffer:
+                if parser is None:
+                    parser = Frame.parse(reader.read_exact, mask=True, max_size=self._limit_bytes)
+                try:
+                    next(parser)
+                except StopIteration as done:
+                    parser = None
+                    self._receive(done.value)
+                else:
+                    break  # the rest of the frame is to come
+        except PayloadTooBig:
+            self._refuse(CloseCode.FRAME_TOO_BIG, f"a frame has at most {self._limit_bytes} bytes")
+        except ProtocolError as error:
+            self._close(_PROTOCOL_ERROR, str(error))
+        self._parsing = None if parser is None else (reader, parser)
+
+    def _receive(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.PING:
+            if self._transport is not None and self.closed is None:
+                self._transport.write(Frame(Opcode.PONG, frame.data).serialize(mask=False))
+        elif frame.opcode is Opcode.CLOSE:
+            self._answer_close(frame)
+        elif frame.opcode is not Opcode.PONG and self.closed is None:
+            self._receive_message(frame)
+
+    def _receive_message(self, frame: Frame) -> None:
+        if (frame.opcode is Opcode.CONT) != (self._fragments is not None):
+            raise ProtocolError("a continuation frame follows a frame that is not final, and nothing else does")
+        if self._fragments is None and frame.fin:
+            self._on_message(bytes(frame.data))
+            return
+        fragments = self._fragments = self._fragments or bytearray()
+        fragments += frame.data
+        if len(fragments) > self._limit_bytes:
+            raise PayloadTooBig(len(fragments), self._limit_bytes)
+        if frame.fin:
+            self._fragments = None
+            self._on_message(bytes(fragments))
+
+    def _refuse(self, code: CloseCode, message: str) -> None:
+        self.send(Batch.of({"type": "error", "code": int(code), "message": message}))
+        self.close(code, message)
+
+    def _answer_close(self, frame: Frame) -> None:
+        """The client closes, or answers our close: either way the connection is over."""
+        transport = self._transport
+        if transport is None:
+            return
         if self.closed is None:
             self.closed = CloseCode.NORMAL, ""
-        on_lost()
+            transport.write(Frame(Opcode.CLOSE, bytes(frame.data)[:2]).serialize(mask=False))
+        transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is closed; see asyncio.Protocol."""
+        self._peers.discard(self)
+        self._transport, self._parsing = None, None
+        if self.closed is None:
+            self.closed = CloseCode.NORMAL, ""
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
+        on_lost, self._on_lost, self._on_message = self._on_lost, None, _ignore
+        if on_lost is not None:
+            on_lost()
+
+
+def _ignore(message: bytes) -> None:
+    """Nobody is there for this message."""
