@@ -1,0 +1,149 @@
+"""For your own tests: what your code publishes is captured, and neither Redis nor a relay is needed.
+
+    from runrelay.testing import capture_progress
+
+    def test_my_task() -> None:
+        with capture_progress() as progress:
+            my_task("run-1")
+        assert progress.states("run-1") == ["PLOT", "RENDERING", "END"]
+
+With pytest, `pytest_plugins = ["runrelay.testing"]` in your conftest.py gives the fixture `captured_progress`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from .progress import TERMINAL_STATES, Event, check_run_id
+from .publisher.outbox import OnSettled
+from .publisher.publishing import use_sink
+from .publisher.scopes import TaskScope
+from .runlog import Committed
+
+__all__ = ["CapturedEvent", "CapturedProgress", "capture_progress"]
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedEvent:
+    """One event, as it was published; `data` and `result` are decoded."""
+
+    run_id: str
+    state: str | None
+    progress: float | None
+    log: str | None
+    level: str
+    step: str | None
+    data: Any
+    result: Any
+    error: str | None
+    attempt: int | None
+    title: str | None
+    kind: str
+
+
+class CapturedProgress:
+    """What was published within `capture_progress`, in order."""
+
+    down = False
+
+    def __init__(self) -> None:
+        self.events: list[CapturedEvent] = []
+
+    def of(self, run_id: str) -> list[CapturedEvent]:
+        """The events of one run."""
+        return [event for event in self.events if event.run_id == run_id]
+
+    def states(self, run_id: str) -> list[str]:
+        """The run's states, each change once."""
+        seen: list[str] = []
+        for event in self.of(run_id):
+            if event.state is not None and (not seen or seen[-1] != event.state):
+                seen.append(event.state)
+        return seen
+
+    def logs(self, run_id: str) -> list[str]:
+        """The lines of the run's log."""
+        return [event.log for event in self.of(run_id) if event.log]
+
+    def progress(self, run_id: str) -> float | None:
+        """How far the run has come: the highest progress, 1.0 after END."""
+        values = [1.0 if event.state == "END" else event.progress for event in self.of(run_id) if event.step is None]
+        return max((value for value in values if value is not None), default=None)
+
+    def ended(self, run_id: str) -> CapturedEvent | None:
+        """The event that ended the run, or None."""
+        ends = (event for event in self.of(run_id) if event.step is None and event.state in TERMINAL_STATES)
+        return next(ends, None)
+
+    # the sink that the process' publisher is replaced by
+
+    def emit(
+        self, run_id: str, event: Event, scope: TaskScope | None = None, on_settled: OnSettled | None = None
+    ) -> None:
+        """Keep an event."""
+        check_run_id(run_id)
+        self.events.append(
+            CapturedEvent(
+                run_id,
+                event.state,
+                event.progress,
+                event.log,
+                event.level,
+                event.step,
+                None if event.data is None else orjson.loads(event.data),
+                None if event.result is None else orjson.loads(event.result),
+                event.error,
+                event.attempt if scope is None or event.attempt is not None else scope.attempt,
+                event.title,
+                event.kind,
+            )
+        )
+        if on_settled is not None:
+            on_settled(self._committed(event))
+
+    def commit(self, run_id: str, event: Event) -> Committed:
+        """Keep an event, and answer as a run log would that has seen nothing before."""
+        self.emit(run_id, event)
+        return self._committed(event)
+
+    def flush(self, timeout_s: float, *, while_down: bool = True) -> bool:
+        """Nothing waits."""
+        del timeout_s, while_down
+        return True
+
+    def close(self) -> bool:
+        """Nothing waits."""
+        return True
+
+    def _committed(self, event: Event) -> Committed:
+        count, attempt = len(self.events), event.attempt or 1
+        return Committed("captured0000", count - 1, count, "running", attempt, attempt, 1, False, False, 0, 0)
+
+
+@contextmanager
+def capture_progress() -> Iterator[CapturedProgress]:
+    """Capture what this process publishes within the block, from all threads; nothing reaches Redis."""
+    captured = CapturedProgress()
+    before = use_sink(captured)
+    try:
+        yield captured
+    finally:
+        use_sink(before)
+
+
+try:
+    import pytest
+except ModuleNotFoundError:  # pragma: no cover - then nobody asks for the fixture
+    pass
+else:
+
+    @pytest.fixture
+    def captured_progress() -> Iterator[CapturedProgress]:
+        """What the test's code publishes, captured; see `capture_progress`."""
+        with capture_progress() as captured:
+            yield captured
