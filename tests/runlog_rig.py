@@ -233,7 +233,7 @@ class Link:
 
     It breaks when told: `cut_reply_to(word, keep_lines)` closes the connection instead of passing on the server's
     reply to the next request that contains `word`, all but its first lines. The server has carried out the request
-    then.
+    then. Or it is slow: `hold_reply_to(word)` keeps that reply back until `release()`.
     """
 
     def __init__(self, port: int) -> None:
@@ -248,8 +248,10 @@ class Link:
         self._servers: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._word: bytes | None = None
-        self._keep_lines = 0
-        self._doomed: dict[socket.socket, int] = {}
+        self._keep_lines: int | None = 0
+        self._doomed: dict[socket.socket, int | None] = {}
+        self._held: list[tuple[socket.socket, bytes]] = []
+        self.held = threading.Event()
         self.cuts = 0
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
         self._thread.start()
@@ -258,6 +260,15 @@ class Link:
         """Let the next request that contains `word` through, and its reply but for the first lines not."""
         with self._lock:
             self._word, self._keep_lines = word, keep_lines
+
+    def hold_reply_to(self, word: bytes) -> None:
+        """Let the next request that contains `word` through, and keep its reply; `held` is set when it is there."""
+        with self._lock:
+            self._word, self._keep_lines = word, None
+
+    def release(self) -> None:
+        """Send the reply that was held."""
+        self._wake.send(b"r")
 
     def cut_all(self) -> None:
         """Break every connection that there is now."""
@@ -279,6 +290,9 @@ class Link:
                 assert isinstance(source, socket.socket)
                 if source is self._woken:
                     order = source.recv(1)
+                    if order == b"r":
+                        self._send_held()
+                        continue
                     for server in list(self._servers):
                         self._drop(server)
                     if order == b"q":
@@ -313,14 +327,24 @@ class Link:
                         self._doomed[target] = self._keep_lines
                         self._word = None
             elif source in self._doomed:
-                kept = b"".join(line + b"\r\n" for line in data.split(b"\r\n")[: self._doomed.pop(source)])
-                target.sendall(kept)
+                keep_lines = self._doomed.pop(source)
+                if keep_lines is None:
+                    self._held.append((target, data))
+                    self.held.set()
+                    return
+                target.sendall(b"".join(line + b"\r\n" for line in data.split(b"\r\n")[:keep_lines]))
                 self.cuts += 1
                 self._drop(source)
                 return
             target.sendall(data)
         except OSError:
             self._drop(source)
+
+    def _send_held(self) -> None:
+        for target, data in self._held:
+            with suppress(OSError):
+                target.sendall(data)
+        self._held.clear()
 
     def _drop(self, one: socket.socket) -> None:
         for end in (one, self._peers[one]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -124,14 +123,14 @@ class RunLog:
         for reply in replies:
             if isinstance(reply, RunlogError):
                 raise reply
-        statuses = {
-            run_id: None if reply is None else reply.decode() for run_id, reply in zip(run_ids, replies, strict=True)
-        }
-        now_ms = time.time_ns() // 1_000_000
+        statuses: dict[str, str | None] = dict.fromkeys(run_ids)
         pairs: list[str | int] = []
-        for run_id, status in statuses.items():
-            if status is not None and not is_ended(status):
-                pairs += (now_ms, run_id)
+        for run_id, reply in zip(run_ids, replies, strict=True):
+            if reply is not None:
+                status, now_ms = reply[0].decode(), reply[1]
+                statuses[run_id] = status
+                if not is_ended(status):
+                    pairs += (now_ms, run_id)
         if pairs:
             (reply,) = self._call(self._connected(), [("ZADD", self.keys.alive, *pairs)])
             self._checked(reply)
@@ -142,8 +141,9 @@ class RunLog:
         pairs: list[str | int] = []
         for run_id, time_ms in updated_at.items():
             pairs += (time_ms, run_id)
-        (reply,) = self._call(self._connected(), [("ZADD", self.keys.runs, "GT", *pairs)])
-        self._checked(reply)
+        if pairs:
+            (reply,) = self._call(self._connected(), [("ZADD", self.keys.runs, "GT", *pairs)])
+            self._checked(reply)
 
     def _checked(self, reply: Any) -> None:
         if isinstance(judged := self._judged(reply), RunlogError):
