@@ -43,13 +43,14 @@ class _Anything(Convertor[str]):
 register_url_convertor("runrelay_anything", _Anything())
 
 
-@router.websocket("/ws/{run_id:runrelay_anything}")
-async def watch_run(websocket: WebSocket, run_id: str, after: str | None = None) -> None:
+# Plain routes: there is nothing in a WebSocket's arguments that a framework should check before it is accepted.
+@router.websocket_route("/ws/{run_id:runrelay_anything}")
+async def watch_run(websocket: WebSocket) -> None:
     """One run, live. See docs/contract.md."""
-    await _serve(websocket, OneRun(run_id, after))
+    await _serve(websocket, OneRun(websocket.path_params["run_id"], websocket.query_params.get("after")))
 
 
-@router.websocket("/ws")
+@router.websocket_route("/ws")
 async def watch_many(websocket: WebSocket) -> None:
     """Many runs and the list of runs on one connection. See docs/contract.md."""
     await _serve(websocket, ManyRuns())

@@ -30,7 +30,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import orjson
 
@@ -80,6 +80,30 @@ def initial_state_frame(snapshot: Snapshot, *, recovered: bool) -> Frame:
     return frame
 
 
+class Beginning(NamedTuple):
+    """What a join begins with: the read that it rests on, and the frames that say it."""
+
+    view: View
+    batch: Batch
+    kind: Literal["join", "resume", "unrecovered"]
+
+    @staticmethod
+    def of(view: View, after: Cursor | None) -> Beginning:
+        """The snapshot for who has no cursor; else what follows it, or the snapshot if that is not all there."""
+        snapshot, events = view.snapshot, view.events
+        if after is None:
+            return Beginning(view, Batch([initial_state_frame(snapshot, recovered=True)]), "join")
+        if after == START and not snapshot.exists:
+            events = []
+        if events is None:
+            return Beginning(view, Batch([initial_state_frame(snapshot, recovered=False)]), "unrecovered")
+        frames = [progress_frame(orjson.loads(event)) for event in events]
+        if not frames:
+            fields = {"type": "resumed", "run_id": snapshot.run_id, "id": str(snapshot.cursor)}
+            frames = [Frame(fields, snapshot.cursor, snapshot.status)]
+        return Beginning(view, Batch(frames), "resume")
+
+
 class Delivery(NamedTuple):
     """A batch on its way to the live watchers, and those that have not been given it yet."""
 
@@ -116,6 +140,7 @@ class Topic:
         self._seal_key = b""
         self._backlog: list[Committed] = []
         self._recent: deque[Frame] = deque()
+        self._readings: dict[tuple[Cursor | None, int], asyncio.Future[Beginning]] = {}
         self._delivery: Delivery | None = None
         self._delivered = asyncio.Event()
         self._delivered.set()
@@ -228,12 +253,11 @@ class Topic:
 
         Cancelled, or at a RunlogUnavailable from the read, the watcher has not joined.
         """
-        connection = watcher.connection
         self.joining += 1
         try:
             while True:
-                view = await self._read(self.run_id, after, connection.resume_bytes)
-                if self._admit(watcher, view, after):
+                beginning = await self._begin(after, watcher.connection.resume_bytes)
+                if self._admit(watcher, beginning):
                     return
                 self.repair()
                 await self._repaired.wait()
@@ -242,7 +266,40 @@ class Topic:
             if not self.joining:
                 self._recent.clear()
 
-    def _admit(self, watcher: Watcher, view: View, after: Cursor | None) -> bool:
+    async def _begin(self, after: Cursor | None, event_bytes: int) -> Beginning:
+        """Read the run for a join; who asks for the same while the read is under way shares it, and its bytes.
+
+        The read may then have begun before the watcher came. That is as good: somebody was joining all the while, so
+        `recent` has what was delivered since.
+        """
+        key = after, event_bytes
+        reading = self._readings.get(key)
+        if reading is None:
+            reading = self._readings[key] = asyncio.get_running_loop().create_future()
+            self._spawn(self._read_beginning(after, event_bytes, reading), f"join {self.run_id}")
+        return await asyncio.shield(reading)
+
+    async def _read_beginning(self, after: Cursor | None, event_bytes: int, reading: asyncio.Future[Beginning]) -> None:
+        self.joining += 1  # whoever asked may be gone before it is answered, and others have come meanwhile
+        try:
+            view = await self._read(self.run_id, after, event_bytes)
+            reading.set_result(Beginning.of(view, after))
+        except RunlogUnavailable as error:
+            reading.set_exception(error)
+            reading.exception()  # looked at, if nobody is left who does
+        finally:
+            del self._readings[after, event_bytes]
+            reading.cancel()  # does nothing, unless the hub has ended
+            asyncio.get_running_loop().call_soon(self._read_is_over)
+
+    def _read_is_over(self) -> None:
+        """One turn after the read: those who share it have been admitted."""
+        self.joining -= 1
+        if not self.joining:
+            self._recent.clear()
+
+    def _admit(self, watcher: Watcher, beginning: Beginning) -> bool:
+        view = beginning.view
         reached = view.snapshot.cursor
         if self.position is None:
             self.position, self._seal_key = reached, view.seal_key
@@ -257,37 +314,27 @@ class Topic:
             behind = reached.seq > self.position.seq
             if reached.seq + len(rest) < self.position.seq:
                 return False  # the position was moved by a new initial_state, past this read: read again
-        connection = watcher.connection
-        first = self._first_frames(view, after)
-        exempt = first[0].kind == "initial_state"
-        if connection.send(Batch(first), exempt=exempt) and (not rest or connection.send(Batch(rest))):
+        first, connection = beginning.batch, watcher.connection
+        self._count(beginning)
+        if connection.send(first, exempt=beginning.kind != "resume") and (not rest or connection.send(Batch(rest))):
             if behind:
                 self.ahead[watcher] = reached
             else:
                 self._make_live(watcher)
-        self._metrics.deliveries += len(first) + len(rest)
+        self._metrics.deliveries += len(first.frames) + len(rest)
         if not rest and is_ended(view.snapshot.status):
             self._end_later()
         if not self._repairing and not self._work_off():
             self.repair()
         return True
 
-    def _first_frames(self, view: View, after: Cursor | None) -> list[Frame]:
-        snapshot = view.snapshot
-        if after is None:
+    def _count(self, beginning: Beginning) -> None:
+        if beginning.kind == "join":
             self._metrics.joins += 1
-            return [initial_state_frame(snapshot, recovered=True)]
-        events = view.events
-        if after == START and not snapshot.exists:
-            events = []
-        if events is None:
+        elif beginning.kind == "resume":
+            self._metrics.resumes += 1
+        else:
             self._metrics.unrecovered += 1
-            return [initial_state_frame(snapshot, recovered=False)]
-        self._metrics.resumes += 1
-        if not events:
-            fields = {"type": "resumed", "run_id": self.run_id, "id": str(snapshot.cursor)}
-            return [Frame(fields, snapshot.cursor, snapshot.status)]
-        return [progress_frame(orjson.loads(event)) for event in events]
 
     def leave(self, watcher: Watcher) -> None:
         """The watcher is not told anything more."""
