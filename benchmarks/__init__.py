@@ -1,0 +1,1 @@
+"""Benchmarks of Runrelay beside what a user would otherwise pick. See README.md."""

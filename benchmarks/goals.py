@@ -1,0 +1,68 @@
+"""What was asked for, beside what was measured. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from .contestants import NCHAN, RUNRELAY
+from .figures import Figures, Goal
+
+__all__ = ["goals"]
+
+_US = RUNRELAY.name
+
+
+def goals(figures: Figures) -> list[Goal]:
+    """The goals of those scenarios that were measured."""
+    return [*_fan_out(figures), *_many_runs(figures), *_clients(figures), *_growth(figures)]
+
+
+def _fan_out(figures: Figures) -> Iterator[Goal]:
+    ours, nchan = (figures.median("a", name, "deliveries") for name in (_US, NCHAN.name))
+    if ours is not None:
+        yield Goal("a", "deliveries per second", ours, 2_000_000)
+    if ours is not None and nchan is not None:
+        yield Goal("a", "times Nchan's deliveries", ours / nchan, 10)
+    for scenario in "bc":
+        ours, nchan = (figures.median(scenario, name, "p99") for name in (_US, NCHAN.name))
+        if ours is not None and nchan is not None:
+            yield Goal(scenario, "p99 beside Nchan's, ms", ours, nchan, at_least=False)
+
+
+def _many_runs(figures: Figures) -> Iterator[Goal]:
+    ceiling, delivered, alone = (
+        figures.median("d", _US, name) for name in ("committed, nobody watching", "delivered", "listener and hub alone")
+    )
+    if ceiling is not None and delivered is not None:
+        yield Goal("d", "delivered, share of what Redis commits", delivered / ceiling, 0.9)
+    if alone is not None:
+        yield Goal("d", "events per second, listener and hub alone", alone, 80_000)
+
+
+def _clients(figures: Figures) -> Iterator[Goal]:
+    memory = figures.median("e", _US, "memory per client")
+    if memory is not None:
+        yield Goal("e", "KB per idle client", memory, 10, at_least=False)
+    for name, wanted in (("last client has everything", 3.0), ("lost", 0), ("double", 0)):
+        figure = figures.find("f", _US, name)
+        if figure is not None:
+            yield Goal("f", f"{name}, {figure.unit}, the worst round", max(figure.values), wanted, at_least=False)
+    for figure in figures.of("g"):
+        wanted = 5.0 if "p50" in figure.name else 50.0
+        yield Goal("g", f"{figure.name}, µs", figure.median, wanted, at_least=False)
+    one, two = (figures.median("h", _US, f"deliveries per CPU second, {name}") for name in ("1 process", "2 processes"))
+    if one is not None and two is not None:
+        yield Goal("h", "two processes, share of one's deliveries per CPU second", two / one, 0.9)
+
+
+def _growth(figures: Figures) -> Iterator[Goal]:
+    p99s = {
+        int(figure.name.split()[1].replace(",", "")): figure.median
+        for figure in figures.of("i")
+        if figure.contestant == _US and figure.name.startswith("p99")
+    }
+    sizes = sorted(p99s)
+    for fewer, more in pairwise(sizes):
+        text = f"growth of p99 from {fewer:,} to {more:,} clients"
+        yield Goal("i", text, p99s[more] / p99s[fewer], more / fewer, at_least=False)

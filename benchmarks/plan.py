@@ -1,0 +1,52 @@
+"""How much is measured: the full run, and the quick one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["FULL", "QUICK", "Plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Rounds, durations and sizes."""
+
+    rounds: int
+    """Of the bursts, which are short."""
+    paced_rounds: int
+    """Of what takes long: many clients, given rates."""
+    burst_s: float
+    paced_s: float
+    crowd: int
+    """Clients where many share few runs."""
+    idle: int
+    growth: tuple[int, ...]
+    messages_per_run: int
+    """Where every client has a run of its own."""
+    all_peers: bool
+    """Measure those that cannot keep up with a given rate beside those that can, too."""
+
+
+FULL: Final = Plan(
+    rounds=5,
+    paced_rounds=3,
+    burst_s=2.0,
+    paced_s=5.0,
+    crowd=5_000,
+    idle=10_000,
+    growth=(100, 1_000, 10_000),
+    messages_per_run=100,
+    all_peers=True,
+)
+QUICK: Final = Plan(
+    rounds=1,
+    paced_rounds=1,
+    burst_s=0.6,
+    paced_s=1.5,
+    crowd=2_000,
+    idle=2_000,
+    growth=(100, 1_000),
+    messages_per_run=40,
+    all_peers=False,
+)

@@ -1,0 +1,55 @@
+"""The publisher's side of a measurement: a process of its own, told what to publish, line by line.
+
+The same for every contestant; each brings only the function that publishes one message its own way. Standard library
+only: it is also imported by the peers' interpreter.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+__all__ = ["Publish", "follow_orders", "run_names", "text_of"]
+
+Publish = Callable[[str, float, str], None]
+"""Publishes to a run its progress (0..1) and a log line."""
+_FULL: Final = 1_000_000
+"""Messages of one run that would bring its progress to 1."""
+
+
+def run_names(count: int) -> list[str]:
+    """The runs of a measurement."""
+    return [f"20251105_1430_bench{index}" for index in range(count)]
+
+
+def text_of(number: int) -> str:
+    """A log line of usual length that says when it was published (CLOCK_MONOTONIC, ns) and its number in its run."""
+    return f"#{number}@{time.monotonic_ns()} image 12 of 40 rendered in 1.2 s"
+
+
+def follow_orders(publish: Publish, runs: Sequence[str], flush: Callable[[], None] = lambda: None) -> None:
+    """Do what is asked on stdin until it ends: `{"count": 100, "rate": 50.0, "flush": true}`.
+
+    Messages go to the runs in turn. rate: messages per second over all runs; 0: as fast as can be. When a line is done
+    `{"began_ns": …, "ended_ns": …}` is answered; with flush, after everything has left the process.
+    """
+    published = 0
+    print("{}", flush=True)
+    for line in sys.stdin:
+        order = json.loads(line)
+        rate: float = order["rate"]
+        began_ns = time.monotonic_ns()
+        for index in range(order["count"]):
+            if rate:
+                ahead_s = index / rate - (time.monotonic_ns() - began_ns) / 1e9
+                if ahead_s > 0:
+                    time.sleep(ahead_s)
+            number, run = divmod(published, len(runs))
+            publish(runs[run], min(1.0, number / _FULL), text_of(number + 1))
+            published += 1
+        if order["flush"]:
+            flush()
+        print(json.dumps({"began_ns": began_ns, "ended_ns": time.monotonic_ns()}), flush=True)

@@ -1,0 +1,56 @@
+"""f) Everybody is cut off at once and comes back with a cursor while messages flow."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from ..contestants import RUNRELAY, Contestant
+from ..figures import Figures
+from ..generator import BenchmarkError
+from ..plan import Plan
+from ..session import Stage
+from .rounds import take_turns
+
+__all__ = ["cut_off"]
+
+_RUNS: Final = 10
+_RATE: Final = 100.0
+_BEFORE_S: Final = 1.5
+_FOR_S: Final = 8.0
+_AT_ONCE: Final = 2_000
+"""Connections on their way: the relay's listen backlog holds 2,048, and what it drops comes back a second later."""
+
+
+def cut_off(stage: Stage, plan: Plan, figures: Figures) -> None:
+    """Time until the last client has everything again; what was lost, what came twice."""
+
+    def measure(contestant: Contestant) -> str:
+        with stage.session(contestant, plan.crowd, _RUNS) as session:
+            clients, publisher = session.clients, session.publisher
+            messages = int(_RATE * _FOR_S)
+            clients.reset(publisher.number, each=True)
+            publisher.order(messages, _RATE)
+            clients.poll(_BEFORE_S)
+            before = clients.counts.messages
+            clients.cut()
+            began_s = time.monotonic()
+            clients.connect(at_once=_AT_ONCE, resume=True)
+            clients.poll_until(lambda: clients.behind == 0, 30.0, "the last client")
+            took_s = time.monotonic() - began_s
+            expected = session.expected(messages)
+            clients.poll(_FOR_S + 5.0, expected)
+            publisher.finish()
+            clients.poll(0.3)  # anything that comes now came twice
+            counts = clients.counts
+            missing = expected - counts.messages + counts.doubled
+            lost, doubled, renewed = max(counts.lost, missing), counts.doubled, counts.states
+            if not before or counts.open != clients.count:
+                raise BenchmarkError(f"no stream to be cut off from: {clients.describe()}")
+        figures.add("f", contestant.name, "last client has everything", "s", took_s, f"{clients.count:,} clients")
+        figures.add("f", contestant.name, "lost", "messages", lost)
+        figures.add("f", contestant.name, "double", "messages", doubled)
+        figures.add("f", contestant.name, "not resumed but started anew", "clients", renewed)
+        return f"{took_s:.2f} s, {lost} lost, {doubled} double, {renewed} started anew"
+
+    take_turns(stage, "f", plan.paced_rounds, (RUNRELAY,), measure)

@@ -1,0 +1,34 @@
+"""i) How cost grows with the number of clients on one run."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..contestants import NCHAN, RUNRELAY, Contestant
+from ..figures import Figures
+from ..measures import paced, sized_burst
+from ..plan import Plan
+from ..session import Stage
+from .rounds import take_turns
+
+__all__ = ["RATE", "growth"]
+
+RATE: Final = 10.0
+"""Messages per second: 100,000 deliveries per second for 10,000 clients."""
+
+
+def growth(stage: Stage, plan: Plan, figures: Figures) -> None:
+    """Deliveries per second of a burst, and the age of messages at a rate."""
+    for clients in plan.growth:
+
+        def measure(contestant: Contestant, clients: int = clients) -> str:
+            with stage.session(contestant, clients, 1) as session:
+                paced(session, RATE, 0.5)
+                aged = paced(session, RATE, plan.paced_s)
+                rate = sized_burst(session, plan.burst_s).deliveries_per_s
+            note = "" if aged.arrived == 1.0 else f"cannot keep up: {aged.arrived:.0%} came in time"
+            figures.add("i", contestant.name, f"deliveries, {clients:,} clients", "/s", rate)
+            figures.add("i", contestant.name, f"p99, {clients:,} clients", "ms", aged.p99_us / 1000, note)
+            return f"{clients:>6,} clients  {rate:>12,.0f} deliveries/s  p99 {aged.p99_us / 1000:8.2f} ms"
+
+        take_turns(stage, "i", plan.paced_rounds, (RUNRELAY, NCHAN), measure)

@@ -1,0 +1,50 @@
+"""e) What a client that only waits costs in memory."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..contestants import NCHAN, PLAIN, PLAIN_DEFLATE, RUNRELAY, Contestant
+from ..figures import Figures
+from ..generator import Clients
+from ..machine import memory_bytes, slab_bytes
+from ..plan import Plan
+from ..publishing import run_names
+from ..session import Stage
+from .rounds import take_turns
+
+__all__ = ["idle_memory"]
+
+_RUNS: Final = 10
+_WARM: Final = 100
+"""Clients that come and go before the server is weighed empty: what the first ones make is not theirs."""
+
+
+def idle_memory(stage: Stage, plan: Plan, figures: Figures) -> None:
+    """Memory per client: the server's process, less the server without clients; and the kernel's beside it."""
+
+    def measure(contestant: Contestant) -> str:
+        runs = run_names(_RUNS)
+        with stage.server(contestant) as server:
+            target = contestant.target(server.port)
+            with Clients(target, runs, _WARM) as warm:
+                _greet(warm, contestant)
+            pids = server.pids
+            empty_bytes, slab_before_bytes = memory_bytes(pids), slab_bytes()
+            with Clients(target, runs, plan.idle) as clients:
+                _greet(clients, contestant)
+                clients.poll(2.0)  # what joining needed is let go of
+                each_bytes = (memory_bytes(pids) - empty_bytes) / plan.idle
+                kernel_bytes = (slab_bytes() - slab_before_bytes) / plan.idle
+        figures.add("e", contestant.name, "memory per client", "KB", each_bytes / 1000, f"{plan.idle:,} clients")
+        note = "slab, both ends of the connection"
+        figures.add("e", contestant.name, "kernel memory per connection", "KB", kernel_bytes / 1000, note)
+        return f"{each_bytes / 1000:6.1f} KB a client, the kernel {kernel_bytes / 1000:.1f} KB for both ends"
+
+    take_turns(stage, "e", plan.paced_rounds, (RUNRELAY, NCHAN, PLAIN, PLAIN_DEFLATE), measure)
+
+
+def _greet(clients: Clients, contestant: Contestant) -> None:
+    clients.connect(timeout_s=120.0)
+    expected = clients.count * contestant.greetings
+    clients.poll_until(lambda: clients.counts.greetings + clients.counts.states >= expected, 60.0, "the greetings")

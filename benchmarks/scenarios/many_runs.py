@@ -1,0 +1,126 @@
+"""d) Every client has a run of its own: nothing is shared, so commits, then parsing and hub, bound it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import redis
+
+from ..contestants import RUNRELAY, Contestant
+from ..figures import Figures
+from ..generator import BenchmarkError
+from ..plan import Plan
+from ..session import Session, Stage
+from .rounds import take_turns
+
+__all__ = ["many_runs"]
+
+_RUNS: Final = 1_000
+_RECORDED: Final = "benchmark:recorded"
+_CHUNK: Final = 2_000
+_WINDOW: Final = 20_000
+"""Messages that may wait in Redis for the relay: 8 MB of the 32 MB at which Redis gives a subscriber up."""
+_ROOM: Final = {"RUNRELAY_OUTBOX_BYTES": str(1 << 30)}
+
+
+def many_runs(stage: Stage, plan: Plan, figures: Figures) -> None:
+    """Events per second: committed with nobody watching, delivered, and by listener and hub alone."""
+    count = plan.messages_per_run * _RUNS
+
+    def committed(contestant: Contestant) -> str:
+        with redis.Redis.from_url(stage.valkey.url) as client:
+            client.flushall()
+        with stage.publisher(contestant, 0, _RUNS, core=stage.cores.server, environment=_ROOM) as publisher:
+            publisher.order(_RUNS, flush=True)
+            publisher.order(count, flush=True)
+            _, answer = publisher.finish()
+        rate = count / ((answer["ended_ns"] - answer["began_ns"]) / 1e9)
+        figures.add("d", contestant.name, "committed, nobody watching", "events/s", rate, "the ceiling of Redis")
+        return f"{rate:>10,.0f} events/s committed with nobody watching"
+
+    def delivered(contestant: Contestant) -> str:
+        # The publisher is on the relay's core: the other is Redis', whose commits are to be the bound.
+        core = stage.cores.server
+        with stage.session(contestant, _RUNS, _RUNS, publisher_core=core, publisher_environment=_ROOM) as session:
+            clients, publisher = session.clients, session.publisher
+            clients.reset(publisher.number, each=True)
+            publisher.order(count)
+            received = clients.poll(60.0, count)
+            answer = publisher.finish()[0]
+            if received != count or clients.counts.lost or clients.counts.doubled:
+                raise BenchmarkError(f"expected {count} messages: {clients.describe()}")
+            rate = count / ((clients.counts.last_receive_ns - answer["began_ns"]) / 1e9)
+        figures.add("d", contestant.name, "delivered", "events/s", rate)
+        return f"{rate:>10,.0f} events/s delivered"
+
+    def heard(contestant: Contestant) -> str:
+        # No periodic check: it would find the log ahead of the channel, which here it is on purpose.
+        with stage.session(contestant, _RUNS, _RUNS, environment={"RUNRELAY_CHECK_S": "3600"}) as session:
+            messages = _record(stage, session, count)
+            session.clients.reset(0, each=True)
+            rate = _replay(stage, session, messages)
+        figures.add("d", contestant.name, "listener and hub alone", "events/s", rate)
+        return f"{rate:>10,.0f} events/s by listener and hub alone"
+
+    for _ in range(plan.paced_rounds):
+        for measure in (committed, delivered, heard):
+            take_turns(stage, "d", 1, (RUNRELAY,), measure)
+
+
+def _record(stage: Stage, session: Session, count: int) -> list[bytes]:
+    """Commit events whose messages go to another channel, and keep those: the relay has not heard them."""
+    messages: list[bytes] = []
+    with redis.Redis.from_url(stage.valkey.url) as client, client.pubsub() as pubsub:
+        pubsub.subscribe(_RECORDED)
+        pubsub.get_message(timeout=5)
+
+        def hear() -> None:
+            for item in pubsub.listen():
+                messages.append(item["data"])
+                if len(messages) == count:
+                    return
+
+        recorder = threading.Thread(target=hear, name="recorder", daemon=True)
+        recorder.start()
+        environment = {**_ROOM, "RUNRELAY_CHANNEL": _RECORDED}
+        contestant = session.server.contestant
+        with stage.publisher(contestant, 0, _RUNS, environment=environment) as publisher:
+            publisher.order(count, flush=True)
+            publisher.finish()
+        recorder.join(30)
+    if len(messages) != count:
+        raise BenchmarkError(f"recorded {len(messages)} of {count} messages")
+    return messages
+
+
+def _replay(stage: Stage, session: Session, messages: Sequence[bytes]) -> float:
+    """Publish recorded messages as fast as the relay delivers them; returns events per second."""
+    clients = session.clients
+    chunks = [_publish_commands(messages[at : at + _CHUNK]) for at in range(0, len(messages), _CHUNK)]
+    connection: Any = redis.Redis.from_url(stage.valkey.url).connection_pool.make_connection()
+    connection.connect()
+    connection.send_command("CLIENT", "REPLY", "OFF")
+    began_ns, sent = time.monotonic_ns(), 0
+    deadline = time.monotonic() + 60.0
+    try:
+        while clients.counts.messages < len(messages):
+            while sent < len(chunks) and sent * _CHUNK - clients.counts.messages < _WINDOW:
+                connection.send_packed_command([chunks[sent]])
+                sent += 1
+            clients.poll(0.002, len(messages))
+            if time.monotonic() > deadline:
+                raise BenchmarkError(f"expected {len(messages)} messages: {clients.describe()}")
+    finally:
+        connection.disconnect()
+    counts = clients.counts
+    if counts.lost or counts.doubled or counts.states:
+        raise BenchmarkError(f"the replay was not delivered as recorded: {clients.describe()}")
+    return len(messages) / ((counts.last_receive_ns - began_ns) / 1e9)
+
+
+def _publish_commands(messages: Sequence[bytes]) -> bytes:
+    head = b"*3\r\n$7\r\nPUBLISH\r\n$19\r\nautoshorts:progress\r\n"
+    return b"".join(b"%s$%d\r\n%s\r\n" % (head, len(message), message) for message in messages)

@@ -1,0 +1,44 @@
+"""b) and c): a given rate, and how old messages are when they come."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..contestants import CHANNELS, NCHAN, PLAIN, RUNRELAY, SOCKETIO, Contestant
+from ..figures import Figures
+from ..measures import paced
+from ..plan import Plan
+from ..session import Stage
+from .rounds import take_turns
+
+__all__ = ["crowd_at_a_rate", "thousand_at_a_rate"]
+
+_RUNS: Final = 10
+_FAST: Final = (RUNRELAY, NCHAN, PLAIN)
+_SLOW: Final = (SOCKETIO, CHANNELS)
+"""Both scenarios ask for 50,000 deliveries per second."""
+
+
+def thousand_at_a_rate(stage: Stage, plan: Plan, figures: Figures) -> None:
+    """1,000 clients on 10 runs, 500 messages per second."""
+    _at_a_rate(stage, plan, figures, "b", clients=1_000, rate=500.0)
+
+
+def crowd_at_a_rate(stage: Stage, plan: Plan, figures: Figures) -> None:
+    """5,000 clients on 10 runs, 100 messages per second."""
+    _at_a_rate(stage, plan, figures, "c", clients=plan.crowd, rate=100.0)
+
+
+def _at_a_rate(stage: Stage, plan: Plan, figures: Figures, scenario: str, *, clients: int, rate: float) -> None:
+    def measure(contestant: Contestant) -> str:
+        with stage.session(contestant, clients, _RUNS) as session:
+            paced(session, rate, 0.5)  # warm
+            done = paced(session, rate, plan.paced_s)
+        note = "" if done.arrived == 1.0 else f"cannot keep up: {done.arrived:.0%} came in time"
+        for name, value_us in (("p50", done.p50_us), ("p99", done.p99_us), ("max", done.max_us)):
+            figures.add(scenario, contestant.name, name, "ms", value_us / 1000, note)
+        return f"p50 {done.p50_us / 1000:8.2f}  p99 {done.p99_us / 1000:8.2f}  max {done.max_us / 1000:8.2f} ms  {note}"
+
+    take_turns(stage, scenario, plan.paced_rounds, _FAST, measure)
+    if plan.all_peers:
+        take_turns(stage, scenario, 1, _SLOW, measure)
