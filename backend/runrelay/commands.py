@@ -171,6 +171,7 @@ async def _tail(run_id: str, cursor: Any) -> None:
     import orjson
 
     from .codes import CloseCode
+    from .errors import RunlogUnavailable
     from .fanout import Connection, Hub, Listener, QueuedConnection
     from .metrics import RelayMetrics
     from .runlog import AsyncRunLog
@@ -189,6 +190,8 @@ async def _tail(run_id: str, cursor: Any) -> None:
             connection.close(CloseCode.NORMAL)
 
     async def follow() -> None:
+        async with asyncio.timeout(5):
+            await hub.ready()
         hub.connect(connection)
         await hub.join(run_id, Watcher(), cursor)
         while (batch := await connection.next()) is not None:
@@ -198,6 +201,8 @@ async def _tail(run_id: str, cursor: Any) -> None:
     tasks = [asyncio.create_task(work) for work in (hub.run(), listener.run(), follow())]
     try:
         await tasks[-1]
+    except TimeoutError:
+        raise RunlogUnavailable(f"no answer from {settings.redis_url.rpartition('@')[2]} within 5 s") from None
     finally:
         for task in tasks:
             task.cancel()

@@ -20,9 +20,8 @@ from typing import Any
 import orjson
 
 from .progress import TERMINAL_STATES, Event, check_run_id
-from .publisher.outbox import OnSettled
 from .publisher.publishing import use_sink
-from .publisher.scopes import TaskScope
+from .publisher.scopes import STARTS, TaskScope
 from .runlog import Committed
 
 __all__ = ["CapturedEvent", "CapturedProgress", "capture_progress"]
@@ -82,9 +81,7 @@ class CapturedProgress:
 
     # the sink that the process' publisher is replaced by
 
-    def emit(
-        self, run_id: str, event: Event, scope: TaskScope | None = None, on_settled: OnSettled | None = None
-    ) -> None:
+    def emit(self, run_id: str, event: Event, scope: TaskScope | None = None, follow: Event | None = None) -> None:
         """Keep an event."""
         check_run_id(run_id)
         self.events.append(
@@ -103,8 +100,10 @@ class CapturedProgress:
                 event.kind,
             )
         )
-        if on_settled is not None:
-            on_settled(self._committed(event))
+        if scope is not None and event.kind in STARTS:
+            scope.begun(event.kind, self._committed(event))
+        if follow is not None:
+            self.emit(run_id, follow)
 
     def commit(self, run_id: str, event: Event) -> Committed:
         """Keep an event, and answer as a run log would that has seen nothing before."""

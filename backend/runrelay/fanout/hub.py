@@ -190,6 +190,10 @@ class Hub:
 
     # What clients' handlers call
 
+    async def ready(self) -> None:
+        """Wait until the link is up."""
+        await self._link_is_up.wait()
+
     def connect(self, connection: Connection) -> None:
         """A client is there, whatever it watches: it hears of the link and of the relay's end until `disconnect`."""
         self.connections.add(connection)

@@ -179,10 +179,13 @@ class Topic:
         assert position is not None
         if self._delivery is not None:
             return True  # its end comes back here
+        if self.stale and self._backlog:
+            return False  # there is a log again, or this is late news of the one that is gone
         for i, message in enumerate(self._backlog):
             cursor = message.cursor
             if cursor.epoch == position.epoch:
-                if not is_sealed(message.raw, self._seal_key):
+                # without a key there is no log yet, and anybody can make a seal for it
+                if not (self._seal_key and is_sealed(message.raw, self._seal_key)):
                     self._metrics.forged += 1
                     continue
                 if cursor.seq <= position.seq:
@@ -305,6 +308,8 @@ class Topic:
             self.position, self._seal_key = reached, view.seal_key
         elif view.snapshot.exists and reached.epoch != self.position.epoch:
             return False
+        elif not view.snapshot.exists and self.position != START and not self.stale:
+            return False  # read before the log began, or after it has gone: a later read tells
         rest: list[Frame] = []
         behind = False
         if view.snapshot.exists:
@@ -382,13 +387,13 @@ class Topic:
                 self.stale = True
                 self._tell(Batch.of({"type": "stale", "run_id": self.run_id}))
             return
-        self.stale = False
+        was_stale, self.stale = self.stale, False
         self._seal_key = view.seal_key
         if self.position is None:
             self.position = snapshot.cursor
-        elif view.events is not None:
+        elif view.events is not None and not was_stale:
             self._deliver([progress_frame(orjson.loads(event)) for event in view.events])
-        elif snapshot.cursor != self.position:
+        elif snapshot.cursor != self.position or was_stale:  # who joined meanwhile was told that there is no run
             self.position = snapshot.cursor
             self._recent.clear()
             frame = initial_state_frame(snapshot, recovered=False)

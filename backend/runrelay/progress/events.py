@@ -85,6 +85,8 @@ class Event(NamedTuple):
     """Of a start: the attempt that its task was sent for. One that a retry has replaced is fenced."""
     reopen: bool = False
     """Of a start: begin a new attempt even after END (a program run again by hand, not a redelivery)."""
+    late: bool = False
+    """Of a start that another process tells, because its own died before: fenced if something has begun since."""
     stale_before_ms: int | None = None
     """Of a stalled: only if the worker's last heartbeat is older (Unix ms, Redis' clock)."""
     input: bytes | None = None

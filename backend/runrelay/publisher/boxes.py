@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Final
 
-from ..errors import RunlogError
 from ..progress import Event
-from ..runlog import Committed, Numbering
-from .scopes import TaskScope
+from ..runlog import Numbering
+from .scopes import STARTS, TaskScope
 
 __all__ = ["ENTRY_BYTES", "Box", "Entry", "Flight", "coalesced", "entry_bytes"]
 
@@ -20,7 +18,7 @@ ENTRY_BYTES: Final = 400
 class Entry:
     """An event that waits, with what the flusher must know beside it."""
 
-    __slots__ = ("dropped_lines", "event", "on_settled", "scope", "serial", "size_bytes", "step")
+    __slots__ = ("dropped_lines", "event", "follow", "scope", "serial", "size_bytes")
 
     def __init__(
         self,
@@ -28,7 +26,7 @@ class Entry:
         scope: TaskScope | None,
         size_bytes: int,
         serial: int,
-        on_settled: Callable[[Committed | RunlogError], None] | None,
+        follow: Event | None = None,
     ) -> None:
         self.event: Event | None = event
         """None: it was dropped while it waited."""
@@ -36,16 +34,21 @@ class Entry:
         self.size_bytes = size_bytes
         self.serial = serial
         """Its place among all events of its run in this process."""
-        self.on_settled = on_settled
-        """Called in the flusher's thread with what became of the event's batch, which it is the last of."""
+        self.follow = follow
+        """What is published next of this run if this event is committed and not fenced."""
         self.dropped_lines = 0
         """How many log lines this entry stands for, if it is the one that says so."""
+
+    @property
+    def ends_batch(self) -> bool:
+        """Whether what comes after this event depends on what becomes of it."""
+        return self.follow is not None or (self.event is not None and self.event.kind in STARTS)
 
 
 class Flight:
     """A numbered batch on its way. It is sent again, the same, until it is known what became of it."""
 
-    __slots__ = ("box", "entries", "events", "first", "producer", "size_bytes")
+    __slots__ = ("box", "entries", "events", "first", "producer", "size_bytes", "written")
 
     def __init__(self, box: Box, entries: list[Entry], events: list[Event]) -> None:
         self.box = box
@@ -54,6 +57,8 @@ class Flight:
         self.producer = box.numbering.producer
         self.first = box.numbering.next
         self.size_bytes = sum(entry.size_bytes for entry in entries)
+        self.written = False
+        """It is in the spool too, in case that this process dies."""
         box.numbering.next += len(events)
 
 

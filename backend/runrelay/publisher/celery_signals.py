@@ -12,10 +12,9 @@ from celery import Celery, signals
 from ..errors import RunlogError
 from ..progress import Event, StepSpec, check_run_id, make_event
 from ..progress.events import MAX_RESULT_BYTES, Kind, encode_json
-from ..runlog import Committed
 from ..settings import PublisherSettings
 from .celery_canvas import HEADER
-from .publishing import commit, configure, current_sink, emit, keep_alive, shut_down
+from .publishing import commit, configure, current_sink, emit, shut_down
 from .runs import error_text
 from .scopes import TaskScope, enter_scope, leave_scope
 
@@ -112,15 +111,6 @@ class Installation:
             return
         scope = TaskScope(info.run_id, info.step, attempt=None if info.step is None else info.attempt)
         setattr(task.request, _EXECUTION, _Execution(info, scope, enter_scope(scope)))
-
-        def begun(outcome: Committed | RunlogError) -> None:
-            if isinstance(outcome, Committed):
-                if info.step is None:
-                    scope.attempt = outcome.given_attempt
-                else:
-                    scope.step_attempt = outcome.given_step_attempt
-                keep_alive()
-
         if info.step is None:
             event = _event(
                 "start", state="STARTED", base_attempt=info.attempt, title=info.title, pipeline=info.pipeline
@@ -133,7 +123,7 @@ class Installation:
                 attempt=info.attempt,
                 steps=info.steps,
             )
-        emit(info.run_id, event, None, begun)
+        emit(info.run_id, event, scope)
 
     def _success(self, sender: Any = None, result: Any = None, **_: Any) -> None:
         execution = self._execution_of(sender)
@@ -180,13 +170,9 @@ class Installation:
             emit(info.run_id, event if scope is not None else event._replace(base_attempt=info.attempt), scope)
             return
 
-        def run_fails(outcome: Committed | RunlogError) -> None:
-            # Not if the step was fenced: then another execution of it is at work, and this one's end is not the run's.
-            if isinstance(outcome, Committed) and not outcome.fenced:
-                run_error = make_event("FAILED", error=f"{info.step}: {error}", attempt=info.attempt)
-                emit(info.run_id, run_error)
-
+        # The run's failure follows only if the step was not fenced: otherwise another execution of it is at work.
         event = make_event("FAILED", step=info.step, error=error, attempt=info.attempt)
+        run_fails = make_event("FAILED", error=f"{info.step}: {error}", attempt=info.attempt)
         emit(info.run_id, event, scope, run_fails)
 
     def _retry(self, sender: Any = None, reason: Any = None, **_: Any) -> None:

@@ -15,8 +15,9 @@ from typing import Final
 
 from ..errors import CommitRefused, RunlogError, RunlogUnavailable
 from ..runlog import Batch, Committed, Numbering, RunLog
-from .boxes import Box, Flight
+from .boxes import Box, Entry, Flight
 from .outbox import Outbox
+from .scopes import STARTS
 from .spool import Spool
 
 __all__ = ["Flusher", "backoff_s"]
@@ -27,6 +28,8 @@ BACKOFF_FIRST_S: Final = 0.05
 BACKOFF_MAX_S: Final = 2.0
 INDEX_EVERY_S: Final = 1.0
 ADOPT_EVERY_S: Final = 30.0
+SPOOL_FROM: Final = 8
+"""What waits in memory goes to disk when it is more than one part in so many of the bound."""
 
 
 def backoff_s(failures: int, chance: float) -> float:
@@ -44,11 +47,18 @@ class Flusher:
     """Commits what `outbox` holds through a run log of its own (made in its thread by `connect`)."""
 
     def __init__(
-        self, outbox: Outbox, connect: Callable[[], RunLog], *, flush_ms: float = 0.0, spool: Spool | None = None
+        self,
+        outbox: Outbox,
+        connect: Callable[[], RunLog],
+        *,
+        flush_ms: float = 0.0,
+        spool: Spool | None = None,
+        on_begun: Callable[[], None] = lambda: None,
     ) -> None:
         self.outbox = outbox
         self.spool = spool
         self._connect = connect
+        self._on_begun = on_begun
         self._flush_s = flush_ms / 1000
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -149,15 +159,20 @@ class Flusher:
     def _round(self, runlog: RunLog) -> None:
         """Commit once what is ready, or sleep until something is."""
         if self.spool is not None and not self._retry and self.spool.ready(time.monotonic(), ADOPT_EVERY_S):
-            reached = self.spool.drain(runlog, self.outbox)
+            reached = self.spool.drain(runlog, self.outbox, self._on_begun)
             self._reached(reached)
             if not reached:
                 return
         flights = self._retry or self.outbox.take(time.monotonic())
         if flights:
             self._send(runlog, flights)
-        else:
-            self.outbox.sleep(None if self.spool is None else ADOPT_EVERY_S)
+            if self.down and self.spool is not None and self.outbox.bytes > self.outbox.bound_bytes // SPOOL_FROM:
+                # long before the bound, so that the task's own thread need not do it
+                self.spool.take_in(self.outbox)
+        elif self.spool is None:
+            self.outbox.sleep()
+        elif not self.spool.pending:
+            self.outbox.sleep(ADOPT_EVERY_S)
 
     def _reached(self, reached: bool) -> None:
         if not reached:
@@ -210,16 +225,21 @@ class Flusher:
             self._note_index(box, result)
         else:
             self._give_up(flight, result)
-        last = flight.entries[-1]
-        if last.on_settled is not None:
-            try:
-                last.on_settled(result)
-            except Exception:
-                _log.exception("run %r: what follows an event has failed", box.run_id)
+        self._conclude(box.run_id, flight.entries[-1], result)
+        self.outbox.settle(flight)
         if self.spool is not None:
             self.spool.settled(flight)
-        self.outbox.settle(flight)
         return True
+
+    def _conclude(self, run_id: str, last: Entry, result: Committed | RunlogError) -> None:
+        """What depends on a batch's last event: its scope's attempt, or what is published after it."""
+        if last.event is None or not isinstance(result, Committed):
+            return
+        if last.scope is not None and last.event.kind in STARTS:
+            last.scope.begun(last.event.kind, result)
+            self._on_begun()
+        if last.follow is not None and not result.fenced:
+            self.outbox.append(run_id, last.follow)
 
     def _give_up(self, flight: Flight, error: RunlogError) -> None:
         """Drop what the run log will never accept, so that the run goes on."""

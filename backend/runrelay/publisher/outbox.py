@@ -9,14 +9,13 @@ import contextlib
 import threading
 from _thread import allocate_lock
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ..errors import RunlogError
 from ..progress import Event, Level
 from ..progress.events import MAX_LOG_BYTES
-from ..runlog import Committed, Numbering
+from ..runlog import Numbering
 from .boxes import Box, Entry, Flight, coalesced, entry_bytes
 from .overflow import Victims
 from .scopes import TaskScope
@@ -42,10 +41,9 @@ _AWAKE: Final = 0
 _ASLEEP: Final = 1
 _UNSTARTED: Final = 2
 
-OnSettled = Callable[[Committed | RunlogError], None]
 Quick = tuple[str, int, str | None, float | None, str | None, Level, str | None, TaskScope | None]
 """What `publish_progress` appends in the common case: run id, time in ns, state, progress, log, level, step, scope."""
-Ingress = Quick | tuple[str, Event, TaskScope | None, OnSettled | None]
+Ingress = Quick | tuple[str, Event, TaskScope | None, Event | None]
 
 
 @dataclass(slots=True)
@@ -101,11 +99,9 @@ class Outbox:
 
     # the task's side (publish_progress does the same, in fewer steps)
 
-    def append(
-        self, run_id: str, event: Event, scope: TaskScope | None = None, on_settled: OnSettled | None = None
-    ) -> None:
-        """Take a checked event. With `on_settled`, it is the last of its batch, and what becomes of that is told."""
-        self.ingress.append((run_id, event, scope, on_settled))
+    def append(self, run_id: str, event: Event, scope: TaskScope | None = None, follow: Event | None = None) -> None:
+        """Take a checked event; `follow` is published after it if it is committed and not fenced."""
+        self.ingress.append((run_id, event, scope, follow))
         if self.rest:
             self.rouse()
         if len(self.ingress) > self.ingress_limit:
@@ -122,6 +118,13 @@ class Outbox:
 
     def sort(self) -> None:
         """Put what has come in into the runs' boxes, and see that the bound holds."""
+        self.sort_quietly()
+        if self.bytes > self._soft_bytes and not (self._on_full is not None and self._on_full()):
+            with self.lock:
+                self._drop()
+
+    def sort_quietly(self) -> None:
+        """Put what has come in into the runs' boxes."""
         ingress = self.ingress
         with self.lock:
             if self._sorting:
@@ -132,15 +135,8 @@ class Outbox:
                     self._box_up(*_event_of(ingress.popleft()))
             finally:
                 self._sorting = False
-            if self.bytes <= self._soft_bytes:
-                return
-            if self._on_full is None:
-                self._drop()
-        if self._on_full is not None and not self._on_full():
-            with self.lock:
-                self._drop()
 
-    def _box_up(self, run_id: str, event: Event, scope: TaskScope | None, on_settled: OnSettled | None) -> None:
+    def _box_up(self, run_id: str, event: Event, scope: TaskScope | None, follow: Event | None) -> None:
         box = self._boxes.get(run_id) or self._new_box(run_id)
         items = box.items
         self.counts.appended += 1
@@ -152,7 +148,7 @@ class Outbox:
                 self.counts.coalesced += 1
                 return
         box.serial += 1
-        entry = Entry(event, scope, entry_bytes(event), box.serial, on_settled)
+        entry = Entry(event, scope, entry_bytes(event), box.serial, follow)
         items.append(entry)
         self.bytes += entry.size_bytes
         if not box.queued:
@@ -245,15 +241,18 @@ class Outbox:
                 continue
             entries.append(entry)
             size += entry.size_bytes
-            if entry.on_settled is not None:
+            if entry.ends_batch:
                 break
         if not entries:
             return None
-        if now_s - box.used_s > RENUMBER_S:
-            box.numbering = Numbering.fresh()
-        box.used_s = now_s
+        self._renumber(box, now_s)
         box.flight = Flight(box, entries, [fenced(entry) for entry in entries])
         return box.flight
+
+    def _renumber(self, box: Box, now_s: float) -> None:
+        if now_s - box.used_s > RENUMBER_S and box.flight is None and not box.on_disk:
+            box.numbering = Numbering.fresh()
+        box.used_s = now_s
 
     def settle(self, flight: Flight) -> None:
         """A flight has landed, or was given up. Its run's next batch may go."""
@@ -268,21 +267,61 @@ class Outbox:
             if self._victims is not None and self.bytes < self.bound_bytes // 2:
                 self._victims = None
 
-    def requeue(self, box: Box) -> None:
-        """What was on disk is committed: what waits in memory may go."""
-        with self.lock:
-            if box.items and not box.queued and box.flight is None:
-                box.queued = True
-                self._ready.append(box)
+    # the spool's side
 
-    def box(self, run_id: str) -> Box:
-        """The box of a run, made if there is none."""
-        with self.lock:
-            return self._boxes.get(run_id) or self._new_box(run_id)
+    def detach(self, now_s: float) -> tuple[list[Flight], list[Flight]]:
+        """Number all that waits and give it to the spool. Returns that, and what is in flight (which stays).
 
-    def boxes(self) -> Iterable[Box]:
-        """All boxes, for a caller that holds the lock."""
-        return self._boxes.values()
+        From then on a run's new events wait in memory for those on disk.
+        """
+        self.sort_quietly()
+        moved: list[Flight] = []
+        flying: list[Flight] = []
+        with self.lock:
+            for box in self._boxes.values():
+                if box.flight is not None and not box.flight.written:
+                    flying.append(box.flight)
+                entries = [entry for entry in box.items if entry.event is not None]
+                box.items.clear()
+                if entries:
+                    self._renumber(box, now_s)
+                    flight = Flight(box, entries, [fenced(entry) for entry in entries])
+                    box.on_disk += len(entries)
+                    self.bytes -= flight.size_bytes
+                    moved.append(flight)
+            self._victims = None
+        return moved, flying
+
+    def reattach(self, moved: list[Flight]) -> None:
+        """The disk has failed: what was detached waits in memory again, before what has come since."""
+        with self.lock:
+            for flight in moved:
+                box = flight.box
+                box.items.extendleft(reversed(flight.entries))
+                box.numbering.next = flight.first
+                self.bytes += flight.size_bytes
+                self._landed(box, len(flight.entries))
+
+    def landed(self, run_id: str, count: int) -> None:
+        """So many events of this run that were on disk are committed. After the last, those in memory may go."""
+        with self.lock:
+            box = self._boxes.get(run_id)
+            if box is not None:
+                self._landed(box, count)
+
+    def _landed(self, box: Box, count: int) -> None:
+        box.on_disk = max(0, box.on_disk - count)
+        if not box.on_disk and box.items and not box.queued and box.flight is None:
+            box.queued = True
+            self._ready.append(box)
+
+    def disk_is_gone(self) -> None:
+        """What is on disk is no longer this process' to commit."""
+        with self.lock:
+            for box in self._boxes.values():
+                if box.on_disk:
+                    box.numbering = Numbering.fresh()
+                    self._landed(box, box.on_disk)
 
     def waiting(self) -> list[tuple[Box, int]]:
         """The runs of which something waits, each with the serial of its newest event."""
@@ -291,7 +330,7 @@ class Outbox:
             return [(box, box.serial) for box in self._boxes.values() if not box.idle]
 
 
-def _event_of(item: Ingress) -> tuple[str, Event, TaskScope | None, OnSettled | None]:
+def _event_of(item: Ingress) -> tuple[str, Event, TaskScope | None, Event | None]:
     if len(item) == 4:
         return item
     run_id, time_ns, state, progress, log, level, step, scope = item
@@ -299,15 +338,7 @@ def _event_of(item: Ingress) -> tuple[str, Event, TaskScope | None, OnSettled | 
 
 
 def fenced(entry: Entry) -> Event:
-    """The event with the attempts of its scope, unless it names one itself."""
-    event = entry.event
-    if event is None:
-        raise ValueError("an entry without its event cannot be sent")
-    scope = entry.scope
-    if scope is None:
-        return event
-    attempt = scope.attempt if event.attempt is None else event.attempt
-    step_attempt = scope.step_attempt if event.step is not None and event.step == scope.step else None
-    if event.kind == "step_start":
-        step_attempt = None
-    return event._replace(attempt=attempt, step_attempt=step_attempt)
+    """The event as it is sent: with the attempts of its scope."""
+    if entry.event is None:
+        raise ValueError("an entry that was dropped cannot be sent")
+    return entry.event if entry.scope is None else entry.scope.fence(entry.event)

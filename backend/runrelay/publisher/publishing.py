@@ -19,7 +19,7 @@ from ..runlog import Batch, Committed, Numbering, RunLog
 from ..settings import PublisherSettings
 from .flusher import Flusher
 from .heartbeat import Heartbeat
-from .outbox import Counts, OnSettled, Outbox
+from .outbox import Counts, Outbox
 from .scopes import TaskScope, active_scopes, scope_of
 from .spool import Spool
 
@@ -32,7 +32,6 @@ __all__ = [
     "current_sink",
     "emit",
     "flush",
-    "keep_alive",
     "publish_progress",
     "shut_down",
     "use_sink",
@@ -49,9 +48,7 @@ _log = logging.getLogger("runrelay.publisher")
 class Sink(Protocol):
     """Where events go: the process' publisher, or what a test puts in its place."""
 
-    def emit(
-        self, run_id: str, event: Event, scope: TaskScope | None = None, on_settled: OnSettled | None = None
-    ) -> None:
+    def emit(self, run_id: str, event: Event, scope: TaskScope | None = None, follow: Event | None = None) -> None:
         """Take an event; see `Outbox.append`."""
 
     def flush(self, timeout_s: float, *, while_down: bool = True) -> bool:
@@ -78,9 +75,13 @@ class Publisher:
 
     def _begin(self) -> None:
         settings = self.settings
-        self.outbox = Outbox(settings.outbox_bytes, on_first=self._start)
-        self.spool: Spool | None = None
-        self.flusher = Flusher(self.outbox, self._connect, flush_ms=settings.flush_ms, spool=self.spool)
+        self.spool = None if settings.spool is None else Spool(settings.spool)
+        self.outbox = Outbox(
+            settings.outbox_bytes, on_first=self._start, on_full=None if self.spool is None else self._spool_all
+        )
+        self.flusher = Flusher(
+            self.outbox, self._connect, flush_ms=settings.flush_ms, spool=self.spool, on_begun=self._begun
+        )
         self._heartbeat: Heartbeat | None = None
         self._exit_hook = False
 
@@ -90,6 +91,12 @@ class Publisher:
         if self._heartbeat is None:
             self._heartbeat = Heartbeat(self._connect, self.settings.heartbeat_s, self.emit)
         return self._heartbeat
+
+    def _spool_all(self) -> bool:
+        return self.spool is not None and self.spool.take_in(self.outbox)
+
+    def _begun(self) -> None:
+        self.heartbeat.beat_soon()
 
     def _connect(self) -> RunLog:
         return RunLog(self.settings.redis_url, self.settings.keys, self.settings.retention)
@@ -104,11 +111,9 @@ class Publisher:
         """What has happened to events so far."""
         return self.outbox.counts
 
-    def emit(
-        self, run_id: str, event: Event, scope: TaskScope | None = None, on_settled: OnSettled | None = None
-    ) -> None:
+    def emit(self, run_id: str, event: Event, scope: TaskScope | None = None, follow: Event | None = None) -> None:
         """Append a checked event to the outbox; microseconds, whatever Redis does."""
-        self.outbox.append(run_id, event, scope, on_settled)
+        self.outbox.append(run_id, event, scope, follow)
 
     def _start(self) -> None:
         self.flusher.start()
@@ -141,15 +146,24 @@ class Publisher:
             runlog.close()
 
     def close(self, timeout_s: float = EXIT_FLUSH_S) -> bool:
-        """Flush (not waiting while Redis is known to be away), and end the thread. The next event starts another."""
+        """Flush (not waiting while Redis is known to be away), and end the thread. The next event starts another.
+
+        With a spool, what could not be committed waits there for another process.
+        """
         done = self.flush(timeout_s, while_down=False)
-        self.flusher.stop(timeout_s)
+        ended = self.flusher.stop(timeout_s)
+        if self.spool is not None and ended:
+            if not done:
+                self.spool.take_in(self.outbox)
+            self.spool.close(self.outbox)
         if self._heartbeat is not None:
             self._heartbeat.stop()
         return done
 
     def forked(self) -> None:
         """In a forked child: what waits is the parent's to commit, and its connection the parent's to use."""
+        if self.spool is not None:
+            self.spool.forked()
         self._begin()
 
 
@@ -230,16 +244,9 @@ def shut_down() -> None:
         _sink.close()
 
 
-def keep_alive() -> None:
-    """See that the runs of the scopes of this process are known to be alive, from now on."""
-    sink = current_sink()
-    if isinstance(sink, Publisher):
-        sink.heartbeat.beat_soon()
-
-
-def emit(run_id: str, event: Event, scope: TaskScope | None = None, on_settled: OnSettled | None = None) -> None:
+def emit(run_id: str, event: Event, scope: TaskScope | None = None, follow: Event | None = None) -> None:
     """Append an event that is made and checked already."""
-    (_sink or current_sink()).emit(run_id, event, scope, on_settled)
+    (_sink or current_sink()).emit(run_id, event, scope, follow)
 
 
 def publish_progress(

@@ -8,12 +8,10 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final
 
-from ..errors import RunlogError
 from ..progress import Event, check_run_id, make_event, step_specs
 from ..progress.events import MAX_ERROR_BYTES, MAX_RESULT_BYTES, MAX_STATE_CHARS, MAX_STEP_CHARS, encode_json
 from ..progress.text import check_label, cut_text
-from ..runlog import Committed
-from .publishing import emit, keep_alive, publish_progress
+from .publishing import emit, publish_progress
 from .scopes import TaskScope, enter_scope, leave_scope, scope_of
 from .spans import Span, current_span
 
@@ -79,15 +77,9 @@ class RunProgress(Span):
     def __enter__(self) -> RunProgress:
         outer = scope_of(self.run_id)
         if outer is None:
-            scope = self._scope = TaskScope(self.run_id)
-
-            def begun(outcome: Committed | RunlogError) -> None:
-                if isinstance(outcome, Committed):
-                    scope.attempt = outcome.given_attempt
-                    keep_alive()
-
-            self._before = enter_scope(scope)
-            emit(self.run_id, self._begin, on_settled=begun)
+            self._scope = TaskScope(self.run_id)
+            self._before = enter_scope(self._scope)
+            emit(self.run_id, self._begin, self._scope)
         elif self._declare is not None:
             # a member's own steps are not the canvas' steps
             steps = self._declare.steps if outer.step is None else None

@@ -6,9 +6,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["TaskScope", "active_scopes", "current_run_id", "enter_scope", "entered", "leave_scope", "scope_of"]
+from ..progress import Event
+from ..progress.events import Kind
+from ..runlog import Committed
+
+__all__ = [
+    "STARTS",
+    "TaskScope",
+    "active_scopes",
+    "current_run_id",
+    "enter_scope",
+    "entered",
+    "leave_scope",
+    "scope_of",
+]
+
+STARTS: Final = frozenset[Kind](("start", "step_start"))
+"""Events whose commit allocates an attempt. What comes after them needs to know it, so they end their batch."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +47,21 @@ class TaskScope:
     """The error of a `run_progress` block that ended by an exception inside this scope."""
     ended: str | None = None
     """The terminal state that the task itself has published."""
+
+    def fence(self, event: Event) -> Event:
+        """An event of this scope with its attempts, unless it names one itself."""
+        if event.kind in STARTS:
+            return event
+        attempt = self.attempt if event.attempt is None else event.attempt
+        step_attempt = self.step_attempt if event.step is not None and event.step == self.step else None
+        return event._replace(attempt=attempt, step_attempt=step_attempt)
+
+    def begun(self, kind: Kind, committed: Committed) -> None:
+        """The scope's start is committed."""
+        if kind == "start":
+            self.attempt = committed.given_attempt
+        else:
+            self.step_attempt = committed.given_step_attempt
 
 
 _current: ContextVar[TaskScope | None] = ContextVar("runrelay_scope", default=None)

@@ -40,11 +40,10 @@ class AsyncRunLog:
     ) -> None:
         self.keys = keys or Keys()
         self.retention = retention or Retention()
-        options: dict[str, Any] = {
-            "protocol": 2,
-            "socket_timeout": timeout_s,
-            "socket_connect_timeout": connect_timeout_s,
-        }
+        self._timeout_s = timeout_s
+        # Timeouts are ours: with a socket_timeout, redis-py sends under `asyncio.wait_for`, which in Python 3.11 loses
+        # a cancellation that comes just when the sending is done. A task that was cancelled would go on.
+        options: dict[str, Any] = {"protocol": 2, "socket_timeout": None, "socket_connect_timeout": connect_timeout_s}
         self._pool: ConnectionPool = ConnectionPool.from_url(redis_url, **options)
         self.redis: Redis = Redis(connection_pool=self._pool)
         self._reads = asyncio.Semaphore(max_connections)
@@ -171,26 +170,30 @@ class AsyncRunLog:
         return done
 
     async def _commit_once(self, batch: Batch) -> Committed:
-        for server_lost_data in (False, True):
-            connection = await self._connected()
-            args = commit_args(
-                self.keys,
-                self.retention,
-                batch,
-                epoch=new_epoch(),
-                server=self._server,
-                server_lost_data=server_lost_data,
-            )
-            try:
+        try:
+            async with asyncio.timeout(self._timeout_s):
                 try:
-                    reply = await self._call(connection, "EVALSHA", COMMIT.sha, 3, *args)
-                except NoScriptError:
-                    reply = await self._call(connection, "EVAL", COMMIT.text, 3, *args)
-                return parse_commit(batch.run_id, reply)
-            except Gap:
-                if server_lost_data:
-                    raise
-        raise AssertionError("unreachable")
+                    return await self._commit_as(batch, server_lost_data=False)
+                except Gap:
+                    return await self._commit_as(batch, server_lost_data=True)
+        except TimeoutError as error:
+            raise RunlogUnavailable(f"the run log did not answer within {self._timeout_s} s") from error
+
+    async def _commit_as(self, batch: Batch, *, server_lost_data: bool) -> Committed:
+        connection = await self._connected()
+        args = commit_args(
+            self.keys,
+            self.retention,
+            batch,
+            epoch=new_epoch(),
+            server=self._server,
+            server_lost_data=server_lost_data,
+        )
+        try:
+            reply = await self._call(connection, "EVALSHA", COMMIT.sha, 3, *args)
+        except NoScriptError:
+            reply = await self._call(connection, "EVAL", COMMIT.text, 3, *args)
+        return parse_commit(batch.run_id, reply)
 
     async def index(self, updated_at: dict[str, int]) -> None:
         """Enter runs in the list of runs, by their time of update (Unix ms)."""
@@ -246,7 +249,8 @@ class AsyncRunLog:
     async def _reading(self) -> AsyncIterator[Any]:
         async with self._reads:
             try:
-                yield self.redis
+                async with asyncio.timeout(self._timeout_s):
+                    yield self.redis
             except (*LINK_ERRORS, RedisError) as error:
                 raise _judged(error) from error
 

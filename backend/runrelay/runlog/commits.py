@@ -105,6 +105,8 @@ def _control(event: Event) -> bytes:
             control[name] = value
     if event.reopen:
         control["reopen"] = True
+    if event.late:
+        control["late"] = True
     if event.stale_before_ms is not None:
         control["stale_before"] = event.stale_before_ms
     if event.result is not None:
@@ -216,4 +218,6 @@ def refusal(event: Event, error: CommitRefused) -> CommitRefused:
         return RunExists(error.run_id, error.status, error.attempt, "a run of this id exists")
     if event.must == "ended" and error.status != "unknown":
         return RunNotEnded(error.run_id, error.status, error.attempt, "it has not ended")
+    if event.must == "unfinished" and error.status != "unknown":
+        return CommitRefused(error.run_id, error.status, error.attempt, "it has ended")
     return error
