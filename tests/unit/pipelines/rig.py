@@ -16,7 +16,7 @@ from pipelines.shorts.storyteller import tell
 from pipelines.shorts.vocabulary import Locale
 
 SMALL = FilmFormat(width=144, height=256, fps=8)
-OFFLINE = ShortsSettings()
+OFFLINE = ShortsSettings(film_format=SMALL)
 
 
 @dataclass
@@ -83,7 +83,11 @@ class FakeOpenAI:
 
     def settings(self, max_retries: int = 0) -> ShortsSettings:
         return ShortsSettings(
-            openai_api_key="test-key", openai_base_url=self.base_url, max_retries=max_retries, timeout_s=20.0
+            openai_api_key="test-key",
+            openai_base_url=self.base_url,
+            max_retries=max_retries,
+            timeout_s=20.0,
+            film_format=SMALL,
         )
 
     def asked(self, path: str) -> list[dict[str, Any]]:

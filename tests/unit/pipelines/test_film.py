@@ -34,7 +34,7 @@ ON_TIME_S = 20.0
 
 def assets(prompt: str, folder: Path, locale: Locale = "ko") -> Layout:
     """All that comes before the renderer."""
-    layout = make_plot(ShortsInput(prompt=prompt, locale=locale), folder, Recorder(), OFFLINE, SMALL)
+    layout = make_plot(ShortsInput(prompt=prompt, locale=locale), folder, Recorder(), OFFLINE)
     make_images(layout, folder, Recorder())
     make_music(layout, folder, Recorder())
     make_voice(layout, folder, Recorder(), OFFLINE)

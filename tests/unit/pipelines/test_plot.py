@@ -12,7 +12,7 @@ from pipelines.shorts.plot import make_plot
 from pipelines.shorts.request import ShortsInput
 from pipelines.shorts.scenario import COLUMNS, parse_csv
 from pipelines.shorts.settings import ShortsSettings
-from tests.unit.pipelines.rig import OFFLINE, SMALL, Recorder, Reply, fake_openai
+from tests.unit.pipelines.rig import OFFLINE, Recorder, Reply, fake_openai
 
 CSV = (
     ",".join(COLUMNS)
@@ -25,7 +25,7 @@ KO = ShortsInput(prompt="고래", locale="ko")
 def test_the_rows_are_those_of_the_original_system(tmp_path: Path) -> None:
     """The table of the original is what people know: state, progress and line, in this order."""
     report = Recorder()
-    make_plot(ShortsInput(prompt="우주를 여행하는 고양이"), tmp_path, report, OFFLINE, SMALL)
+    make_plot(ShortsInput(prompt="우주를 여행하는 고양이"), tmp_path, report, OFFLINE)
     rows = [(said.state, round(0.25 * said.progress, 4), said.log) for said in report.said if said.progress is not None]
     assert rows == [
         ("PLOT_GENERATION", 0.10, "플롯 생성 시작: 프롬프트 분석 중..."),
@@ -40,7 +40,7 @@ def test_the_rows_are_those_of_the_original_system(tmp_path: Path) -> None:
 def test_without_a_key_the_log_says_who_writes(tmp_path: Path) -> None:
     """A film written offline must not pass for the model's."""
     report = Recorder()
-    layout = make_plot(KO, tmp_path, report, OFFLINE, SMALL)
+    layout = make_plot(KO, tmp_path, report, OFFLINE)
     assert wording.say("ko", "csv_offline") in report.logs
     assert read_layout(tmp_path) == layout
     raw = (tmp_path / "scenario.csv").read_bytes()
@@ -51,7 +51,7 @@ def test_without_a_key_the_log_says_who_writes(tmp_path: Path) -> None:
 def test_the_english_log_has_no_korean(tmp_path: Path) -> None:
     """Every line has its twin."""
     report = Recorder()
-    make_plot(ShortsInput(prompt="a cat", locale="en"), tmp_path, report, OFFLINE, SMALL)
+    make_plot(ShortsInput(prompt="a cat", locale="en"), tmp_path, report, OFFLINE)
     assert report.logs
     assert all(line.isascii() for line in report.logs)
 
@@ -69,7 +69,7 @@ def test_the_model_writes_the_scenario(tmp_path: Path) -> None:
     """With a key the film is the model's, asked for by the SDK at the address that was set."""
     report = Recorder()
     with fake_openai(chat=[Reply(CSV)]) as server:
-        layout = make_plot(KO, tmp_path, report, server.settings(), SMALL)
+        layout = make_plot(KO, tmp_path, report, server.settings())
     assert layout.title == "고래의 노래"
     assert [scene.caption for scene in layout.scenes] == ["고래가 노래한다", "깊고, 푸른"]
     (request,) = server.asked("/chat/completions")
@@ -84,7 +84,7 @@ def test_another_model_is_named_in_the_log(tmp_path: Path) -> None:
     """A log that says GPT-4o-mini while another model writes would be wrong."""
     report = Recorder()
     settings = ShortsSettings(model="qwen3-8b")
-    make_plot(KO, tmp_path, report, settings, SMALL)
+    make_plot(KO, tmp_path, report, settings)
     assert "시나리오 생성 중 (qwen3-8b)..." in report.logs
 
 
@@ -92,7 +92,7 @@ def test_a_model_may_mend_its_csv_once(tmp_path: Path) -> None:
     """Models make small mistakes: told what is wrong, they mend them."""
     report = Recorder()
     with fake_openai(chat=[Reply(CSV.replace("whale,sunset", "kraken,sunset")), Reply(f"```csv\n{CSV}```")]) as server:
-        layout = make_plot(KO, tmp_path, report, server.settings(), SMALL)
+        layout = make_plot(KO, tmp_path, report, server.settings())
     assert layout.title == "고래의 노래"
     (line,) = report.warnings
     assert "row 1: hero must be one of" in line
@@ -113,7 +113,7 @@ def test_a_model_that_fails_does_not_fail_the_film(tmp_path: Path, replies: list
     """The offline writer takes over, and the log says why."""
     report = Recorder()
     with fake_openai(chat=replies) as server:
-        layout = make_plot(KO, tmp_path, report, server.settings(), SMALL)
+        layout = make_plot(KO, tmp_path, report, server.settings())
     assert len(server.requests) == calls
     assert says in report.warnings[-1]
     assert "오프라인 작가" in report.warnings[-1]
@@ -124,7 +124,7 @@ def test_a_service_that_comes_back_is_asked_again(tmp_path: Path) -> None:
     """One bad gateway is no reason to give up."""
     report = Recorder()
     with fake_openai(chat=[Reply(status=502), Reply(CSV)]) as server:
-        layout = make_plot(KO, tmp_path, report, server.settings(max_retries=1), SMALL)
+        layout = make_plot(KO, tmp_path, report, server.settings(max_retries=1))
     assert layout.title == "고래의 노래"
     assert len(server.requests) == 2
     assert not report.warnings
@@ -135,7 +135,7 @@ def test_a_service_that_is_not_there_does_not_fail_the_film(tmp_path: Path) -> N
     with fake_openai() as server:
         settings = server.settings()
     report = Recorder()
-    layout = make_plot(KO, tmp_path, report, settings, SMALL)
+    layout = make_plot(KO, tmp_path, report, settings)
     assert layout.scenes
     assert "Connection error" in report.warnings[-1]
 
@@ -147,3 +147,11 @@ def test_settings_come_from_the_environment() -> None:
     assert (settings.openai_api_key, settings.openai_base_url, settings.model) == ("k", "http://localhost:1/v1", "m")
     assert ShortsSettings.from_env({"OPENAI_API_KEY": "", "RUNRELAY_SHORTS_MODEL": ""}) == ShortsSettings()
     assert "secret" not in repr(ShortsSettings(openai_api_key="secret"))
+
+
+def test_the_size_of_the_film_can_be_set() -> None:
+    """A wrong size is told where it was set, and not by an encoder minutes later."""
+    assert ShortsSettings.from_env({"RUNRELAY_SHORTS_FORMAT": "144x256@8"}).film_format == OFFLINE.film_format
+    for wrong in ("144x256", "145x256@8", "wide", "99999x10@1"):
+        with pytest.raises(ValueError, match=r"RUNRELAY_SHORTS_FORMAT|multiple of 2|less than or equal"):
+            ShortsSettings.from_env({"RUNRELAY_SHORTS_FORMAT": wrong})

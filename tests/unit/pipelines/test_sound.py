@@ -147,7 +147,7 @@ def test_espeak_speaks_both_languages(tmp_path: Path, prompt: str) -> None:
         span = timeline.spans[line.scene - 1]
         begin, end = (round(t * RATE_HZ) for t in (span.start_s + line.delay_s, span.start_s + span.duration_s))
         assert level_dbfs(track[begin:end]) > -35, f"scene {line.scene} is silent"
-        assert level_dbfs(track[end - round(0.3 * RATE_HZ) : end]) < -50, f"scene {line.scene} runs into the next"
+        assert level_dbfs(track[end - round(0.2 * RATE_HZ) : end]) < -50, f"scene {line.scene} runs into the next"
     assert not report.warnings
     assert "eSpeak NG" in report.logs[-1]
 

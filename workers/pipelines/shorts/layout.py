@@ -26,8 +26,8 @@ __all__ = [
     "write_layout",
 ]
 
-_VOICE_DELAY_S: Final = 0.25
-_TAIL_S: Final = 0.6
+_VOICE_DELAY_S: Final = 0.2
+_TAIL_S: Final = 0.5
 """How much longer the last scene stands, for the music to end."""
 _MUSIC_RESERVE: Final = 1.6
 """The music is written this much longer than the film is planned: a slow voice may stretch the film."""

@@ -7,7 +7,7 @@ from string import Template
 from typing import Final
 
 from pipelines.shorts import vocabulary
-from pipelines.shorts.layout import DEFAULT_FORMAT, FilmFormat, Layout, lay_out, write_layout
+from pipelines.shorts.layout import Layout, lay_out, write_layout
 from pipelines.shorts.openai_client import Message, ServiceFailed, ask
 from pipelines.shorts.reporting import Report
 from pipelines.shorts.request import ShortsInput
@@ -36,13 +36,7 @@ _LANGUAGES: Final[dict[Locale, str]] = {"ko": "Korean", "en": "English"}
 _STATE: Final = "PLOT_GENERATION"
 
 
-def make_plot(
-    request: ShortsInput,
-    folder: Path,
-    report: Report,
-    settings: ShortsSettings,
-    film_format: FilmFormat = DEFAULT_FORMAT,
-) -> Layout:
+def make_plot(request: ShortsInput, folder: Path, report: Report, settings: ShortsSettings) -> Layout:
     """Write `scenario.csv` and `layout.json`, and return the layout.
 
     With a key the model writes; it gets one chance to mend a CSV that cannot be read, and then, or when the
@@ -57,7 +51,7 @@ def make_plot(
         part.write_text(write_csv(scenario), encoding="utf-8-sig")  # with a BOM, or Excel garbles Hangul
     report(state=_STATE, progress=0.6, log=say(locale, "csv_done"), data={"title": scenario.title})
     report(state=_STATE, progress=0.68, log=say(locale, "json"))
-    layout = lay_out(scenario, request.prompt, locale, film_format)
+    layout = lay_out(scenario, request.prompt, locale, settings.film_format)
     write_layout(layout, folder)
     report(state=_STATE, progress=0.8, log=say(locale, "json_done"))
     report(state="ASSET_GENERATION", progress=1.0, log=say(locale, "assets_begin"))

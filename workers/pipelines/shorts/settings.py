@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Final, Self
+
+from pipelines.shorts.layout import DEFAULT_FORMAT, FilmFormat
 
 __all__ = ["ShortsSettings"]
+
+_FORMAT: Final = re.compile(r"(\d{1,5})x(\d{1,5})@(\d{1,3})")
 
 
 @dataclass(frozen=True)
@@ -21,12 +25,15 @@ class ShortsSettings:
     speech_voice: str = "alloy"
     timeout_s: float = 60.0
     max_retries: int = 2
+    film_format: FilmFormat = DEFAULT_FORMAT
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read `OPENAI_API_KEY`, `OPENAI_BASE_URL` and `RUNRELAY_SHORTS_MODEL`, `_SPEECH_MODEL`, `_SPEECH_VOICE`.
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Read `OPENAI_API_KEY`, `OPENAI_BASE_URL` and, after `RUNRELAY_SHORTS`, `_MODEL`, `_SPEECH_MODEL`,
+        `_SPEECH_VOICE` and `_FORMAT`.
 
-        An empty variable counts as absent.
+        An empty variable counts as absent. Raises ValueError for a format that is not `<width>x<height>@<fps>`, or one
+        that cannot be encoded.
         """
         return cls(
             openai_api_key=environ.get("OPENAI_API_KEY") or None,
@@ -34,4 +41,15 @@ class ShortsSettings:
             model=environ.get("RUNRELAY_SHORTS_MODEL") or cls.model,
             speech_model=environ.get("RUNRELAY_SHORTS_SPEECH_MODEL") or cls.speech_model,
             speech_voice=environ.get("RUNRELAY_SHORTS_SPEECH_VOICE") or cls.speech_voice,
+            film_format=_format(environ.get("RUNRELAY_SHORTS_FORMAT")),
         )
+
+
+def _format(text: str | None) -> FilmFormat:
+    if not text:
+        return DEFAULT_FORMAT
+    match = _FORMAT.fullmatch(text)
+    if match is None:
+        raise ValueError(f"RUNRELAY_SHORTS_FORMAT must be like 576x1024@24, got {text!r}")
+    width, height, fps = map(int, match.groups())
+    return FilmFormat(width=width, height=height, fps=fps)

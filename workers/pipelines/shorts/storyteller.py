@@ -152,7 +152,7 @@ def _arc(world: _World, locale: Locale, rng: random.Random) -> list[str]:
 
 def _reading_s(text: str) -> float:
     weight = sum(1.0 if lexicon.has_hangul(char) else 0.45 for char in text)
-    return round(min(2.5, max(1.7, 0.5 + weight / _SYLLABLES_PER_S)), 1)
+    return round(min(2.4, max(1.6, 0.5 + weight / _SYLLABLES_PER_S)), 1)
 
 
 def _without_request(prompt: str) -> str:

@@ -19,6 +19,9 @@ from pipelines.shorts.request import ShortsInput
 from pipelines.shorts.settings import ShortsSettings
 from runrelay import publish_progress
 from runrelay.files import run_folder
+from runrelay.progress import make_event
+from runrelay.publisher.publishing import emit
+from runrelay.publisher.scopes import scope_of
 
 __all__ = ["film", "images", "mix", "music", "plan", "qa", "render", "voice"]
 
@@ -106,8 +109,20 @@ def qa(run_id: str) -> dict[str, Any]:
     layout = read_layout(folder)
     facts = check_film(layout, folder, _reporter(run_id))
     result = film_result(folder, facts.duration_s)
-    publish_progress(run_id, "END", log=say(layout.locale, "done"), result=result)
+    _finish(run_id, say(layout.locale, "done"), result)
     return result
+
+
+def _finish(run_id: str, log: str, result: dict[str, Any]) -> None:
+    """End the last step, and with it the run, in one event that has the run's last line.
+
+    Left to itself the canvas ends the run without a line. Like its own, this event ends it only if all steps have
+    succeeded and this attempt is the run's, and what comes second is not committed.
+    """
+    publish_progress(run_id, "END")
+    scope = scope_of(run_id)
+    event = make_event("END", log=log, result=result, attempt=None if scope is None else scope.attempt)
+    emit(run_id, event._replace(kind="finish"))
 
 
 def _folder(run_id: str) -> Path:

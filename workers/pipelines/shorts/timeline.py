@@ -13,7 +13,7 @@ from pipelines.shorts.workfiles import TIMELINE, whole_file
 
 __all__ = ["Span", "Timeline", "longest_line_s", "plan_timeline", "read_timeline", "write_timeline"]
 
-_BREATH_S: Final = 0.35
+_BREATH_S: Final = 0.25
 """Silence after a spoken line before the scene may end."""
 _MAX_STRETCH: Final = 1.45
 

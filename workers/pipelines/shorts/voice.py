@@ -26,7 +26,7 @@ from pipelines.shorts.workfiles import VOICE, VOICE_CLIPS
 __all__ = ["VOICES", "VoiceUnavailable", "make_voice"]
 
 VOICES: Final[dict[Locale, str]] = {"ko": "ko+f2", "en": "en-us+f2"}
-_WORDS_PER_MINUTE: Final[dict[Locale, int]] = {"ko": 190, "en": 170}
+_WORDS_PER_MINUTE: Final[dict[Locale, int]] = {"ko": 205, "en": 178}
 _PITCH: Final = 52
 _VOICE_DBFS: Final = -19.0
 _SILENCE: Final = 0.004
