@@ -129,9 +129,12 @@ def tail(
     after: Annotated[str | None, typer.Option(help="Go on after this cursor.")] = None,
 ) -> None:
     """Follow a run until it ends."""
+    import logging
+
     from .errors import RunrelayError
     from .progress import check_run_id, parse_cursor
 
+    logging.getLogger("runrelay").setLevel(logging.ERROR)  # what happens to Redis is said in the run's own lines
     try:
         check_run_id(run_id)
         cursor = None if after is None else parse_cursor(after)

@@ -56,7 +56,7 @@ class PublisherSettings:
             flush_ms=_number(environ, "RUNRELAY_FLUSH_MS", 0.0, 0.0),
             outbox_bytes=_whole(environ, "RUNRELAY_OUTBOX_BYTES", 64 * 1024 * 1024, _MIN_OUTBOX_BYTES),
             spool=Path(spool) if spool else None,
-            heartbeat_s=_number(environ, "RUNRELAY_HEARTBEAT_S", 10.0, 0.01),
+            heartbeat_s=_number(environ, "RUNRELAY_WORKER_HEARTBEAT_S", 10.0, 0.01),
         )
 
 
