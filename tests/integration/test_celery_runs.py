@@ -83,7 +83,7 @@ class Watch:
 def worker(url: str, prefix: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """A prefork worker of two processes, ready for tasks."""
     environ = {**os.environ, "REDIS_URL": url, "RUNRELAY_PREFIX": prefix, "TEST_NAME": tasks.NAME}
-    environ["RUNRELAY_HEARTBEAT_S"] = "0.2"
+    environ["RUNRELAY_WORKER_HEARTBEAT_S"] = "0.2"
     process = subprocess.Popen(
         [
             sys.executable, "-m", "celery", "-A", "tests.integration.celery_tasks", "worker",

@@ -144,7 +144,7 @@ class Live:
 def live_worker(
     url: str, prefix: str, folder: Path, *, include: str = "", path: Path | None = None, **environ: str
 ) -> Iterator[Live]:
-    """A worker with small films, without a key, on the Redis at `url`; it also imports the module `include` from `path`."""
+    """A worker with small films, without a key, on the Redis at `url`; it also imports `include` from `path`."""
     paths = [str(path)] if path is not None else []
     env = {
         **os.environ,
@@ -152,7 +152,7 @@ def live_worker(
         "RUNRELAY_PREFIX": prefix,
         "RUNRELAY_FILES": str(folder / "files"),
         "RUNRELAY_SHORTS_FORMAT": "144x256@8",
-        "RUNRELAY_HEARTBEAT_S": "1",
+        "RUNRELAY_WORKER_HEARTBEAT_S": "1",
         "C_FORCE_ROOT": "1",
         "PYTHONPATH": os.pathsep.join([*paths, *sys.path]),
         **environ,
