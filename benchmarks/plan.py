@@ -24,6 +24,8 @@ class Plan:
     growth: tuple[int, ...]
     messages_per_run: int
     """Where every client has a run of its own."""
+    calls: int
+    """Of a paced loop; a tight one has 20 times as many."""
     all_peers: bool
     """Measure those that cannot keep up with a given rate beside those that can, too."""
 
@@ -37,6 +39,7 @@ FULL: Final = Plan(
     idle=10_000,
     growth=(100, 1_000, 10_000),
     messages_per_run=100,
+    calls=3_000,
     all_peers=True,
 )
 QUICK: Final = Plan(
@@ -48,5 +51,6 @@ QUICK: Final = Plan(
     idle=2_000,
     growth=(100, 1_000),
     messages_per_run=40,
+    calls=500,
     all_peers=False,
 )
