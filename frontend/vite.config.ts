@@ -10,7 +10,7 @@ export default defineConfig({
     outDir: "../backend/runrelay/dashboard",
     emptyOutDir: true,
     target: "es2022",
-    assetsInlineLimit: 0, // a strict Content-Security-Policy allows no data: scripts or fonts
+    assetsInlineLimit: 0, // the page's Content-Security-Policy allows nothing inlined but styles and pictures
   },
   server: {
     proxy: {
@@ -19,10 +19,30 @@ export default defineConfig({
     },
   },
   test: {
-    include: ["src/**/*.test.{ts,tsx}"],
-    environment: "node",
-    setupFiles: ["./test/setup.ts"],
     restoreMocks: true,
-    testTimeout: 5000,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "unit",
+          include: ["src/**/*.test.{ts,tsx}"],
+          environment: "node",
+          setupFiles: ["./test/setup.ts"],
+          testTimeout: 5_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "browser",
+          include: ["test/browser/*.test.ts"],
+          environment: "node",
+          globalSetup: ["./test/browser/build.ts"],
+          testTimeout: 30_000,
+          hookTimeout: 30_000,
+          fileParallelism: false, // one Chromium at a time: timing is part of what is tested
+        },
+      },
+    ],
   },
 });

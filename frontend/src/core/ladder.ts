@@ -8,31 +8,22 @@ export interface Failure {
   readonly kind: TransportKind;
   /** Whether it had carried anything before it failed. */
   readonly proven: boolean;
-  /** Failed tries of this kind in a row without being proven, this one included. */
-  readonly failures: number;
-  /** Whether this kind ever worked on this page. */
-  readonly worked: boolean;
 }
 
 export interface NextTry {
   readonly kind: TransportKind;
-  /** False for a step down to something not yet tried: it costs no retry and hardly waits. */
+  /** False for a step down within one round: it costs no try and hardly waits. */
   readonly counts: boolean;
 }
 
-/** A transport that worked before is given this many tries before the next one down. */
-const PATIENCE = 2;
-
 export function nextTry(ladder: readonly TransportKind[], failure: Failure): NextTry {
-  const index = ladder.indexOf(failure.kind);
-  const below = ladder[index + 1];
-  // It carried frames a moment ago: more likely a restart or a tunnel than a wall. The same again.
+  // It carried frames a moment ago: more likely a restart or a tunnel than a wall. The same again, after a wait.
   if (failure.proven) return { kind: failure.kind, counts: true };
-  // It worked on this page before: the relay is probably away; a lower rung would not be better off.
-  if (failure.worked && failure.failures < PATIENCE) return { kind: failure.kind, counts: true };
-  // Something on the way does not let it through: the next rung down, at once.
+  // It does not get through now, whether or not it ever did: the next one down, at once. If that works
+  // because the relay is back by then, the way up is five seconds.
+  const below = ladder[ladder.indexOf(failure.kind) + 1];
   if (below !== undefined) return { kind: below, counts: false };
-  // Nothing gets through: from the top, after a wait.
+  // Nothing gets through: another round from the top, after a wait.
   return { kind: ladder[0] ?? "polling", counts: true };
 }
 

@@ -74,7 +74,6 @@ export class Link {
   #proven = false;
   #opening = 0; // counts openings: an answer of the token source for an older one is dropped
   #tries = 0;
-  #failures = 0;
   #climbs = 0;
   #wasProven = false;
   #renewed = false;
@@ -82,7 +81,6 @@ export class Link {
   #heardAt = 0;
   #due = 0;
   #hiddenAt: number | null = null;
-  readonly #worked = new Set<TransportKind>();
 
   #retryTimer: Timer | null = null;
   #healthyTimer: Timer | null = null;
@@ -145,7 +143,6 @@ export class Link {
   retry(): void {
     if (this.#isUnused() || this.#state.status === "connected") return;
     this.#tries = 0;
-    this.#failures = 0;
     this.#renewed = false;
     this.#kind = this.#options.ladder[0] ?? "polling";
     this.#connect();
@@ -231,9 +228,7 @@ export class Link {
 
   #onProven(): void {
     this.#proven = true;
-    this.#failures = 0;
     this.#renewed = false;
-    this.#worked.add(this.#kind);
     this.#heardAt = Date.now();
     this.#due = 0;
     this.#fold({ type: "proven", transport: this.#kind, now: this.#heardAt, again: this.#wasProven });
@@ -263,17 +258,9 @@ export class Link {
     // No network, and the link agrees: wait for the browser to say otherwise, spend no tries.
     if (!this.#environment.isOnline()) return this.#goOffline();
     if (this.#isUnused()) return this.#stop("idle");
-    if (!proven) this.#failures += 1;
-    const failed = this.#kind;
     // A stream needs a run to stream; the list alone goes from the socket straight to polling.
     const ladder = this.#options.ladder.filter((kind) => kind !== "sse" || this.#runs.size > 0);
-    const next = nextTry(ladder, {
-      kind: failed,
-      proven,
-      failures: this.#failures,
-      worked: this.#worked.has(failed),
-    });
-    if (next.kind !== failed) this.#failures = 0;
+    const next = nextTry(ladder, { kind: this.#kind, proven });
     this.#kind = next.kind;
     // Stepping down to something untried costs nothing and hardly waits.
     if (!next.counts) return this.#waitAndConnect(this.#options.backoff.minMs);
@@ -432,7 +419,6 @@ export class Link {
       case "online":
         // A new network: whatever was waited for is moot, and a better transport may work here.
         this.#tries = 0;
-        this.#failures = 0;
         this.#climbs = 0;
         if (this.#state.status === "connected") {
           this.#current?.probe(PROBE_MS);

@@ -113,27 +113,14 @@ describe("the time left", () => {
 describe("the ladder", () => {
   const all = ["websocket", "sse", "polling"] as const;
   it("what was carrying a moment ago is tried again first", () => {
-    expect(nextTry(all, { kind: "websocket", proven: true, failures: 0, worked: true })).toEqual({
-      kind: "websocket",
-      counts: true,
-    });
+    expect(nextTry(all, { kind: "websocket", proven: true })).toEqual({ kind: "websocket", counts: true });
   });
-  it("what never worked here gives way at once, at no cost", () => {
-    expect(nextTry(all, { kind: "websocket", proven: false, failures: 1, worked: false })).toEqual({
-      kind: "sse",
-      counts: false,
-    });
-  });
-  it("what worked before is given two tries", () => {
-    const failure = { kind: "websocket", proven: false, worked: true } as const;
-    expect(nextTry(all, { ...failure, failures: 1 }).kind).toBe("websocket");
-    expect(nextTry(all, { ...failure, failures: 2 }).kind).toBe("sse");
+  it("what does not get through gives way at once, at no cost", () => {
+    expect(nextTry(all, { kind: "websocket", proven: false })).toEqual({ kind: "sse", counts: false });
+    expect(nextTry(all, { kind: "sse", proven: false })).toEqual({ kind: "polling", counts: false });
   });
   it("below the last comes the first, after a wait", () => {
-    expect(nextTry(all, { kind: "polling", proven: false, failures: 1, worked: false })).toEqual({
-      kind: "websocket",
-      counts: true,
-    });
+    expect(nextTry(all, { kind: "polling", proven: false })).toEqual({ kind: "websocket", counts: true });
   });
   it("looks up soon, then rarely", () =>
     expect([0, 1, 2, 3, 9].map(climbDelayMs)).toEqual([5_000, 15_000, 60_000, 300_000, 300_000]));

@@ -24,10 +24,10 @@ describe("outcomes", () => {
     browser.socket.say(initial(1));
     expect(told).not.toHaveBeenCalled();
     browser.socket.say(progress(2, ended));
-    vi.advanceTimersByTime(16);
+    vi.advanceTimersByTime(33);
     browser.socket.say(progress(2, ended));
     browser.socket.say({ type: "end", run_id: "r" });
-    vi.advanceTimersByTime(16);
+    vi.advanceTimersByTime(33);
     expect(told.mock.calls.map(([outcome]) => outcome.status)).toEqual(["succeeded"]);
   });
 
@@ -54,7 +54,7 @@ describe("outcomes", () => {
     run.onOutcome(late);
     browser.socket.say(progress(2, { attempt: 2, status: "queued", state: "QUEUED", progress: null }));
     browser.socket.say(progress(3, { attempt: 2, status: "failed", state: "FAILED", error: "boom" }));
-    vi.advanceTimersByTime(16);
+    vi.advanceTimersByTime(33);
     expect(told.mock.calls.map(([outcome]) => outcome.status)).toEqual(["succeeded", "failed"]);
     expect(late.mock.calls.map(([outcome]) => outcome.status)).toEqual(["failed"]);
   });
@@ -130,7 +130,7 @@ it("a thousand events in one breath are a handful of renders", async () => {
   browser.socket.say(initial(0, { seq: 0, id: "0-0", status: "unknown" }));
   rendered.mockClear();
   for (let seq = 1; seq <= 1_000; seq += 1) browser.socket.say(progress(seq));
-  await vi.advanceTimersByTimeAsync(16);
+  await vi.advanceTimersByTimeAsync(33);
   expect(client.run("r").state.run.logs).toHaveLength(1_000);
   expect(rendered.mock.calls.length).toBeLessThanOrEqual(2);
 });

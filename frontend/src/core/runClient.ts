@@ -24,8 +24,8 @@ export interface RunClientOptions {
   readonly maxLogLines: number;
 }
 
-/** Frames of one screen refresh are folded and shown together. */
-const BATCH_MS = 16;
+/** What comes so close together is folded and shown together: nobody reads faster than thirty pictures a second. */
+const BATCH_MS = 33;
 const LINGER_MS = 1_000;
 /** An unanswered question for what is missing is asked again. */
 const RESUME_MS = 5_000;

@@ -32,7 +32,7 @@ const inside = ({ children }: { children: ReactNode }) => (
 const say = (frame: Record<string, unknown>) =>
   act(() => {
     browser.socket.say(frame);
-    vi.advanceTimersByTime(16);
+    vi.advanceTimersByTime(33);
   });
 const ended = { state: "END", status: "succeeded", progress: 1 };
 

@@ -1,0 +1,10 @@
+// The library: one module for each source file (a bundler drops what is not used), its types, and the stylesheet.
+import { execFileSync } from "node:child_process";
+import { copyFile, rm } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+
+await rm(here("../dist"), { recursive: true, force: true });
+execFileSync(process.execPath, [here("../node_modules/typescript/bin/tsc"), "-p", here("../tsconfig.lib.json")], { stdio: "inherit" });
+await copyFile(here("../src/react/styles.css"), here("../dist/react/styles.css"));
