@@ -6,5 +6,9 @@ import { fileURLToPath } from "node:url";
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 await rm(here("../dist"), { recursive: true, force: true });
-execFileSync(process.execPath, [here("../node_modules/typescript/bin/tsc"), "-p", here("../tsconfig.lib.json")], { stdio: "inherit" });
+execFileSync(
+  process.execPath,
+  [here("../node_modules/typescript/bin/tsc"), "-p", here("../tsconfig.lib.json")],
+  { stdio: "inherit" },
+);
 await copyFile(here("../src/react/styles.css"), here("../dist/react/styles.css"));

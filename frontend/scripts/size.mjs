@@ -25,7 +25,12 @@ async function bundled(entry) {
 }
 
 async function dashboard() {
-  const result = await build({ root: here(".."), mode: "production", logLevel: "error", build: { write: false } });
+  const result = await build({
+    root: here(".."),
+    mode: "production",
+    logLevel: "error",
+    build: { write: false },
+  });
   return sizeOf(result);
 }
 
