@@ -14,7 +14,7 @@ from ..progress import Event, StepSpec, check_run_id, make_event
 from ..progress.events import MAX_RESULT_BYTES, Kind, encode_json
 from ..settings import PublisherSettings
 from .celery_canvas import HEADER
-from .publishing import commit, configure, current_sink, emit, shut_down
+from .publishing import Publisher, commit, configure, current_sink, emit, shut_down
 from .runs import error_text
 from .scopes import TaskScope, enter_scope, leave_scope
 
@@ -80,6 +80,7 @@ class Installation:
         signals.task_retry.connect(self._retry, weak=False)
         signals.task_revoked.connect(self._revoked, weak=False)
         signals.task_postrun.connect(self._postrun, weak=False)
+        signals.worker_process_init.connect(_worker_begins, weak=False)
         signals.worker_process_shutdown.connect(_worker_ends, weak=False)
         signals.worker_shutdown.connect(_worker_ends, weak=False)
 
@@ -218,6 +219,13 @@ class Installation:
     def _info_of_request(self, task: Any, task_id: str) -> _Info | None:
         request = self._requests.get(task_id) if task.app is self.app else None
         return None if request is None else _info(request.request_dict)
+
+
+def _worker_begins(**_: Any) -> None:
+    """What a dead predecessor has left in the spool should not wait for the first event of this process."""
+    sink = current_sink()
+    if isinstance(sink, Publisher) and sink.spool is not None:
+        sink.flusher.start()
 
 
 def _worker_ends(**_: Any) -> None:

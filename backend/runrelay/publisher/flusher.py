@@ -11,14 +11,16 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..errors import CommitRefused, RunlogError, RunlogUnavailable
 from ..runlog import Batch, Committed, Numbering, RunLog
 from .boxes import Box, Entry, Flight
 from .outbox import Outbox
 from .scopes import STARTS
-from .spool import Spool
+
+if TYPE_CHECKING:
+    from .spool import Spool
 
 __all__ = ["Flusher", "backoff_s"]
 

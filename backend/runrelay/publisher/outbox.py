@@ -89,6 +89,8 @@ class Outbox:
         self._on_first = on_first
         self._on_full = on_full
         self._soft_bytes = bound_bytes - bound_bytes // _RESERVE
+        # what is in flight cannot be dropped: in a small outbox it must not take the place of all that is newer
+        self._batch_bytes = min(BATCH_BYTES, bound_bytes // 8)
         self._boxes: dict[str, Box] = {}
         self._ready: deque[Box] = deque()
         self._victims: Victims | None = None
@@ -235,7 +237,7 @@ class Outbox:
         entries: list[Entry] = []
         size = 0
         items = box.items
-        while items and len(entries) < BATCH_EVENTS and size < BATCH_BYTES:
+        while items and len(entries) < BATCH_EVENTS and size < self._batch_bytes:
             entry = items.popleft()
             if entry.event is None:
                 continue

@@ -48,7 +48,10 @@ class Victims:
         brings_state = event.state is not None and event.state != self._states.get(box.run_id)
         if event.state is not None:
             self._states[box.run_id] = event.state
-        if _is_control(event) or entry.dropped_lines:
+        if entry.dropped_lines:
+            self._notes[box.run_id] = entry
+            return
+        if _is_control(event):
             return
         if not brings_state and event.log is None and event.data is None:
             self._updates.append(_Victim(box, entry, brings_state))

@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Mapping
 from time import time_ns
-from typing import Any, Final, Protocol, SupportsFloat
+from typing import TYPE_CHECKING, Any, Final, Protocol, SupportsFloat
 
 from ..errors import RunlogError
 from ..progress import TERMINAL_STATES, Event, check_run_id, make_event
@@ -21,7 +21,11 @@ from .flusher import Flusher
 from .heartbeat import Heartbeat
 from .outbox import Counts, Outbox
 from .scopes import TaskScope, active_scopes, scope_of
-from .spool import Spool
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .spool import Spool
 
 __all__ = [
     "EXIT_FLUSH_S",
@@ -75,7 +79,7 @@ class Publisher:
 
     def _begin(self) -> None:
         settings = self.settings
-        self.spool = None if settings.spool is None else Spool(settings.spool)
+        self.spool = None if settings.spool is None else _spool(settings.spool)
         self.outbox = Outbox(
             settings.outbox_bytes, on_first=self._start, on_full=None if self.spool is None else self._spool_all
         )
@@ -165,6 +169,12 @@ class Publisher:
         if self.spool is not None:
             self.spool.forked()
         self._begin()
+
+
+def _spool(folder: Path) -> Spool:
+    from .spool import Spool  # only here: SQLite and POSIX locks are for those who want them
+
+    return Spool(folder)
 
 
 _publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()

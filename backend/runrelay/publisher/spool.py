@@ -1,7 +1,8 @@
 """The spool: what does not fit in memory while Redis is away waits on disk, and is committed in order when it is back.
 
-What is on disk of a run is older than what is in memory, and goes first. Every event gets its number before it is written,
-so that it is committed once, whoever sends it: this process, perhaps twice, or one that adopts the file after its death.
+What is on disk of a run is older than what is in memory, and goes first. Every event gets its number before it is
+written, so that it is committed once, whoever sends it: this process, perhaps twice, or one that adopts the file after
+its death.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from ..errors import CommitRefused, RunlogError, RunlogUnavailable
+from ..errors import RunlogError, RunlogUnavailable
 from ..progress import Event
 from ..runlog import Batch, Committed, RunLog
 from .boxes import Entry, Flight
@@ -27,6 +28,8 @@ __all__ = ["Spool"]
 
 _log = logging.getLogger("runrelay.publisher")
 DRAIN_ROWS: Final = 2000
+TRY_AGAIN_S: Final = 10.0
+"""After the disk has failed."""
 _inherited: list[object] = []
 
 
@@ -44,7 +47,7 @@ class Spool:
         self._numbers = itertools.count(1)
         self._adopted: list[SpoolFile] = []
         self._looked_s = float("-inf")
-        self._broken = False
+        self._broken_until_s = -1.0
 
     def forked(self) -> None:
         """In a forked child: the file is the parent's. Closing it could take its journal away, so it is kept open."""
@@ -61,7 +64,12 @@ class Spool:
         Usually the flusher does it. A task that is faster than the disk does it itself: it is slowed down then, because
         without a bound it would run out of memory, and with one it would lose what the spool is there to keep.
         """
-        with self._lock:
+        # Not waited for: whoever has it makes room already, and a signal handler must not wait for what it interrupts.
+        if not self._lock.acquire(blocking=False):
+            return True
+        try:
+            if time.monotonic() < self._broken_until_s:
+                return False
             moved, flying = outbox.detach(time.monotonic())
             if not moved and not flying:
                 return False
@@ -69,17 +77,19 @@ class Spool:
                 self._write(moved, flying)
             except (sqlite3.Error, OSError) as error:
                 outbox.reattach(moved)
-                if not self._broken:
+                if self._broken_until_s < 0:
                     _log.error("the spool in %s cannot be written: %s", self.folder, error)
-                self._broken = True
+                self._broken_until_s = time.monotonic() + TRY_AGAIN_S
                 return False
             for flight in flying:
                 flight.written = True
             count = sum(len(flight.entries) for flight in moved)
             self._waiting += count
             outbox.counts.spooled += count
-            self._broken = False
+            self._broken_until_s = -1.0
             return bool(moved)
+        finally:
+            self._lock.release()
 
     def _write(self, moved: list[Flight], flying: list[Flight]) -> None:
         if self._file is None:
@@ -173,10 +183,7 @@ class Spool:
 
 
 def _batches(rows: list[Row], *, adopted: bool) -> list[list[Row]]:
-    """Per run the oldest rows that can be one batch: numbers without a gap, nothing after what decides about the rest.
-
-    In a dead process' file a start goes alone, because it may be refused.
-    """
+    """Per run the oldest rows that can be one batch: numbers without a gap, nothing after what the rest depends on."""
     batches: dict[str, list[Row]] = {}
     complete: set[str] = set()
     for row in rows:
@@ -185,10 +192,11 @@ def _batches(rows: list[Row], *, adopted: bool) -> list[list[Row]]:
         batch = batches.setdefault(row.run_id, [])
         starts = row.event.kind in STARTS
         follows = not batch or (batch[-1].producer == row.producer and batch[-1].number + 1 == row.number)
-        if not follows or (adopted and starts and batch):
+        if not follows:
             complete.add(row.run_id)
             continue
-        batch.append(row)
+        # By now somebody else may execute what a dead process had begun.
+        batch.append(row._replace(event=row.event._replace(late=True)) if adopted and starts else row)
         if starts or row.follow is not None or len(batch) >= BATCH_EVENTS:
             complete.add(row.run_id)
     return list(batches.values())
@@ -218,13 +226,9 @@ def _commit(
         _count(outbox, rows, result)
         last = rows[-1]
         scope = None if last.scope is None else scopes.get(last.scope)
-        if scope is not None and last.event.kind in STARTS:
-            if isinstance(result, Committed):
-                scope.begun(last.event.kind, result)
-                on_begun()
-            elif isinstance(result, CommitRefused):
-                # Somebody else executes this by now: what the dead process said is of an older attempt.
-                scope.attempt = 0
+        if scope is not None and last.event.kind in STARTS and isinstance(result, Committed):
+            scope.begun(last.event.kind, result)
+            on_begun()
         with lock, file.transaction():
             file.delete(row.id for row in rows)
             if scope is not None and last.scope is not None:
@@ -243,6 +247,6 @@ def _count(outbox: Outbox, rows: list[Row], result: Committed | RunlogError) -> 
     if isinstance(result, Committed):
         outbox.counts.committed += len(rows)
         outbox.counts.fenced += result.fenced
-    elif not isinstance(result, CommitRefused):
+    else:
         outbox.counts.poisoned += len(rows)
         _log.error("run %r: %d events are given up: %s", rows[0].run_id, len(rows), result)

@@ -1,0 +1,227 @@
+"""The spool: with Redis away for long, what does not fit in memory is on disk, and nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runrelay.progress import Event, make_event
+from runrelay.publisher import Publisher
+from runrelay.publisher.scopes import TaskScope
+from runrelay.publisher.spoolfile import SpoolFile, abandoned, encode
+from runrelay.runlog import Batch, RunLog
+from tests.faults.outbox_rig import BASE, know_that_it_is_away, lines, log_of, publishing, say, settings_for
+from tests.servers import Server
+
+StartServer = Callable[..., Server]
+BOUND = 256 * 1024
+
+
+@pytest.fixture
+def server(start_valkey: StartServer) -> Server:
+    return start_valkey(appendonly="yes")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+def _outage(server: Server, publisher: Publisher) -> tuple[list[str], list[str]]:
+    """Publish far more than fits while Redis is away; what is in the logs when it is back."""
+    say(publisher, "a", 0, 10)
+    assert publisher.flush(10)
+    server.stop()
+    say(publisher, "a", 10, 20)
+    know_that_it_is_away(publisher)
+    for i in range(20, 3000, 10):
+        say(publisher, "a", i, i + 10)
+        say(publisher, "b", i, i + 10)
+    server.start()
+    say(publisher, "a", 3000, 3010)
+    assert publisher.flush(60)
+    return log_of(server, "a"), log_of(server, "b")
+
+
+def test_nothing_is_dropped_while_there_is_a_disk(server: Server, folder: Path) -> None:
+    """Lines that are lost, doubled or out of order although a spool was given."""
+    with publishing(settings_for(server, outbox_bytes=BOUND, spool=folder)) as publisher:
+        a, b = _outage(server, publisher)
+        assert publisher.counts.spooled > 1000
+        assert publisher.counts.dropped_lines == 0
+    assert a == lines(0, 3010)
+    assert b == lines(20, 3000)
+    assert list(folder.iterdir()) == []
+
+
+def test_without_a_spool_the_same_outage_drops_lines_and_says_so(server: Server) -> None:
+    """The control: the outage of the test before is more than memory can hold."""
+    with publishing(settings_for(server, outbox_bytes=BOUND)) as publisher:
+        a, b = _outage(server, publisher)
+        dropped = publisher.counts.dropped_lines
+    notes = [line for line in a + b if line.startswith("… ")]
+    assert dropped > 1000
+    assert len(notes) == 2
+    assert sum(int(note.split()[1]) for note in notes) == dropped
+    assert [line for line in a if not line.startswith("… ")] == sorted(set(a) - set(notes), key=lambda s: int(s[5:]))
+    assert a[-1] == "line 3009"
+
+
+_LEAVES_A_SPOOL = """
+import os, signal, sys
+from pathlib import Path
+from runrelay import PublisherSettings
+from runrelay.progress import make_event
+from runrelay.publisher import Publisher
+
+publisher = Publisher(PublisherSettings(redis_url=sys.argv[1], spool=Path(sys.argv[2])))
+for i in range(200):
+    publisher.emit("left", make_event(log=f"line {i}"))
+publisher.flush(30, while_down=False)
+assert publisher.down
+for i in range(200, 400):
+    publisher.emit("left", make_event(log=f"line {i}"))
+assert publisher.spool.take_in(publisher.outbox)
+print("spooled", flush=True)
+if sys.argv[3] == "waits":
+    sys.stdin.read()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def _leave_a_spool(url: str, folder: Path, how: str) -> subprocess.Popen[str]:
+    child = subprocess.Popen(
+        [sys.executable, "-c", _LEAVES_A_SPOOL, url, str(folder), how],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "spooled\n"
+    return child
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    child.kill()
+    child.communicate()
+    assert child.returncode == -signal.SIGKILL
+
+
+def test_the_spool_of_a_killed_process_is_adopted(server: Server, folder: Path) -> None:
+    """What a killed worker had on disk, its batch in flight included, that nobody ever commits."""
+    server.stop()
+    _end(_leave_a_spool(server.url, folder, "dies"))
+    server.start()
+    with publishing(settings_for(server, spool=folder)) as publisher:
+        say(publisher, "other", 0, 1)
+        _until_adopted(publisher)
+    assert log_of(server, "left") == lines(0, 400)
+    assert list(folder.iterdir()) == []
+
+
+def test_the_spool_of_a_living_process_is_left_alone(server: Server, folder: Path) -> None:
+    """A spool that two processes commit at once, out of order."""
+    server.stop()
+    child = _leave_a_spool(server.url, folder, "waits")
+    assert list(abandoned(folder)) == []
+    _end(child)
+    adopted = list(abandoned(folder))
+    assert len(adopted) == 1
+    adopted[0].close()
+
+
+def test_what_was_committed_before_its_owner_died_is_not_committed_again(server: Server, folder: Path) -> None:
+    """Doubled lines: the owner committed a part, and died before it could delete it."""
+    events = [make_event(log=line) for line in lines(0, 10)]
+    _spool_of_the_dead(folder, "half", events)
+    runlog = RunLog(server.url, BASE.keys, BASE.retention)
+    runlog.commit(Batch("half", "dead", 1, events[:6]))
+    runlog.close()
+    with publishing(settings_for(server, spool=folder)) as publisher:
+        say(publisher, "other", 0, 1)
+        _until_adopted(publisher)
+    assert log_of(server, "half") == lines(0, 10)
+
+
+def test_sent_under_another_name_they_would_be_doubled(server: Server, folder: Path) -> None:
+    """The control: without the dead producer's name and numbers the same lines are committed twice."""
+    events = [make_event(log=line) for line in lines(0, 10)]
+    _spool_of_the_dead(folder, "half", events)
+    runlog = RunLog(server.url, BASE.keys, BASE.retention)
+    runlog.commit(Batch("half", "not-the-dead", 1, events[:6]))
+    runlog.close()
+    with publishing(settings_for(server, spool=folder)) as publisher:
+        say(publisher, "other", 0, 1)
+        _until_adopted(publisher)
+    assert log_of(server, "half") == lines(0, 6) + lines(0, 10)
+
+
+@pytest.mark.parametrize("begun_since", [True, False])
+def test_a_dead_task_does_not_fence_the_one_that_has_replaced_it(
+    server: Server, folder: Path, begun_since: bool
+) -> None:
+    """An adopted start that is given a new attempt, so that the living execution of the run is not heard any more."""
+    start = make_event("STARTED")._replace(kind="start", base_attempt=1)
+    said = [start, make_event(log="the dead"), make_event("END")]
+    with publishing(settings_for(server)) as living:
+        living.commit("run", make_event("QUEUED")._replace(kind="queue"))
+        scope = TaskScope("run")
+        if begun_since:
+            living.emit("run", start, scope)
+            living.emit("run", make_event(log="the living"), scope)
+            assert living.flush(10)
+            assert scope.attempt == 1
+        _spool_of_the_dead(folder, "run", said, scoped=True)
+        with publishing(settings_for(server, spool=folder)) as adopter:
+            say(adopter, "other", 0, 1)
+            _until_adopted(adopter)
+        living.emit("run", make_event(log="goes on"), scope)
+        assert living.flush(10)
+    with server.client(decode_responses=True) as client:
+        fields = client.hgetall(BASE.keys.run("run")[0])
+    if begun_since:
+        assert log_of(server, "run") == ["the living", "goes on"]
+        assert (fields["attempt"], fields["status"], fields["fenced"]) == ("1", "running", "3")
+    else:
+        assert log_of(server, "run") == ["the dead"]
+        assert fields["status"] == "succeeded"
+
+
+def test_a_disk_that_fails_is_not_the_tasks_failure(server: Server, tmp_path: Path) -> None:
+    """A task that fails, or a memory that grows without bound, because the spool's folder can't be written."""
+    file = tmp_path / "not-a-folder"
+    file.write_text("")
+    with publishing(settings_for(server, outbox_bytes=BOUND, spool=file / "spool")) as publisher:
+        a, _ = _outage(server, publisher)
+        assert publisher.counts.dropped_lines > 1000
+        assert publisher.outbox.bytes <= BOUND
+    assert a[-1] == "line 3009"
+
+
+def _spool_of_the_dead(folder: Path, run_id: str, events: list[Event], *, scoped: bool = False) -> None:
+    file = SpoolFile.create(folder)
+    with file.transaction():
+        if scoped:
+            file.add_scope(1, run_id, None, None)
+        file.add(
+            (run_id, "dead", number, 1 if scoped else None, encode(event), None)
+            for number, event in enumerate(events, 1)
+        )
+    file.close()
+
+
+def _until_adopted(publisher: Publisher) -> None:
+    """The flusher drains what it has adopted before what waits in memory, a part each round."""
+    assert publisher.spool is not None
+    for i in range(1000):
+        say(publisher, "other", i, i + 1)
+        assert publisher.flush(30)
+        if not any(publisher.spool.folder.iterdir()):
+            return
+    raise AssertionError(f"still there: {os.listdir(publisher.spool.folder)}")
