@@ -117,6 +117,7 @@ local function admit(kind, control, fence)
     given = 0
     local sent_for = control.base_attempt or 0
     if sent_for < queued and control.base_attempt then return false end
+    if control.late and begun > 0 and not over then return false end
     if over and status ~= 'failed' and not control.reopen and sent_for <= attempt then return false end
     if attempt == 0 or over or begun == attempt then
       begin_attempt(math.max(attempt + 1, sent_for), control.steps)
@@ -152,6 +153,7 @@ local function begin_step(step, number_)
   step.progress, step.finished_at, step.error = nil, nil, nil
 end
 local function fold_step(step, kind, control, new_state, value, fence)
+  if kind == 'step_start' and control.late and step.started_at then return false end
   if kind == 'step_start' then
     begin_step(step, step.started_at and step.attempt + 1 or step.attempt)
     step_given = step.attempt
