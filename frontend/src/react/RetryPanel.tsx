@@ -1,5 +1,5 @@
 import type { ReactNode } from "react";
-import { duration } from "./format.js";
+import { ticking } from "./format.js";
 import { useNow } from "./useNow.js";
 import type { RunConnection } from "./useRun.js";
 import type { Words } from "./words.js";
@@ -36,7 +36,7 @@ export function RetryPanel({ connection, compact = false, words = ENGLISH }: Ret
       </strong>
       {attempt > 0 && status !== "offline" && <span className="rr-retry-count">{words.tries(attempt)}</span>}
       {leftMs !== null && (
-        <span className="rr-retry-wait">{words.retryIn(duration(Math.ceil(leftMs / 1_000) * 1_000))}</span>
+        <span className="rr-retry-wait">{words.retryIn(ticking(Math.ceil(leftMs / 1_000) * 1_000))}</span>
       )}
       {!compact && error !== null && <span className="rr-retry-error">{error.message}</span>}
       {!compact && <span className="rr-retry-advice">{advice}</span>}

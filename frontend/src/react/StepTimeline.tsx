@@ -1,7 +1,7 @@
 import type { ReactNode } from "react";
 import type { Step } from "../core/index.js";
 import { isEnded } from "../core/index.js";
-import { duration, percent } from "./format.js";
+import { duration, percent, ticking } from "./format.js";
 import { StatusIcon } from "./StatusIcon.js";
 import { useNow } from "./useNow.js";
 import type { Words } from "./words.js";
@@ -30,7 +30,9 @@ export function StepTimeline({ steps, words = ENGLISH }: StepTimelineProps): Rea
             {step.progress !== null && !isEnded(step.status) && (
               <span className="rr-step-percent">{percent(step.progress)}</span>
             )}
-            {took !== null && took >= 0 && <span className="rr-step-time">{duration(took)}</span>}
+            {took !== null && took >= 0 && (
+              <span className="rr-step-time">{(isEnded(step.status) ? duration : ticking)(took)}</span>
+            )}
             {step.error !== null && <span className="rr-step-error">{step.error}</span>}
           </li>
         );

@@ -18,6 +18,11 @@ export function duration(ms: number): string {
   return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} m`;
 }
 
+/** A running clock: whole seconds, or it would flicker. */
+export function ticking(ms: number): string {
+  return ms < 10_000 ? `${Math.floor(ms / 1_000)} s` : duration(Math.floor(ms / 1_000) * 1_000);
+}
+
 /** An estimate says only what it knows: 5-second steps below a minute, minutes above. */
 export function roughDuration(ms: number): string {
   const seconds = Math.max(1, Math.round(ms / 1_000));

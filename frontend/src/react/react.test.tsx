@@ -248,7 +248,7 @@ describe("components", () => {
     const { rerender, container } = render(<RetryPanel connection={waiting} />);
     act(() => vi.advanceTimersByTime(2_000));
     expect(container.textContent).toContain("Try 3");
-    expect(container.textContent).toContain("Trying again in 3.0 s");
+    expect(container.textContent).toContain("Trying again in 3 s");
     expect(container.textContent).toContain("the connection was lost");
     act(() => screen.getByRole("button", { name: "Retry now" }).click());
     expect(retry).toHaveBeenCalledOnce();

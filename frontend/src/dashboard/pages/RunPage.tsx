@@ -8,6 +8,7 @@ import {
   RetryPanel,
   roughDuration,
   StatusIcon,
+  ticking,
   useRelayClient,
   useRun,
 } from "../../react/index";
@@ -154,8 +155,7 @@ function Progress({ watched }: { watched: UseRun }): ReactNode {
         <span className="hero-times">
           {elapsedMs !== null && (
             <span>
-              <span className="muted">{words.elapsed}</span>{" "}
-              {duration(ended ? elapsedMs : Math.floor(elapsedMs / 1_000) * 1_000)}
+              <span className="muted">{words.elapsed}</span> {(ended ? duration : ticking)(elapsedMs)}
             </span>
           )}
           {!ended && leftMs !== null && leftMs > 0 && (

@@ -1,7 +1,7 @@
 import type { ReactNode } from "react";
 import { memo } from "react";
 import type { RunSummary } from "../../react/index";
-import { duration, isEnded, percent, StatusIcon } from "../../react/index";
+import { duration, isEnded, percent, StatusIcon, ticking } from "../../react/index";
 import { useNow } from "../../react/useNow";
 import { Link } from "../Link";
 import { usePreferences } from "../preferences";
@@ -54,9 +54,7 @@ export const RunRow = memo(function RunRow({ run, href }: { run: RunSummary; hre
           </>
         )}
       </span>
-      <span className="run-took">
-        {tookMs === null ? "" : duration(ended ? tookMs : Math.floor(tookMs / 1_000) * 1_000)}
-      </span>
+      <span className="run-took">{tookMs === null ? "" : (ended ? duration : ticking)(tookMs)}</span>
       <time
         className="run-since muted"
         dateTime={since === null ? undefined : new Date(since).toISOString()}

@@ -1,6 +1,6 @@
 import type { ReactNode } from "react";
 import type { RunState, Step } from "../../react/index";
-import { duration, isEnded, percent, StatusIcon } from "../../react/index";
+import { duration, isEnded, percent, StatusIcon, ticking } from "../../react/index";
 import { useNow } from "../../react/useNow";
 import { useWords } from "../words";
 import type { Lane } from "./lanes";
@@ -23,7 +23,7 @@ export function Timeline({ run }: { run: RunState }): ReactNode {
         <span className="muted panel-note">
           {queuedMs !== null && words.queuedFor(duration(queuedMs))}
           {queuedMs !== null && ranMs !== null && " · "}
-          {ranMs !== null && words.ranFor(duration(ended ? ranMs : Math.floor(ranMs / 1_000) * 1_000))}
+          {ranMs !== null && words.ranFor((ended ? duration : ticking)(ranMs))}
         </span>
       </header>
       <ol className="lanes">
@@ -86,7 +86,11 @@ function Row({ step, status, name, lane, tookMs }: RowProps): ReactNode {
         )}
       </span>
       <span className="lane-number">
-        {running && step?.progress != null ? percent(step.progress) : tookMs === null ? "" : duration(tookMs)}
+        {running && step?.progress != null
+          ? percent(step.progress)
+          : tookMs === null
+            ? ""
+            : (running ? ticking : duration)(tookMs)}
       </span>
       {step?.error != null && <span className="lane-error">{step.error.trimEnd().split("\n").at(-1)}</span>}
     </li>

@@ -1,5 +1,5 @@
 import type { ReactNode } from "react";
-import { ConnectionBadge, duration, useConnection, useRelayClient } from "../../react/index";
+import { ConnectionBadge, ticking, useConnection, useRelayClient } from "../../react/index";
 import { useNow } from "../../react/useNow";
 import { useWords } from "../words";
 import { Menu } from "./Menu";
@@ -39,10 +39,7 @@ function ConnectionFacts(): ReactNode {
     [words.qualityLabel, status === "connected" ? words.quality[quality] : "–"],
     [words.latency, ms(statistics.latencyMs)],
     [words.averageLatency, ms(statistics.averageLatencyMs)],
-    [
-      words.connectedFor,
-      since === null || now === 0 ? "–" : duration(Math.floor(Math.max(0, now - since) / 1_000) * 1_000),
-    ],
+    [words.connectedFor, since === null || now === 0 ? "–" : ticking(Math.max(0, now - since))],
     [words.reconnects, String(statistics.reconnects)],
     [words.missedHeartbeats, String(statistics.missedHeartbeats)],
   ];
