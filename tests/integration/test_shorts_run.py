@@ -19,7 +19,7 @@ from pipelines.shorts.request import ShortsInput
 from tests.servers import Server
 from tests.unit.pipelines.live import ON_TIME_S, Live, live_worker
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 RUN_ID = "20251105_1430_우주여행고양이"
 FILES = [
@@ -141,7 +141,7 @@ def test_a_wrong_setting_fails_the_first_step_readably(
     assert last["error"].startswith("plan: ValueError: RUNRELAY_SHORTS_FORMAT must be like 576x1024@24, got 'big'")
 
 
-LARGE = "576x1024@24"
+LARGE = "432x768@24"
 """A film of this size takes seconds to render: time enough to act in the middle of it."""
 
 

@@ -21,7 +21,7 @@ from runrelay.files import run_folder
 from runrelay.progress import Event, step_specs
 from runrelay.runlog import Batch, Keys, Numbering, RunLog
 
-ON_TIME_S = 90.0
+ON_TIME_S = 150.0
 _STOP_S = 20.0
 _START = """
 import json, sys

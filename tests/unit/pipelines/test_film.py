@@ -21,6 +21,7 @@ from pipelines.shorts.plot import make_plot
 from pipelines.shorts.qa import FilmRejected, check_film
 from pipelines.shorts.render import make_film
 from pipelines.shorts.request import ShortsInput
+from pipelines.shorts.settings import ShortsSettings
 from pipelines.shorts.sound_files import RATE_HZ, decode
 from pipelines.shorts.synth import Samples, level_dbfs
 from pipelines.shorts.timeline import read_timeline
@@ -220,6 +221,27 @@ def test_two_prompts_give_visibly_and_audibly_different_films(
     assert np.abs(middle(films[0]) - middle(films[1])).mean() > 12
     sounds = [decode(path, 1)[: 3 * RATE_HZ] for path in films]
     assert abs(float(np.corrcoef(sounds[0], sounds[1])[0, 1])) < 0.2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_whole_film_at_full_size(tmp_path: Path) -> None:
+    """What people get: 576×1024 at 24 frames a second, six to eleven seconds, found good by quality control."""
+    settings = ShortsSettings()
+    request = ShortsInput(prompt="비 오는 밤 카페에서 커피를 마시는 로봇")
+    layout = make_plot(request, tmp_path, Recorder(), settings)
+    make_images(layout, tmp_path, Recorder())
+    make_music(layout, tmp_path, Recorder())
+    timeline = make_voice(layout, tmp_path, Recorder(), settings)
+    make_soundtrack(layout, tmp_path, Recorder())
+    make_film(layout, tmp_path, Recorder())
+    facts = check_film(layout, tmp_path, Recorder())
+    assert 6 <= facts.duration_s <= 11
+    with av.open(str(tmp_path / "film.mp4")) as film:
+        frames = list(film.decode(video=0))
+    assert (frames[0].width, frames[0].height) == (576, 1024)
+    assert len(frames) == round(timeline.duration_s * 24)
+    assert (tmp_path / "film.mp4").stat().st_size < 8_000_000
 
 
 def test_half_a_file_never_has_its_name(tmp_path: Path) -> None:

@@ -118,3 +118,11 @@ def test_colours_mix() -> None:
     assert mix((0, 0, 0), (255, 255, 255), 0.5) == (128, 128, 128)
     assert shade((100, 100, 100), 1) == (0, 0, 0)
     assert shade((100, 100, 100), -1) == (255, 255, 255)
+
+
+def test_snow_lies_where_it_can() -> None:
+    """It snows in the forest, and the ground shows it; it does not in space."""
+    clear = palette_for("forest", "day", "calm", 7)
+    snowed = palette_for("forest", "day", "calm", 7, "snow")
+    assert sum(from_hex(snowed.near)) > sum(from_hex(clear.near)) + 60
+    assert palette_for("space", "day", "calm", 7, "snow") == palette_for("space", "day", "calm", 7)

@@ -180,3 +180,11 @@ def test_many_problems_are_told_in_few_words() -> None:
         parse_csv(f"{','.join(COLUMNS)}\n{rows}")
     assert "and " in str(caught.value)
     assert str(caught.value).count(";") == 6
+
+
+def test_nobody_sees_stars_by_day() -> None:
+    """A rocket at noon needs no starry sky, one in space does."""
+    assert {beat.weather for beat in tell("A rocket leaves the desert at noon under the stars", "en").beats[:3]} == {
+        "clear"
+    }
+    assert {beat.weather for beat in tell("낮에도 별이 빛나는 우주", "ko").beats} == {"stars"}

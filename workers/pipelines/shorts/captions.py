@@ -15,8 +15,7 @@ __all__ = ["Caption", "CaptionStyle", "draw_caption", "typeset", "wrap"]
 
 CaptionStyle = Literal["title", "line"]
 
-_FONTS: Final = Path(__file__).parent / "fonts"
-_FACES: Final[dict[CaptionStyle, str]] = {"title": "Pretendard-Bold.otf", "line": "Pretendard-Bold.otf"}
+_FONT: Final = Path(__file__).parent / "fonts" / "Pretendard-Bold.otf"
 _SIZES: Final[dict[CaptionStyle, tuple[float, float]]] = {"title": (0.098, 0.06), "line": (0.066, 0.042)}
 """Largest and smallest size of the letters as a share of the picture's width."""
 _PLACES: Final[dict[CaptionStyle, float]] = {"title": 0.25, "line": 0.845}
@@ -44,8 +43,8 @@ class Caption:
 
 
 @lru_cache(maxsize=64)
-def _font(face: str, size_px: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(_FONTS / face), size_px)
+def _font(size_px: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(_FONT), size_px)
 
 
 def wrap(text: str, width_px: float, font: ImageFont.FreeTypeFont) -> list[str]:
@@ -90,7 +89,7 @@ def typeset(text: str, style: CaptionStyle, width_px: int, height_px: int, accen
     largest, smallest = _SIZES[style]
     size = largest
     while True:
-        font = _font(_FACES[style], max(8, round(size * width_px)))
+        font = _font(max(8, round(size * width_px)))
         lines = wrap(text, width_px * _TEXT_WIDTH, font)
         if len(lines) <= _MAX_LINES or size <= smallest:
             break

@@ -145,7 +145,7 @@ def lay_out(scenario: Scenario, prompt: str, locale: Locale, film_format: FilmFo
     for number, beat in enumerate(scenario.beats, start=1):
         tail_s = _TAIL_S if number == len(scenario.beats) else 0.0
         duration_s = round(beat.seconds + tail_s, 3)
-        palette = palette_for(beat.backdrop, beat.light, scenario.mood, seed)
+        palette = palette_for(beat.backdrop, beat.light, scenario.mood, seed, beat.weather)
         scenes.append(
             Scene(
                 index=number,

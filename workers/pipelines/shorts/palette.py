@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from pipelines.shorts.vocabulary import Backdrop, Light, Mood
+from pipelines.shorts.vocabulary import Backdrop, Light, Mood, Weather
 
 __all__ = ["Colour", "Palette", "from_hex", "mix", "palette_for", "shade", "to_hex"]
 
@@ -32,6 +32,7 @@ _LAND: Final[Mapping[Backdrop, str]] = {
     "room": "#a8694d",
 }
 _ACCENTS: Final = ("#ff8a5c", "#ffd166", "#ef6f8f", "#5cd6c0", "#8fa8ff", "#ffb3d1")
+_SNOWED: Final = frozenset({"city", "forest", "mountain", "meadow"})
 _SATURATION: Final[Mapping[Mood, float]] = {
     "calm": 0.85,
     "joyful": 1.12,
@@ -63,7 +64,7 @@ class Palette:
         return asdict(self)
 
 
-def palette_for(backdrop: Backdrop, light: Light, mood: Mood, seed: int) -> Palette:
+def palette_for(backdrop: Backdrop, light: Light, mood: Mood, seed: int, weather: Weather = "clear") -> Palette:
     """The palette of a scene; two films in the same place differ in hue by their seeds."""
     turn = (seed % 1000 / 1000 - 0.5) * 0.12
     saturation = _SATURATION[mood]
@@ -78,8 +79,12 @@ def palette_for(backdrop: Backdrop, light: Light, mood: Mood, seed: int) -> Pale
     if backdrop == "underwater":
         top, middle, low = (mix(land, sky, 0.28) for sky in (low, middle, top))
         low = mix(low, from_hex("#04182e"), 0.55)
+    snowed = weather == "snow" and backdrop in _SNOWED
+    if snowed:
+        land = mix(land, (226, 237, 252), 0.72)
     dark = _DARKNESS[light]
-    near = shade(mix(land, top, 0.22), 0.28 + dark * 0.7)
+    # Snow keeps the light that the ground swallows.
+    near = shade(mix(land, top, 0.34), 0.06 + dark * 0.6) if snowed else shade(mix(land, top, 0.22), 0.28 + dark * 0.7)
     return Palette(
         sky_top=to_hex(top),
         sky_mid=to_hex(middle),

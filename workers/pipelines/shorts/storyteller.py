@@ -71,14 +71,14 @@ def tell(prompt: str, locale: Locale) -> Scenario:
     subject = _without_request(prompt)
     sentences = _sentences(subject)[: _SCENES + 1]
     world = _read(subject, rng)
-    captions = [_shorten(sentence, MAX_CAPTION_CHARS - 16) for sentence in sentences]
+    captions = [_shorten(sentence, MAX_CAPTION_CHARS - 4) for sentence in sentences]
     missing = max(0, _SCENES - len(captions))
     captions += _arc(world, locale, rng)[3 - missing :]
     beats = [
         _beat(number, caption, sentences[number] if number < len(sentences) else "", world, captions, rng)
         for number, caption in enumerate(captions)
     ]
-    return Scenario(title=_shorten(sentences[0], 40), mood=world.mood, beats=tuple(beats))
+    return Scenario(title=captions[0], mood=world.mood, beats=tuple(beats))
 
 
 @dataclass(frozen=True)
@@ -116,16 +116,20 @@ def _beat(number: int, caption: str, own: str, world: _World, captions: Sequence
     if last and world.mood in ("joyful", "festive") and world.backdrop != "underwater":
         weather = "confetti"
     backdrop = lexicon.find(lexicon.BACKDROP_WORDS, own) or world.backdrop
+    own_light: Light = lexicon.find(lexicon.LIGHT_WORDS, own) or light
+    own_weather: Weather = lexicon.find(lexicon.WEATHER_WORDS, own) or weather
     if backdrop == "underwater":
-        weather = "bubbles"
+        own_weather = "bubbles"
+    elif own_weather == "stars" and own_light == "day" and backdrop != "space":
+        own_weather = "clear"  # nobody sees stars by day
     # A line of nothing but marks is shown as it is, and spoken as it is.
     narration = " ".join(caption.rstrip("…").replace("·", " ").split()) or caption
     return Beat(
         seconds=_reading_s(narration),
         backdrop=backdrop,
         hero=lexicon.find_hero(own) or world.hero,
-        light=lexicon.find(lexicon.LIGHT_WORDS, own) or light,
-        weather=lexicon.find(lexicon.WEATHER_WORDS, own) or weather,
+        light=own_light,
+        weather=own_weather,
         shot=_SHOTS[number % len(_SHOTS)] if not last else rng.choice(("wide", "hero")),
         caption=caption,
         narration=narration,
