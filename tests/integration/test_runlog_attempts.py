@@ -124,6 +124,28 @@ async def test_an_event_without_an_attempt_is_of_the_current_one(log: Log, witne
     assert fields_of(witness.heard()[-1])["attempt"] == 2
 
 
+@pytest.mark.parametrize("state", ["FAILED", "CANCELLED", "END"])
+async def test_the_end_of_a_task_that_never_ran_is_fenced_by_what_it_was_sent_for(log: Log, state: str) -> None:
+    """Nobody knows its attempt; but the first task's revocation must not end a retry that was asked for since."""
+    await log.commit("r", [queued(), ended("FAILED"), queued(must="ended")])
+    late = await log.commit("r", [ended(state, base_attempt=1)])
+    assert (late.status, late.fenced) == ("queued", 1)
+    own = await log.commit("r", [ended(state, base_attempt=2)])
+    assert (own.status, own.fenced) == ({"FAILED": "failed", "CANCELLED": "cancelled", "END": "succeeded"}[state], 0)
+
+
+async def test_a_late_start_is_fenced_when_something_else_has_begun(log: Log) -> None:
+    """A start that lay on a disk while its worker was dead must not take a living worker's place."""
+    await log.commit("begun", [queued(), started(base_attempt=1)])
+    late = await log.commit("begun", [started(base_attempt=1, late=True), said("late", attempt=1)])
+    assert (late.given_attempt, late.attempt) == (0, 1)
+    await log.commit("waiting", [queued()])
+    assert (await log.commit("waiting", [started(base_attempt=1, late=True)])).given_attempt == 1
+    assert (await log.commit("unheard of", [started(late=True)])).given_attempt == 1
+    await log.commit("failed", [started(), ended("FAILED")])
+    assert (await log.commit("failed", [started(late=True)])).given_attempt == 2
+
+
 # Lost data: the log is older than its producers
 
 

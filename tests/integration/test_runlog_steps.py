@@ -188,6 +188,14 @@ async def test_a_step_that_begins_again_after_success_is_not_done_any_more(log: 
     assert done.status == "succeeded"
 
 
+async def test_a_late_step_start_is_fenced_when_the_step_has_begun(log: Log) -> None:
+    """As a run's: what lay on a disk must not take a living worker's place."""
+    await log.commit("r", [queued(steps=step_specs(["a", "b"])), begun("a")])
+    late = await log.commit("r", [begun("a", late=True)])
+    assert (late.given_step_attempt, late.fenced) == (0, 1)
+    assert (await log.commit("r", [begun("b", late=True)])).given_step_attempt == 1
+
+
 async def test_a_start_that_is_fenced_is_given_nothing(log: Log) -> None:
     """A step of an attempt that a retry has replaced must know that it is not wanted."""
     numbering = Numbering.fresh()

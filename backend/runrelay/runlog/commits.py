@@ -97,6 +97,8 @@ def _control(event: Event) -> bytes:
         and event.pipeline is None
         and event.steps is None
         and event.must is None
+        and event.base_attempt is None
+        and event.input is None
     ):
         return b""
     control: dict[str, Any] = {"kind": event.kind}

@@ -1,0 +1,34 @@
+"""Seals: a committed message is known by its last bytes."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runrelay.runlog import is_sealed
+from runrelay.runlog.seals import seal
+
+KEY = b"0123456789abcdef"
+
+
+def sealed(body: bytes, key: bytes = KEY) -> bytes:
+    return body + b',"seal":"' + seal(body, key) + b'"}'
+
+
+@given(st.binary(max_size=200), st.binary(min_size=16, max_size=16))
+def test_a_sealed_message_is_known_by_its_key_only(body: bytes, key: bytes) -> None:
+    """Whoever does not have the key cannot make one."""
+    assert is_sealed(sealed(body, key), key)
+    assert is_sealed(sealed(body), key) == (key == KEY)
+
+
+@given(st.binary(min_size=1, max_size=100), st.integers(min_value=0), st.integers(1, 255))
+def test_a_changed_byte_breaks_the_seal(body: bytes, where: int, change: int) -> None:
+    """A message that was caught and changed is a made-up one."""
+    message = bytearray(sealed(body))
+    message[where % len(message)] ^= change
+    assert not is_sealed(bytes(message), KEY)
+
+
+def test_a_message_without_a_seal_has_none() -> None:
+    """What people publish by hand."""
+    for message in (b"", b"{}", b'{"run_id":"x","seq":8}', b',"seal":""}'):
+        assert not is_sealed(message, KEY)
