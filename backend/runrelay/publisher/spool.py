@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -75,7 +74,7 @@ class Spool:
                 return False
             try:
                 self._write(moved, flying)
-            except (sqlite3.Error, OSError) as error:
+            except Exception as error:  # the disk, or what cannot be written: never the task's failure
                 outbox.reattach(moved)
                 if self._broken_until_s < 0:
                     _log.error("the spool in %s cannot be written: %s", self.folder, error)

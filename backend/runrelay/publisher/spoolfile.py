@@ -39,18 +39,18 @@ class Row(NamedTuple):
 def encode(event: Event) -> bytes:
     """An event as JSON, without what is left at its default."""
     fields = {name: value for name, value in event._asdict().items() if value != _DEFAULTS[name] or name == "ts_ms"}
-    for name in ("data", "result"):
-        if name in fields:
-            fields[name] = fields[name].decode()
+    encoded = [name for name, value in fields.items() if isinstance(value, bytes)]  # JSON within JSON, as it is
+    fields.update({name: fields[name].decode() for name in encoded}, encoded=encoded)
+    if event.steps is not None:
+        fields["steps"] = [list(spec) for spec in event.steps]
     return orjson.dumps(fields)
 
 
 def decode(raw: bytes) -> Event:
     """The event that `encode` was given."""
     fields = orjson.loads(raw)
-    for name in ("data", "result"):
-        if name in fields:
-            fields[name] = fields[name].encode()
+    for name in fields.pop("encoded"):
+        fields[name] = fields[name].encode()
     if "steps" in fields:
         fields["steps"] = tuple(StepSpec(*spec) for spec in fields["steps"])
     return Event(**fields)

@@ -1,0 +1,143 @@
+"""The bar with tqdm's surface, and the logging handler."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+
+import pytest
+import tqdm as real  # type: ignore[import-untyped]
+
+from runrelay import RunLogHandler, run_progress
+from runrelay.publisher.tqdm import tqdm, trange
+from runrelay.testing import CapturedProgress, capture_progress
+
+
+@pytest.fixture
+def captured() -> Iterator[CapturedProgress]:
+    with capture_progress() as found:
+        yield found
+
+
+def test_a_bar_over_an_iterable(captured: CapturedProgress) -> None:
+    """A loop over the bar that misses an item, or publishes none."""
+    assert list(tqdm(range(200), desc="Frames", run_id="run", span=(0.5, 1.0))) == list(range(200))
+    progress = [event.progress for event in captured.events]
+    assert (progress[0], progress[-1]) == (0.5, 1.0)
+    assert len(progress) <= 104
+    assert captured.logs("run") == ["Frames"]
+
+
+def test_a_bar_by_hand(captured: CapturedProgress) -> None:
+    """A caller who counts themselves, as code written for tqdm does."""
+    bar: tqdm[None]
+    with tqdm(total=10, run_id="run", unit="file") as bar:
+        bar.set_description("copying")
+        bar.update(3)
+        bar.update()
+        bar.set_postfix(speed="fast")
+        assert (bar.n, bar.total, len(bar), bool(bar)) == (4, 10, 10, True)
+        bar.total = 8
+        bar.update(4)
+    assert [event.progress for event in captured.events][-1] == 1.0
+    assert captured.logs("run") == ["copying", "copying, speed=fast"]
+    assert not bar.update(1)  # closed
+
+
+def test_a_bar_without_a_total_counts(captured: CapturedProgress) -> None:
+    """A progress that nobody can know."""
+    bar: tqdm[None] = tqdm(run_id="run", unit="row")
+    for _ in range(1000):
+        bar.update()
+    bar.close()
+    assert {event.progress for event in captured.events} == {None}
+    assert captured.events[-1].data == {"n": 1000, "unit": "row"}
+    assert len(captured.events) <= 5
+    with pytest.raises(TypeError, match="length of this bar is not known"):
+        len(bar)
+    with pytest.raises(TypeError, match="nothing to loop over"):
+        next(iter(bar))
+
+
+def test_a_bar_finds_the_run_it_is_in(captured: CapturedProgress) -> None:
+    """Third-party code that is given our class in the place of tqdm's, and knows no run id."""
+    with run_progress("run") as run, run.span(0.0, 0.5):
+        assert sum(trange(4, leave=False, ncols=80, disable=False)) == 6
+        assert list(tqdm([1], disable=True)) == [1]
+    assert [event.progress for event in captured.of("run") if event.progress is not None][:3] == [0.0, 0.0, 0.125]
+
+
+def test_the_surface_is_tqdms() -> None:
+    """A name that code written for tqdm uses, and that is missing here."""
+    used = {
+        "update", "set_description", "set_description_str", "set_postfix", "set_postfix_str", "close", "refresh",
+        "reset", "clear", "display", "unpause", "write", "__iter__", "__len__", "__bool__", "__enter__", "__exit__",
+    }  # fmt: skip
+    with capture_progress():
+        bar: tqdm[None] = tqdm(total=1, run_id="run")
+        bar.clear()
+        bar.display()
+        bar.unpause()
+        bar.reset(total=5)
+        out = io.StringIO()
+        bar.write("a line", file=out)
+    for name in used:
+        assert hasattr(real.tqdm, name)
+        assert hasattr(bar, name)
+    for name in ("n", "total", "desc", "initial", "iterable", "unit", "disable"):
+        assert hasattr(bar, name)
+    assert (out.getvalue(), bar.n, bar.total) == ("a line\n", 0, 5)
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    found = logging.getLogger("somebodys.module")
+    found.setLevel(logging.DEBUG)
+    found.propagate = False
+    yield found
+    found.handlers.clear()
+
+
+def test_records_become_lines_of_their_level(captured: CapturedProgress, logger: logging.Logger) -> None:
+    """An error that is shown as if it were nothing."""
+    logger.addHandler(RunLogHandler("run"))
+    for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL, 25):
+        logger.log(level, "at %d", level)
+    assert [(event.level, event.log) for event in captured.events] == [
+        ("debug", "at 10"), ("info", "at 20"), ("warning", "at 30"), ("error", "at 40"), ("error", "at 50"),
+        ("info", "at 25"),
+    ]  # fmt: skip
+
+
+def test_the_handler_finds_the_run_it_is_in_and_is_silent_elsewhere(
+    captured: CapturedProgress, logger: logging.Logger
+) -> None:
+    """A record outside of any run that raises, or lands in some run."""
+    logger.addHandler(RunLogHandler())
+    logger.info("outside")
+    with run_progress("run"):
+        logger.info("inside")
+    assert captured.logs("run") == ["inside"]
+
+
+def test_what_runrelay_and_redis_say_of_themselves_is_left_out(captured: CapturedProgress) -> None:
+    """A log line about publishing, which is published, which makes a log line …"""
+    handler = RunLogHandler("run")
+    for name in ("runrelay.publisher", "redis.connection", "runrelay"):
+        loud = logging.getLogger(name)
+        loud.addHandler(handler)
+        try:
+            loud.warning("about myself")
+        finally:
+            loud.removeHandler(handler)
+    assert captured.events == []
+
+
+def test_what_cannot_be_formatted_does_not_fail_the_task(
+    captured: CapturedProgress, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A task that fails because of a log line."""
+    RunLogHandler("run").handle(logging.LogRecord("a", logging.INFO, "a.py", 1, "%d", ("not a number",), None))
+    assert "Logging error" in capsys.readouterr().err
+    assert captured.events == []
