@@ -86,7 +86,7 @@ async def serve_here(
     listening = socket.create_server((HOST, 0), backlog=512)
     config = uvicorn.Config(
         app,
-        ws=ws,  # type: ignore[arg-type]  # a class by its name is allowed too
+        ws=ws,
         lifespan="on",
         log_level="warning",
         timeout_graceful_shutdown=2,
