@@ -9,7 +9,7 @@ from typing import Final
 
 from PIL import Image
 
-from pipelines.shorts.backdrops import Tones, paint_backdrop, paint_ground
+from pipelines.shorts.backdrops import paint_backdrop, paint_ground
 from pipelines.shorts.canvas import Canvas, Oval
 from pipelines.shorts.captions import Caption, draw_caption, typeset
 from pipelines.shorts.characters import CHARACTERS, paint_helmet
@@ -19,6 +19,7 @@ from pipelines.shorts.particles import draw_specks, specks_at
 from pipelines.shorts.sprites import Sprite
 from pipelines.shorts.staging import OVERSCAN, Camera, Staging, stage
 from pipelines.shorts.things import THINGS, paint_hull
+from pipelines.shorts.tones import Tones
 from pipelines.shorts.workfiles import whole_file
 
 __all__ = ["Layers", "SceneView", "captions_for", "load_layers", "paint_layers", "save_layers"]
