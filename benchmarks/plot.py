@@ -91,8 +91,9 @@ def _lines(figures: Figures, top: int) -> tuple[list[str], int]:
         y = y_of(10.0**power)
         parts.append(f'<path d="M{left} {y:.1f}H{_WIDTH - right}" stroke="#e5e7eb"/>')
         parts.append(_text(left - 8, y + 4, f"{10.0**power:g}", anchor="end", fill=_FAINT))
-    parts += [_text(x_of(size), top + height + 42, f"{size:,}", anchor="middle", fill=_FAINT) for size in sizes]
-    parts.append(_text(_WIDTH - right + 12, top + height + 42, "clients", fill=_FAINT))
+    for size in sizes:
+        label = f"{size:,} clients" if size == sizes[-1] else f"{size:,}"
+        parts.append(_text(x_of(size), top + height + 42, label, anchor="middle", fill=_FAINT))
     for name, label, color in ((RUNRELAY.name, RUNRELAY.label, _OURS), (NCHAN.name, NCHAN.label, _NCHANS)):
         points = [(x_of(size), y_of(age)) for size, age in series.get(name, [])]
         if points:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from functools import partial
+from itertools import product
 from time import monotonic_ns
 from typing import Final
 
@@ -47,14 +49,18 @@ def burst_on_one_run(stage: Stage, plan: Plan, figures: Figures) -> None:
 
 def relay_processes(stage: Stage, plan: Plan, figures: Figures) -> None:
     """Deliveries per second of relay CPU time, with one process and with two: on one core, next to nothing else."""
-    for number in range(1, plan.rounds + 1):
-        for processes in (1, 2):
-            with stage.session(RUNRELAY, _CLIENTS, 1, processes=processes) as session:
-                done = sized_burst(session, plan.burst_s)
-            rate = done.deliveries / done.server_cpu_s
-            name = f"deliveries per CPU second, {processes} process{'es' if processes > 1 else ''}"
-            figures.add("h", RUNRELAY.name, name, "/s", rate)
-            print(f"  h) round {number}/{plan.rounds}  --workers {processes} {rate:>12,.0f} per CPU second", flush=True)
+
+    def measure(contestant: Contestant, clients: int, processes: int) -> str:
+        with stage.session(contestant, clients, 1, processes=processes) as session:
+            done = sized_burst(session, plan.burst_s)
+        rate = done.deliveries / done.server_cpu_s
+        name = f"per CPU second, {clients:,} clients, {processes} process{'es' if processes > 1 else ''}"
+        figures.add("h", contestant.name, name, "deliveries", rate)
+        return f"{clients:>6,} clients  --workers {processes} {rate:>12,.0f} deliveries per CPU second"
+
+    for _ in range(plan.paced_rounds):
+        for clients, processes in product((_CLIENTS, plan.crowd), (1, 2)):
+            take_turns(stage, "h", 1, (RUNRELAY,), partial(measure, clients=clients, processes=processes))
 
 
 def _flood(stage: Stage, joined: int, about_s: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Final
 
 from ..contestants import NCHAN, RUNRELAY, Contestant
@@ -9,6 +10,7 @@ from ..figures import Figures
 from ..measures import paced, sized_burst
 from ..plan import Plan
 from ..session import Stage
+from ..stalls import Prober
 from .rounds import take_turns
 
 __all__ = ["RATE", "growth"]
@@ -25,10 +27,18 @@ def growth(stage: Stage, plan: Plan, figures: Figures) -> None:
             with stage.session(contestant, clients, 1) as session:
                 paced(session, RATE, 0.5)
                 aged = paced(session, RATE, plan.paced_s)
-                rate = sized_burst(session, plan.burst_s).deliveries_per_s
+                with contextlib.ExitStack() as probing:
+                    prober = None
+                    if contestant is RUNRELAY:
+                        prober = probing.enter_context(Prober(session.server.port))
+                    rate = sized_burst(session, plan.burst_s).deliveries_per_s
             note = "" if aged.arrived == 1.0 else f"cannot keep up: {aged.arrived:.0%} came in time"
             figures.add("i", contestant.name, f"deliveries, {clients:,} clients", "/s", rate)
             figures.add("i", contestant.name, f"p99, {clients:,} clients", "ms", aged.p99_us / 1000, note)
+            if prober is not None:
+                note = "GET /healthz during the burst: an upper bound"
+                stall_ms = prober.longest_s * 1000
+                figures.add("i", contestant.name, f"longest stall, {clients:,} clients", "ms", stall_ms, note)
             return f"{clients:>6,} clients  {rate:>12,.0f} deliveries/s  p99 {aged.p99_us / 1000:8.2f} ms"
 
         take_turns(stage, "i", plan.paced_rounds, (RUNRELAY, NCHAN), measure)
