@@ -18,6 +18,10 @@ async function bundled(entry) {
       rolldownOptions: { input: here(entry), external: [/^react/], preserveEntrySignatures: "strict" },
     },
   });
+  return sizeOf(result);
+}
+
+function sizeOf(result) {
   const outputs = [result].flat().flatMap((item) => item.output);
   return outputs
     .filter((item) => item.type === "chunk")

@@ -1,8 +1,8 @@
 /** The relay's HTTP API, typed. Every refusal is a `RelayError` with the problem document's words. */
 
 import type { Environment } from "./environment.js";
-import type { Snapshot } from "./frames.js";
-import { readSnapshot, readSummary } from "./frames.js";
+import type { ProgressEvent, Snapshot } from "./frames.js";
+import { readEvent, readSnapshot, readSummary } from "./frames.js";
 import { problemOf, RelayError } from "./problem.js";
 import type { RunSummary } from "./types.js";
 import type { RelayUrls } from "./urls.js";
@@ -48,6 +48,14 @@ export class RelayApi {
     const snapshot = readSnapshot(await this.#json(this.urls.http(this.urls.run(runId)), { signal }));
     if (snapshot === null) throw new RelayError(502, "the answer is not a run", {}, null);
     return snapshot;
+  }
+
+  /** Every event that the log still has, oldest first; empty when its beginning is gone. */
+  async events(runId: string, epoch: string, signal?: AbortSignal): Promise<readonly ProgressEvent[]> {
+    const address = this.urls.http(this.urls.run(runId), { after: `${epoch}-0` });
+    const body = (await this.#json(address, { signal })) as Record<string, unknown>;
+    if (body.recovered === false || !Array.isArray(body.events)) return [];
+    return body.events.map(readEvent).filter((event) => event !== null);
   }
 
   async runs(filter: RunFilter = {}, cursor: string | null = null, signal?: AbortSignal): Promise<RunPage> {

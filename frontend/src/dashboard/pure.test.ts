@@ -1,9 +1,12 @@
 import { describe, expect, it } from "vitest";
+import { progress } from "../../test/scripted";
+import { readEvent } from "../core/frames.js";
 import { unknownRun } from "../core/reducer.js";
 import type { Json, LogLine } from "../react/index";
 import { errorsOf, fieldsOf, initialValues, readValues } from "./form/schema";
 import { plain, spans } from "./log/ansi";
 import { atLeast, hits, pieces } from "./log/search";
+import { attemptsOf } from "./pages/attempts";
 import { laneOf, spanOf } from "./pages/lanes";
 import { bytes, readResult } from "./pages/result";
 import { pageOf, runPath } from "./router";
@@ -175,6 +178,19 @@ describe("the timeline", () => {
 
   it("a step that has not begun has no place", () =>
     expect(laneOf({ from: 0, to: 10 }, null, null)).toBeNull());
+});
+
+it("attempts are told apart, with what became of each", () => {
+  const events = [
+    progress(1, { ts: 10 }),
+    progress(2, { ts: 30, status: "failed", error: "boom" }),
+    progress(3, { ts: 50, attempt: 2, status: "queued" }),
+    progress(4, { ts: 90, attempt: 2 }),
+  ].flatMap((frame) => readEvent(frame) ?? []);
+  expect(attemptsOf(events)).toEqual([
+    { attempt: 1, status: "failed", startedAt: 10, endedAt: 30, error: "boom" },
+    { attempt: 2, status: "running", startedAt: 50, endedAt: 90, error: null },
+  ]);
 });
 
 it("the tab's icon fills with the run", () => {

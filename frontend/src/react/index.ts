@@ -16,6 +16,7 @@ export type {
   MessageType,
   Outcome,
   PipelineInfo,
+  ProgressEvent,
   ProgressSample,
   Quality,
   RelayClientOptions,

@@ -1,13 +1,52 @@
-import { useEffect, useState } from "react";
+import { useCallback, useSyncExternalStore } from "react";
 
-/** The time now, moving while `active`; a server renders 0, so that both sides agree at hydration. */
+/** One timer for everything that moves at the same pace, however many rows there are. */
+class Ticker {
+  now = 0;
+  readonly #everyMs: number;
+  readonly #listeners = new Set<() => void>();
+  #timer: ReturnType<typeof setInterval> | null = null;
+
+  constructor(everyMs: number) {
+    this.#everyMs = everyMs;
+  }
+
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    if (this.#timer === null) {
+      this.now = Date.now();
+      this.#timer = setInterval(() => this.#tick(), this.#everyMs);
+    }
+    return () => {
+      this.#listeners.delete(listener);
+      if (this.#listeners.size > 0 || this.#timer === null) return;
+      clearInterval(this.#timer);
+      this.#timer = null;
+    };
+  }
+
+  #tick(): void {
+    this.now = Date.now();
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+const tickers = new Map<number, Ticker>();
+
+function tickerFor(everyMs: number): Ticker {
+  const known = tickers.get(everyMs);
+  if (known !== undefined) return known;
+  const ticker = new Ticker(everyMs);
+  tickers.set(everyMs, ticker);
+  return ticker;
+}
+
+/** The time now, moving while `active`; 0 on a server and before the first tick, so that both sides agree at hydration. */
 export function useNow(active: boolean, everyMs = 1_000): number {
-  const [now, setNow] = useState(0);
-  useEffect(() => {
-    setNow(Date.now());
-    if (!active) return;
-    const timer = setInterval(() => setNow(Date.now()), everyMs);
-    return () => clearInterval(timer);
-  }, [active, everyMs]);
-  return now;
+  const ticker = tickerFor(everyMs);
+  return useSyncExternalStore(
+    useCallback((moved: () => void) => (active ? ticker.subscribe(moved) : () => {}), [active, ticker]),
+    () => ticker.now,
+    () => 0,
+  );
 }

@@ -106,6 +106,10 @@ describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
     await page.locator(".chip", { hasText: "Attempt 2" }).waitFor();
     at.relay.publish("r", { state: "PLOT_GENERATION", progress: 0.1, log: "second attempt" });
     await page.getByText("second attempt").first().waitFor();
+    const attempts = page.getByRole("region", { name: "Attempts" }).getByRole("listitem");
+    await attempts.nth(1).waitFor();
+    expect(await attempts.nth(0).getByRole("img").getAttribute("aria-label")).toBe("Cancelled");
+    expect(await attempts.nth(1).getByRole("img").getAttribute("aria-label")).toBe("Running");
   });
 
   it("an ended run can be deleted, and leaves the list", async () => {

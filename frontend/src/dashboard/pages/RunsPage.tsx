@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
-import { useDeferredValue, useEffect, useMemo, useRef } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import { useConnection, useRelayClient, useRuns } from "../../react/index";
 import { Icon } from "../icons";
 import { Link } from "../Link";
@@ -24,9 +24,9 @@ export function RunsPage(): ReactNode {
   const status = params.get("status") ?? "";
   const pipeline = params.get("pipeline") ?? "";
   const text = params.get("q") ?? "";
-  const q = useDeferredValue(text);
+  const q = useSettled(text, 150);
   const {
-    runs,
+    runs: fetched,
     status: loaded,
     error,
     hasMore,
@@ -34,6 +34,10 @@ export function RunsPage(): ReactNode {
     loadMore,
     refresh,
   } = useRuns({ status, pipeline, q, limit: 50 });
+  // While another filter's runs are fetched, the last ones stay: a list that blinks at each key cannot be read.
+  const [last, setLast] = useState(fetched);
+  if (loaded === "ready" && last !== fetched) setLast(fetched);
+  const runs = loaded === "loading" ? last : fetched;
   const pipelines = useQuery({
     queryKey: ["pipelines"],
     queryFn: ({ signal }) => relay.api.pipelines(signal),
@@ -130,7 +134,7 @@ export function RunsPage(): ReactNode {
           action={{ label: words.tryAgain, run: refresh }}
         />
       )}
-      {loaded === "loading" && <Skeleton label={words.loading} />}
+      {loaded === "loading" && runs.length === 0 && <Skeleton label={words.loading} />}
       {loaded === "ready" && runs.length === 0 && error === null && (
         <div className="empty">
           <p className="empty-title">{filtered ? words.noMatches : words.noRuns}</p>
@@ -147,7 +151,12 @@ export function RunsPage(): ReactNode {
         </div>
       )}
       {runs.length > 0 && (
-        <ul className="run-list" ref={table} aria-label={words.runs}>
+        <ul
+          className="run-list"
+          data-old={loaded === "loading" || undefined}
+          ref={table}
+          aria-label={words.runs}
+        >
           {runs.map((run) => (
             <li key={run.runId}>
               <RunRow run={run} href={runPath(run.runId)} />
@@ -162,6 +171,16 @@ export function RunsPage(): ReactNode {
       )}
     </div>
   );
+}
+
+/** A value once it has stopped changing for a moment: one request for a word, not for each letter. */
+function useSettled<T>(value: T, forMs: number): T {
+  const [settled, setSettled] = useState(value);
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(value), forMs);
+    return () => clearTimeout(timer);
+  }, [value, forMs]);
+  return settled;
 }
 
 function Skeleton({ label }: { label: string }): ReactNode {
