@@ -252,6 +252,7 @@ class Link:
         self._doomed: dict[socket.socket, int | None] = {}
         self._held: list[tuple[socket.socket, bytes]] = []
         self.held = threading.Event()
+        self._all_cut = threading.Event()
         self.cuts = 0
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
         self._thread.start()
@@ -271,8 +272,10 @@ class Link:
         self._wake.send(b"r")
 
     def cut_all(self) -> None:
-        """Break every connection that there is now."""
+        """Break every connection that there is now; when this returns, nothing more passes."""
+        self._all_cut.clear()
         self._wake.send(b"c")
+        assert self._all_cut.wait(DEADLINE_S)
 
     def close(self) -> None:
         """Break everything and end the thread."""
@@ -297,6 +300,7 @@ class Link:
                         self._drop(server)
                     if order == b"q":
                         return
+                    self._all_cut.set()
                 elif source is self._listener:
                     self._accept()
                 elif source in self._peers:

@@ -29,6 +29,8 @@ from tests.servers import Server
 
 pytest_plugins = ["tests.runlog_fixtures"]
 
+# What is sent to learn who a server is.
+ACQUAINTANCE = b"INFO\r\n$6\r\nserver\r\n"
 # What a commit's reply is on the wire: an array of four strings in two lines each and seven numbers.
 REPLY_LINES = 1 + 4 * 2 + 7
 
@@ -159,7 +161,7 @@ def test_of_many_runs_those_without_a_whole_reply_are_sent_again(link: Link, sto
 async def test_a_link_that_breaks_while_making_acquaintance_is_an_outage(far: Log, link: Link) -> None:
     """The client must neither fail with something else, nor commit to a server that it does not know."""
     for _ in range(2):
-        link.cut_reply_to(b"INFO")
+        link.cut_reply_to(ACQUAINTANCE)
         with pytest.raises(RunlogUnavailable):
             await far.commit("r", [said("1")])
     assert (await far.commit("r", [said("1")])).after == 1

@@ -265,7 +265,7 @@ async def test_commits_of_one_client_take_turns(runlog: AsyncRunLog, store: Serv
     }
 
 
-@pytest.mark.parametrize("word", [b"EVALSHA", b"INFO"])
+@pytest.mark.parametrize("word", [b"EVALSHA", b"INFO\r\n$6\r\nserver\r\n"], ids=["commit", "acquaintance"])
 async def test_a_commit_that_is_cancelled_is_cancelled_and_leaves_no_reply_behind(
     link: Link, store: Server, word: bytes
 ) -> None:
@@ -275,7 +275,7 @@ async def test_a_commit_that_is_cancelled_is_cancelled_and_leaves_no_reply_behin
     log = AsyncRunLog(link.url, fresh_keys())
     tries = 20  # some of them hit the moment at which the sending has just ended
     for number in range(tries):
-        if word == b"INFO":
+        if word != b"EVALSHA":
             await log.close()
         else:
             await log.commit("r", [said("whole")])
@@ -313,6 +313,19 @@ async def test_a_server_that_does_not_answer_is_an_outage(start_valkey: Callable
     assert [line.message for line in (await patient.read("r")).snapshot.logs] == ["1", "2"]
     await patient.close()
     await log.close()
+
+
+async def test_a_commit_that_cannot_be_listed_is_a_commit(runlog: AsyncRunLog, store: Server) -> None:
+    """Whoever took it for failed would commit the same events again, under new numbers."""
+    numbering = Numbering.fresh()
+    with look_at(store) as look, Witness.of(store, runlog.keys) as witness:
+        look.set(runlog.keys.runs, "not a list")
+        done = await runlog.commit("r", [said("1")], numbering)
+        assert (done.after, numbering.next) == (1, 2)
+        look.delete(runlog.keys.runs)
+        await runlog.commit("r", [ended()], numbering)
+        assert [run_id for run_id, _ in await runlog.listed(None, 10)] == ["r"]
+        assert len(witness.heard()) == 2
 
 
 async def test_an_outage_of_the_list_is_an_outage(start_valkey: Callable[..., Server]) -> None:

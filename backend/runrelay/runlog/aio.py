@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,6 +21,8 @@ from .scripts import COMMIT, DELETE, LEASE, READ, Script
 from .servers import IDENTITY_COMMANDS, LINK_ERRORS, identity, is_passing
 
 __all__ = ["AsyncRunLog"]
+
+log = logging.getLogger(__name__)
 
 
 class AsyncRunLog:
@@ -166,7 +169,11 @@ class AsyncRunLog:
                     raise refusal(events[0], error) from None
         numbering.next += len(events)
         if done.created or done.status_changed:
-            await self.index({run_id: done.updated_at})
+            try:
+                await self.index({run_id: done.updated_at})
+            except RunlogError as error:
+                # It is committed all the same: who took it for failed would commit it twice. The list is repaired.
+                log.warning("run %r is not entered in the list: %s", run_id, error)
         return done
 
     async def _commit_once(self, batch: Batch) -> Committed:
