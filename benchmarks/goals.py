@@ -32,7 +32,8 @@ def _fan_out(figures: Figures) -> Iterator[Goal]:
 
 def _many_runs(figures: Figures) -> Iterator[Goal]:
     ceiling, delivered, alone = (
-        figures.median("d", _US, name) for name in ("committed, nobody watching", "delivered", "listener and hub alone")
+        figures.median("d", _US, name)
+        for name in ("committed, nobody watching", "delivered", "listener and hub alone, runs in turn")
     )
     if ceiling is not None and delivered is not None:
         yield Goal("d", "delivered, share of what Redis commits", delivered / ceiling, 0.9)

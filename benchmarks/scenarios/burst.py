@@ -59,7 +59,7 @@ def relay_processes(stage: Stage, plan: Plan, figures: Figures) -> None:
         return f"{clients:>6,} clients  --workers {processes} {rate:>12,.0f} deliveries per CPU second"
 
     for _ in range(plan.paced_rounds):
-        for clients, processes in product((_CLIENTS, plan.crowd), (1, 2)):
+        for clients, processes in product(sorted({_CLIENTS, plan.crowd}), (1, 2)):
             take_turns(stage, "h", 1, (RUNRELAY,), partial(measure, clients=clients, processes=processes))
 
 

@@ -12,7 +12,7 @@ from ..plan import Plan
 from ..session import Stage
 from .rounds import take_turns
 
-__all__ = ["cut_off"]
+__all__ = ["come_back"]
 
 _RUNS: Final = 10
 _RATE: Final = 100.0
@@ -22,7 +22,7 @@ _AT_ONCE: Final = 2_000
 """Connections on their way: the relay's listen backlog holds 2,048, and what it drops comes back a second later."""
 
 
-def cut_off(stage: Stage, plan: Plan, figures: Figures) -> None:
+def come_back(stage: Stage, plan: Plan, figures: Figures) -> None:
     """Time until the last client has everything again; what was lost, what came twice."""
 
     def measure(contestant: Contestant) -> str:

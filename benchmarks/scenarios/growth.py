@@ -13,13 +13,13 @@ from ..session import Stage
 from ..stalls import Prober
 from .rounds import take_turns
 
-__all__ = ["RATE", "growth"]
+__all__ = ["RATE", "more_clients"]
 
 RATE: Final = 10.0
 """Messages per second: 100,000 deliveries per second for 10,000 clients."""
 
 
-def growth(stage: Stage, plan: Plan, figures: Figures) -> None:
+def more_clients(stage: Stage, plan: Plan, figures: Figures) -> None:
     """Deliveries per second of a burst, and the age of messages at a rate."""
     for clients in plan.growth:
 

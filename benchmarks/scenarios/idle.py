@@ -41,7 +41,7 @@ def idle_memory(stage: Stage, plan: Plan, figures: Figures) -> None:
         figures.add("e", contestant.name, "kernel memory per connection", "KB", kernel_bytes / 1000, note)
         return f"{each_bytes / 1000:6.1f} KB a client, the kernel {kernel_bytes / 1000:.1f} KB for both ends"
 
-    take_turns(stage, "e", plan.paced_rounds, (RUNRELAY, NCHAN, PLAIN, PLAIN_DEFLATE), measure)
+    take_turns(stage, "e", min(2, plan.paced_rounds), (RUNRELAY, NCHAN, PLAIN, PLAIN_DEFLATE), measure)
 
 
 def _greet(clients: Clients, contestant: Contestant) -> None:
