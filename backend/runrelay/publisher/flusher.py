@@ -66,6 +66,7 @@ class Flusher:
         self._starting = threading.Lock()
         self._stopping = False
         self._failures = 0
+        self._sent_s = 0.0
         self._retry: Sequence[Flight] = ()
         self._landed = threading.Condition()
         self._waiters = 0
@@ -141,15 +142,14 @@ class Flusher:
         runlog = self._connect()
         try:
             while not self._stopping:
-                started_s = time.monotonic()
-                self._round(runlog)
+                sent = self._round(runlog)
                 if self._waiters:
                     with self._landed:
                         self._landed.notify_all()
                 if self._failures:
                     self.outbox.doze(backoff_s(self._failures, random.random()))
-                elif self._flush_s:
-                    self.outbox.doze(max(0.0, started_s + self._flush_s - time.monotonic()))
+                elif self._flush_s and sent and not self._waiters:
+                    self.outbox.doze(max(0.0, self._sent_s + self._flush_s - time.monotonic()))
         except BaseException:
             _log.exception("the flusher has ended; the next event starts another")
             self._thread = None
@@ -158,23 +158,26 @@ class Flusher:
         finally:
             runlog.close()
 
-    def _round(self, runlog: RunLog) -> None:
-        """Commit once what is ready, or sleep until something is."""
+    def _round(self, runlog: RunLog) -> bool:
+        """Commit once what is ready, or sleep until something is. Returns whether something was sent."""
         if self.spool is not None and not self._retry and self.spool.ready(time.monotonic(), ADOPT_EVERY_S):
             reached = self.spool.drain(runlog, self.outbox, self._on_begun)
             self._reached(reached)
             if not reached:
-                return
+                return True
         flights = self._retry or self.outbox.take(time.monotonic())
         if flights:
+            self._sent_s = time.monotonic()
             self._send(runlog, flights)
             if self.down and self.spool is not None and self.outbox.bytes > self.outbox.bound_bytes // SPOOL_FROM:
                 # long before the bound, so that the task's own thread need not do it
                 self.spool.take_in(self.outbox)
-        elif self.spool is None:
+            return True
+        if self.spool is None:
             self.outbox.sleep()
         elif not self.spool.pending:
             self.outbox.sleep(ADOPT_EVERY_S)
+        return False
 
     def _reached(self, reached: bool) -> None:
         if not reached:

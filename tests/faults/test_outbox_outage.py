@@ -1,0 +1,189 @@
+"""Redis goes, hangs, is full, and comes back, while tasks publish: every line is committed once, in order."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+
+from runrelay.progress import Event, make_event
+from runrelay.publisher import Publisher
+from runrelay.publisher.scopes import TaskScope
+from runrelay.runlog import Batch, Numbering, RunLog
+from tests.faults.outbox_rig import BASE, know_that_it_is_away, lines, log_of, publishing, say, settings_for
+from tests.servers import Server
+
+StartServer = Callable[..., Server]
+
+
+@pytest.fixture
+def server(start_valkey: StartServer) -> Server:
+    return start_valkey(appendonly="yes")
+
+
+def test_several_threads_and_runs_across_restarts(server: Server) -> None:
+    """Under load, with Redis stopped and started: a line that is lost, doubled, or overtaken by another of its run."""
+    with publishing(settings_for(server)) as publisher:
+        halfway = threading.Barrier(5, timeout=30)
+
+        def task(run_id: str) -> None:
+            for part in range(4):
+                say(publisher, run_id, part * 500, part * 500 + 500)
+                halfway.wait()  # the restart falls into the next part
+
+        threads = [threading.Thread(target=task, args=(f"run-{i}",)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for part in range(4):
+            halfway.wait()
+            if part % 2 == 0:
+                server.stop()
+            else:
+                server.start()
+        for thread in threads:
+            thread.join()
+        assert publisher.flush(60)
+        assert publisher.counts.committed == 8000
+    for i in range(4):
+        assert log_of(server, f"run-{i}") == lines(0, 2000)
+
+
+class Impatient(Publisher):
+    """A publisher that takes a server for dead after a fifth of a second."""
+
+    def _connect(self) -> RunLog:
+        return RunLog(
+            self.settings.redis_url, self.settings.keys, self.settings.retention, timeout_s=0.2, connect_timeout_s=0.2
+        )
+
+
+def _hang(server: Server) -> list[str]:
+    """Redis hangs while a batch is on its way, carries it out when it comes to, and nobody hears the answer."""
+    publisher = Impatient(settings_for(server))
+    try:
+        say(publisher, "run", 0, 10)
+        assert publisher.flush(10)
+        server.pause()
+        say(publisher, "run", 10, 20)
+        know_that_it_is_away(publisher)
+        say(publisher, "run", 20, 30)
+        server.resume()
+        assert publisher.flush(30)
+    finally:
+        server.resume()
+        publisher.close(5.0)
+    return log_of(server, "run")
+
+
+def test_a_batch_whose_answer_was_lost_is_committed_once(server: Server) -> None:
+    """Lines that are doubled because they were sent again."""
+    assert _hang(server) == lines(0, 30)
+
+
+def test_without_its_numbers_the_batch_would_be_doubled(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: sent again under a new name, the same lines are there twice."""
+    commit_many = RunLog.commit_many
+
+    def renamed(self: RunLog, batches: Sequence[Batch]) -> object:
+        fresh = [replace(batch, producer=Numbering.fresh().producer, first=1) for batch in batches]
+        return commit_many(self, fresh)
+
+    monkeypatch.setattr(RunLog, "commit_many", renamed)
+    found = _hang(server)
+    assert len(found) > 30
+    assert set(found) == set(lines(0, 30))
+
+
+def test_a_full_redis_is_waited_for(start_valkey: StartServer) -> None:
+    """A line that is given up because Redis had no memory just then."""
+    server = start_valkey(maxmemory_policy="noeviction")
+    with publishing(settings_for(server)) as publisher, server.client() as client:
+        say(publisher, "run", 0, 10)
+        assert publisher.flush(10)
+        client.config_set("maxmemory", "1")
+        say(publisher, "run", 10, 20)
+        know_that_it_is_away(publisher)
+        client.config_set("maxmemory", "0")
+        say(publisher, "run", 20, 30)
+        assert publisher.flush(30)
+        assert publisher.counts.poisoned == 0
+    assert log_of(server, "run") == lines(0, 30)
+
+
+def test_a_task_that_ends_does_not_wait_for_a_redis_that_is_away(server: Server) -> None:
+    """A worker that is a second slower per task as long as Redis is away."""
+    server.stop()
+    with publishing(settings_for(server)) as publisher:
+        say(publisher, "run", 0, 10)
+        know_that_it_is_away(publisher)
+        before = time.monotonic()
+        assert not publisher.flush(60, while_down=False)
+        assert time.monotonic() - before < 30
+        server.start()
+        assert publisher.flush(30)
+    assert log_of(server, "run") == lines(0, 10)
+
+
+def test_a_poisoned_batch_does_not_block_its_run_or_others(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """An event that cannot be sent, and is tried for ever."""
+    with publishing(settings_for(server)) as publisher, caplog.at_level(logging.ERROR):
+        for _ in range(2):
+            publisher.emit("bad", Event(0, log="\ud800"))  # past the checks that would have replaced it
+            say(publisher, "good", 0, 1)
+            assert publisher.flush(10)
+        say(publisher, "bad", 0, 5)
+        assert publisher.flush(10)
+        assert publisher.counts.poisoned == 2
+    assert log_of(server, "bad") == lines(0, 5)
+    assert log_of(server, "good") == ["line 0"] * 2
+    assert len([record for record in caplog.records if "given up" in record.getMessage()]) == 1
+
+
+def _zombie(server: Server) -> list[str]:
+    """A task is started twice; then both speak."""
+    start = make_event("STARTED")._replace(kind="start")
+    with publishing(settings_for(server)) as first, publishing(settings_for(server)) as second:
+        zombie, living = TaskScope("run"), TaskScope("run")
+        first.emit("run", start, zombie)
+        first.emit("run", make_event(log="first"), zombie)
+        assert first.flush(10)
+        second.emit("run", start, living)
+        second.emit("run", make_event(log="second"), living)
+        assert second.flush(10)
+        first.emit("run", make_event(log="the zombie"), zombie)
+        first.emit("run", make_event("FAILED", error="the zombie"), zombie)
+        assert first.flush(10)
+        second.emit("run", make_event("END", log="the end"), living)
+        assert second.flush(10)
+    return log_of(server, "run")
+
+
+def test_a_zombie_is_not_heard(server: Server) -> None:
+    """A task that was replaced, and fails the run of the one that has replaced it."""
+    assert _zombie(server) == ["first", "second", "the end"]
+
+
+def test_without_the_fence_the_zombie_is_heard(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: without the attempt in the events the zombie ends the run."""
+    monkeypatch.setattr(TaskScope, "fence", lambda self, event: event)
+    assert _zombie(server) == ["first", "second", "the zombie"]
+
+
+def test_runs_are_listed_when_they_begin_and_end(server: Server) -> None:
+    """A run that the list of runs does not have."""
+    with publishing(settings_for(server)) as publisher, server.client(decode_responses=True) as client:
+        say(publisher, "run", 0, 1)
+        assert publisher.flush(10)
+        publisher.close(5)
+        begun = client.zscore(BASE.keys.runs, "run")
+        publisher.emit("run", make_event("END"))
+        assert publisher.flush(10)
+        publisher.close(5)
+        ended = client.zscore(BASE.keys.runs, "run")
+        assert begun is not None
+        assert ended is not None
+        assert float(str(ended)) == float(str(client.hget(BASE.keys.run("run")[0], "updated_at")))

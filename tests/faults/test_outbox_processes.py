@@ -1,0 +1,191 @@
+"""Processes that fork, and processes that end: what they had to say is committed once, by whom it belongs to."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from runrelay.progress import make_event
+from runrelay.publisher import Publisher
+from runrelay.settings import PublisherSettings
+from tests.faults.outbox_rig import know_that_it_is_away, lines, log_of, publishing, say, settings_for
+from tests.servers import Server
+
+StartServer = Callable[..., Server]
+FORK = multiprocessing.get_context("fork")
+HOUR_MS = 3_600_000.0
+
+
+def _in_child(work: Callable[[], None]) -> None:
+    child = FORK.Process(target=work)
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+
+
+def _fork_while_something_waits(server: Server) -> list[str]:
+    with publishing(settings_for(server)) as publisher:
+        say(publisher, "run", 0, 5)
+        assert publisher.flush(10)  # there is a flusher, a connection, numbers
+        server.stop()
+        say(publisher, "run", 5, 10)
+        know_that_it_is_away(publisher)
+        server.start()
+
+        def child() -> None:
+            say(publisher, "run", 100, 105)
+            publisher.flush(5)
+
+        _in_child(child)
+        assert publisher.flush(30)
+    return log_of(server, "run")
+
+
+def test_a_forked_child_is_a_new_producer_with_an_empty_outbox(start_valkey: StartServer) -> None:
+    """What the parent had waiting, committed by both; a child without a flusher; numbers that belong to the parent."""
+    found = _fork_while_something_waits(start_valkey(appendonly="yes"))
+    assert sorted(found, key=lambda line: int(line[5:])) == lines(0, 10) + lines(100, 105)
+    assert [line for line in found if int(line[5:]) < 100] == lines(0, 10)
+
+
+def test_without_starting_anew_the_childs_lines_are_lost(
+    start_valkey: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: the child has the parent's queue, and believes that the parent's thread is its own."""
+    monkeypatch.setattr(Publisher, "forked", lambda self: None)
+    found = _fork_while_something_waits(start_valkey(appendonly="yes"))
+    assert not {"line 100", "line 104"} & set(found)
+
+
+def _end_with_something_waiting(server: Server) -> list[str]:
+    """A child whose flusher rests for an hour after its first batch, and that ends then."""
+    settings = replace(settings_for(server), flush_ms=HOUR_MS)
+
+    def child() -> None:
+        publisher = Publisher(settings)
+        _first_batch_then_rest(publisher)
+
+    _in_child(child)
+    return log_of(server, "run")
+
+
+def _first_batch_then_rest(publisher: Publisher) -> None:
+    say(publisher, "run", 0, 1)
+    publisher.flush(10)
+    say(publisher, "run", 1, 50)
+
+
+def test_a_multiprocessing_child_flushes_at_its_end(start_valkey: StartServer) -> None:
+    """The last lines of a process that leaves without atexit."""
+    assert _end_with_something_waiting(start_valkey()) == lines(0, 50)
+
+
+def test_without_the_hook_its_last_lines_are_lost(start_valkey: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: a child that just leaves has more to say."""
+    monkeypatch.setattr("runrelay.publisher.publishing._close_at_exit", lambda reference: None)
+    assert _end_with_something_waiting(start_valkey()) == lines(0, 1)
+
+
+_PROGRAM = """
+import sys
+from runrelay import PublisherSettings, configure, flush, publish_progress
+
+configure(PublisherSettings(redis_url=sys.argv[1], flush_ms=3_600_000.0))
+publish_progress("run", log="line 0")
+assert flush(10)
+for i in range(1, 50):
+    publish_progress("run", log=f"line {i}")
+if sys.argv[2] == "raises":
+    raise SystemExit(3)
+"""
+
+
+@pytest.mark.parametrize(("how", "code"), [("returns", 0), ("raises", 3)])
+def test_a_program_flushes_at_its_end(start_valkey: StartServer, how: str, code: int) -> None:
+    """The last lines of a program that just ends."""
+    server = start_valkey()
+    done = subprocess.run([sys.executable, "-c", _PROGRAM, server.url, how], timeout=60)
+    assert done.returncode == code
+    assert log_of(server, "run") == lines(0, 50)
+
+
+_HANDLER = """
+import os, signal, sys, threading
+from runrelay import PublisherSettings, configure, flush, publish_progress
+
+configure(PublisherSettings(redis_url=sys.argv[1]))
+count = 0
+
+def handler(number, frame):
+    global count
+    publish_progress("run", log=f"signal {count}")
+    count += 1
+
+signal.signal(signal.SIGUSR1, handler)
+stop = threading.Event()
+
+def pester():
+    while not stop.is_set():
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+thread = threading.Thread(target=pester)
+thread.start()
+for i in range(20_000):
+    publish_progress("run", log=f"line {i}")
+stop.set()
+thread.join()
+assert flush(30)
+print(count, flush=True)
+"""
+
+
+def test_signal_handlers_may_publish_too(start_valkey: StartServer) -> None:
+    """A handler that interrupts a call, and waits for a lock that the interrupted call holds."""
+    server = start_valkey()
+    done = subprocess.run(
+        [sys.executable, "-c", _HANDLER, server.url],
+        timeout=60,
+        capture_output=True,
+        text=True,
+        env={"RUNRELAY_LOG_LINES": "1000000"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 10
+    found = log_of(server, "run")
+    newest = [line for line in found if line.startswith("line")]
+    assert newest == lines(20_000 - len(newest), 20_000)
+    signals = [line for line in found if line.startswith("signal")]
+    assert signals == sorted(signals, key=lambda line: int(line.split()[1]))
+
+
+def test_a_publisher_that_was_closed_begins_again(start_valkey: StartServer) -> None:
+    """Events after the end of a worker's process hook, say from another hook, that nobody commits."""
+    server = start_valkey()
+    publisher = Publisher(PublisherSettings(redis_url=server.url))
+    for i in range(3):
+        publisher.emit("run", make_event(log=f"line {i}"))
+        assert publisher.close(10)
+    assert log_of(server, "run") == lines(0, 3)
+
+
+def test_killed_by_a_signal_a_process_loses_only_what_was_not_committed(start_valkey: StartServer) -> None:
+    """A flushed line that is lost."""
+    server = start_valkey()
+
+    def child() -> None:
+        publisher = Publisher(PublisherSettings(redis_url=server.url))
+        say(publisher, "run", 0, 10)
+        assert publisher.flush(10)
+        signal.raise_signal(signal.SIGKILL)
+
+    process = FORK.Process(target=child)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert log_of(server, "run") == lines(0, 10)
