@@ -25,9 +25,9 @@ def run_names(count: int) -> list[str]:
     return [f"20251105_1430_bench{index}" for index in range(count)]
 
 
-def text_of(number: int) -> str:
-    """A log line of usual length that says when it was published (CLOCK_MONOTONIC, ns) and its number in its run."""
-    return f"#{number}@{time.monotonic_ns()} image 12 of 40 rendered in 1.2 s"
+def text_of(number: int, at_ns: int) -> str:
+    """A log line of usual length that says its number in its run and when it was published (CLOCK_MONOTONIC, ns)."""
+    return f"#{number}@{at_ns} image 12 of 40 rendered in 1.2 s"
 
 
 def follow_orders(publish: Publish, runs: Sequence[str], flush: Callable[[], None] = lambda: None) -> None:
@@ -35,6 +35,8 @@ def follow_orders(publish: Publish, runs: Sequence[str], flush: Callable[[], Non
 
     Messages go to the runs in turn. rate: messages per second over all runs; 0: as fast as can be. When a line is done
     `{"began_ns": …, "ended_ns": …}` is answered; with flush, after everything has left the process.
+
+    At a rate, a message's time is when it was due: a server that holds its publisher up must not look faster for it.
     """
     published = 0
     print("{}", flush=True)
@@ -43,12 +45,11 @@ def follow_orders(publish: Publish, runs: Sequence[str], flush: Callable[[], Non
         rate: float = order["rate"]
         began_ns = time.monotonic_ns()
         for index in range(order["count"]):
-            if rate:
-                ahead_s = index / rate - (time.monotonic_ns() - began_ns) / 1e9
-                if ahead_s > 0:
-                    time.sleep(ahead_s)
+            at_ns = began_ns + round(index / rate * 1e9) if rate else time.monotonic_ns()
+            if (ahead_ns := at_ns - time.monotonic_ns()) > 0:
+                time.sleep(ahead_ns / 1e9)
             number, run = divmod(published, len(runs))
-            publish(runs[run], min(1.0, number / _FULL), text_of(number + 1))
+            publish(runs[run], min(1.0, number / _FULL), text_of(number + 1, at_ns))
             published += 1
         if order["flush"]:
             flush()

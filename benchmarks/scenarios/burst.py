@@ -66,7 +66,7 @@ def relay_processes(stage: Stage, plan: Plan, figures: Figures) -> None:
 def _flood(stage: Stage, joined: int, about_s: float) -> float:
     """What the trivial sender delivers per second; see native/flood.c."""
     payload = b'{"type":"progress","run_id":"20251105_1430_bench0","state":"RENDERING","progress":0.5,"message":"%s"}'
-    body = payload % text_of(1).encode()
+    body = payload % text_of(1, monotonic_ns()).encode()
     frame = (bytes((0x81, len(body))) if len(body) < 126 else b"\x81\x7e" + len(body).to_bytes(2, "big")) + body
     per_second = 3_000_000 if joined > 1 else 250_000
     writes = max(1, round(per_second * about_s / _CLIENTS / joined))
