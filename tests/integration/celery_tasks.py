@@ -73,9 +73,24 @@ def bad(run_id: str) -> None:
 @task(bind=True, max_retries=3)
 def flaky(self: Any, run_id: str) -> str:
     publish_progress(run_id, log=f"try {self.request.retries}")
-    if self.request.retries < 1:
-        raise self.retry(countdown=0, exc=ConnectionError("no network"))
+    try:
+        if self.request.retries < 1:
+            raise ConnectionError("no network")
+    except ConnectionError as error:
+        raise self.retry(countdown=0, exc=error) from error
     return "at last"
+
+
+@task(bind=True)
+def replaced(self: Any, run_id: str) -> None:
+    raise self.replace(good.s(run_id))
+
+
+@task(autoretry_for=(OSError,), max_retries=2, retry_backoff=False, default_retry_delay=0)
+def automatic(previous: Any, run_id: str) -> str:
+    if _count(run_id) == 1:
+        raise OSError("once")
+    return "in the end"
 
 
 @task()

@@ -193,6 +193,22 @@ def test_a_retry_is_a_new_attempt(watch: Watch) -> None:
     assert (retrying["log"], retrying["level"]) == ("retrying: ConnectionError: no network", "warning")
 
 
+def test_a_retried_member_is_a_new_attempt_of_its_step(watch: Watch) -> None:
+    """A canvas whose run counts a member's retry, or that is shown as failed in between."""
+    send(chain(tasks.begin.s("auto"), tasks.automatic.s("auto"), tasks.finish.s("auto")), "auto")
+    end = watch.ended("auto")
+    assert (end["status"], end["attempt"], end["result"]) == ("succeeded", 1, {"parts": "in the end"})
+    told = [(e["step_status"], e["step_attempt"]) for e in watch.of("auto") if e.get("step") == "automatic"]
+    assert told == [("running", 1), ("retrying", 1), ("running", 2), ("succeeded", 2)]
+
+
+def test_a_task_that_is_replaced_goes_on_as_the_same_run(watch: Watch) -> None:
+    """A run that never ends, because what ends it was sent in the place of its task."""
+    send(tasks.replaced.s("replaced"), "replaced")
+    end = watch.ended("replaced")
+    assert (end["status"], end["result"]) == ("succeeded", {"answer": 42})
+
+
 def test_a_block_inside_a_task_is_part_of_it(watch: Watch) -> None:
     """A run_progress in a task that starts the run again, or ends it before the task has."""
     send(tasks.with_block.s("block"), "block")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from typing import Any, Final, NamedTuple
 from weakref import WeakValueDictionary
@@ -23,6 +24,7 @@ __all__ = ["TASK_FLUSH_S", "install"]
 TASK_FLUSH_S: Final = 1.0
 """Seconds that a task's end waits for its events, unless Redis is known to be away."""
 _EXECUTION: Final = "_runrelay_execution"
+_RETRY_TOLD: Final = "_runrelay_retry_told"
 
 _log = logging.getLogger("runrelay.celery")
 _installed: dict[int, Installation] = {}
@@ -88,6 +90,10 @@ class Installation:
         """Queued, before the message can be taken: else the start could come first, and the run stay queued."""
         if headers is None:
             return
+        task = self.app.current_worker_task
+        if task is not None and task.request.id == headers.get("id"):
+            self._before_again(task, headers)
+            return
         info = headers.get(HEADER)
         if not isinstance(info, dict) or info.get("attempt") is not None or info.get("step") is not None:
             return
@@ -101,6 +107,25 @@ class Installation:
         except RunlogError as error:
             # The task is sent all the same, and its start will be the first that is heard of the run.
             _log.warning("run %r is not queued: %s", checked.run_id, error)
+
+    def _before_again(self, task: Any, headers: dict[str, Any]) -> None:
+        """A task sends itself: to be retried, or (`Task.replace`) something else in its place."""
+        execution = self._execution_of(task)
+        if execution is None:
+            return
+        info, scope, _before = execution
+        headers.setdefault(HEADER, task.request.get(HEADER))
+        if (headers.get("retries") or 0) > (task.request.retries or 0):
+            # Committed before the message can be taken, or else the next attempt could begin before this one says
+            # that there will be one, and would fence that.
+            self._tell_retry(info, scope, sys.exc_info()[1])
+            setattr(task.request, _RETRY_TOLD, sys.exc_info()[1] is not None)
+            current_sink().flush(TASK_FLUSH_S, while_down=False)
+
+    def _tell_retry(self, info: _Info, scope: TaskScope, reason: Any) -> None:
+        log = None if reason is None else _reason(reason)
+        event = make_event(None if info.step else "RETRYING", log=log, level="warning", step=info.step)
+        emit(info.run_id, event._replace(kind="retrying"), scope)
 
     def _received(self, request: Any = None, **_: Any) -> None:
         if request.app is self.app and _info(request.request_dict) is not None:
@@ -182,8 +207,8 @@ class Installation:
             return
         info, scope, _before = execution
         scope.failure = None
-        said = make_event(None if info.step else "RETRYING", log=_reason(reason), level="warning", step=info.step)
-        emit(info.run_id, said._replace(kind="retrying"), scope)
+        if not getattr(sender.request, _RETRY_TOLD, False):
+            self._tell_retry(info, scope, reason)
 
     def _revoked(
         self, sender: Any = None, request: Any = None, terminated: Any = None, expired: Any = None, **_: Any
