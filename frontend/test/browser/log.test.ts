@@ -77,6 +77,9 @@ describe.skipIf(chromiumPath() === null)("a long log in Chromium", () => {
     await page.keyboard.type("shard 42");
     await page.getByText("1 of 4").waitFor();
     await page.locator(".log-row[data-hit]", { hasText: "shard 42" }).waitFor();
+    expect(await page.locator(".log-latest").count()).toBe(0);
+    at.relay.publish("r", { log: "one more" });
+    await page.getByRole("button", { name: "1 new line" }).waitFor();
     await page.keyboard.press("Enter");
     await page.getByText("2 of 4").waitFor();
     await page.keyboard.press("Shift+Enter");

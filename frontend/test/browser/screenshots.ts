@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import type { Browser, Page } from "playwright-core";
 import { FakeRelay } from "../fake/relay";
 import { failed, running, SCAN, SHORTS, succeeded } from "../fake/scenes";
+import { makeFilm } from "../real/film";
 import { launch } from "./chromium";
 
 const ROOT = fileURLToPath(new URL("../../../backend/runrelay/dashboard", import.meta.url));
@@ -17,6 +18,7 @@ interface Shot {
   readonly size?: readonly [number, number];
   readonly language?: "en" | "ko";
   readonly before?: (page: Page, relay: FakeRelay) => Promise<void>;
+  readonly after?: (relay: FakeRelay) => Promise<void>;
 }
 
 const run = (runId: string) => `/runs/${encodeURIComponent(runId)}`;
@@ -103,8 +105,8 @@ const SHOTS: readonly Shot[] = [
       await showsRun(page);
       relay.setUpstream("down");
       await page.getByText("cannot reach its Redis").waitFor();
-      relay.setUpstream("up");
     },
+    after: async (relay) => relay.setUpstream("up"),
   },
   {
     name: "relay-away",
@@ -114,9 +116,8 @@ const SHOTS: readonly Shot[] = [
       await showsRun(page);
       await relay.stop();
       await page.locator(".rr-retry").waitFor();
-      await page.getByText("Try 2").waitFor();
-      await relay.start();
     },
+    after: (relay) => relay.start(),
   },
 ];
 
@@ -125,6 +126,7 @@ export async function takeScreenshots(folder: string, only = ""): Promise<void> 
   await mkdir(folder, { recursive: true });
   const relay = new FakeRelay(ROOT);
   relay.pipelines = [SHORTS, SCAN];
+  for (const [name, file] of await makeFilm("우주를 여행하는 고양이")) relay.files.set(name, file);
   await relay.start();
   succeeded(relay, CAT, "우주를 여행하는 고양이", 65_000);
   failed(relay, "failed", "A melancholic lighthouse keeper");
@@ -197,7 +199,12 @@ async function take(browser: Browser, relay: FakeRelay, shot: Shot, folder: stri
   await page.goto(relay.url + shot.path);
   await shot.before?.(page, relay);
   await page.evaluate(() => document.fonts.ready);
+  // a film shows its poster only once the picture is there
+  await page.waitForFunction(() =>
+    [...document.querySelectorAll("video")].every((video) => video.readyState >= 1),
+  );
   await page.screenshot({ path: `${folder}/${shot.name}.png` });
+  await shot.after?.(relay);
   process.stdout.write(`${shot.name}\n`);
   await context.close();
 }

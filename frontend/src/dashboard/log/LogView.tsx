@@ -59,9 +59,12 @@ export function LogView({ logs, truncated, downloadUrl, live }: LogViewProps): R
     if (following && totalPx >= 0 && lastKey >= -1) toEnd();
   }, [following, toEnd, totalPx, lastKey]);
 
+  const newestKey = useRef(lastKey);
+  newestKey.current = lastKey;
   useEffect(() => {
     if (current === null) return;
     setFollowing(false);
+    setLeftAt(newestKey.current);
     virtual.scrollToIndex(current, { align: "center" });
   }, [current, virtual]);
 

@@ -10,7 +10,7 @@ import { laneOf, spanOf } from "./lanes";
 export function Timeline({ run }: { run: RunState }): ReactNode {
   const words = useWords();
   const ended = isEnded(run.status);
-  const now = useNow(!ended, 500);
+  const now = useNow(!ended);
   const span = spanOf(run, now);
   if (span === null || (run.steps.length === 0 && run.startedAt === null)) return null;
   const waitedMs = run.createdAt !== null && run.startedAt !== null ? run.startedAt - run.createdAt : 0;
