@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 from pipelines.shorts import STEPS, pipeline
 from pipelines.shorts.request import ShortsInput
 from tests.servers import Server
-from tests.unit.pipelines.live import ON_TIME_S, Live, live_worker
+from tests.unit.pipelines.live import Live, film_writers, live_worker
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -105,13 +104,12 @@ def test_two_runs_at_once_do_not_mix(worker: Live) -> None:
     [
         ("music", "pipelines.shorts.music.make_music", ["mix", "render", "qa"]),
         ("render", "pipelines.shorts.render.make_film", ["qa"]),
-        ("qa", "pipelines.shorts.qa.check_film", []),
     ],
 )
 def test_a_failing_step_fails_the_run(
     start_valkey: Callable[..., Server], prefix: str, tmp_path: Path, step: str, target: str, never: list[str]
 ) -> None:
-    """Within the chord, after it, and at the very end: the run ends FAILED, its error names the step and the reason."""
+    """Within the chord and after it: the run ends FAILED, its error names the step and the reason."""
     module, name = target.rsplit(".", 1)
     code = (
         f"import {module} as module\n"
@@ -127,7 +125,7 @@ def test_a_failing_step_fails_the_run(
     assert (last["status"], last["state"]) == ("failed", "FAILED"), live.said()
     assert last["error"].splitlines()[0] == f"{step}: RuntimeError: the {step} went wrong: 7 of 9"
     assert {event["step"] for event in events if event.get("step")}.isdisjoint(never)
-    assert not (live.folder("faulty") / "film.mp4").exists() or step == "qa"
+    assert not (live.folder("faulty") / "film.mp4").exists()
 
 
 def test_a_wrong_setting_fails_the_first_step_readably(
@@ -149,34 +147,12 @@ def rendering(event: dict[str, Any]) -> bool:
     return bool(event["state"] == "RENDERING" and event["progress"] > 0.755)
 
 
-def test_cancelling_really_stops_the_work(start_valkey: Callable[..., Server], prefix: str, tmp_path: Path) -> None:
-    """After the cancel no later frame is written, no film appears, and the worker can do the next run."""
-    with live_worker(start_valkey().url, prefix, tmp_path, RUNRELAY_SHORTS_FORMAT=LARGE) as live:
-        attempt = live.start("stopped", {"prompt": "고래", "locale": "ko"})
-        live.until("stopped", rendering)
-        (renderer,) = renderers_at(live.folder("stopped") / "film.part.mp4")
-        watched = os.pidfd_open(renderer)
-        ended_at = live.end_as("stopped", "CANCELLED")
-        live.cancel("stopped", attempt)
-        ended, _, _ = select.select([watched], [], [], ON_TIME_S)
-        os.close(watched)
-        assert ended, "the renderer was not stopped"
-        assert not (live.folder("stopped") / "film.mp4").exists()
-
-        assert live.start("stopped", {"prompt": "고래", "locale": "ko"}) == 2
-        events = list(live.events("stopped", attempt=2))
-    assert [event["seq"] for event in events if event["attempt"] == 1][-1] == ended_at
-    assert (events[ended_at]["state"], events[ended_at]["attempt"]) == ("QUEUED", 2)
-    assert events[-1]["status"] == "succeeded", live.said()
-    assert (live.folder("stopped") / "film.mp4").exists()
-
-
 def test_a_killed_renderer_is_replaced(start_valkey: Callable[..., Server], prefix: str, tmp_path: Path) -> None:
     """A worker process that dies in the middle of a step (out of memory, say) must not lose the film."""
     with live_worker(start_valkey().url, prefix, tmp_path, RUNRELAY_SHORTS_FORMAT=LARGE) as live:
         live.start("revived", {"prompt": "고래", "locale": "ko"})
         live.until("revived", rendering)
-        (victim,) = renderers_at(live.folder("revived") / "film.part.mp4")
+        (victim,) = film_writers(live.folder("revived"))
         os.kill(victim, signal.SIGKILL)
         events = list(live.events("revived"))
     assert events[-1]["status"] == "succeeded", live.said()
@@ -185,18 +161,6 @@ def test_a_killed_renderer_is_replaced(start_valkey: Callable[..., Server], pref
     assert attempts[-1] == 2
     assert {event["attempt"] for event in events} == {1}
     assert (live.folder("revived") / "film.mp4").exists()
-
-
-def renderers_at(part: Path) -> list[int]:
-    """The processes that have the half-written film open."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if any(os.readlink(link) == str(part) for link in (process / "fd").iterdir()):
-                found.append(int(process.name))
-        except OSError:
-            continue  # it ended while we looked
-    return found
 
 
 def test_the_pipeline_registers_itself() -> None:

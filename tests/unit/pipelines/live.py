@@ -23,15 +23,12 @@ from runrelay.runlog import Batch, Keys, Numbering, RunLog
 
 ON_TIME_S = 150.0
 _STOP_S = 20.0
-_START = """
-import json, sys
-from pipelines.shorts import pipeline
-verb, run_id, request, attempt = json.load(sys.stdin)
-if verb == "start":
-    pipeline.start(run_id, pipeline.input_model.model_validate(request), attempt)
-else:
-    pipeline.cancel(run_id, attempt)
-"""
+_START = (
+    "import json, sys\n"
+    "from pipelines.shorts import pipeline\n"
+    "run_id, request, attempt = json.load(sys.stdin)\n"
+    "pipeline.start(run_id, pipeline.input_model.model_validate(request), attempt)\n"
+)
 
 
 @dataclass
@@ -79,26 +76,9 @@ class Live:
         runlog = RunLog(self.url, Keys(self.prefix, f"{self.prefix}:progress"))
         attempt = runlog.commit(Batch(run_id, numbering.producer, numbering.next, [event])).attempt
         runlog.close()
-        self._tell("start", run_id, request, attempt)
-        return attempt
-
-    def end_as(self, run_id: str, state: str) -> int:
-        """Commit a terminal state from outside, as a relay's cancel does; returns the `seq` of it."""
-        numbering = Numbering.fresh()
-        runlog = RunLog(self.url, Keys(self.prefix, f"{self.prefix}:progress"))
-        event = Event(time.time_ns() // 1_000_000, state=state)
-        done = runlog.commit(Batch(run_id, numbering.producer, numbering.next, [event]))
-        runlog.close()
-        return done.after
-
-    def cancel(self, run_id: str, attempt: int) -> None:
-        """Revoke a run's tasks, as a relay does after it has committed CANCELLED."""
-        self._tell("cancel", run_id, {}, attempt)
-
-    def _tell(self, *message: Any) -> None:
         done = subprocess.run(
             [sys.executable, "-c", _START],
-            input=json.dumps(message),
+            input=json.dumps([run_id, request, attempt]),
             encoding="utf-8",
             env=self.env,
             capture_output=True,
@@ -106,6 +86,7 @@ class Live:
             check=False,
         )
         assert done.returncode == 0, done.stderr
+        return attempt
 
     def events(self, run_id: str, attempt: int = 1) -> Iterator[dict[str, Any]]:
         """The run's events as they are committed, until the end of `attempt`; fails when that does not come in time."""
@@ -138,6 +119,19 @@ class Live:
     def said(self) -> str:
         """The worker's log."""
         return self.log.read_text(errors="replace")[-6000:]
+
+
+def film_writers(folder: Path) -> list[int]:
+    """The processes that have the half-written film in `folder` open."""
+    part = str(folder / "film.part.mp4")
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(os.readlink(link) == part for link in (process / "fd").iterdir()):
+                found.append(int(process.name))
+        except OSError:
+            continue  # it ended while we looked
+    return found
 
 
 @contextmanager
