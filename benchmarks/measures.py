@@ -80,7 +80,7 @@ def burst(session: Session, messages: int) -> Burst:
 
 def sized_burst(session: Session, about_s: float) -> Burst:
     """A burst of about so many seconds: shorter ones before it find out how many messages that are, and warm up."""
-    messages = 20 * len(session.runs)
+    messages = 10 * len(session.runs)
     while True:
         done = burst(session, messages)
         if done.took_s >= about_s / 2:

@@ -45,12 +45,12 @@ FULL: Final = Plan(
 QUICK: Final = Plan(
     rounds=1,
     paced_rounds=1,
-    burst_s=0.6,
-    paced_s=1.5,
+    burst_s=0.5,
+    paced_s=1.0,
     crowd=1_000,
     idle=2_000,
     growth=(100, 1_000),
-    messages_per_run=40,
-    calls=500,
+    messages_per_run=20,
+    calls=300,
     all_peers=False,
 )

@@ -23,7 +23,7 @@ from .rounds import take_turns
 __all__ = ["burst_on_one_run", "relay_processes"]
 
 _CLIENTS: Final = 1_000
-_FLOODS: Final = {"C, writes joined": 100, "C, a write per message": 1}
+_FLOODS: Final = {"C, writes joined": 500, "C, a write per message": 1}
 """Senders that do nothing but write frames made before: how many frames a write joins."""
 
 
@@ -68,7 +68,7 @@ def _flood(stage: Stage, joined: int, about_s: float) -> float:
     payload = b'{"type":"progress","run_id":"20251105_1430_bench0","state":"RENDERING","progress":0.5,"message":"%s"}'
     body = payload % text_of(1, monotonic_ns()).encode()
     frame = (bytes((0x81, len(body))) if len(body) < 126 else b"\x81\x7e" + len(body).to_bytes(2, "big")) + body
-    per_second = 3_000_000 if joined > 1 else 250_000
+    per_second = 5_000_000 if joined > 1 else 250_000
     writes = max(1, round(per_second * about_s / _CLIENTS / joined))
     expected = writes * joined * _CLIENTS
     with socket.create_server(("127.0.0.1", free_port()), backlog=4096) as listener:
