@@ -61,7 +61,11 @@ async def test_runs_are_listed_newest_first(runlog: AsyncRunLog) -> None:
     assert all(now - 60_000 < time <= now for _, time in listed)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     times=st.dictionaries(st.sampled_from([f"실행 {n}" for n in range(12)]), st.integers(1, 4), max_size=12),
     count=st.integers(1, 5),

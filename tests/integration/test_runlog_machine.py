@@ -279,8 +279,8 @@ class RunLogMachine(RuleBasedStateMachine):
 
 
 QUICK = settings(
-    max_examples=40,
-    stateful_step_count=25,
+    max_examples=30,
+    stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
@@ -307,7 +307,14 @@ CONTROLS = {
     "stream": ("not newest or newest[1] ~= seq .. '-0'", "false"),
     "progress": ("value > tonumber(progress)", "value ~= tonumber(progress)"),
 }
-HUNT = settings(QUICK, max_examples=200, derandomize=True, phases=[Phase.generate], report_multiple_bugs=False)
+HUNT = settings(
+    QUICK,
+    max_examples=200,
+    stateful_step_count=40,
+    derandomize=True,
+    phases=[Phase.generate],
+    report_multiple_bugs=False,
+)
 
 
 @pytest.mark.parametrize("protection", CONTROLS)

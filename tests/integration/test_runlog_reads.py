@@ -84,7 +84,7 @@ async def test_events_after_a_cursor_are_all_there_or_none(runlog: AsyncRunLog, 
 async def test_of_a_long_run_the_last_thousand_events_are_kept(runlog: AsyncRunLog, store: Server) -> None:
     """A million events leave Redis' memory flat; who was away too long begins anew."""
     numbering = Numbering.fresh()
-    count = 5000
+    count = 3000
     for _ in range(count // 250):
         done = await runlog.commit("r", [said("x" * 50) for _ in range(250)], numbering)
     with look_at(store) as look:
@@ -125,9 +125,9 @@ async def test_a_thousand_lines_are_shown_and_no_more(runlog: AsyncRunLog) -> No
 async def test_the_number_of_lines_is_a_setting(store: Server) -> None:
     """`RUNRELAY_LOG_LINES`: the list is trimmed to it, with some slack."""
     log = AsyncRunLog(store.url, fresh_keys(), Retention(log_lines=10, events=20))
-    for number in range(300):
+    for number in range(150):
         await log.commit("r", [said(str(number))])
-    assert [line.message for line in (await log.read("r")).snapshot.logs] == [str(n) for n in range(290, 300)]
+    assert [line.message for line in (await log.read("r")).snapshot.logs] == [str(n) for n in range(140, 150)]
     with look_at(store) as look:
         assert look.llen(log.keys.run("r")[2]) <= 110
     await log.close()
@@ -136,7 +136,7 @@ async def test_the_number_of_lines_is_a_setting(store: Server) -> None:
 @pytest.mark.parametrize("line", ["x" * 16_000, "가" * 5000, "short"])
 async def test_a_snapshot_s_log_is_bounded_in_bytes(runlog: AsyncRunLog, line: str) -> None:
     """The newest that fit in 256 KiB; how many are left out is said."""
-    count = 900
+    count = 300
     for _ in range(count // 100):
         await runlog.commit("r", [said(line) for _ in range(100)])
     snapshot = (await runlog.read("r")).snapshot

@@ -51,7 +51,11 @@ async def test_progress_of_steps_is_rolled_up_by_weight(log: Log, witness: Witne
     assert {fields["status"] for fields in told} == {"running"}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     weights=st.lists(st.integers(1, 50), min_size=1, max_size=6),
     reports=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 100)), max_size=40),

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runrelay.progress import TERMINAL_STATES, Event, StepSpec, make_event, step_specs
@@ -20,6 +20,9 @@ from runrelay.progress.events import (
     check_progress,
     encode_json,
 )
+
+# A machine that is busy with other things is no failure.
+steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def test_only_what_was_given_is_in_the_event() -> None:
@@ -46,6 +49,7 @@ def test_every_argument_arrives() -> None:
 # Progress
 
 
+@steady
 @given(st.floats(min_value=0, max_value=1))
 def test_progress_within_bounds_is_taken_as_it_is(value: float) -> None:
     """A value that is changed on the way makes a bar jump."""
@@ -53,6 +57,7 @@ def test_progress_within_bounds_is_taken_as_it_is(value: float) -> None:
     assert math.copysign(1, check_progress(value)) == 1
 
 
+@steady
 @given(st.floats(allow_nan=True, allow_infinity=True))
 def test_progress_is_within_bounds_or_refused(value: float) -> None:
     """Whatever is accepted can be drawn; the tolerance forgives rounding and nothing else."""
@@ -121,6 +126,7 @@ def test_a_log_line_over_its_limit_is_cut_and_says_so() -> None:
         assert make_event(log=text).log == text
 
 
+@steady
 @given(st.text(alphabet=st.characters(exclude_categories=()), max_size=2000).map(lambda text: text * 9))
 def test_every_log_line_is_valid_utf_8_within_the_limit(text: str) -> None:
     """Redis, JSON and the browser all take it for UTF-8."""
@@ -241,6 +247,7 @@ def test_an_event_that_says_more_is_never_replaced(event: Event) -> None:
 _OTHER_FIELDS = ("log", "data", "result", "error", "kind", "title", "pipeline", "steps", "must")
 
 
+@steady
 @given(
     st.builds(
         Event,

@@ -1,15 +1,19 @@
 """Text: control characters found, length bounded in bytes."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runrelay.progress.text import check_label, check_text, control_char, cut_text
+
+# A machine that is busy with other things is no failure.
+steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # any code point, lone surrogates included: file names may have them
 texts = st.text(alphabet=st.characters(exclude_categories=()), max_size=400)
 
 
+@steady
 @given(texts, st.integers(min_value=64, max_value=1000))
 def test_a_cut_text_is_valid_and_within_its_limit(text: str, limit_bytes: int) -> None:
     """One byte more than the limit, or half a character, would be refused further on and lost."""
@@ -40,6 +44,7 @@ def test_a_lone_surrogate_becomes_a_question_mark() -> None:
     assert cut_text("file \udcff.png", 100) == "file ?.png"
 
 
+@steady
 @given(texts)
 def test_a_control_character_is_found_wherever_it_stands(text: str) -> None:
     """One that passes breaks a log line or a terminal."""
