@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from ..codes import CloseCode
+from ..errors import RunlogError
 from ..fanout import Batch, Connection
 from ..progress import Cursor, check_run_id, parse_cursor
 from .auth import Grant, Refused
@@ -192,6 +193,8 @@ class ManyRuns:
             await relay.hub.join(run_id, watcher, cursor)
             await ended.wait()
             self._say({"type": "end", "run_id": run_id})
+        except RunlogError as error:
+            self._say_error(error, run_id)
         finally:
             relay.hub.leave(run_id, watcher)
             relay.limits.leave_run(run_id)
@@ -200,7 +203,10 @@ class ManyRuns:
         self._connection.send(Batch.of(fields))
 
     def _say_error(self, error: Exception, run_id: str | None) -> None:
-        code = CloseCode.TOO_MANY if isinstance(error, TooMany) else getattr(error, "code", CloseCode.BAD_REQUEST)
+        if isinstance(error, RunlogError):
+            code = CloseCode.SERVICE_RESTART
+        else:
+            code = CloseCode.TOO_MANY if isinstance(error, TooMany) else getattr(error, "code", CloseCode.BAD_REQUEST)
         self._say({"type": "error", "code": int(code), "message": str(error), "run_id": run_id})
 
     def end(self) -> None:

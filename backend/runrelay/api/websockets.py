@@ -11,6 +11,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from ..codes import CloseCode
+from ..errors import RunlogError
 from ..fanout import Batch, Connection, QueuedConnection
 from ..fanout.uvicorn import EXTENSION, DirectConnection, FanoutProtocol
 from .auth import Refused, authorize, is_foreign_origin
@@ -109,6 +110,8 @@ class _Client:
             self._refuse(error.code, str(error))
         except TooMany as error:
             self._refuse(CloseCode.TOO_MANY, str(error), retry_reason())
+        except RunlogError as error:  # somebody else's key under the run's name, say
+            self._refuse(CloseCode.SERVICE_RESTART, str(error), retry_reason())
 
     def receive(self, raw: bytes) -> None:
         """Take a message of the client's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from ..errors import RunlogUnavailable
+from ..errors import RunlogError
 from ..runlog import AsyncRunLog
 from .connections import Connection
 from .frames import Batch, Frame
@@ -80,7 +80,7 @@ class Feed:
             try:
                 for at in range(0, len(due), _CHUNK):
                     await self._tell(due[at : at + _CHUNK], now)
-            except RunlogUnavailable as error:
+            except RunlogError as error:
                 log.info("the runs feed waits: %s", error)
             if self._dirty:
                 await asyncio.sleep(self._every_s / 4)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 from ..codes import CloseCode
-from ..errors import RunlogUnavailable
+from ..errors import RunlogError, RunlogUnavailable
 from ..metrics import RelayMetrics
 from ..progress import Cursor
 from ..runlog import AsyncRunLog, View
@@ -82,7 +82,7 @@ class Hub:
                 if self.link == "up":
                     try:
                         await self.check()
-                    except RunlogUnavailable as error:
+                    except RunlogError as error:
                         log.info("periodic check put off: %s", error)
 
     async def _tick(self) -> None:
@@ -177,6 +177,8 @@ class Hub:
 
         For what no message tells: one lost on the way, the last before a silence; a log that is gone or was replaced.
         """
+        for topic in [*self._topics.values()]:
+            self._tidy(topic)  # one that was still reading when its last watcher left
         topics = [topic for topic in self._topics.values() if topic.position is not None]
         for at in range(0, len(topics), _CHECK_CHUNK):
             chunk = topics[at : at + _CHECK_CHUNK]
@@ -267,7 +269,11 @@ class Hub:
             topic.close()
 
     async def _read(self, run_id: str, after: Cursor | None, event_bytes: int) -> View:
-        return await self.runlog.read(run_id, after, event_bytes=event_bytes)
+        try:
+            return await self.runlog.read(run_id, after, event_bytes=event_bytes)
+        except (KeyError, TypeError, ValueError) as error:
+            # somebody else's key under a run's name must not end the work for all the others
+            raise RunlogError(f"what is stored as run {run_id!r} is no run: {error!r}") from error
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run work of a topic's or a client's in the hub's task group."""

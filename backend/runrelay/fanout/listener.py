@@ -13,7 +13,7 @@ import orjson
 from redis.asyncio import ConnectionPool
 from redis.exceptions import ResponseError
 
-from ..errors import RunlogUnavailable
+from ..errors import RunlogError, RunlogUnavailable
 from ..metrics import RelayMetrics
 from ..runlog import AsyncRunLog
 from .hub import Hub
@@ -72,7 +72,7 @@ class Listener:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._read(connection), name="listener reads")
                     tasks.create_task(self._probe_on(), name="listener probes")
-            except* (OSError, ResponseError, RunlogUnavailable, ConnectionError) as errors:
+            except* (OSError, ResponseError, RunlogError, ConnectionError) as errors:
                 log.warning("the listener lost the run log: %s", errors.exceptions[0])
             finally:
                 self._hub.link_down()

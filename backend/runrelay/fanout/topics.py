@@ -28,13 +28,14 @@ discarded. While the topic reads, later messages wait in `backlog`, in order.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import orjson
 
-from ..errors import RunlogUnavailable
+from ..errors import RunlogError, RunlogUnavailable
 from ..metrics import RelayMetrics
 from ..progress import START, Cursor, Snapshot, is_ended
 from ..runlog import View, is_sealed
@@ -43,6 +44,8 @@ from .frames import Batch, Frame, progress_frame
 from .messages import Committed
 
 __all__ = ["MAX_INITIAL_STATE_BYTES", "Topic", "Watcher", "initial_state_frame"]
+
+log = logging.getLogger(__name__)
 
 MAX_INITIAL_STATE_BYTES: Final = 512 * 1024
 _MAX_BACKLOG: Final = 10_000
@@ -254,7 +257,7 @@ class Topic:
     async def join(self, watcher: Watcher, after: Cursor | None) -> None:
         """Bring a watcher to the run's present and make it live. See the module's argument.
 
-        Cancelled, or at a RunlogUnavailable from the read, the watcher has not joined.
+        Cancelled, or at a RunlogError from the read, the watcher has not joined.
         """
         self.joining += 1
         try:
@@ -287,7 +290,7 @@ class Topic:
         try:
             view = await self._read(self.run_id, after, event_bytes)
             reading.set_result(Beginning.of(view, after))
-        except RunlogUnavailable as error:
+        except RunlogError as error:
             reading.set_exception(error)
             reading.exception()  # looked at, if nobody is left who does
         finally:
@@ -376,6 +379,8 @@ class Topic:
                     return
         except RunlogUnavailable:
             return  # the hub repairs every topic when the run log is back, and looks every few seconds
+        except RunlogError as error:
+            log.error("the log of run %r cannot be read: %s", self.run_id, error)
         finally:
             self._repairing = False
             self._repaired.set()

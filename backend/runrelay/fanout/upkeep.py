@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from ..errors import CommitRefused, RunlogUnavailable
+from ..errors import CommitRefused, RunlogError, RunlogUnavailable
 from ..metrics import RelayMetrics
 from ..progress import Event
 from ..runlog import AsyncRunLog
@@ -54,7 +54,7 @@ class Upkeep:
                     if loop.time() >= next_list:
                         await self.repair_list()
                         next_list = loop.time() + self._repair_list_s
-                except RunlogUnavailable as error:
+                except RunlogError as error:
                     log.info("upkeep put off: %s", error)
             await asyncio.sleep(self._look_s)
 
@@ -78,6 +78,11 @@ class Upkeep:
             try:
                 done = await self._runlog.commit(run_id, [event])
             except CommitRefused:
+                continue
+            except RunlogUnavailable:
+                raise
+            except RunlogError as error:
+                log.error("run %r cannot be marked as stalled: %s", run_id, error)
                 continue
             marked += done.after > done.before
         await self._runlog.stop_watching(silent)

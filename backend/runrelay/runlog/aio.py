@@ -91,7 +91,7 @@ class AsyncRunLog:
             pipeline = redis.pipeline(transaction=False)
             for run_id in run_ids:
                 pipeline.hmget(self.keys.run(run_id)[0], "epoch", "seq")
-            rows = await pipeline.execute()
+            rows = _hashes(await pipeline.execute(raise_on_error=False), 2)
         return [Cursor(epoch.decode(), int(seq)) if epoch else None for epoch, seq in rows]
 
     async def summaries(self, run_ids: Sequence[str]) -> list[tuple[Snapshot | None, int | None]]:
@@ -100,7 +100,7 @@ class AsyncRunLog:
             pipeline = redis.pipeline(transaction=False)
             for run_id in run_ids:
                 pipeline.hmget(self.keys.run(run_id)[0], *SUMMARY_FIELDS)
-            rows = await pipeline.execute()
+            rows = _hashes(await pipeline.execute(raise_on_error=False), len(SUMMARY_FIELDS))
         heartbeat = SUMMARY_FIELDS.index("heartbeat_at")
         return [
             (parse_summary(run_id, row), int(row[heartbeat]) if row[heartbeat] else None)
@@ -314,6 +314,16 @@ class AsyncRunLog:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect(nowait=True)
+
+
+def _hashes(rows: list[Any], fields: int) -> list[list[Any]]:
+    """Replies of HMGET; a key of another type, which somebody else has set, is no run."""
+    for i, row in enumerate(rows):
+        if isinstance(row, ResponseError) and str(row).startswith("WRONGTYPE"):
+            rows[i] = [None] * fields
+        elif isinstance(row, Exception):
+            raise row
+    return rows
 
 
 def _judged(error: BaseException) -> RunlogError:
