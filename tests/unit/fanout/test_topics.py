@@ -26,11 +26,12 @@ from runrelay.fanout import topics
 from runrelay.fanout.connections import Connection
 from runrelay.fanout.frames import Batch
 from runrelay.fanout.messages import Committed, parse_message
-from runrelay.fanout.topics import Beginning, Topic, Watcher
+from runrelay.fanout.topics import Topic
 from runrelay.metrics import RelayMetrics
 from runrelay.progress import START, Cursor, Snapshot
 from runrelay.runlog import View
 from runrelay.runlog.seals import seal
+from tests.broken_topics import NoAhead, NoPosition, NoRecent, NoRepair, NoSecondRead, NoStaleness
 from tests.watching import Story
 
 RUN = "20251105_1430_우주여행고양이"
@@ -410,74 +411,12 @@ def test_nor_does_a_long_walk_by_chance() -> None:
     _wander_about(Topic)
 
 
-class _NoRecent(Topic):
-    """Forgets what was delivered while a joiner read."""
-
-    def _admit(self, watcher: Watcher, beginning: Beginning) -> bool:
-        reached = beginning.view.snapshot.cursor
-        if self.position is not None and self.position.epoch == reached.epoch and self.position.seq > reached.seq:
-            watcher.connection.send(beginning.batch)
-            self._make_live(watcher)
-            return True
-        return super()._admit(watcher, beginning)
-
-
-class _NoAhead(Topic):
-    """Takes a joiner whose read is ahead of the channel for one that is at the position."""
-
-    def _admit(self, watcher: Watcher, beginning: Beginning) -> bool:
-        admitted = super()._admit(watcher, beginning)
-        if self.ahead.pop(watcher, None) is not None:
-            self._make_live(watcher)
-        return admitted
-
-
-class _NoPosition(Topic):
-    """Passes on whatever the channel brings."""
-
-    def _work_off(self) -> bool:
-        if self.position is not None and self._delivery is None and self._backlog:
-            first = self._backlog[0].cursor
-            self.position = first._replace(seq=first.seq - 1)
-        return super()._work_off()
-
-
-class _NoRepair(Topic):
-    """Never reads what it missed."""
-
-    def repair(self) -> None:
-        self._backlog.clear()
-        self._repaired.set()
-
-
-class _NoSecondRead(Topic):
-    """Believes a read of another epoch, or of no log at all."""
-
-    def _admit(self, watcher: Watcher, beginning: Beginning) -> bool:
-        if self.position is not None and self.position.epoch != beginning.view.snapshot.cursor.epoch:
-            watcher.connection.send(beginning.batch)
-            self._make_live(watcher)
-            return True
-        return super()._admit(watcher, beginning)
-
-
-class _NoStaleness(Topic):
-    """Goes on where it was when a log that was gone is back, or when the gone one's last messages come late."""
-
-    def _work_off(self) -> bool:
-        stale, self.stale = self.stale, False
-        try:
-            return super()._work_off()
-        finally:
-            self.stale = stale
-
-
 def _controlled(topic_class: type[Topic]) -> None:
     with pytest.raises(AssertionError, match=r"came after|run began at|not told all|never committed|waits for ever"):
         _wander_about(topic_class)
 
 
-@pytest.mark.parametrize("broken", [_NoRecent, _NoAhead, _NoPosition, _NoRepair, _NoSecondRead, _NoStaleness])
+@pytest.mark.parametrize("broken", [NoRecent, NoAhead, NoPosition, NoRepair, NoSecondRead, NoStaleness])
 def test_without_a_protection_it_fails(broken: type[Topic]) -> None:
     """The negative control: each protection switched off is noticed."""
     _controlled(broken)

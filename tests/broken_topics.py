@@ -1,0 +1,69 @@
+"""Topics with one protection switched off, for negative controls."""
+
+from __future__ import annotations
+
+from runrelay.fanout.topics import Beginning, Topic, Watcher
+
+__all__ = ["NoAhead", "NoPosition", "NoRecent", "NoRepair", "NoSecondRead", "NoStaleness"]
+
+
+class NoRecent(Topic):
+    """Forgets what was delivered while a joiner read."""
+
+    def _admit(self, watcher: Watcher, beginning: Beginning) -> bool:
+        reached = beginning.view.snapshot.cursor
+        if self.position is not None and self.position.epoch == reached.epoch and self.position.seq > reached.seq:
+            watcher.connection.send(beginning.batch)
+            self._make_live(watcher)
+            return True
+        return super()._admit(watcher, beginning)
+
+
+class NoAhead(Topic):
+    """Takes a joiner whose read is ahead of the channel for one that is at the position."""
+
+    def _admit(self, watcher: Watcher, beginning: Beginning) -> bool:
+        admitted = super()._admit(watcher, beginning)
+        if self.ahead.pop(watcher, None) is not None:
+            self._make_live(watcher)
+        return admitted
+
+
+class NoPosition(Topic):
+    """Passes on whatever the channel brings."""
+
+    def _work_off(self) -> bool:
+        if self.position is not None and self._delivery is None and self._backlog:
+            first = self._backlog[0].cursor
+            self.position = first._replace(seq=first.seq - 1)
+        return super()._work_off()
+
+
+class NoRepair(Topic):
+    """Never reads what it missed."""
+
+    def repair(self) -> None:
+        self._backlog.clear()
+        self._repaired.set()
+
+
+class NoSecondRead(Topic):
+    """Believes a read of another epoch, or of no log at all."""
+
+    def _admit(self, watcher: Watcher, beginning: Beginning) -> bool:
+        if self.position is not None and self.position.epoch != beginning.view.snapshot.cursor.epoch:
+            watcher.connection.send(beginning.batch)
+            self._make_live(watcher)
+            return True
+        return super()._admit(watcher, beginning)
+
+
+class NoStaleness(Topic):
+    """Goes on where it was when a log that was gone is back, or when the gone one's last messages come late."""
+
+    def _work_off(self) -> bool:
+        stale, self.stale = self.stale, False
+        try:
+            return super()._work_off()
+        finally:
+            self.stale = stale
