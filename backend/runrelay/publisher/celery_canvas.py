@@ -127,6 +127,7 @@ def canvas(
             # again, because a log that was lost, or a relay that knows no weights, has not heard of them
             more["steps"] = [list(spec) for spec in specs] if weights else None
             more["first"] = member is members[0][0]
+            more |= {"title": title, "pipeline": pipeline}
         _with_info(member, {**info, **more})
         member.set(task_id=task_id(run_id, attempt, name))
     return signature

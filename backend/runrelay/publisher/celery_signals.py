@@ -41,9 +41,14 @@ def install(app: Celery, *, settings: PublisherSettings | None = None) -> None:
     Args:
         app: the Celery application.
         settings: for the process' publisher, instead of the environment's.
+
+    Raises:
+        ValueError: a setting is wrong; here, and not in the first task.
     """
     if settings is not None:
         configure(settings)
+    else:
+        current_sink()
     if id(app) not in _installed:
         _installed[id(app)] = Installation(app)
 
@@ -148,6 +153,8 @@ class Installation:
                 step=info.step,
                 attempt=info.attempt,
                 steps=info.steps,
+                title=info.title,
+                pipeline=info.pipeline,
             )
         emit(info.run_id, event, scope)
 

@@ -70,10 +70,15 @@ class Sink(Protocol):
 
 
 class Publisher:
-    """An outbox and its flusher. A forked child's is empty, and a new producer."""
+    """An outbox and its flusher. A forked child's is empty, and a new producer.
+
+    Raises:
+        ValueError: the settings' URL is not one of Redis.
+    """
 
     def __init__(self, settings: PublisherSettings | None = None) -> None:
         self.settings = settings or PublisherSettings()
+        self._connect().close()  # no connection yet, but a URL that is none is refused here and not in a thread
         self._begin()
         _publishers.add(self)
 
@@ -289,7 +294,7 @@ def publish_progress(
             the current one.
 
     Raises:
-        TypeError, ValueError: an argument is wrong; nothing is published.
+        TypeError, ValueError: an argument is wrong; nothing is published. Or, at the first call, a setting is.
     """
     outbox = _outbox
     if (

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from runrelay import PublisherSettings
+from runrelay.publisher import Publisher
 
 
 def test_nothing_set_is_the_original_systems() -> None:
@@ -68,3 +69,9 @@ def test_an_empty_value_is_no_value() -> None:
         PublisherSettings.from_env({"RUNRELAY_SPOOL": "", "RUNRELAY_FLUSH_MS": "", "REDIS_URL": ""})
         == PublisherSettings()
     )
+
+
+def test_a_url_that_is_none_is_refused_at_once() -> None:
+    """A typing error in REDIS_URL that only a thread hears of."""
+    with pytest.raises(ValueError, match="URL"):
+        Publisher(PublisherSettings(redis_url="localhost:6379"))
