@@ -235,6 +235,19 @@ async def test_each_run_begins_one_new_epoch_not_one_per_producer(
     assert not contradictions(story.told)
 
 
+async def test_two_views_of_one_server_do_not_take_turns_for_ever(
+    connect_log: Callable[..., Log], client_kind: Kind, store: Server, keys: Keys
+) -> None:
+    """A replica that is promoted just after a connection has asked who it is looks like two servers to two clients."""
+    early, late = (connect_log(client_kind, store.url, keys) for _ in range(2))
+    await late.commit("r", [said("1")])
+    await early.commit("another", [said("connects")])
+    early.inner._server = "as it was before its promotion"  # type: ignore[attr-defined]
+    epochs = [(await log.commit("r", [said("x")])).epoch for log in (early, late) * 5]
+    assert len(set(epochs)) <= 3
+    assert len(set(epochs[3:])) == 1
+
+
 async def test_attempts_that_a_server_has_forgotten_go_on(
     connect_log: Callable[..., Log], client_kind: Kind, start_store: Callable[..., Server], keys: Keys
 ) -> None:

@@ -211,6 +211,24 @@ async def test_marks_are_each_producer_s_and_each_run_s_own(log: Log, witness: W
     assert [fields_of(message)["log"] for message in witness.heard()] == ["r1 p", "r1 q", "r2 p", "r2 q"]
 
 
+async def test_producers_that_have_been_silent_for_long_are_forgotten(log: Log, look: Any) -> None:
+    """Each process that ever spoke of a run leaves a mark in its hash; a run that lives for days must not keep all."""
+    hash_key = log.keys.run("r")[0]
+    await log.commit("r", [said("1")], Numbering("first"))
+    now_ms = look.time()[0] * 1000
+    hour_ms = 3_600_000
+    for number in range(62):
+        age_ms = hour_ms + 60_000 if number % 2 else hour_ms - 60_000
+        look.hset(hash_key, f"p:{number}", f"5 0 0 {now_ms - age_ms}")
+    look.hset(hash_key, "producers", 63)
+    await log.commit("r", [said("2")], Numbering("newcomer"))
+    marks = {field.decode() for field in look.hkeys(hash_key) if field.startswith(b"p:")}
+    assert marks == {"p:first", "p:newcomer", *(f"p:{number}" for number in range(0, 62, 2))}
+    # who was kept is still recognised
+    assert (await log.commit("r", [said("6")], Numbering("0", 6))).after == 3
+    assert (await log.commit("r", [said("2")], Numbering("newcomer"))).after == 3
+
+
 async def test_a_gap_is_noticed_and_begins_a_new_epoch(log: Log, witness: Witness) -> None:
     """A server that knows less of a producer than it acknowledged has lost data: its numbers are not to be trusted."""
     first = await log.commit("r", [said("1")], Numbering("p"))

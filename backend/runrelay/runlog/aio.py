@@ -188,11 +188,12 @@ class AsyncRunLog:
 
     async def _commit_as(self, batch: Batch, *, server_lost_data: bool) -> Committed:
         connection = await self._connected()
+        epoch = new_epoch()
         args = commit_args(
             self.keys,
             self.retention,
             batch,
-            epoch=new_epoch(),
+            epoch=epoch,
             server=self._server,
             server_lost_data=server_lost_data,
         )
@@ -200,7 +201,12 @@ class AsyncRunLog:
             reply = await self._call(connection, "EVALSHA", COMMIT.sha, 3, *args)
         except NoScriptError:
             reply = await self._call(connection, "EVAL", COMMIT.text, 3, *args)
-        return parse_commit(batch.run_id, reply)
+        done = parse_commit(batch.run_id, reply)
+        if done.epoch == epoch and not done.created:
+            # A known run began a new log: either the server has changed, or it has changed since we asked who it is (a
+            # replica promoted under this very connection). Asking again keeps two producers from taking turns for ever.
+            await self._disconnect()
+        return done
 
     async def index(self, updated_at: dict[str, int]) -> None:
         """Enter runs in the list of runs, by their time of update (Unix ms)."""

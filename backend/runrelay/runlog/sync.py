@@ -101,6 +101,10 @@ class RunLog:
         results = [self._committed(batch, reply) for batch, reply in zip(batches, replies, strict=True)]
         # A fresh name serves one log only; after an error it may have been taken without our knowing.
         if any(isinstance(r, RunlogError) or r.epoch == self._epoch for r in results):
+            # A known run began a new log: either the server has changed, or it has changed since we asked who it is (a
+            # replica promoted under this very connection). Asking again keeps two producers from taking turns for ever.
+            if any(isinstance(r, Committed) and r.epoch == self._epoch and not r.created for r in results):
+                self.close()
             self._epoch = new_epoch()
         return results
 
