@@ -60,7 +60,9 @@ export function LogView({ logs, truncated, downloadUrl, live }: LogViewProps): R
   }, [following, toEnd, totalPx, lastKey]);
 
   const newestKey = useRef(lastKey);
-  newestKey.current = lastKey;
+  useEffect(() => {
+    newestKey.current = lastKey;
+  });
   useEffect(() => {
     if (current === null) return;
     setFollowing(false);
