@@ -158,6 +158,16 @@ describe("WebSocket", () => {
     expect(client.connection.retryInMs).toBe(4321);
   });
 
+  it("too many connections: later, over the same transport", () => {
+    watch();
+    browser.socket.open();
+    browser.socket.say({ type: "error", code: 4429, message: "too many connections" });
+    browser.socket.drop(CloseCode.TOO_MANY, '{"retry_in_ms":8000}');
+    expect(client.connection).toMatchObject({ retryInMs: 8_000, error: { message: "too many connections" } });
+    vi.advanceTimersByTime(8_000);
+    expect([browser.sockets.length, browser.streams.length]).toEqual([2, 0]);
+  });
+
   it.each([CloseCode.BAD_REQUEST, CloseCode.FORBIDDEN, CloseCode.FRAME_TOO_BIG])(
     "code %i ends reconnecting",
     (code) => {
@@ -191,7 +201,9 @@ describe("WebSocket", () => {
     watch();
     browser.socket.open();
     browser.socket.say(initial(1));
+    await vi.advanceTimersByTimeAsync(33);
     browser.socket.say(progress(3));
+    await vi.advanceTimersByTimeAsync(33);
     browser.socket.say(progress(4));
     await vi.advanceTimersByTimeAsync(33);
     const asked = browser.socket.sent.filter((frame) => frame.after !== undefined);
@@ -236,13 +248,29 @@ describe("tokens", () => {
     await settle();
     expect(browser.socket.url).toBe("ws://page/ws?token=token-1");
     browser.socket.open();
+    browser.socket.say({ type: "error", code: 4401, message: "expired" });
     browser.socket.drop(CloseCode.UNAUTHORIZED);
     await settle();
     expect(browser.socket.url).toBe("ws://page/ws?token=token-2");
     browser.socket.open();
+    browser.socket.say({ type: "error", code: 4401, message: "expired" });
     browser.socket.drop(CloseCode.UNAUTHORIZED);
     await settle();
     expect([status(), browser.sockets.length]).toEqual(["closed", 2]);
+  });
+
+  it("one that expires after a while is renewed each time", async () => {
+    let made = 0;
+    watch("r", { token: async () => `token-${++made}` });
+    await settle();
+    for (let n = 1; n <= 3; n += 1) {
+      expect(browser.socket.url).toBe(`ws://page/ws?token=token-${n}`);
+      browser.socket.prove();
+      vi.advanceTimersByTime(20_000);
+      browser.socket.drop(CloseCode.UNAUTHORIZED);
+      await settle();
+    }
+    expect(status()).toBe("reconnecting");
   });
 
   it("a fixed one cannot be renewed: the refusal stands", async () => {

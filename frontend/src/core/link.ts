@@ -228,7 +228,6 @@ export class Link {
 
   #onProven(): void {
     this.#proven = true;
-    this.#renewed = false;
     this.#heardAt = Date.now();
     this.#due = 0;
     this.#fold({ type: "proven", transport: this.#kind, now: this.#heardAt, again: this.#wasProven });
@@ -239,6 +238,7 @@ export class Link {
     clear(this.#healthyTimer);
     this.#healthyTimer = setTimeout(() => {
       this.#tries = 0;
+      this.#renewed = false;
       this.#lastCode = null;
     }, healthyMs);
     this.#planClimb();
@@ -260,7 +260,8 @@ export class Link {
     if (this.#isUnused()) return this.#stop("idle");
     // A stream needs a run to stream; the list alone goes from the socket straight to polling.
     const ladder = this.#options.ladder.filter((kind) => kind !== "sse" || this.#runs.size > 0);
-    const next = nextTry(ladder, { kind: this.#kind, proven });
+    // A server that says when to come back wants to be asked again, over the same transport.
+    const next = nextTry(ladder, { kind: this.#kind, proven: proven || close.retryInMs !== null });
     this.#kind = next.kind;
     // Stepping down to something untried costs nothing and hardly waits.
     if (!next.counts) return this.#waitAndConnect(this.#options.backoff.minMs);

@@ -80,14 +80,16 @@ export class WebSocketTransport implements Transport {
     if (this.#over) return;
     const frame = typeof data === "string" ? readFrame(data) : null;
     const latencyMs = this.#liveness.heard(frame?.type === "pong");
-    if (!this.#proven) {
+    // A refusal in so many words proves that words pass, and nothing else.
+    const isRefusal = frame?.type === "error" && frame.runId === null;
+    if (!this.#proven && !isRefusal) {
       this.#proven = true;
       this.#events.onProven();
     }
     if (latencyMs !== null) this.#events.onLatency(latencyMs);
     this.#events.onAlive();
     if (frame === null || frame.type === "pong") return;
-    if (frame.type === "error" && frame.runId === null) this.#explanation = frame.message;
+    if (isRefusal) this.#explanation = frame.message;
     this.#events.onFrames([frame]);
   }
 
