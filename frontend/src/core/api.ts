@@ -32,13 +32,16 @@ export interface PipelineInfo {
 export class RelayApi {
   readonly urls: RelayUrls;
   readonly #environment: Environment;
+  readonly #knownToken: () => string | null;
   readonly #token: (renew: boolean) => Promise<string | null> | string | null;
 
   constructor(
     urls: RelayUrls,
     environment: Environment,
     token: (renew: boolean) => Promise<string | null> | string | null,
+    knownToken: () => string | null,
   ) {
+    this.#knownToken = knownToken;
     this.urls = urls;
     this.#environment = environment;
     this.#token = token;
@@ -105,8 +108,15 @@ export class RelayApi {
     await this.#send(this.urls.http(this.urls.run(runId)), { method: "DELETE" });
   }
 
+  /** Address of a run's log as text, for a link: with the token, since a link carries no headers. */
   logsUrl(runId: string): string {
-    return this.urls.http(`${this.urls.run(runId)}/logs`);
+    return this.urls.http(`${this.urls.run(runId)}/logs`, { token: this.#knownToken() });
+  }
+
+  /** Address of a file that a run made, for a link or a player. */
+  fileUrl(runId: string, name: string): string {
+    const path = `${this.urls.run(runId)}/files/${encodeURIComponent(name)}`;
+    return this.urls.http(path, { token: this.#knownToken() });
   }
 
   async headers(renew = false): Promise<Record<string, string>> {

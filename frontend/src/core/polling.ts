@@ -149,7 +149,8 @@ export class PollLoop {
   }
 }
 
-function closeOf(error: unknown): TransportClose {
+/** What an error of the HTTP API amounts to, in the terms of a lost connection. */
+export function closeOf(error: unknown): TransportClose {
   if (!(error instanceof RelayError))
     return { code: null, message: "the relay cannot be reached", retryInMs: null };
   const code =

@@ -3,7 +3,7 @@
 import { isTerminalCode } from "./codes.js";
 import type { Environment } from "./environment.js";
 import type { PollRequest } from "./polling.js";
-import { PollLoop } from "./polling.js";
+import { closeOf, PollLoop } from "./polling.js";
 import type { Transport, TransportClose, TransportEvents } from "./transport.js";
 
 /** Runs that may hold a request open at once; with more, everything is polled every two seconds. */
@@ -74,7 +74,7 @@ export class PollingTransport implements Transport {
         this.#alive();
         this.#events.onLatency(Date.now() - begunAt);
       },
-      () => this.#ended({ code: null, message: "the relay cannot be reached", retryInMs: null }),
+      (error: unknown) => this.#ended(closeOf(error)),
     );
   }
 

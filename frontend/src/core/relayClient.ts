@@ -56,7 +56,9 @@ export class RelayClient {
     this.#environment = options.environment ?? pageEnvironment();
     this.#urls = new RelayUrls(options.baseUrl ?? "", this.#environment.origin);
     const token = (renew: boolean) => this.#token(renew);
-    this.api = new RelayApi(this.#urls, this.#environment, token);
+    this.api = new RelayApi(this.#urls, this.#environment, token, () =>
+      typeof options.token === "string" ? options.token : this.#knownToken,
+    );
     const ladder = options.transports ?? LINK.ladder;
     this.#link = new Link(
       (kind, value, events) => this.#open(kind, value, events),

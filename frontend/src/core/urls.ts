@@ -25,8 +25,4 @@ export class RelayUrls {
   run(runId: string): string {
     return `/api/runs/${encodeURIComponent(runId)}`;
   }
-
-  file(runId: string, name: string): string {
-    return this.http(`${this.run(runId)}/files/${encodeURIComponent(name)}`);
-  }
 }

@@ -1,11 +1,12 @@
 import type { ReactNode } from "react";
 import { useEffect } from "react";
-import { useRelayClient } from "../react/index";
+import { CloseCode, useConnection, useRelayClient } from "../react/index";
 import { Link } from "./Link";
 import { NewRunPage } from "./pages/NewRunPage";
 import { RunPage } from "./pages/RunPage";
 import { RunsPage } from "./pages/RunsPage";
 import { pageOf, useAddress } from "./router";
+import { SignIn } from "./shell/SignIn";
 import { TopBar } from "./shell/TopBar";
 import { useWords } from "./words";
 
@@ -13,14 +14,17 @@ export function App(): ReactNode {
   const words = useWords();
   const relay = useRelayClient();
   useEffect(() => relay.stayConnected(), [relay]);
+  const { status, error } = useConnection();
+  const refused = status === "closed" && error?.code === CloseCode.UNAUTHORIZED;
   const page = pageOf(useAddress().split("?")[0] ?? "/");
   return (
     <>
       <TopBar page={page.name} />
       <main id="content" tabIndex={-1}>
-        {page.name === "runs" && <RunsPage />}
-        {page.name === "run" && <RunPage key={page.runId} runId={page.runId} />}
-        {page.name === "new" && <NewRunPage pipeline={page.pipeline} />}
+        {refused && <SignIn />}
+        {!refused && page.name === "runs" && <RunsPage />}
+        {!refused && page.name === "run" && <RunPage key={page.runId} runId={page.runId} />}
+        {!refused && page.name === "new" && <NewRunPage pipeline={page.pipeline} />}
         {page.name === "missing" && (
           <div className="page">
             <div className="empty">

@@ -97,6 +97,10 @@ const en = {
   connectedFor: "Connected for",
   transportLabel: "Transport",
   qualityLabel: "Quality",
+  signIn: "This relay wants a token",
+  signInHint: "Ask whoever runs it for one. It is kept until this tab is closed.",
+  token: "Token",
+  use: "Use it",
   skip: "Skip to content",
   options: "Options",
 };
@@ -197,6 +201,10 @@ const ko: Dictionary = {
   connectedFor: "연결 유지",
   transportLabel: "전송 방식",
   qualityLabel: "품질",
+  signIn: "이 릴레이는 토큰이 필요합니다",
+  signInHint: "운영자에게 토큰을 받으세요. 이 탭을 닫을 때까지 보관됩니다.",
+  token: "토큰",
+  use: "사용",
   skip: "본문으로 건너뛰기",
   options: "설정",
 };

@@ -153,6 +153,65 @@ describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
     expect(look).toEqual(["ko", "dark"]);
   });
 
+  it("a relay that wants a token gets it from a form or a link, for everything", async () => {
+    at.allow("401");
+    at.relay.token = "the-token";
+    succeeded(at.relay, "done", "A secret film");
+    const page = await at.open("/");
+    await page.getByLabel("Token").fill("wrong");
+    await page.keyboard.press("Enter");
+    await page.getByLabel("Token").fill("the-token");
+    await page.keyboard.press("Enter");
+    await page.getByText("A secret film").click();
+    await page.locator(".log-row").first().waitFor();
+    expect(await page.locator("video").getAttribute("src")).toContain("?token=the-token");
+    expect(await page.getByRole("link", { name: "Download" }).getAttribute("href")).toContain(
+      "?token=the-token",
+    );
+    await page.reload();
+    await page.locator(".log-row").first().waitFor();
+    const linked = await at.open(`${runPath("done")}#token=the-token`);
+    await linked.locator(".log-row").first().waitFor();
+    expect(new URL(linked.url()).hash).toBe("");
+  });
+
+  it("a notification when a run ends while nobody looks, if it was asked for; none for what had ended before", async () => {
+    running(at.relay, "r", "A film");
+    succeeded(at.relay, "old", "An old film");
+    const page = await at.open("/", {}, (fresh) =>
+      fresh.addInitScript(() => {
+        const shown: string[] = [];
+        class Recorded {
+          static readonly permission = "granted";
+          static requestPermission = async () => "granted";
+          constructor(title: string) {
+            shown.push(title);
+          }
+        }
+        Object.assign(window, { shown, Notification: Recorded });
+      }),
+    );
+    const shown = () => page.evaluate(() => (window as unknown as { shown: string[] }).shown);
+    const look = (state: string) =>
+      page.evaluate((value) => {
+        Object.defineProperty(document, "visibilityState", { configurable: true, get: () => value });
+        document.dispatchEvent(new Event("visibilitychange"));
+      }, state);
+    await page.getByLabel("Options", { exact: true }).click();
+    await page.getByRole("switch").check();
+    await page.keyboard.press("Escape");
+    await page.getByText("An old film").click();
+    await page.locator(".chip", { hasText: "Succeeded" }).waitFor();
+    await page.goBack();
+    await page.getByText("A film", { exact: true }).click();
+    await page.locator(".log-row").first().waitFor();
+    await look("hidden");
+    at.relay.publish("r", { state: "END" });
+    await page.locator(".chip", { hasText: "Succeeded" }).waitFor();
+    await look("visible");
+    expect(await shown()).toEqual(["A film: Succeeded"]);
+  });
+
   it("the first picture is there within a second", async () => {
     running(at.relay, "r", "Quick");
     const page = await at.open(runPath("r"));

@@ -39,6 +39,8 @@ export class FakeRelay {
   readonly files = new Map<string, Buffer>();
   readonly requests: string[] = [];
   pipelines: unknown[] = [];
+  /** With it, every request needs it. */
+  token: string | null = null;
   port = 0;
   #server: Server | null = null;
   #sockets: WebSocketServer | null = null;
@@ -64,7 +66,12 @@ export class FakeRelay {
       this.requests.push(`WS ${request.url ?? ""}`);
       if (this.faults.websocket === "refuse")
         return socket.end("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n");
-      sockets.handleUpgrade(request, socket, head, (client) => this.#serve(client));
+      const token = new URL(request.url ?? "", "http://relay").searchParams.get("token");
+      sockets.handleUpgrade(request, socket, head, (client) => {
+        if (this.token === null || token === this.token) return this.#serve(client);
+        client.send(JSON.stringify({ type: "error", code: 4401, message: "a token is needed" }));
+        client.close(4401);
+      });
     });
     await new Promise<void>((resolve) => server.listen(this.port, "127.0.0.1", resolve));
     this.port = (server.address() as AddressInfo).port;
@@ -200,6 +207,10 @@ export class FakeRelay {
     };
     const [, api, kind, rawId, action, name] = url.pathname.split("/");
     if (api !== "api") return this.#file(url.pathname, response);
+    const given = request.headers.authorization?.replace("Bearer ", "") ?? url.searchParams.get("token");
+    if (this.token !== null && given !== this.token) {
+      return json(401, { title: "Unauthorized", status: 401, detail: "a token is needed" });
+    }
     if (kind === "pipelines") return json(200, { pipelines: this.pipelines });
     if (kind === "runs" && rawId === undefined) {
       if (method === "POST") return this.#create(request, json);

@@ -18,7 +18,7 @@ export function ResultPanel({
   name: string;
 }): ReactNode {
   const words = useWords();
-  const { urls } = useRelayClient().api;
+  const { api } = useRelayClient();
   const made = useMemo(() => readResult(result), [result]);
   const { rest } = made;
   const written = rest === null ? null : typeof rest === "string" ? rest : JSON.stringify(rest, null, 2);
@@ -35,11 +35,11 @@ export function ResultPanel({
           playsInline
           preload="metadata"
           aria-label={name}
-          poster={made.poster === null ? undefined : urls.file(runId, made.poster)}
-          src={urls.file(runId, made.video)}
+          poster={made.poster === null ? undefined : api.fileUrl(runId, made.poster)}
+          src={api.fileUrl(runId, made.video)}
         />
       )}
-      {made.image !== null && <img className="picture" alt={name} src={urls.file(runId, made.image)} />}
+      {made.image !== null && <img className="picture" alt={name} src={api.fileUrl(runId, made.image)} />}
       {made.scalars !== null && (
         <dl className="facts facts-result">
           {made.scalars.map(([key, value]) => (
@@ -59,7 +59,7 @@ export function ResultPanel({
         <ul className="files" aria-label={words.files}>
           {made.files.map((file) => (
             <li key={file.name}>
-              <a className="file" href={urls.file(runId, file.name)} download={file.name}>
+              <a className="file" href={api.fileUrl(runId, file.name)} download={file.name}>
                 <Icon name="file" />
                 <span className="file-name">{file.name}</span>
                 <span className="muted">{file.sizeBytes === null ? "" : bytes(file.sizeBytes)}</span>
