@@ -10,7 +10,11 @@ import { launch } from "./chromium";
 export interface Stage {
   relay: FakeRelay;
   /** Open a page of the dashboard in its own browser context. */
-  open(path: string, options?: BrowserContextOptions, before?: (page: Page) => Promise<unknown>): Promise<Page>;
+  open(
+    path: string,
+    options?: BrowserContextOptions,
+    before?: (page: Page) => Promise<unknown>,
+  ): Promise<Page>;
   /** Complaints that a test expects (of connections it cuts): substrings. */
   allow(...complaints: string[]): void;
 }

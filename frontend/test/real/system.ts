@@ -91,7 +91,11 @@ export class RealSystem {
   async startWorker(): Promise<void> {
     const worker = new Process(RUNRELAY, ["worker", "--concurrency", "2"], this.#env);
     this.#worker = worker;
-    await until("the worker to be ready", async () => worker.output.includes(" ready."), 60_000);
+    await until(
+      () => `the worker to be ready:\n${worker.output}`,
+      async () => worker.output.includes(" ready."),
+      60_000,
+    );
   }
 
   /** Redis answers nobody, and its connections stay open: the worst way to be away. */
