@@ -23,7 +23,7 @@ CHILD_TIMEOUT_S = 60
 
 
 def _in_child(work: Callable[[], None]) -> int:
-    """Run `work` in a forked child: a bare fork, because multiprocessing runs the hooks of what other tests use, too."""
+    """Run `work` in a forked child: a bare fork, because multiprocessing runs the hooks of what other tests use."""
     pid = os.fork()
     if pid == 0:
         try:
