@@ -13,7 +13,7 @@ def main() -> None:
         from .commands import app
     except ModuleNotFoundError as error:
         print(
-            f"runrelay: this command needs the extra 'server' ({error.name} is missing): pip install 'runrelay[server]'",
+            f"runrelay: this needs the extra 'server' ({error.name} is missing): pip install 'runrelay[server]'",
             file=sys.stderr,
         )
         raise SystemExit(2) from None

@@ -38,6 +38,7 @@ MESSAGE_TYPES: Final = (
     "resumed",
     "upstream",
     "end",
+    "stale",
     "error",
     "pong",
     "subscribed",

@@ -17,8 +17,8 @@ _READABLE_BYTES = 120
 def run_folder(root: Path, run_id: str) -> Path:
     """The folder of a run's files (not created): readable, and different for different ids on every file system.
 
-    A run id may be longer than a file name, and some file systems fold case or Unicode forms: so what is readable is cut, and
-    a digest of the id's bytes follows.
+    A run id may be longer than a file name, and some file systems fold case or Unicode forms: so what is readable is
+    cut, and a digest of the id's bytes follows.
     """
     raw = check_run_id(run_id).encode()
     readable = raw[:_READABLE_BYTES].decode("utf-8", "ignore").lstrip(".") or "run"

@@ -23,9 +23,11 @@ class Pipeline:
         name: as in `POST /api/runs {"pipeline": name}`.
         title: for people.
         input_model: a pydantic model; its JSON schema makes the start form.
-        start: sends the work: `start(run_id, input, attempt)`. The run is already queued, as this attempt, when it is called.
+        start: sends the work: `start(run_id, input, attempt)`. The run is already queued, as this attempt, when it is
+        called.
             May block; an exception ends the run as FAILED.
-        cancel: stops the work of an attempt: `cancel(run_id, attempt)`. The run is already CANCELLED when it is called, so
+        cancel: stops the work of an attempt: `cancel(run_id, attempt)`. The run is already CANCELLED when it is
+        called, so
             nothing that the work still says is shown.
         description: a sentence for people.
         steps: the steps by name, with their weights (any positive unit).

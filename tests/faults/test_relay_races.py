@@ -23,6 +23,12 @@ from tests.watching import Client, eventually, watch
 pytest_plugins = ["tests.relay_rig"]
 
 
+@pytest.fixture(autouse=True)
+def _no_shared_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each joiner reads for itself: sharing a read would close the windows that are tested here."""
+    monkeypatch.setattr(topics, "_RETAIN_S", 0.0)
+
+
 async def _told_all(relay: Served, producer: Producer, client: Client, last: str) -> bool:
     """Whether a client has been told all, once the relay has heard everything that was published before now.
 

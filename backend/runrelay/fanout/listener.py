@@ -22,6 +22,8 @@ __all__ = ["Listener"]
 
 log = logging.getLogger(__name__)
 
+_READ_BYTES = 64 * 1024
+
 
 class Listener:
     """Subscribes, hands messages to the hub, probes itself, reconnects.
@@ -91,19 +93,30 @@ class Listener:
             raise RunlogUnavailable(f"cannot subscribe: {error}") from error
 
     async def _read(self, connection: Any) -> None:
+        """Read what Redis pushes, many messages at a time.
+
+        The connection is redis-py's, with what it does for TLS and AUTH. But its `read_response` costs as much for each
+        message as everything else that is done to it here: so the parser, hiredis', is fed directly.
+        """
         control = self._runlog.keys.control.encode()
         receive = self._hub.receive
+        stream, parser = connection._reader, connection._parser._reader
         while True:
+            while type(reply := parser.gets()) is list:  # what is not one: an error, or that more must come first
+                if reply[0] == b"message":
+                    if reply[1] != control:
+                        receive(reply[2])
+                    else:
+                        self._hear_control(reply[2])
+            if isinstance(reply, Exception):
+                raise RunlogUnavailable(f"the subscription broke: {reply}") from reply
             try:
-                reply = await connection.read_response()
-            except Exception as error:
+                data = await stream.read(_READ_BYTES)
+            except (OSError, EOFError) as error:
                 raise RunlogUnavailable(f"the subscription broke: {error}") from error
-            if reply[0] != b"message":
-                continue
-            if reply[1] != control:
-                receive(reply[2])
-            else:
-                self._hear_control(reply[2])
+            if not data:
+                raise RunlogUnavailable("the subscription broke: Redis closed the connection")
+            parser.feed(data)
 
     def _hear_control(self, raw: bytes) -> None:
         try:

@@ -8,11 +8,11 @@ be kept: it is the topic's. A delivery to many watchers takes several turns of t
 wait for it; until its end the position stays, and whoever becomes live meanwhile is put at the end of its queue.
 
 Joining. A watcher reads the run (one atomic read: snapshot, or the events after its cursor) and is then at the read's
-position R. Events that the topic delivered while the read was under way are kept in `recent` for as long as anyone
-joins. Then, if
+position R. What the topic has delivered since the read began is kept in `recent`. Then, if
 
 - R = position: it becomes live.
-- R < position: it gets those of `recent` that follow R up to the position, then becomes live.
+- R < position: it gets those of `recent` that follow R up to the position, then becomes live. Should `recent` not have
+  them all, it reads again.
 - R > position: the channel is behind the read. It waits in `ahead` with R and gets from each delivery only what
   follows R; when the position reaches R it becomes live.
 - another epoch: one of the two is out of date. The topic is repaired (a later read), then the watcher reads again.
@@ -49,6 +49,9 @@ log = logging.getLogger(__name__)
 
 MAX_INITIAL_STATE_BYTES: Final = 512 * 1024
 _MAX_BACKLOG: Final = 10_000
+_RETAIN_S: Final = 0.3
+"""For how long a join's read serves others: what was delivered since is sent to each of them."""
+_MAX_RECENT: Final = 1_000
 _WATCHERS_PER_TURN: Final = 500
 """A write costs about 4 µs, so a turn takes about 2 ms."""
 
@@ -142,7 +145,9 @@ class Topic:
         self._end_after_s = end_after_s
         self._seal_key = b""
         self._backlog: list[Committed] = []
-        self._recent: deque[Frame] = deque()
+        self._recent: deque[Frame] = deque(maxlen=_MAX_RECENT)
+        self._retaining = False
+        self._retention: asyncio.TimerHandle | None = None
         self._readings: dict[tuple[Cursor | None, int], asyncio.Future[Beginning]] = {}
         self._delivery: Delivery | None = None
         self._delivered = asyncio.Event()
@@ -232,7 +237,7 @@ class Topic:
         position = frames[-1].cursor
         assert position is not None
         self.position, self._delivery = position, None
-        if self.joining:
+        if self._retaining:
             self._recent.extend(frames)
         for watcher, reached in [*self.ahead.items()]:
             if reached.seq <= position.seq:
@@ -265,43 +270,53 @@ class Topic:
                 beginning = await self._begin(after, watcher.connection.resume_bytes)
                 if self._admit(watcher, beginning):
                     return
+                self._readings.pop((after, watcher.connection.resume_bytes), None)
                 self.repair()
                 await self._repaired.wait()
         finally:
             self.joining -= 1
-            if not self.joining:
-                self._recent.clear()
 
     async def _begin(self, after: Cursor | None, event_bytes: int) -> Beginning:
-        """Read the run for a join; who asks for the same while the read is under way shares it, and its bytes.
+        """Read the run for a join. Who asks for the same at about the same time shares the read, and its bytes.
 
-        The read may then have begun before the watcher came. That is as good: somebody was joining all the while, so
-        `recent` has what was delivered since.
+        A read that is older than the watcher is as good as a new one for as long as `recent` has what was delivered
+        since; `_admit` looks whether it has. So when thousands come back at once, Redis is asked a few times.
         """
         key = after, event_bytes
         reading = self._readings.get(key)
         if reading is None:
             reading = self._readings[key] = asyncio.get_running_loop().create_future()
-            self._spawn(self._read_beginning(after, event_bytes, reading), f"join {self.run_id}")
+            self._retain()
+            self._spawn(self._read_beginning(key, reading), f"join {self.run_id}")
         return await asyncio.shield(reading)
 
-    async def _read_beginning(self, after: Cursor | None, event_bytes: int, reading: asyncio.Future[Beginning]) -> None:
+    async def _read_beginning(self, key: tuple[Cursor | None, int], reading: asyncio.Future[Beginning]) -> None:
         self.joining += 1  # whoever asked may be gone before it is answered, and others have come meanwhile
         try:
-            view = await self._read(self.run_id, after, event_bytes)
-            reading.set_result(Beginning.of(view, after))
-        except RunlogError as error:
+            view = await self._read(self.run_id, *key)
+            reading.set_result(Beginning.of(view, key[0]))
+        except RunlogUnavailable as error:
             reading.set_exception(error)
             reading.exception()  # looked at, if nobody is left who does
+            del self._readings[key]
         finally:
-            del self._readings[after, event_bytes]
+            self.joining -= 1
             reading.cancel()  # does nothing, unless the hub has ended
-            asyncio.get_running_loop().call_soon(self._read_is_over)
 
-    def _read_is_over(self) -> None:
-        """One turn after the read: those who share it have been admitted."""
-        self.joining -= 1
-        if not self.joining:
+    def _retain(self) -> None:
+        """Keep what is delivered from now on, for as long as anyone joins, and a little longer for who comes next."""
+        self._retaining = True
+        if self._retention is None:
+            self._retention = asyncio.get_running_loop().call_later(_RETAIN_S, self._forget)
+
+    def _forget(self) -> None:
+        """Share no read that is over; and, unless somebody waits for one, let go of what was kept for joins."""
+        self._retention = None
+        self._readings = {key: reading for key, reading in self._readings.items() if not reading.done()}
+        if self.joining:
+            self._retain()
+        else:
+            self._retaining = False
             self._recent.clear()
 
     def _admit(self, watcher: Watcher, beginning: Beginning) -> bool:
@@ -321,7 +336,7 @@ class Topic:
             ]
             behind = reached.seq > self.position.seq
             if reached.seq + len(rest) < self.position.seq:
-                return False  # the position was moved by a new initial_state, past this read: read again
+                return False  # the read is older than what was kept, or a new initial_state came: read again
         first, connection = beginning.batch, watcher.connection
         self._count(beginning)
         if connection.send(first, exempt=beginning.kind != "resume") and (not rest or connection.send(Batch(rest))):
@@ -437,6 +452,8 @@ class Topic:
 
     def close(self) -> None:
         """Nobody needs the topic any more."""
+        if self._retention is not None:
+            self._retention.cancel()
         if self._end_timer is not None:
             self._end_timer.cancel()
             self._end_timer = None
