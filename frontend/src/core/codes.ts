@@ -18,6 +18,7 @@ export const MESSAGE_TYPES = [
   "resumed",
   "upstream",
   "end",
+  "stale",
   "error",
   "pong",
   "subscribed",

@@ -53,6 +53,7 @@ export type Frame =
   | { readonly type: "initial_state"; readonly snapshot: Snapshot }
   | { readonly type: "progress"; readonly event: ProgressEvent }
   | { readonly type: "resumed"; readonly runId: string; readonly cursor: string }
+  | { readonly type: "stale"; readonly runId: string }
   | { readonly type: "end"; readonly runId: string }
   | { readonly type: "upstream"; readonly status: "up" | "down" }
   | { readonly type: "error"; readonly code: number; readonly message: string; readonly runId: string | null }
@@ -211,6 +212,8 @@ export function readFrame(raw: string): Frame | null {
       return runId === null ? null : { type: "resumed", runId, cursor: text(value.id) ?? "" };
     case "end":
       return { type: "end", runId: runId ?? "" };
+    case "stale":
+      return runId === null ? null : { type: "stale", runId };
     case "upstream":
       return { type: "upstream", status: value.status === "down" ? "down" : "up" };
     case "error":

@@ -505,6 +505,7 @@ function runIdOf(frame: Frame): string | null {
       return frame.snapshot.runId;
     case "resumed":
     case "end":
+    case "stale":
     case "error":
       return frame.runId;
     default:

@@ -198,6 +198,9 @@ export class RunClient {
       case "resumed":
         this.#resumeAskedAt = null;
         return run;
+      case "stale":
+        // The log is gone: what we last saw stays on the screen, marked.
+        return run.known ? { ...run, stale: true } : run;
       case "end":
         // Nothing more comes; the socket stays for other runs.
         this.#done = true;
