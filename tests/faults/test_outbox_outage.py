@@ -143,6 +143,31 @@ def test_a_poisoned_batch_does_not_block_its_run_or_others(server: Server, caplo
     assert len([record for record in caplog.records if "given up" in record.getMessage()]) == 1
 
 
+def test_a_flusher_that_fails_is_replaced_by_another(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake of ours, after which a process publishes nothing any more; or a batch that is taken and forgotten."""
+    index = RunLog.index
+    failures = iter([RuntimeError("a mistake")])
+    failed: list[threading.Thread] = []
+    come = threading.Event()
+
+    def failing(self: RunLog, updated_at: dict[str, int]) -> None:
+        for error in failures:
+            failed.append(threading.current_thread())
+            come.set()
+            raise error
+        index(self, updated_at)
+
+    monkeypatch.setattr(RunLog, "index", failing)
+    with publishing(settings_for(server)) as publisher:
+        say(publisher, "run", 0, 10)
+        assert come.wait(30)
+        failed[0].join(30)
+        assert not failed[0].is_alive()
+        say(publisher, "run", 10, 20)
+        assert publisher.flush(30)
+    assert log_of(server, "run") == lines(0, 20)
+
+
 def _zombie(server: Server) -> list[str]:
     """A task is started twice; then both speak."""
     start = make_event("STARTED")._replace(kind="start")

@@ -150,11 +150,11 @@ class Flusher:
                     self.outbox.doze(backoff_s(self._failures, random.random()))
                 elif self._flush_s and sent and not self._waiters:
                     self.outbox.doze(max(0.0, self._sent_s + self._flush_s - time.monotonic()))
-        except BaseException:
-            _log.exception("the flusher has ended; the next event starts another")
+        except Exception:
+            _log.exception("the flusher has failed; the next event starts another")
+            self._retry = self.outbox.flights()  # what became of them is not known: the next one sends them again
             self._thread = None
             self.outbox.flusher_ended()
-            raise
         finally:
             runlog.close()
 

@@ -269,6 +269,11 @@ class Outbox:
             if self._victims is not None and self.bytes < self.bound_bytes // 2:
                 self._victims = None
 
+    def flights(self) -> list[Flight]:
+        """All that is in flight."""
+        with self.lock:
+            return [box.flight for box in self._boxes.values() if box.flight is not None]
+
     # the spool's side
 
     def detach(self, now_s: float) -> tuple[list[Flight], list[Flight]]:
