@@ -4,7 +4,7 @@ import { gzipSync } from "node:zlib";
 import { build } from "vite";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-const KB = 1_000;
+const KB = 1_024;
 
 async function bundled(entry) {
   const result = await build({
@@ -47,7 +47,7 @@ let isOver = false;
 for (const [name, size, limit] of budgets) {
   isOver ||= size > limit;
   process.stdout.write(
-    `${size > limit ? "over " : "ok   "} ${name}: ${(size / KB).toFixed(1)} kB of ${limit / KB} kB\n`,
+    `${size > limit ? "over " : "ok   "} ${name}: ${(size / KB).toFixed(1)} KiB of ${limit / KB} KiB\n`,
   );
 }
 if (isOver) process.exitCode = 1;

@@ -11,19 +11,14 @@ import { BACKOFF, retryDelayMs } from "./backoff.js";
 import { CloseCode, isTerminalCode } from "./codes.js";
 import type { LinkEvent } from "./connection.js";
 import { foldLink, IDLE } from "./connection.js";
-import type { Environment, PageSignal } from "./environment.js";
+import type { Environment } from "./environment.js";
 import type { Frame } from "./frames.js";
 import { climbDelayMs, nextTry } from "./ladder.js";
+import { PageWatch } from "./pageWatch.js";
+import type { FeedSink, RunSink } from "./sinks.js";
+import { Sinks } from "./sinks.js";
 import type { Transport, TransportClose, TransportEvents } from "./transport.js";
 import type { ConnectionState, TransportKind } from "./types.js";
-
-export interface RunSink {
-  /** Where to continue, or null to begin with the present state. */
-  cursor(): string | null;
-  onFrames(frames: readonly Frame[]): void;
-}
-
-export type FeedSink = (frame: Frame) => void;
 
 export interface LinkOptions {
   readonly ladder: readonly TransportKind[];
@@ -47,9 +42,6 @@ export const LINK: LinkOptions = {
 export type Opener = (kind: TransportKind, token: string | null, events: TransportEvents) => Transport;
 export type TokenSource = (renew: boolean) => Promise<string | null> | string | null;
 
-const LOOK_EVERY_MS = 5_000;
-/** A timer that comes so much too late means that the machine slept. */
-const SLEPT_MS = 15_000;
 const PROBE_MS = 5_000;
 const OFFLINE_LOOK_MS = 15_000;
 /** Between the last sink's leaving and closing: a React remount or a change of page must not reconnect. */
@@ -62,8 +54,8 @@ export class Link {
   readonly #token: TokenSource;
   readonly #environment: Environment;
   readonly #options: LinkOptions;
-  readonly #runs = new Map<string, RunSink>();
-  readonly #feeds = new Set<FeedSink>();
+  readonly #sinks = new Sinks();
+  readonly #page: PageWatch;
   readonly #listeners = new Set<() => void>();
   #state: ConnectionState = IDLE;
 
@@ -80,15 +72,11 @@ export class Link {
   #lastCode: number | null = null;
   #heardAt = 0;
   #due = 0;
-  #hiddenAt: number | null = null;
 
   #retryTimer: Timer | null = null;
   #healthyTimer: Timer | null = null;
   #climbTimer: Timer | null = null;
-  #hiddenTimer: Timer | null = null;
   #lingerTimer: Timer | null = null;
-  #lookTimer: Timer | null = null;
-  #stopSignals: (() => void) | null = null;
 
   constructor(open: Opener, token: TokenSource, environment: Environment, options: LinkOptions = LINK) {
     this.#open = open;
@@ -96,6 +84,13 @@ export class Link {
     this.#environment = environment;
     this.#options = options;
     this.#kind = options.ladder[0] ?? "polling";
+    this.#page = new PageWatch(environment, options.pauseHiddenAfterMs, {
+      onOnline: () => this.#onOnline(),
+      onOffline: () => this.#onOffline(),
+      onLongHidden: () => this.#pause(),
+      onSeen: (hiddenMs) => this.#onSeen(hiddenMs),
+      onLook: (now, slept) => this.#onLook(now, slept),
+    });
   }
 
   get state(): ConnectionState {
@@ -108,13 +103,13 @@ export class Link {
   }
 
   addRun(runId: string, sink: RunSink): void {
-    this.#runs.set(runId, sink);
+    this.#sinks.runs.set(runId, sink);
     if (!this.#wake()) this.#current?.subscribe(runId, sink.cursor());
   }
 
   removeRun(runId: string, sink: RunSink): void {
-    if (this.#runs.get(runId) !== sink) return;
-    this.#runs.delete(runId);
+    if (this.#sinks.runs.get(runId) !== sink) return;
+    this.#sinks.runs.delete(runId);
     this.#current?.unsubscribe(runId);
     this.#trial?.unsubscribe(runId);
     this.#lingerWhenUnused();
@@ -122,26 +117,26 @@ export class Link {
 
   /** Ask again for everything after this run's cursor: something is missing. */
   resumeRun(runId: string): void {
-    const sink = this.#runs.get(runId);
+    const sink = this.#sinks.runs.get(runId);
     if (sink === undefined || this.#current === null) return;
     this.#current.unsubscribe(runId);
     this.#current.subscribe(runId, sink.cursor());
   }
 
   addFeed(sink: FeedSink): void {
-    this.#feeds.add(sink);
-    if (!this.#wake() && this.#feeds.size === 1) this.#current?.subscribeFeed(true);
+    this.#sinks.feeds.add(sink);
+    if (!this.#wake() && this.#sinks.feeds.size === 1) this.#current?.subscribeFeed(true);
   }
 
   removeFeed(sink: FeedSink): void {
-    if (!this.#feeds.delete(sink) || this.#feeds.size > 0) return;
+    if (!this.#sinks.feeds.delete(sink) || this.#sinks.feeds.size > 0) return;
     this.#current?.subscribeFeed(false);
     this.#lingerWhenUnused();
   }
 
   /** A person's retry: now, with all tries again, from the top. */
   retry(): void {
-    if (this.#isUnused() || this.#state.status === "connected") return;
+    if (this.#sinks.isEmpty || this.#state.status === "connected") return;
     this.#tries = 0;
     this.#renewed = false;
     this.#kind = this.#options.ladder[0] ?? "polling";
@@ -150,10 +145,9 @@ export class Link {
 
   close(): void {
     this.#stop("idle");
-    this.#stopSignals?.();
-    this.#stopSignals = null;
-    for (const timer of [this.#hiddenTimer, this.#lingerTimer, this.#lookTimer]) clear(timer);
-    this.#lookTimer = null;
+    this.#page.stop();
+    clear(this.#lingerTimer);
+    this.#lingerTimer = null;
   }
 
   // --- opening -------------------------------------------------------------------------------------------------
@@ -162,8 +156,7 @@ export class Link {
   #wake(): boolean {
     clear(this.#lingerTimer);
     this.#lingerTimer = null;
-    this.#stopSignals ??= this.#environment.onSignal((signal) => this.#onSignal(signal));
-    if (this.#lookTimer === null) this.#look(Date.now());
+    this.#page.start();
     if (this.#state.status !== "idle") return false;
     this.#connect();
     return true;
@@ -199,7 +192,7 @@ export class Link {
       return this.#failed({ code: null, message: messageOf(error), retryInMs: null });
     }
     this.#current = box.transport;
-    this.#subscribeAll(box.transport);
+    this.#sinks.subscribeAll(box.transport);
   }
 
   #events(isCurrent: () => boolean, onProven: () => void): TransportEvents {
@@ -219,11 +212,6 @@ export class Link {
       },
       onClose: (close) => isCurrent() && this.#failed(close),
     };
-  }
-
-  #subscribeAll(transport: Transport): void {
-    for (const [runId, sink] of this.#runs) transport.subscribe(runId, sink.cursor());
-    if (this.#feeds.size > 0) transport.subscribeFeed(true);
   }
 
   #onProven(): void {
@@ -257,9 +245,9 @@ export class Link {
     if (close.code === CloseCode.UNAUTHORIZED) return this.#renew();
     // No network, and the link agrees: wait for the browser to say otherwise, spend no tries.
     if (!this.#environment.isOnline()) return this.#goOffline();
-    if (this.#isUnused()) return this.#stop("idle");
+    if (this.#sinks.isEmpty) return this.#stop("idle");
     // A stream needs a run to stream; the list alone goes from the socket straight to polling.
-    const ladder = this.#options.ladder.filter((kind) => kind !== "sse" || this.#runs.size > 0);
+    const ladder = this.#options.ladder.filter((kind) => kind !== "sse" || this.#sinks.runs.size > 0);
     // A server that says when to come back wants to be asked again, over the same transport.
     const next = nextTry(ladder, { kind: this.#kind, proven: proven || close.retryInMs !== null });
     this.#kind = next.kind;
@@ -332,7 +320,7 @@ export class Link {
 
   /** Try the better transports beside the current one, best first; nothing is given up before the other is proven. */
   #climb(candidates = this.#options.ladder.slice(0, this.#options.ladder.indexOf(this.#kind))): void {
-    const kind = candidates.find((candidate) => candidate !== "sse" || this.#runs.size > 0);
+    const kind = candidates.find((candidate) => candidate !== "sse" || this.#sinks.runs.size > 0);
     if (kind === undefined || this.#current === null || this.#trial !== null) {
       this.#climbs += 1;
       return this.#planClimb();
@@ -367,7 +355,7 @@ export class Link {
     }
     this.#trial = box.transport;
     // A stream proves itself only with a run; a socket's pong is enough, and its runs move over when it has proved.
-    const first = this.#runs.entries().next().value;
+    const first = this.#sinks.runs.entries().next().value;
     if (kind === "sse" && first !== undefined) box.transport.subscribe(first[0], first[1].cursor());
   }
 
@@ -382,106 +370,64 @@ export class Link {
     old?.close();
     this.#onProven();
     // Same cursors: what both carried is dropped as a double, what neither carried is sent now.
-    this.#subscribeAll(better);
+    this.#sinks.subscribeAll(better);
   }
 
   // --- delivering ----------------------------------------------------------------------------------------------
 
   #deliver(frames: readonly Frame[]): void {
-    if (frames.length === 1 && frames[0] !== undefined) return this.#deliverOne(frames[0]);
-    // A polled answer is one batch of one run: it is folded in one go.
-    const byRun = new Map<string, Frame[]>();
-    for (const frame of frames) {
-      const runId = runIdOf(frame);
-      if (runId === null) this.#deliverOne(frame);
-      else byRun.set(runId, [...(byRun.get(runId) ?? []), frame]);
+    for (const frame of this.#sinks.deliver(frames)) {
+      if (frame.type === "upstream") this.#fold({ type: "upstream", status: frame.status });
+      else if (frame.type === "error" && frame.runId !== null) {
+        return this.#failed({ code: frame.code, message: frame.message, retryInMs: null });
+      }
     }
-    for (const [runId, batch] of byRun) this.#runs.get(runId)?.onFrames(batch);
-  }
-
-  #deliverOne(frame: Frame): void {
-    if (frame.type === "upstream") return this.#fold({ type: "upstream", status: frame.status });
-    if (frame.type === "error" && frame.runId !== null && frame.code === CloseCode.UNAUTHORIZED) {
-      return this.#failed({ code: frame.code, message: frame.message, retryInMs: null });
-    }
-    if (frame.type === "run" || frame.type === "run_deleted" || frame.type === "subscribed") {
-      for (const feed of this.#feeds) feed(frame);
-      return;
-    }
-    const runId = runIdOf(frame);
-    if (runId !== null) this.#runs.get(runId)?.onFrames([frame]);
   }
 
   // --- the page and the clock ----------------------------------------------------------------------------------
 
-  #onSignal(signal: PageSignal): void {
-    if (this.#isUnused()) return;
-    switch (signal) {
-      case "online":
-        // A new network: whatever was waited for is moot, and a better transport may work here.
-        this.#tries = 0;
-        this.#climbs = 0;
-        if (this.#state.status === "connected") {
-          this.#current?.probe(PROBE_MS);
-          this.#planClimb();
-        } else if (this.#state.status !== "closed") this.#connect();
-        return;
-      case "offline":
-        // The browser may be wrong (a relay on this machine, a VPN): ask before believing it.
-        if (this.#state.status === "connected") this.#current?.probe(PROBE_MS);
-        else if (this.#state.status === "connecting" || this.#state.status === "reconnecting")
-          this.#goOffline();
-        return;
-      case "hidden":
-        this.#hiddenAt = Date.now();
-        if (Number.isFinite(this.#options.pauseHiddenAfterMs)) {
-          this.#hiddenTimer = setTimeout(() => this.#pause(), this.#options.pauseHiddenAfterMs);
-        }
-        return;
-      case "visible": {
-        clear(this.#hiddenTimer);
-        const hiddenMs = Date.now() - (this.#hiddenAt ?? Date.now());
-        this.#hiddenAt = null;
-        if (this.#state.status === "paused") this.#connect();
-        // Somebody looks: don't let them wait out a long pause.
-        else if (this.#state.status === "reconnecting" || this.#state.status === "offline") this.#connect();
-        else if (this.#state.status === "connected" && hiddenMs > PROBE_MS) this.#current?.probe(PROBE_MS);
-        return;
-      }
-    }
+  #onOnline(): void {
+    // A new network: whatever was waited for is moot, and a better transport may work here.
+    this.#tries = 0;
+    this.#climbs = 0;
+    if (this.#state.status === "connected") {
+      this.#current?.probe(PROBE_MS);
+      this.#planClimb();
+    } else if (this.#state.status !== "closed" && !this.#sinks.isEmpty) this.#connect();
+  }
+
+  #onOffline(): void {
+    const { status } = this.#state;
+    // The browser may be wrong (a relay on this machine, a VPN): ask before believing it.
+    if (status === "connected") this.#current?.probe(PROBE_MS);
+    else if (status === "connecting" || status === "reconnecting") this.#goOffline();
   }
 
   #pause(): void {
-    if (!this.#isUnused() && this.#state.status !== "closed" && this.#state.status !== "failed")
-      this.#stop("paused");
+    const { status } = this.#state;
+    if (status !== "idle" && status !== "closed" && status !== "failed") this.#stop("paused");
   }
 
-  #look(before: number): void {
-    this.#lookTimer = setTimeout(() => {
-      const now = Date.now();
-      // Sleep: timers stood still, the other end has probably given us up. Ask, instead of waiting to find out.
-      if (now - before > LOOK_EVERY_MS + SLEPT_MS && this.#state.status === "connected") {
-        this.#current?.probe(PROBE_MS);
-      }
-      this.#fold({ type: "looked", now, heardAt: this.#heardAt, due: this.#due });
-      if (this.#isUnused() && this.#state.status === "idle") this.#lookTimer = null;
-      else this.#look(now);
-    }, LOOK_EVERY_MS);
+  #onSeen(hiddenMs: number): void {
+    const { status } = this.#state;
+    // Somebody looks: don't let them wait out a long pause.
+    const waits = status === "paused" || status === "reconnecting" || status === "offline";
+    if (waits && !this.#sinks.isEmpty) this.#connect();
+    else if (status === "connected" && hiddenMs > PROBE_MS) this.#current?.probe(PROBE_MS);
   }
 
-  #isUnused(): boolean {
-    return this.#runs.size === 0 && this.#feeds.size === 0;
+  #onLook(now: number, slept: boolean): void {
+    // Timers stood still, the other end has probably given us up. Ask, instead of waiting to find out.
+    if (slept && this.#state.status === "connected") this.#current?.probe(PROBE_MS);
+    this.#fold({ type: "looked", now, heardAt: this.#heardAt, due: this.#due });
   }
 
   #lingerWhenUnused(): void {
-    if (!this.#isUnused()) return;
+    if (!this.#sinks.isEmpty) return;
     clear(this.#lingerTimer);
     this.#lingerTimer = setTimeout(() => {
       this.#stop("idle");
-      this.#stopSignals?.();
-      this.#stopSignals = null;
-      clear(this.#lookTimer);
-      this.#lookTimer = null;
+      this.#page.stop();
     }, LINGER_MS);
   }
 
@@ -495,22 +441,6 @@ export class Link {
 
 function clear(timer: Timer | null): void {
   if (timer !== null) clearTimeout(timer);
-}
-
-function runIdOf(frame: Frame): string | null {
-  switch (frame.type) {
-    case "progress":
-      return frame.event.runId;
-    case "initial_state":
-      return frame.snapshot.runId;
-    case "resumed":
-    case "end":
-    case "stale":
-    case "error":
-      return frame.runId;
-    default:
-      return null;
-  }
 }
 
 function messageOf(error: unknown): string {

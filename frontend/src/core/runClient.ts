@@ -4,8 +4,9 @@ import type { RelayApi } from "./api.js";
 import { isTerminalCode } from "./codes.js";
 import { START } from "./cursor.js";
 import type { Frame, ProgressEvent } from "./frames.js";
-import type { Link, RunSink } from "./link.js";
+import type { Link } from "./link.js";
 import { applyEvents, applyLogDetails, applySnapshot, unknownRun } from "./reducer.js";
+import type { RunSink } from "./sinks.js";
 import type { ConnectionError, ConnectionState, RunState } from "./types.js";
 
 export interface RunClientState {

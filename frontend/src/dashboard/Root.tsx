@@ -9,7 +9,14 @@ import { useToken } from "./session";
 export function Root(): ReactNode {
   const token = useToken();
   const relay = useMemo(
-    () => new RelayClient({ logDetails: true, maxLogLines: 50_000, token: token ?? undefined }),
+    () =>
+      new RelayClient({
+        logDetails: true,
+        maxLogLines: 50_000,
+        token: token ?? undefined,
+        // Title, icon and notifications are what a hidden tab is for: this page stays connected all day.
+        link: { pauseHiddenAfterMs: Number.POSITIVE_INFINITY },
+      }),
     [token],
   );
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new token is the reason for a new cache

@@ -1,0 +1,80 @@
+/** What happens to the page: it is hidden and seen, goes offline and online, and the machine under it sleeps. */
+
+import type { Environment } from "./environment.js";
+
+export interface PageWatchEvents {
+  onOnline(): void;
+  /** The browser's word, which may be wrong. */
+  onOffline(): void;
+  /** Hidden for as long as was asked about. */
+  onLongHidden(): void;
+  onSeen(hiddenMs: number): void;
+  /** Every five seconds; `slept` when far more than that has passed. */
+  onLook(now: number, slept: boolean): void;
+}
+
+const LOOK_EVERY_MS = 5_000;
+/** A timer that comes so much too late means that the machine slept. */
+const SLEPT_MS = 15_000;
+
+type Timer = ReturnType<typeof setTimeout>;
+
+/** Watches between `start()` and `stop()`, and leaves nothing behind. */
+export class PageWatch {
+  readonly #environment: Environment;
+  readonly #longHiddenMs: number;
+  readonly #events: PageWatchEvents;
+  #stopSignals: (() => void) | null = null;
+  #hiddenAt: number | null = null;
+  #hiddenTimer: Timer | undefined;
+  #lookTimer: Timer | undefined;
+
+  /** `longHiddenMs` may be infinite. */
+  constructor(environment: Environment, longHiddenMs: number, events: PageWatchEvents) {
+    this.#environment = environment;
+    this.#longHiddenMs = longHiddenMs;
+    this.#events = events;
+  }
+
+  start(): void {
+    if (this.#stopSignals !== null) return;
+    this.#stopSignals = this.#environment.onSignal((signal) => {
+      if (signal === "online") this.#events.onOnline();
+      else if (signal === "offline") this.#events.onOffline();
+      else if (signal === "hidden") this.#hidden();
+      else this.#seen();
+    });
+    if (this.#environment.isHidden()) this.#hidden();
+    this.#look(Date.now());
+  }
+
+  stop(): void {
+    this.#stopSignals?.();
+    this.#stopSignals = null;
+    clearTimeout(this.#hiddenTimer);
+    clearTimeout(this.#lookTimer);
+    this.#hiddenAt = null;
+  }
+
+  #hidden(): void {
+    this.#hiddenAt = Date.now();
+    clearTimeout(this.#hiddenTimer);
+    if (!Number.isFinite(this.#longHiddenMs)) return;
+    this.#hiddenTimer = setTimeout(() => this.#events.onLongHidden(), this.#longHiddenMs);
+  }
+
+  #seen(): void {
+    clearTimeout(this.#hiddenTimer);
+    const hiddenMs = Date.now() - (this.#hiddenAt ?? Date.now());
+    this.#hiddenAt = null;
+    this.#events.onSeen(hiddenMs);
+  }
+
+  #look(before: number): void {
+    this.#lookTimer = setTimeout(() => {
+      const now = Date.now();
+      this.#look(now);
+      this.#events.onLook(now, now - before > LOOK_EVERY_MS + SLEPT_MS);
+    }, LOOK_EVERY_MS);
+  }
+}
