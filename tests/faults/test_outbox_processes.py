@@ -76,7 +76,7 @@ def test_without_starting_anew_the_childs_lines_are_lost(
 _MULTIPROCESSING = """
 import multiprocessing, sys
 from runrelay import PublisherSettings
-from runrelay.publisher import Publisher, publishing
+from runrelay.publisher import Publisher, lifecycle
 from runrelay.progress import make_event
 
 def child():
@@ -88,7 +88,7 @@ def child():
         publisher.emit("run", make_event(log=f"line {i}"))
 
 if sys.argv[2] == "unprotected":
-    publishing._close_at_exit = lambda reference: None
+    lifecycle._close_at_exit = lambda reference: None
 process = multiprocessing.get_context("fork").Process(target=child)
 process.start()
 process.join()

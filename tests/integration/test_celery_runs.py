@@ -17,7 +17,8 @@ from celery import chain, chord, group
 
 from runrelay.celery import cancel, canvas, run_headers, send, step, step_names
 from runrelay.progress import make_event
-from runrelay.publisher.publishing import Publisher, configure, use_sink
+from runrelay.publisher import Publisher, configure
+from runrelay.publisher.publishing import use_sink
 from runrelay.runlog import Keys
 from runrelay.settings import PublisherSettings
 from tests.integration import celery_tasks as tasks

@@ -15,7 +15,8 @@ from ..progress import Event, StepSpec, check_run_id, make_event
 from ..progress.events import MAX_RESULT_BYTES, Kind, encode_json
 from ..settings import PublisherSettings
 from .celery_canvas import HEADER
-from .publishing import Publisher, commit, configure, current_sink, emit, shut_down
+from .lifecycle import Publisher
+from .publishing import commit, configure, current_sink, emit, shut_down
 from .runs import error_text
 from .scopes import TaskScope, enter_scope, leave_scope
 

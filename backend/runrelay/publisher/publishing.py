@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import atexit
-import logging
 import os
-import sys
 import threading
-import weakref
 from collections.abc import Mapping
 from time import time_ns
-from typing import TYPE_CHECKING, Any, Final, Protocol, SupportsFloat
+from typing import Any, Final, Protocol, SupportsFloat
 
-from ..errors import RunlogError
 from ..progress import TERMINAL_STATES, Event, check_run_id, make_event
 from ..progress.events import MAX_LOG_BYTES
-from ..runlog import Batch, Committed, Numbering, RunLog
+from ..runlog import Committed
 from ..settings import PublisherSettings
-from .flusher import Flusher
-from .heartbeat import Heartbeat
-from .outbox import Counts, Outbox
+from .lifecycle import Publisher
+from .outbox import Outbox
 from .scopes import TaskScope, active_scopes, scope_of
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from .spool import Spool
-
 __all__ = [
-    "EXIT_FLUSH_S",
-    "Publisher",
     "Sink",
     "commit",
     "configure",
@@ -41,12 +28,8 @@ __all__ = [
     "use_sink",
 ]
 
-EXIT_FLUSH_S: Final = 5.0
-"""Seconds that a process waits at its end, unless Redis is known to be away."""
 _QUICK_LOG_CHARS: Final = MAX_LOG_BYTES // 4
 _STATE_TYPES: Final = (str, type(None))
-
-_log = logging.getLogger("runrelay.publisher")
 
 
 class Sink(Protocol):
@@ -69,120 +52,6 @@ class Sink(Protocol):
         """Whether Redis is known to be away."""
 
 
-class Publisher:
-    """An outbox and its flusher. A forked child's is empty, and a new producer.
-
-    Raises:
-        ValueError: the settings' URL is not one of Redis.
-    """
-
-    def __init__(self, settings: PublisherSettings | None = None) -> None:
-        self.settings = settings or PublisherSettings()
-        self._connect().close()  # no connection yet, but a URL that is none is refused here and not in a thread
-        self._begin()
-        _publishers.add(self)
-
-    def _begin(self) -> None:
-        settings = self.settings
-        self.spool = None if settings.spool is None else _spool(settings.spool)
-        self.outbox = Outbox(
-            settings.outbox_bytes, on_first=self._start, on_full=None if self.spool is None else self._spool_all
-        )
-        self.flusher = Flusher(
-            self.outbox, self._connect, flush_ms=settings.flush_ms, spool=self.spool, on_begun=self._begun
-        )
-        self._heartbeat: Heartbeat | None = None
-        self._exit_hook = False
-
-    @property
-    def heartbeat(self) -> Heartbeat:
-        """The thread that says, for the runs that are executed here, that they are."""
-        if self._heartbeat is None:
-            self._heartbeat = Heartbeat(self._connect, self.settings.heartbeat_s, self.emit)
-        return self._heartbeat
-
-    def _spool_all(self) -> bool:
-        return self.spool is not None and self.spool.take_in(self.outbox)
-
-    def _begun(self) -> None:
-        self.heartbeat.beat_soon()
-
-    def _connect(self) -> RunLog:
-        return RunLog(self.settings.redis_url, self.settings.keys, self.settings.retention)
-
-    @property
-    def down(self) -> bool:
-        """Whether Redis is known to be away."""
-        return self.flusher.down
-
-    @property
-    def counts(self) -> Counts:
-        """What has happened to events so far."""
-        return self.outbox.counts
-
-    def emit(self, run_id: str, event: Event, scope: TaskScope | None = None, follow: Event | None = None) -> None:
-        """Append a checked event to the outbox; microseconds, whatever Redis does."""
-        self.outbox.append(run_id, event, scope, follow)
-
-    def _start(self) -> None:
-        self.flusher.start()
-        if not self._exit_hook and "multiprocessing.util" in sys.modules:
-            # children of multiprocessing leave without atexit, but run these
-            self._exit_hook = True
-            sys.modules["multiprocessing.util"].Finalize(self, _close_at_exit, (weakref.ref(self),), exitpriority=10)
-
-    def flush(self, timeout_s: float = 5.0, *, while_down: bool = True) -> bool:
-        """Wait up to `timeout_s` until everything published so far is committed. Returns whether it is."""
-        return self.flusher.wait(timeout_s, while_down=while_down)
-
-    def commit(self, run_id: str, event: Event) -> Committed:
-        """Commit one event now, past the outbox, in the calling thread: what must be so before anything else is done.
-
-        Raises:
-            RunlogUnavailable: Redis cannot be reached or cannot write; the event may be committed or not.
-            RunlogError: it was refused.
-        """
-        runlog = self._connect()
-        numbering = Numbering.fresh()
-        try:
-            done = runlog.commit(Batch(run_id, numbering.producer, numbering.next, [event]))
-            try:
-                runlog.index({run_id: done.updated_at})
-            except RunlogError:
-                _log.debug("run %r is not in the list of runs yet", run_id)
-            return done
-        finally:
-            runlog.close()
-
-    def close(self, timeout_s: float = EXIT_FLUSH_S) -> bool:
-        """Flush (not waiting while Redis is known to be away), and end the thread. The next event starts another.
-
-        With a spool, what could not be committed waits there for another process.
-        """
-        done = self.flush(timeout_s, while_down=False)
-        ended = self.flusher.stop(timeout_s)
-        if self.spool is not None and ended:
-            if not done:
-                self.spool.take_in(self.outbox)
-            self.spool.close(self.outbox)
-        if self._heartbeat is not None:
-            self._heartbeat.stop()
-        return done
-
-    def forked(self) -> None:
-        """In a forked child: what waits is the parent's to commit, and its connection the parent's to use."""
-        if self.spool is not None:
-            self.spool.forked()
-        self._begin()
-
-
-def _spool(folder: Path) -> Spool:
-    from .spool import Spool  # only here: SQLite and POSIX locks are for those who want them
-
-    return Spool(folder)
-
-
-_publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()
 _choosing = threading.Lock()
 _sink: Sink | None = None
 _outbox: Outbox | None = None
@@ -197,25 +66,12 @@ _KNOWN: Final = 10_000
 def _after_fork() -> None:
     global _choosing, _outbox
     _choosing = threading.Lock()
-    for publisher in _publishers:
-        publisher.forked()
     if isinstance(_sink, Publisher):
         _outbox = _sink.outbox
 
 
-def _close_at_exit(reference: weakref.ref[Publisher]) -> None:
-    publisher = reference()
-    if publisher is not None:
-        publisher.close()
-
-
-@atexit.register
-def _close_all() -> None:
-    for publisher in list(_publishers):
-        publisher.close()
-
-
 if hasattr(os, "register_at_fork"):
+    # after the publishers' own hook, which is registered before: by then the child's outbox is there
     os.register_at_fork(after_in_child=_after_fork)
 
 
