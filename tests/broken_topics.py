@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from runrelay.fanout.topics import Beginning, Topic, Watcher
+from runrelay.fanout.beginnings import Beginning
+from runrelay.fanout.topics import Topic, Watcher
 
 __all__ = ["NoAhead", "NoPosition", "NoRecent", "NoRepair", "NoSecondRead", "NoStaleness"]
 

@@ -31,23 +31,23 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 
 from ..errors import RunlogError, RunlogUnavailable
 from ..metrics import RelayMetrics
-from ..progress import START, Cursor, Snapshot, is_ended
+from ..progress import START, Cursor, is_ended
 from ..runlog import View, is_sealed
+from .beginnings import Beginning, initial_state_frame
 from .connections import Connection
 from .frames import Batch, Frame, progress_frame
 from .messages import Committed
 
-__all__ = ["MAX_INITIAL_STATE_BYTES", "Topic", "Watcher", "initial_state_frame"]
+__all__ = ["Topic", "Watcher"]
 
 log = logging.getLogger(__name__)
 
-MAX_INITIAL_STATE_BYTES: Final = 512 * 1024
 _MAX_BACKLOG: Final = 10_000
 _RETAIN_S: Final = 0.3
 """For how long a join's read serves others: what was delivered since is sent to each of them."""
@@ -66,48 +66,6 @@ class Watcher(Protocol):
 
     def run_ended(self) -> None:
         """The run has ended some seconds ago: nothing more comes."""
-
-
-def initial_state_frame(snapshot: Snapshot, *, recovered: bool) -> Frame:
-    """The frame of a whole snapshot, at most 512 KiB: the oldest log lines go first."""
-    fields = snapshot.initial_state(recovered=recovered)
-    frame = Frame(fields, snapshot.cursor, snapshot.status)
-    while len(frame.body) > MAX_INITIAL_STATE_BYTES and fields["logs"]:
-        # JSON can be up to six times the text: drop as much as is over, in the lines' own encoded sizes
-        over, dropped = len(frame.body) - MAX_INITIAL_STATE_BYTES, 0
-        for line in fields["logs"]:
-            if over <= 0:
-                break
-            over -= len(orjson.dumps(line)) + 1
-            dropped += 1
-        fields["logs"] = fields["logs"][dropped:]
-        fields["logs_truncated"] += dropped
-        frame = Frame(fields, snapshot.cursor, snapshot.status)
-    return frame
-
-
-class Beginning(NamedTuple):
-    """What a join begins with: the read that it rests on, and the frames that say it."""
-
-    view: View
-    batch: Batch
-    kind: Literal["join", "resume", "unrecovered"]
-
-    @staticmethod
-    def of(view: View, after: Cursor | None) -> Beginning:
-        """The snapshot for who has no cursor; else what follows it, or the snapshot if that is not all there."""
-        snapshot, events = view.snapshot, view.events
-        if after is None:
-            return Beginning(view, Batch([initial_state_frame(snapshot, recovered=True)]), "join")
-        if after == START and not snapshot.exists:
-            events = []
-        if events is None:
-            return Beginning(view, Batch([initial_state_frame(snapshot, recovered=False)]), "unrecovered")
-        frames = [progress_frame(orjson.loads(event)) for event in events]
-        if not frames:
-            fields = {"type": "resumed", "run_id": snapshot.run_id, "id": str(snapshot.cursor)}
-            frames = [Frame(fields, snapshot.cursor, snapshot.status)]
-        return Beginning(view, Batch(frames), "resume")
 
 
 class Delivery(NamedTuple):
