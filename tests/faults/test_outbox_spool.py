@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runrelay.progress import Event, make_event
+from runrelay.progress import Event, make_event, step_specs
 from runrelay.publisher import Publisher
 from runrelay.publisher.scopes import TaskScope
 from runrelay.publisher.spoolfile import SpoolFile, abandoned, encode
@@ -191,6 +191,53 @@ def test_a_dead_task_does_not_fence_the_one_that_has_replaced_it(
     else:
         assert log_of(server, "run") == ["the dead"]
         assert fields["status"] == "succeeded"
+
+
+def test_a_task_that_began_while_redis_was_away_is_fenced_all_the_same(server: Server, folder: Path) -> None:
+    """A start that waits on disk, and what follows it that is committed without the attempt it was given."""
+    with publishing(settings_for(server)) as earlier:
+        earlier.emit("run", make_event("STARTED")._replace(kind="start"), TaskScope("run"))
+        earlier.commit("canvas", make_event("QUEUED")._replace(kind="queue", steps=step_specs(["part"])))
+        assert earlier.flush(10)
+    server.stop()
+    scope, member = TaskScope("run"), TaskScope("canvas", "part", attempt=1)
+    with publishing(settings_for(server, outbox_bytes=BOUND, spool=folder)) as publisher:
+        publisher.emit("run", make_event("STARTED")._replace(kind="start"), scope)
+        publisher.emit("canvas", make_event(step="part")._replace(kind="step_start", attempt=1), member)
+        know_that_it_is_away(publisher)
+        for i in range(2000):
+            publisher.emit("run", make_event(log=f"line {i}"), scope)
+        publisher.emit("run", make_event("END"), scope)
+        failed = make_event("FAILED", step="part", error="it broke", attempt=1)
+        publisher.emit("canvas", failed, member, make_event("FAILED", error="part: it broke", attempt=1))
+        assert publisher.spool is not None
+        assert publisher.spool.take_in(publisher.outbox)
+        assert publisher.counts.spooled >= 2002
+        server.start()
+        assert publisher.flush(60)
+        assert (scope.attempt, member.step_attempt) == (2, 1)
+    assert log_of(server, "run") == lines(0, 2000)
+    with server.client(decode_responses=True) as client:
+        run = client.hgetall(BASE.keys.run("run")[0])
+        canvas = client.hgetall(BASE.keys.run("canvas")[0])
+    assert (run["status"], run["attempt"]) == ("succeeded", "2")
+    assert (canvas["status"], canvas["error"]) == ("failed", "part: it broke")
+    assert list(folder.iterdir()) == []
+
+
+def test_what_is_left_at_the_end_is_on_disk(server: Server, folder: Path) -> None:
+    """The last lines of a process that ends while Redis is away."""
+    server.stop()
+    with publishing(settings_for(server, spool=folder)) as publisher:
+        say(publisher, "run", 0, 20)
+        know_that_it_is_away(publisher)
+        say(publisher, "run", 20, 40)
+    assert [path.suffix for path in sorted(folder.iterdir())] == [".lock", ".sqlite"]
+    server.start()
+    with publishing(settings_for(server, spool=folder)) as publisher:
+        say(publisher, "other", 0, 1)
+        _until_adopted(publisher)
+    assert log_of(server, "run") == lines(0, 40)
 
 
 def test_a_disk_that_fails_is_not_the_tasks_failure(server: Server, tmp_path: Path) -> None:

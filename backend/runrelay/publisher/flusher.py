@@ -160,7 +160,9 @@ class Flusher:
 
     def _round(self, runlog: RunLog) -> bool:
         """Commit once what is ready, or sleep until something is. Returns whether something was sent."""
+        drained = False
         if self.spool is not None and not self._retry and self.spool.ready(time.monotonic(), ADOPT_EVERY_S):
+            drained = True
             reached = self.spool.drain(runlog, self.outbox, self._on_begun)
             self._reached(reached)
             if not reached:
@@ -173,11 +175,9 @@ class Flusher:
                 # long before the bound, so that the task's own thread need not do it
                 self.spool.take_in(self.outbox)
             return True
-        if self.spool is None:
-            self.outbox.sleep()
-        elif not self.spool.pending:
-            self.outbox.sleep(ADOPT_EVERY_S)
-        return False
+        if not drained:  # who waits for what was on disk must hear of it first
+            self.outbox.sleep(None if self.spool is None else ADOPT_EVERY_S)
+        return drained
 
     def _reached(self, reached: bool) -> None:
         if not reached:
