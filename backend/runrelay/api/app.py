@@ -14,7 +14,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from ..pipelines import Pipeline
 from . import actions, health, runs, sse, websockets
 from .dashboard import install_dashboard
-from .problems import install_problems
+from .problems import install_problems, responses
 from .relay import Relay
 from .server import drain_on_signals
 from .settings import Settings
@@ -50,7 +50,8 @@ def relay_router(
             with drain_on_signals(relay) if owns_process else nullcontext():
                 yield {"runrelay": relay}
 
-    router = APIRouter(lifespan=lifespan)
+    # FastAPI would describe its own answer to invalid input, which `install_problems` replaces
+    router = APIRouter(lifespan=lifespan, responses=responses(422))
     for part in (runs, actions, sse, websockets, health):
         router.include_router(part.router)
     return router
