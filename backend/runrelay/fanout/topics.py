@@ -253,7 +253,7 @@ class Topic:
         try:
             view = await self._read(self.run_id, *key)
             reading.set_result(Beginning.of(view, key[0]))
-        except RunlogUnavailable as error:
+        except RunlogError as error:
             reading.set_exception(error)
             reading.exception()  # looked at, if nobody is left who does
             del self._readings[key]
