@@ -98,6 +98,45 @@ def test_without_its_numbers_the_batch_would_be_doubled(server: Server, monkeypa
     assert set(found) == set(lines(0, 30))
 
 
+def _outrun(server: Server) -> int:
+    """Publish much faster than Redis takes it, and much more than fits. Returns how many lines were dropped."""
+    with publishing(settings_for(server, outbox_bytes=256 * 1024)) as publisher:
+        say(publisher, "run", 0, 20_000)
+        assert publisher.flush(60)
+        return publisher.counts.dropped_lines
+
+
+def test_a_task_that_outruns_redis_is_slowed_down(server: Server) -> None:
+    """Lines that are dropped although Redis is there."""
+    assert _outrun(server) == 0
+    assert log_of(server, "run") == lines(0, 20_000)
+
+
+def test_without_waiting_for_room_its_lines_would_be_dropped(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: the task of the test before is faster than Redis."""
+    monkeypatch.setattr("runrelay.publisher.outbox.Outbox._waited_for_room", lambda self: False)
+    assert _outrun(server) > 0
+
+
+def test_a_redis_that_hangs_does_not_hold_a_task_up(server: Server) -> None:
+    """A task that waits for room for as long as Redis hangs."""
+    with publishing(settings_for(server, outbox_bytes=256 * 1024)) as publisher:
+        say(publisher, "run", 0, 10)
+        assert publisher.flush(10)
+        server.pause()
+        try:
+            before = time.monotonic()
+            say(publisher, "run", 10, 20_000)
+            took_s = time.monotonic() - before
+        finally:
+            server.resume()
+        assert took_s < 15
+        assert publisher.flush(60)
+        found = log_of(server, "run")
+        notes = [line for line in found if line.startswith("… ")]
+        assert sum(int(note.split()[1]) for note in notes) + len(found) - len(notes) == 20_000
+
+
 def test_a_full_redis_is_waited_for(start_valkey: StartServer) -> None:
     """A line that is given up because Redis had no memory just then."""
     server = start_valkey(maxmemory_policy="noeviction")

@@ -29,6 +29,8 @@ _log = logging.getLogger("runrelay.publisher")
 BACKOFF_FIRST_S: Final = 0.05
 BACKOFF_MAX_S: Final = 2.0
 INDEX_EVERY_S: Final = 1.0
+HANGS_AFTER_S: Final = 1.0
+"""A call that takes longer than this does not empty the outbox: nobody waits for it then."""
 ADOPT_EVERY_S: Final = 30.0
 SPOOL_FROM: Final = 8
 """What waits in memory goes to disk when it is more than one part in so many of the bound."""
@@ -67,6 +69,7 @@ class Flusher:
         self._stopping = False
         self._failures = 0
         self._sent_s = 0.0
+        self._sending = False
         self._retry: Sequence[Flight] = ()
         self._landed = threading.Condition()
         self._waiters = 0
@@ -76,6 +79,12 @@ class Flusher:
     def down(self) -> bool:
         """Whether Redis is known to be away: it failed when it was last asked, on a fresh connection."""
         return self._failures > 1
+
+    @property
+    def draining(self) -> bool:
+        """Whether the outbox is being emptied, as far as one can know; not for the thread that empties it."""
+        hangs = self._sending and time.monotonic() - self._sent_s > HANGS_AFTER_S
+        return self._thread not in (None, threading.current_thread()) and not self.down and not hangs
 
     def start(self) -> None:
         """Start the thread if it isn't there yet."""
@@ -170,7 +179,9 @@ class Flusher:
         flights = self._retry or self.outbox.take(time.monotonic())
         if flights:
             self._sent_s = time.monotonic()
+            self._sending = True
             self._send(runlog, flights)
+            self._sending = False
             if self.down and self.spool is not None and self.outbox.bytes > self.outbox.bound_bytes // SPOOL_FROM:
                 # long before the bound, so that the task's own thread need not do it
                 self.spool.take_in(self.outbox)

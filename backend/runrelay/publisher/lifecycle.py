@@ -48,7 +48,10 @@ class Publisher:
         settings = self.settings
         self.spool = None if settings.spool is None else _spool(settings.spool)
         self.outbox = Outbox(
-            settings.outbox_bytes, on_first=self._start, on_full=None if self.spool is None else self._spool_all
+            settings.outbox_bytes,
+            on_first=self._start,
+            on_full=None if self.spool is None else self._spool_all,
+            is_draining=lambda: self.flusher.draining,
         )
         self.flusher = Flusher(
             self.outbox, self._connect, flush_ms=settings.flush_ms, spool=self.spool, on_begun=self._begun

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable
@@ -34,6 +35,7 @@ RENUMBER_S: Final = 1800.0
 _RESERVE: Final = 16
 """One part in so many of the bound is kept for what is never dropped."""
 
+_ROOM_S: Final = 0.5
 _LOOKS: Final = 12
 _LOOK_EVERY_S: Final = 0.0004
 
@@ -69,12 +71,18 @@ class Outbox:
     safe in signal handlers and finalizers. It is sorted into the runs' boxes by the flusher before it takes; or, if
     that is busy or waits for Redis, by whoever finds `ingress` full. Only then is the bound looked at.
 
-    `on_first` starts the flusher. `on_full` is called without the lock, in whatever thread sorts, when the bound is
-    reached: it may move what waits elsewhere, and returns whether it has. Otherwise the policy of `overflow` drops.
+    `on_first` starts the flusher. While `is_draining` (Redis is there, and takes what it is given, only not as fast),
+    whoever finds the outbox full waits a moment for room. Otherwise `on_full` is called, without the lock: it may move
+    what waits elsewhere, and returns whether it has. Or else the policy of `overflow` drops.
     """
 
     def __init__(
-        self, bound_bytes: int, *, on_first: Callable[[], None], on_full: Callable[[], bool] | None = None
+        self,
+        bound_bytes: int,
+        *,
+        on_first: Callable[[], None],
+        on_full: Callable[[], bool] | None = None,
+        is_draining: Callable[[], bool] = lambda: False,
     ) -> None:
         self.bound_bytes = bound_bytes
         self.bytes = 0
@@ -88,6 +96,8 @@ class Outbox:
         self.lock = threading.RLock()
         self._on_first = on_first
         self._on_full = on_full
+        self._is_draining = is_draining
+        self._room = threading.Event()
         self._soft_bytes = bound_bytes - bound_bytes // _RESERVE
         # what is in flight cannot be dropped: in a small outbox it must not take the place of all that is newer
         self._batch_bytes = min(BATCH_BYTES, bound_bytes // 8)
@@ -121,9 +131,22 @@ class Outbox:
     def sort(self) -> None:
         """Put what has come in into the runs' boxes, and see that the bound holds."""
         self.sort_quietly()
-        if self.bytes > self._soft_bytes and not (self._on_full is not None and self._on_full()):
+        if self.bytes <= self._soft_bytes or self._waited_for_room():
+            return
+        if self._on_full is None or not self._on_full():
             with self.lock:
                 self._drop()
+
+    def _waited_for_room(self) -> bool:
+        """Wait a moment for the flusher to make room, at most once per full ingress. Returns whether there is some."""
+        deadline = time.monotonic() + _ROOM_S
+        while self.bytes > self._soft_bytes:
+            self._room.clear()
+            left_s = deadline - time.monotonic()
+            if left_s <= 0 or not self._is_draining():
+                return False
+            self._room.wait(left_s)
+        return True
 
     def sort_quietly(self) -> None:
         """Put what has come in into the runs' boxes."""
@@ -214,7 +237,7 @@ class Outbox:
 
     def take(self, now_s: float) -> list[Flight]:
         """Number the next batches, at most one per run, and put them in flight. `now_s` is monotonic."""
-        self.sort()
+        self.sort_quietly()  # whoever empties the outbox need not wait for room in it
         flights: list[Flight] = []
         size = 0
         with self.lock:
@@ -262,6 +285,7 @@ class Outbox:
             box = flight.box
             box.flight = None
             self.bytes -= flight.size_bytes
+            self._room.set()
             if box.items:
                 self._ready.append(box)  # it is still `queued`
             else:
