@@ -1,4 +1,7 @@
-"""Fixtures for tests of the relay: `pytest_plugins = ["tests.relay_rig"]`. What tests import is in relays.py and watching.py."""
+"""Fixtures for tests of the relay: `pytest_plugins = ["tests.relay_rig"]`.
+
+What tests import is in relays.py and watching.py.
+"""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ async def eventually(met: Callable[[], object], what: str, deadline_s: float = D
 
 
 class Story:
-    """What one viewer was shown of one run. Every seq comes once and in order, or a new initial_state takes their place.
+    """What one viewer was shown of one run: every seq once and in order, or a new initial_state in their place.
 
     `seqs` are the progress frames' numbers since the viewer's first frame; `states` counts the initial_states.
     """

@@ -16,8 +16,9 @@ from tests.watching import eventually
 pytest_plugins = ["tests.relay_rig"]
 
 SNAPSHOT = {
-    "run_id", "state", "progress", "status", "attempt", "seq", "id", "epoch", "title", "pipeline", "error", "created_at",
-    "started_at", "updated_at", "finished_at", "stale", "logs", "log_lines", "logs_truncated", "steps", "result", "fenced",
+    "run_id", "state", "progress", "status", "attempt", "seq", "id", "epoch", "title", "pipeline", "error", "stale",
+    "created_at", "started_at", "updated_at", "finished_at", "logs", "log_lines", "logs_truncated", "steps", "result",
+    "fenced",
 }  # fmt: skip
 
 

@@ -99,7 +99,7 @@ async def test_a_start_queues_and_then_sends(relay: Served, works: _Works, run_i
     links = {"ws": f"/ws/{name}", "events": f"/api/runs/{name}/events", "self": f"/api/runs/{name}"}
     assert answer.json() == {"run_id": run_id, "links": links}
     assert answer.headers["location"] == links["self"]
-    assert works.started == [(run_id, _Input(prompt="우주여행 고양이"), 1)]
+    assert works.started == [(run_id, _Input(prompt="우주여행 고양이", scenes=3), 1)]
     body = (await relay.http.get(links["self"])).json()
     assert (body["status"], body["state"], body["attempt"]) == ("queued", "QUEUED", 1)
     assert (body["title"], body["pipeline"]) == ("우주여행 고양이", "test")
@@ -216,8 +216,8 @@ async def test_a_retry_is_the_next_attempt_of_the_same_input(
     (done,) = [answer for answer in answers if answer.status_code == 202]
     assert done.json() == {"run_id": run_id, "attempt": 2}
     assert works.started == [
-        (run_id, _Input(prompt="우주여행 고양이"), 1),
-        (run_id, _Input(prompt="우주여행 고양이"), 2),
+        (run_id, _Input(prompt="우주여행 고양이", scenes=3), 1),
+        (run_id, _Input(prompt="우주여행 고양이", scenes=3), 2),
     ]
     body = (await relay.http.get(relay.run(run_id))).json()
     assert (body["attempt"], body["status"], body["progress"], body["error"]) == (2, "queued", None, None)

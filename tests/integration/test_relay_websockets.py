@@ -12,8 +12,8 @@ pytest_plugins = ["tests.relay_rig"]
 pytestmark = BOTH_PROTOCOLS
 
 INITIAL_STATE = {
-    "type", "run_id", "state", "progress", "logs", "logs_truncated", "status", "attempt", "seq", "id", "recovered", "title",
-    "pipeline", "steps", "result", "error", "created_at", "started_at", "updated_at", "finished_at", "stale",
+    "type", "run_id", "state", "progress", "logs", "logs_truncated", "status", "attempt", "seq", "id", "recovered",
+    "title", "pipeline", "steps", "result", "error", "created_at", "started_at", "updated_at", "finished_at", "stale",
 }  # fmt: skip
 PROGRESS = {
     "type", "run_id", "state", "progress", "message", "status", "level", "attempt", "seq", "id", "ts",
@@ -226,7 +226,7 @@ async def test_a_new_attempt_cancels_the_close(start_relay: StartRelay, producer
             assert await witness.close_code() == 1000
         await client.ping()
         await client.reached(await producer.say(run_id, "RENDERING", 0.2))
-        assert client.frames[-1]["progress"] == 0.2
+        assert client.story.last["progress"] == 0.2
         await client.reached(await producer.say(run_id, "END"))
         assert await client.close_code() == 1000
 
@@ -247,13 +247,13 @@ async def test_a_client_that_goes_is_forgotten(relay: Served, producer: Producer
 async def test_many_clients_see_the_same(relay: Served, producer: Producer, run_id: str) -> None:
     """One event reaches everybody, whenever they joined."""
     clients = 30
-    last = ""
+    last: str | None = None
     joining = asyncio.Semaphore(0)
 
     async def one() -> list[int]:
         async with watch(relay.ws(run_id), run_id) as client:
             joining.release()
-            await client.until(lambda: last and client.story.position == last, "the last event")
+            await client.until(lambda: client.story.position == last, "the last event")
             return [client.frames[0]["seq"], *client.story.seqs]
 
     async with asyncio.TaskGroup() as tasks:
