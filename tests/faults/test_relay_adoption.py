@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import pairwise
 
 import pytest
 
@@ -125,24 +126,25 @@ async def test_the_holder_is_stopped_and_goes_on_later(
             published += 1
             await asyncio.sleep(0.005)  # a worker's pace
 
-    async def holder() -> bytes | None:
-        held: bytes | None = await producer.runlog.redis.get(producer.keys.lease("adoption"))
-        return held
+    async def holder() -> object:
+        return await producer.runlog.redis.get(producer.keys.lease("adoption"))
 
     async def adopted() -> list[str]:
         view = await producer.runlog.read(run_id)
         return [line.message for line in view.snapshot.logs]
 
-    async def changed_from(before: bytes | None) -> None:
+    async def until(met: Callable[[], Awaitable[bool]]) -> None:
         async with asyncio.timeout(15):
-            while await holder() in (None, before):
+            while not await met():  # noqa: ASYNC110 - Redis announces neither
                 await asyncio.sleep(0.02)
 
     async def grows() -> None:
-        count = len(await adopted())
-        async with asyncio.timeout(15):
-            while len(await adopted()) < count + 20:
-                await asyncio.sleep(0.02)
+        count = len(await adopted()) + 20
+
+        async def grown() -> bool:
+            return len(await adopted()) >= count
+
+        await until(grown)
 
     done = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
@@ -152,7 +154,11 @@ async def test_the_holder_is_stopped_and_goes_on_later(
         names = [relay.log for relay in relays]
         frozen = relays[0] if "took the lease adoption" in names[0] else relays[1]
         frozen.signal(signal.SIGSTOP)
-        await changed_from(before)
+
+        async def changed() -> bool:
+            return await holder() not in (None, before)
+
+        await until(changed)
         await grows()
         frozen.signal(signal.SIGCONT)
         await grows()
@@ -162,5 +168,5 @@ async def test_the_holder_is_stopped_and_goes_on_later(
     assert len(set(numbers)) == len(numbers), "one was adopted twice"
     assert numbers == sorted(numbers)
     missing = sorted(set(range(published)) - set(numbers) - set(range(numbers[0])))
-    gaps = [b for a, b in zip(missing, missing[1:], strict=False) if b != a + 1]
+    gaps = [b for a, b in pairwise(missing) if b != a + 1]
     assert len(gaps) <= 1, f"lost outside the change of hands: {missing[:20]}"

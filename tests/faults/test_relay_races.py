@@ -66,7 +66,7 @@ async def test_a_lost_message_is_read_when_the_next_one_jumps(
     start_relay: StartRelay, link: PushLink, producer: Producer, run_id: str, topic: type[Topic],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """Safe because a message that does not follow the position is never delivered: the stream is read up to it first."""
+    """Safe because a message that does not follow the position is not delivered: the stream is read up to it first."""
     monkeypatch.setattr(hub, "Topic", topic)
     link.lose = lambda message: b'"seq":3,' in message and run_id.encode() in message
     async with _linked(start_relay, link, run_id) as (relay, client):
