@@ -6,8 +6,10 @@ import asyncio
 import json
 import signal
 
+import httpx
+
 from tests.relays import Producer, StartProcess
-from tests.watching import Client, watch
+from tests.watching import Client, watch, watch_stream
 
 pytest_plugins = ["tests.relay_rig"]
 
@@ -44,3 +46,41 @@ def test_asked_to_end_the_relay_sends_its_clients_elsewhere_spread_out(
     relay.wait()
     assert "Traceback" not in relay.log
     assert "ERROR" not in relay.log
+
+
+def test_a_stream_that_is_drained_does_not_say_that_the_run_has_ended(
+    start_process: StartProcess, producer: Producer, run_id: str
+) -> None:
+    """A browser would stop watching a run that goes on."""
+    relay = start_process(drain_s=3)
+
+    async def client() -> list[str]:
+        async with (
+            httpx.AsyncClient(trust_env=False, timeout=20) as http,
+            watch_stream(http, relay.run(run_id, "/events"), run_id) as stream,
+        ):
+            await stream.frame("initial_state")
+            relay.signal(signal.SIGTERM)
+            await stream.until(lambda: stream.closed, "the stream's end")
+            return [frame["type"] for frame in stream.frames]
+
+    assert asyncio.run(client()) == ["initial_state"]
+    relay.wait()
+    assert "Traceback" not in relay.log
+
+
+def test_a_second_signal_does_not_wait(start_process: StartProcess, run_id: str) -> None:
+    """Who presses Ctrl-C twice means it."""
+    relay = start_process(drain_s=600)
+
+    async def client() -> int:
+        async with watch(relay.ws(run_id), run_id) as client:
+            await client.frame("initial_state")
+            client.may_read.clear()
+            relay.signal(signal.SIGTERM)
+            relay.signal(signal.SIGINT)
+            relay.signal(signal.SIGINT)
+            return await asyncio.to_thread(relay.wait)
+
+    asyncio.run(client())
+    assert "Traceback" not in relay.log

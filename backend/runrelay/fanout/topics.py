@@ -103,6 +103,8 @@ class Topic:
         self._end_after_s = end_after_s
         self._seal_key = b""
         self._backlog: list[Committed] = []
+        self._judged = 0
+        """How many of the backlog came before the repair's read began."""
         self._recent: deque[Frame] = deque(maxlen=_MAX_RECENT)
         self._retaining = False
         self._retention: asyncio.TimerHandle | None = None
@@ -132,9 +134,11 @@ class Topic:
         if self.position is None and not self.joining:
             return  # only waiters, who read for themselves
         self._backlog += messages
-        if len(self._backlog) > _MAX_BACKLOG:
+        over = len(self._backlog) - _MAX_BACKLOG
+        if over > 0:
             # A read that takes this long will have most of them; a jump brings back the rest.
-            del self._backlog[:-_MAX_BACKLOG]
+            del self._backlog[:over]
+            self._judged = max(0, self._judged - over)
         if self.position is not None and not self._repairing and not self._work_off():
             self.repair()
 
@@ -335,7 +339,7 @@ class Topic:
         try:
             while True:
                 await self._delivered.wait()  # the position is to stay where it is
-                judged = len(self._backlog)
+                self._judged = len(self._backlog)
                 view = await self._read(self.run_id, self.position, self._resume_bytes)
                 self._metrics.repairs += 1
                 self._catch_up(view)
@@ -344,7 +348,7 @@ class Topic:
                 if reached is None:
                     return
                 # What came before the read and is not explained by it was never committed.
-                early, self._backlog = self._backlog[:judged], self._backlog[judged:]
+                early, self._backlog = self._backlog[: self._judged], self._backlog[self._judged :]
                 for message in early:
                     if message.cursor.epoch != reached.epoch or message.cursor.seq > reached.seq:
                         self._metrics.forged += 1

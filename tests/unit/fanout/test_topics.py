@@ -405,10 +405,17 @@ def _wander_about(topic_class: type[Topic], times: int = 500) -> None:
         _wander(topic_class, seed)
 
 
+def test_nor_does_one_with_next_to_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits while reads take long is bounded: what falls out is read again, and not lost."""
+    monkeypatch.setattr(topics, "_MAX_BACKLOG", 2)
+    monkeypatch.setattr(topics, "_MAX_RECENT", 2)
+    _wander_about(Topic, 200)
+
+
 @pytest.mark.slow
 def test_nor_does_a_long_walk_by_chance() -> None:
     """What Hypothesis has no time for."""
-    _wander_about(Topic)
+    _wander_about(Topic, 1500)
 
 
 def _controlled(topic_class: type[Topic]) -> None:
