@@ -114,7 +114,7 @@ class Topic:
         self._delivered.set()
         self._repairing = False
         self._repaired = asyncio.Event()
-        self._end_timer: asyncio.TimerHandle | None = None
+        self._end_timer: asyncio.Handle | None = None
 
     @property
     def in_use(self) -> bool:
@@ -408,6 +408,10 @@ class Topic:
 
     def _end(self) -> None:
         self._end_timer = None
+        if self._delivery is not None:
+            # it may be a new attempt's beginning, which would call the end off: first everybody is told
+            self._end_timer = asyncio.get_running_loop().call_soon(self._end)
+            return
         for watcher in self.watchers():
             self.leave(watcher)
             watcher.run_ended()

@@ -51,9 +51,9 @@ class Log:
     def cursor(self) -> Cursor:
         return Cursor(self.epoch, len(self.events))
 
-    def message(self, seq: int, text: str, key: bytes) -> bytes:
+    def message(self, seq: int, text: str, key: bytes, status: str = "running") -> bytes:
         fields = {
-            "run_id": RUN, "state": "RENDERING", "progress": None, "log": text, "status": "running", "seq": seq,
+            "run_id": RUN, "state": "RENDERING", "progress": None, "log": text, "status": status, "seq": seq,
             "epoch": self.epoch, "ts": 1, "attempt": 1,
         }  # fmt: skip
         body = orjson.dumps(fields)[:-1]
@@ -433,3 +433,37 @@ def test_without_seals_a_forged_event_is_shown(monkeypatch: pytest.MonkeyPatch) 
     """The negative control of the seal."""
     monkeypatch.setattr(topics, "is_sealed", lambda message, key: True)
     _controlled(Topic)
+
+
+async def test_an_end_that_falls_into_a_delivery_waits_for_it() -> None:
+    """The delivery may be a new attempt's beginning: its watchers would be sent away from a run that goes on."""
+    log = Log("epoch0000001", b"key")
+    log.events.append(log.message(1, "failed", log.key, status="failed"))
+    contents = {"epoch0000001-2": "again"}
+
+    async def read(run_id: str, after: Cursor | None, most_bytes: int) -> View:
+        return View(Snapshot(RUN, log.cursor, status="failed"), None, log.key)
+
+    topic = Topic(
+        RUN,
+        read,
+        RelayMetrics(),
+        resume_bytes=4_000,
+        end_after_s=1e6,
+        spawn=lambda work, name: asyncio.ensure_future(work),
+    )
+    viewers = [Viewer(None, contents) for _ in range(4)]
+    for viewer in viewers:
+        await topic.join(viewer, None)
+    again = parse_message(log.message(2, "again", log.key))
+    assert isinstance(again, Committed)
+    topic.receive([again])
+    told = [viewer for viewer in viewers if viewer.story.seqs == [2]]
+    assert 0 < len(told) < 4, "the delivery is under way"
+    topic._end()  # its time has come in this moment; a viewer would raise
+    async with asyncio.timeout(5):
+        while any(viewer.story.seqs != [2] for viewer in viewers):  # noqa: ASYNC110 - a few turns of the loop
+            await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert topic._end_timer is None, "the new attempt has called the end off"
+    topic.close()
