@@ -253,7 +253,7 @@ async def test_many_clients_see_the_same(relay: Served, producer: Producer, run_
     async def one() -> list[int]:
         async with watch(relay.ws(run_id), run_id) as client:
             joining.release()
-            await client.until(lambda: client.story.position == last, "the last event")
+            await client.until(lambda: last is not None and client.story.position == last, "the last event")
             return [client.frames[0]["seq"], *client.story.seqs]
 
     async with asyncio.TaskGroup() as tasks:
