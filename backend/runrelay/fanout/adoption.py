@@ -32,7 +32,9 @@ __all__ = ["Adopter", "event_of"]
 
 log = logging.getLogger(__name__)
 
-_MAX_WAITING = 10_000
+_MAX_WAITING_BYTES = 16 << 20
+_BYTES_EACH = 500
+"""What a waiting event costs beside its text."""
 _MAX_RUNS = 10_000
 _MAX_BATCH = 200
 
@@ -63,7 +65,9 @@ class Adopter:
         self._lease: Lease | None = None
         self._after_marker = False
         self._take = asyncio.Event()
-        self._waiting: deque[tuple[str, Event]] = deque()
+        self._marker_number = 0
+        self._waiting: deque[tuple[str, Event, int]] = deque()
+        self._waiting_bytes = 0
         self._news = asyncio.Event()
         self._numberings: OrderedDict[str, Numbering] = OrderedDict()
 
@@ -75,11 +79,17 @@ class Adopter:
     def resubscribed(self) -> None:
         """The lease is new, or the subscription is: what is heard until the marker comes back is not adopted."""
         self._after_marker = not self._marker
+        self._marker_number += 1
         self._take.set()
 
     def control(self, message: dict[str, Any]) -> None:
         """Hear the relays' control channel."""
-        if self._listener is not None and message.get("adopts") == self._listener.relay_id:
+        # An older marker may come late, from before a time in which another relay held the lease.
+        if (
+            self._listener is not None
+            and message.get("adopts") == self._listener.relay_id
+            and message.get("number") == self._marker_number
+        ):
             self._after_marker = True
 
     def receive(self, message: Raw) -> None:
@@ -92,10 +102,12 @@ class Adopter:
             self._metrics.adoption_refused += 1
             log.info("refused a raw message for run %r: %s", message.run_id, error)
             return
-        if len(self._waiting) >= _MAX_WAITING:
+        size_bytes = message.size_bytes + _BYTES_EACH
+        if self._waiting_bytes + size_bytes > _MAX_WAITING_BYTES:
             self._metrics.adoption_refused += 1
             return
-        self._waiting.append((message.run_id, event))
+        self._waiting.append((message.run_id, event, size_bytes))
+        self._waiting_bytes += size_bytes
         self._news.set()
 
     async def run(self) -> None:
@@ -112,7 +124,7 @@ class Adopter:
             await self._take.wait()
             self._take.clear()
             try:
-                await self._listener.say({"adopts": self._listener.relay_id})
+                await self._listener.say({"adopts": self._listener.relay_id, "number": self._marker_number})
             except RunlogUnavailable:
                 await asyncio.sleep(0.2)
                 self._take.set()
@@ -125,7 +137,9 @@ class Adopter:
             run_id = self._waiting[0][0]
             events: list[Event] = []
             while self._waiting and self._waiting[0][0] == run_id and len(events) < _MAX_BATCH:
-                events.append(self._waiting.popleft()[1])
+                _, event, size_bytes = self._waiting.popleft()
+                self._waiting_bytes -= size_bytes
+                events.append(event)
             await self._commit_run(run_id, events)
 
     async def _commit_run(self, run_id: str, events: list[Event]) -> None:

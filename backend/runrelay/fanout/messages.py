@@ -28,6 +28,7 @@ class Raw(NamedTuple):
 
     run_id: str
     fields: dict[str, Any]
+    size_bytes: int
 
 
 def parse_message(raw: bytes) -> Committed | Raw:
@@ -43,7 +44,7 @@ def parse_message(raw: bytes) -> Committed | Raw:
     if "seq" not in fields:
         if len(raw) > MAX_RAW_BYTES:
             raise ValueError(f"a raw message has at most {MAX_RAW_BYTES} bytes, got {len(raw)}")
-        return Raw(check_run_id(run_id), fields)
+        return Raw(check_run_id(run_id), fields, len(raw))
     epoch, seq = fields.get("epoch"), fields["seq"]
     if type(run_id) is not str or type(epoch) is not str or type(seq) is not int:
         raise TypeError("run_id and epoch must be strings and seq an integer")
