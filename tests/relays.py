@@ -18,6 +18,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from runrelay import leash
 from runrelay.api import Settings, create_app
@@ -80,9 +81,10 @@ async def serve_here(
     *,
     ws: str = FAST,
     ready: bool = True,
+    app: FastAPI | None = None,
 ) -> AsyncIterator[Served]:
-    """Serve a relay on a free port in this loop, ready unless told otherwise."""
-    app = create_app(Settings(**{"dashboard": False, "drain_s": 0.5, **settings}), pipelines or {})
+    """Serve a relay on a free port in this loop, ready unless told otherwise; or an application that has one in it."""
+    app = app or create_app(Settings(**{"dashboard": False, "drain_s": 0.5, **settings}), pipelines or {})
     listening = socket.create_server((HOST, 0), backlog=512)
     config = uvicorn.Config(
         app,
