@@ -42,6 +42,12 @@ async def test_included_in_an_application(
             await client.reached(last)
             await stream.reached(last)
         assert (await served.http.get(served.run(run_id))).json()["id"] == last
+        wrong = [("GET", served.run("never seen"), 404), ("GET", served.run("a{b"), 400), ("POST", "/api/runs", 422)]
+        for method, url, status in wrong:
+            answer = await served.http.request(method, url)
+            assert answer.status_code == status
+            assert answer.headers["content-type"] == "application/problem+json", "our errors, without its handlers"
+        assert (await served.http.get("/not/ours")).headers["content-type"] == "application/json", "its own are its own"
 
 
 async def test_a_page_of_an_allowed_origin_may_read_and_resume(

@@ -20,14 +20,14 @@ from ..pipelines import Pipeline
 from ..progress import Event, check_run_id, make_event, step_specs
 from ..progress.events import MAX_RESULT_BYTES
 from .dependencies import ListGrant, RelayOf, RunGrant, RunId
-from .problems import Problem, responses
+from .problems import Problem, ProblemRoute, responses
 from .relay import Relay
 from .runs import json_response
 
 __all__ = ["router"]
 
 log = logging.getLogger(__name__)
-router = APIRouter(tags=["runs"])
+router = APIRouter(tags=["runs"], route_class=ProblemRoute)
 
 _SEND_TIMEOUT_S = 10.0
 

@@ -13,13 +13,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from .dependencies import ListGrant, RelayOf
-from .problems import Problem, responses
+from .problems import Problem, ProblemRoute, responses
 from .relay import Relay
 from .runs import json_response
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["operation"])
+router = APIRouter(tags=["operation"], route_class=ProblemRoute)
 
 
 @router.get("/healthz", summary="The process answers", response_class=PlainTextResponse)

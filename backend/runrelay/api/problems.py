@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from ..errors import CommitRefused, RunlogUnavailable, RunNotFound
 
-__all__ = ["Problem", "ProblemResponse", "install_problems", "responses"]
+__all__ = ["Problem", "ProblemResponse", "ProblemRoute", "install_problems", "responses"]
 
 log = logging.getLogger(__name__)
 
@@ -113,14 +115,32 @@ def problem_of(error: Exception) -> Problem:
     return Problem(500, "an unexpected error; the server's log has it")
 
 
-def install_problems(app: FastAPI) -> None:
-    """Answer every error of this application with a problem document."""
+async def answer(request: Request, error: Exception) -> Response:
+    """Answer an error with its problem document."""
+    problem = problem_of(error)
+    if problem.status == 500:
+        log.error("unexpected error at %s %s", request.method, request.url.path, exc_info=error)
+    return problem.response()
 
-    async def answer(request: Request, error: Exception) -> Response:
-        problem = problem_of(error)
-        if problem.status == 500:
-            log.error("unexpected error at %s %s", request.method, request.url.path, exc_info=error)
-        return problem.response()
+
+class ProblemRoute(APIRoute):
+    """A route whose errors are problem documents in any application, also in one without our handlers."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap the route's handler."""
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Exception as error:
+                return await answer(request, error)
+
+        return guarded
+
+
+def install_problems(app: FastAPI) -> None:
+    """Answer every other error of this application (no such route, say) with a problem document too."""
 
     for kind in (
         Problem,

@@ -18,12 +18,12 @@ from ..files import check_file_name, file_of
 from ..progress import ACTIVE, STATUSES, Cursor, Snapshot
 from ..runlog import View
 from .dependencies import ListGrant, RelayOf, RunGrant, RunId, cursor_of
-from .problems import RETRY_AFTER_S, Problem, responses
+from .problems import RETRY_AFTER_S, Problem, ProblemRoute, responses
 from .relay import Relay
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["runs"])
+router = APIRouter(tags=["runs"], route_class=ProblemRoute)
 
 _MAX_WAIT_S = 60
 _EVENT_BYTES = 1 << 20

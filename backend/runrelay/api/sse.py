@@ -17,13 +17,13 @@ from ..fanout import QueuedConnection
 from ..progress import Cursor, is_ended
 from .dependencies import RunGrant, RunId, cursor_of
 from .limits import TooMany
-from .problems import Problem, responses
+from .problems import Problem, ProblemRoute, responses
 from .relay import Relay
 from .sessions import RunWatcher
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["runs"])
+router = APIRouter(tags=["runs"], route_class=ProblemRoute)
 
 _HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
