@@ -103,10 +103,14 @@ def pip(*arguments: str) -> list[str]:
 
 
 def install_python_packages() -> None:
-    """Install the lock, then both of our distributions in place; shows how far it is."""
+    """Install the lock, then both of our distributions in place; shows how far it is.
+
+    The lock is complete, so nothing is left to resolve, and pip must not: for a dependency with an extra, of which the
+    lock has the bare name, its resolver takes whatever is newest on the index, and then refuses that for want of a hash.
+    """
     make_venv()
     wanted = sum(line[:1].isalnum() and "==" in line for line in LOCK.read_text(encoding="utf-8").splitlines())
-    command = pip("install", "--progress-bar", "off", "--require-hashes", "-r", str(LOCK))
+    command = pip("install", "--progress-bar", "off", "--require-hashes", "--no-deps", "-r", str(LOCK))
     output: list[str] = []
     seen = shown = 0
     with subprocess.Popen(
@@ -136,6 +140,7 @@ def install_python_packages() -> None:
     # No dependencies (the lock has them) and no build isolation (so has the build backend).
     ours = pip("install", "--quiet", "--no-deps", "--no-build-isolation", "-e", ".", "-e", "workers")
     subprocess.run(ours, cwd=ROOT, check=True)
+    subprocess.run(pip("check"), cwd=ROOT, stdout=subprocess.DEVNULL, check=True)  # that the lock is indeed complete
 
 
 def install_node_packages() -> None:
