@@ -15,7 +15,7 @@ _US = RUNRELAY.name
 
 def goals(figures: Figures) -> list[Goal]:
     """The goals of those scenarios that were measured."""
-    return [*_fan_out(figures), *_many_runs(figures), *_clients(figures), *_growth(figures)]
+    return [*_fan_out(figures), *_many_runs(figures), *_clients(figures), *_growth(figures), *_commits(figures)]
 
 
 def _fan_out(figures: Figures) -> Iterator[Goal]:
@@ -70,3 +70,11 @@ def _growth(figures: Figures) -> Iterator[Goal]:
     for fewer, more in pairwise(sizes):
         text = f"growth of p99 from {fewer:,} to {more:,} clients"
         yield Goal("i", text, p99s[more] / p99s[fewer], more / fewer, at_least=False)
+
+
+def _commits(figures: Figures) -> Iterator[Goal]:
+    for figure in figures.of("j"):
+        if figure.name.endswith("whole to minimal"):
+            yield Goal("j", f"{figure.name}, Redis' processor", figure.median, 2.0, at_least=False)
+        elif figure.name.startswith("one run"):
+            yield Goal("j", f"{figure.name}, events per second", figure.median, 40_000)

@@ -105,8 +105,8 @@ def pip(*arguments: str) -> list[str]:
 def install_python_packages() -> None:
     """Install the lock, then both of our distributions in place; shows how far it is.
 
-    The lock is complete, so nothing is left to resolve, and pip must not: for a dependency with an extra, of which the
-    lock has the bare name, its resolver takes whatever is newest on the index, and then refuses that for want of a hash.
+    The lock is complete, so nothing is left to resolve, and pip must not: for a dependency with an extra, of which
+    the lock has the bare name, its resolver takes whatever is newest on the index, and refuses it for want of a hash.
     """
     make_venv()
     wanted = sum(line[:1].isalnum() and "==" in line for line in LOCK.read_text(encoding="utf-8").splitlines())

@@ -1,6 +1,7 @@
-"""The scenarios, a to i. Each takes the stage, the plan and the figures that it adds to."""
+"""The scenarios, a to j. Each takes the stage, the plan and the figures that it adds to."""
 
 from .burst import burst_on_one_run, relay_processes
+from .commit_cost import cost_of_commits
 from .cut_off import come_back
 from .growth import more_clients
 from .idle import idle_memory
@@ -20,5 +21,6 @@ SCENARIOS = {
     "g": ("what publishing costs the task", cost_of_publishing),
     "h": ("two relay processes beside one", relay_processes),
     "i": ("growth with the number of clients", more_clients),
+    "j": ("what a commit costs Redis", cost_of_commits),
 }
 """By letter: what it is, and the function that measures it."""

@@ -35,7 +35,6 @@ HARMS: dict[str, Harm] = {
     "the hash and the log lines are gone": lambda look, keys: look.delete(keys[0], keys[2]),
     "the stream and the log lines are gone": lambda look, keys: look.delete(keys[1], keys[2]),
     "the stream is empty": lambda look, keys: look.xtrim(keys[1], maxlen=0, approximate=False),
-    "the stream's newest entry is gone": lambda look, keys: look.xdel(keys[1], "3-0"),
     "a stranger wrote to the stream": lambda look, keys: look.xadd(keys[1], {"e": "{}"}),
 }
 
@@ -63,6 +62,18 @@ async def test_half_a_log_heals_into_a_new_epoch(log: Log, witness: Witness, loo
     assert read(look, log.keys, "r", Cursor("0", 0)).events == heard[3:]
     assert read(look, log.keys, "r", first.cursor).events is None
     assert not keys_without_expiry(look, log.keys)
+
+
+async def test_a_stream_without_its_newest_entry_goes_on(log: Log, witness: Witness, look: Any) -> None:
+    """The hash has the numbering, so none is given out twice; and who would have needed that entry gets a new state."""
+    numbering = Numbering.fresh()
+    first = await log.commit("r", [said("1"), said("2"), said("3")], numbering)
+    look.xdel(log.keys.run("r")[1], "3-0")
+    after = await log.commit("r", [said("4")], numbering)
+    assert (after.epoch, after.before, after.after) == (first.epoch, 3, 4)
+    assert read(look, log.keys, "r", Cursor(first.epoch, 2)).events is None
+    assert read(look, log.keys, "r", Cursor(first.epoch, 3)).events == witness.heard()[3:]
+    assert not contradictions(witness.heard())
 
 
 async def test_what_the_hash_knows_survives_the_loss_of_the_stream(log: Log, look: Any) -> None:
@@ -128,8 +139,8 @@ async def test_old_lines_do_not_come_back_with_a_new_hash(log: Log, look: Any) -
 
 
 CONTROLS = {
-    "the stream is gone": ("not newest or newest[1] ~= seq .. '-0'", "false"),
-    "a stranger wrote to the stream": ("newest[1] ~= seq .. '-0'", "false"),
+    "the stream is gone": ("redis.call('XLEN', stream) == 0", "false"),
+    "a stranger wrote to the stream": ("string.find(first.err, 'equal or smaller', 1, true)", "false"),
     "the hash is gone": ("redis.call('EXISTS', stream) == 1", "false"),
 }
 
@@ -146,8 +157,8 @@ async def test_without_the_look_at_the_stream_it_does_not_heal(
     HARMS[harm](look, log.keys.run("r"))
     try:
         await log.commit("r", [said("4")], numbering)
-    except RunlogError as error:
-        wedged = "equal or smaller" in str(error)
+    except RunlogError:
+        wedged = True
     else:
         wedged = False
     assert wedged or [fields_of(message)["seq"] for message in witness.stream("r")] == [4]

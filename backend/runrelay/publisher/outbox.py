@@ -36,8 +36,8 @@ _RESERVE: Final = 16
 """One part in so many of the bound is kept for what is never dropped."""
 
 _ROOM_S: Final = 0.5
-_LOOKS: Final = 12
-_LOOK_EVERY_S: Final = 0.0004
+_LOOKS: Final = 30
+_LOOK_EVERY_S: Final = 0.0001
 
 _AWAKE: Final = 0
 _ASLEEP: Final = 1

@@ -6,7 +6,9 @@
 --       7 "1": the caller knows that this server has lost data (it was refused for a gap)
 --       8 expiry in s       9 expiry after the end in s      10 events to keep      11 log lines to keep
 --       12 seal key to take if a new log begins
---       13… per event the nine arguments of commits.py: control ts state progress log log-as-JSON fence step extra
+--       13 empty if one of the events does more than report (it has a control or a step, or ends the run); else the highest
+--          attempt that one of them names
+--       14… per event the nine arguments of commits.py: control ts state progress log log-as-JSON fence step extra
 --
 -- Returns  {"ok", epoch, seq before, seq after, status, attempt, given, step given, changes, updated_at, fenced}
 --              given, step given: the attempt that this producer's last start was allocated (0: it was fenced)
@@ -21,19 +23,27 @@
 local hash, stream, logs = KEYS[1], KEYS[2], KEYS[3]
 local number, server_lost_data = tonumber(ARGV[6]), ARGV[7] == '1'
 local mark_field = 'p:' .. ARGV[5]
-local FIRST, WIDTH = 13, 9
-local ENDED = {succeeded = true, failed = true, cancelled = true}
-local TERMINAL = {END = 'succeeded', FAILED = 'failed', CANCELLED = 'cancelled'}
-local STATUS_OF = {queue = 'queued', retrying = 'retrying', stalled = 'stalled'}
+local FIRST, WIDTH, TRIM_EVERY = 14, 9, 64
+local function has_ended(status) return status == 'succeeded' or status == 'failed' or status == 'cancelled' end
 
 local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now_text = time[1] .. string.format('%03d', math.floor(time[2] / 1000))  -- Lua takes long to write a number
+local now = tonumber(now_text)
 local old = redis.call('HMGET', hash, 'epoch', 'seq', 'server', 'state', 'status', 'progress', 'attempt', mark_field,
-  'renewed_at', 'begun_attempt', 'queued_attempt', 'heartbeat_at', 'started_at', 'producers', 'seal_key')
+  'renewed_at', 'seal_key')
 local epoch, seq, state, status = old[1], tonumber(old[2] or 0), old[4], old[5]
-local progress, attempt = old[6] ~= '' and old[6], tonumber(old[7] or 0)
-local begun, queued, started = tonumber(old[10] or 0), tonumber(old[11] or 0), old[13]
+local progress, attempt, attempt_text = old[6] ~= '' and old[6], tonumber(old[7] or 0), old[7]
 local created, was = not epoch, status
+
+-- Nearly all commits only report, of a run that is running. What the others need is neither read nor made for them: a closure
+-- costs as much as a call to Redis.
+local named = tonumber(ARGV[13])
+local plain = named and named <= attempt and status == 'running'
+local begun, queued, heartbeat, started
+if not plain then
+  local more = redis.call('HMGET', hash, 'begun_attempt', 'queued_attempt', 'heartbeat_at', 'started_at')
+  begun, queued, heartbeat, started = tonumber(more[1] or 0), tonumber(more[2] or 0), tonumber(more[3] or now), more[4]
+end
 
 -- A producer's mark: the number of its last event here, what its last start was given, and when (for pruning).
 local mark, given, step_given = 0, 0, 0
@@ -45,9 +55,8 @@ if number > mark + 1 and not server_lost_data then return {'gap', mark} end
 
 -- Half of a log, or a log that this server may hold in an older version than was once announced, is not continued: its
 -- numbers could be given out twice. What the hash knows of the run stays; the log begins anew under a new name.
-local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
-local anew = created or server_lost_data or old[3] ~= ARGV[4] or not newest or newest[1] ~= seq .. '-0'
-local seal_key = old[15]
+local anew = created or server_lost_data or old[3] ~= ARGV[4] or redis.call('XLEN', stream) == 0
+local seal_key = old[10]
 if anew then epoch, seq, seal_key = ARGV[3], 0, ARGV[12] end
 local seq_before = seq
 
@@ -56,123 +65,130 @@ local function json(text)
   local encoded = cjson.encode(text)
   return string.find(encoded, '/', 1, true) and string.gsub(encoded, '\\/', '/') or encoded
 end
-local function rounded(value) return string.format('%.10g', math.floor(value * 1e6 + 0.5) / 1e6) end
 
-local set, clear, messages, lines, fenced = {}, {}, {}, {}, 0
+local set, clear, messages, ids, lines, fenced = {}, {}, {}, {}, {}, 0
+local state_json = json(state)
 
 -- Steps: a field `s:<name>` each, and `steps` with their count and sums, so that rolling up one event needs one step only.
-local steps, sums = {}, nil
-local function step_of(name)
-  if not sums then
-    local raw = redis.call('HGET', hash, 'steps')
-    sums = raw and cjson.decode(raw) or {count = 0, done = 0, weight = 0, weighted = 0}
-  end
-  if steps[name] == nil then
-    local raw = name ~= '' and redis.call('HGET', hash, 's:' .. name)
-    steps[name] = raw and cjson.decode(raw) or false
-  end
-  return steps[name]
-end
-local function declare(name, weight)
-  local step = step_of(name)
-  if not step then
-    sums.count = sums.count + 1
-    step = {i = sums.count, name = name, status = 'queued', attempt = 1, weight = 0}
-    steps[name] = step
-  end
-  sums.weight = sums.weight + weight - step.weight
-  sums.weighted = sums.weighted + (weight - step.weight) * (step.progress or 0)
-  step.weight = weight
-  return step
-end
-local function begin_attempt(number_, declared)
-  attempt, progress, started = number_, false, false
-  set.attempt, set.progress = attempt, ''
-  for _, name in ipairs({'result', 'error', 'started_at', 'finished_at'}) do set[name], clear[name] = nil, true end
-  if created and not sums then return end
-  step_of('')
-  for _, field in ipairs(redis.call('HKEYS', hash)) do
-    if string.sub(field, 1, 2) == 's:' then step_of(string.sub(field, 3)) end
-  end
-  for name, step in pairs(steps) do  -- those of this batch too
-    if step and declared then
-      steps[name], clear['s:' .. name] = false, true
-    elseif step then
-      steps[name] = {i = step.i, name = name, status = 'queued', attempt = 1, weight = step.weight}
+local steps, sums, TERMINAL, STATUS_OF
+local rounded, step_of, declare, begin_attempt, admit, fold_step
+if not plain then
+  steps = {}
+  TERMINAL = {END = 'succeeded', FAILED = 'failed', CANCELLED = 'cancelled'}
+  STATUS_OF = {queue = 'queued', retrying = 'retrying', stalled = 'stalled'}
+  function rounded(value) return string.format('%.10g', math.floor(value * 1e6 + 0.5) / 1e6) end
+  function step_of(name)
+    if not sums then
+      local raw = redis.call('HGET', hash, 'steps')
+      sums = raw and cjson.decode(raw) or {count = 0, done = 0, weight = 0, weighted = 0}
     end
-  end
-  sums.done, sums.weighted = 0, 0
-  if declared then sums.count, sums.weight = 0, 0 end
-end
-
--- May this event pass? Fences the run's attempt, its end, the step's attempt; allocates the attempt of a start.
-local function admit(kind, control, fence)
-  local over = ENDED[status]
-  if kind == 'queue' then
-    begin_attempt(attempt + 1, control.steps)
-    begun, queued = 0, attempt
-    set.begun_attempt, set.queued_attempt = begun, queued
-    return true
-  elseif kind == 'start' then
-    given = 0
-    local sent_for = control.base_attempt or 0
-    if sent_for < queued and control.base_attempt then return false end
-    if control.late and begun > 0 and not over then return false end
-    if over and status ~= 'failed' and not control.reopen and sent_for <= attempt then return false end
-    if attempt == 0 or over or begun == attempt then
-      begin_attempt(math.max(attempt + 1, sent_for), control.steps)
-    elseif sent_for > attempt then
-      begin_attempt(sent_for, control.steps)
+    if steps[name] == nil then
+      local raw = name ~= '' and redis.call('HGET', hash, 's:' .. name)
+      steps[name] = raw and cjson.decode(raw) or false
     end
-    begun, given = attempt, attempt
-    set.begun_attempt = begun
-    return true
-  elseif kind == 'stalled' then
-    return status == 'running' and fence == attempt and tonumber(old[12] or now) < control.stale_before
-  elseif kind == 'finish' then
+    return steps[name]
+  end
+  function declare(name, weight)
+    local step = step_of(name)
+    if not step then
+      sums.count = sums.count + 1
+      step = {i = sums.count, name = name, status = 'queued', attempt = 1, weight = 0}
+      steps[name] = step
+    end
+    sums.weight = sums.weight + weight - step.weight
+    sums.weighted = sums.weighted + (weight - step.weight) * (step.progress or 0)
+    step.weight = weight
+    return step
+  end
+  function begin_attempt(number_, declared)
+    attempt, progress, started = number_, false, false
+    set.attempt, set.progress = attempt, ''
+    for _, name in ipairs({'result', 'error', 'started_at', 'finished_at'}) do set[name], clear[name] = nil, true end
+    if created and not sums then return end
     step_of('')
-    return fence == attempt and not over and sums.count > 0 and sums.done >= sums.count
+    for _, field in ipairs(redis.call('HKEYS', hash)) do
+      if string.sub(field, 1, 2) == 's:' then step_of(string.sub(field, 3)) end
+    end
+    for name, step in pairs(steps) do  -- those of this batch too
+      if step and declared then
+        steps[name], clear['s:' .. name] = false, true
+      elseif step then
+        steps[name] = {i = step.i, name = name, status = 'queued', attempt = 1, weight = step.weight}
+      end
+    end
+    sums.done, sums.weighted = 0, 0
+    if declared then sums.count, sums.weight = 0, 0 end
   end
-  -- Of a task whose start's attempt is not known (it died, or never ran) one knows at least which one it was sent for.
-  if control and control.base_attempt and control.base_attempt < queued then return false end
-  if fence < attempt or over and fence == attempt then return false end
-  -- A fence above the run's attempt: the log has lost that attempt's beginning, the producer knows better.
-  if fence > attempt then
-    begin_attempt(fence, control and control.steps)
-    begun = fence
-    set.begun_attempt = begun
-  end
-  return true
-end
 
--- The step's part of an event: returns the step's own news, or false if it is fenced.
-local function begin_step(step, number_)
-  if step.status == 'succeeded' then sums.done = sums.done - 1 end
-  sums.weighted = sums.weighted - (step.progress or 0) * step.weight
-  step.status, step.attempt, step.started_at = 'running', number_, now
-  step.progress, step.finished_at, step.error = nil, nil, nil
-end
-local function fold_step(step, kind, control, new_state, value, fence)
-  if kind == 'step_start' and control.late and step.started_at then return false end
-  if kind == 'step_start' then
-    begin_step(step, step.started_at and step.attempt + 1 or step.attempt)
-    step_given = step.attempt
-  else
-    -- as with the run's attempt, a fence above the step's comes from who knows better
-    if fence and fence > step.attempt then begin_step(step, fence) end
-    if fence and fence < step.attempt or ENDED[step.status] then return false end
-    step.status = TERMINAL[new_state] or STATUS_OF[kind] or 'running'
-    step.started_at = step.started_at or now
+  -- May this event pass? Fences the run's attempt, its end, the step's attempt; allocates the attempt of a start.
+  function admit(kind, control, fence)
+    local over = has_ended(status)
+    if kind == 'queue' then
+      begin_attempt(attempt + 1, control.steps)
+      begun, queued = 0, attempt
+      set.begun_attempt, set.queued_attempt = begun, queued
+      return true
+    elseif kind == 'start' then
+      given = 0
+      local sent_for = control.base_attempt or 0
+      if sent_for < queued and control.base_attempt then return false end
+      if control.late and begun > 0 and not over then return false end
+      if over and status ~= 'failed' and not control.reopen and sent_for <= attempt then return false end
+      if attempt == 0 or over or begun == attempt then
+        begin_attempt(math.max(attempt + 1, sent_for), control.steps)
+      elseif sent_for > attempt then
+        begin_attempt(sent_for, control.steps)
+      end
+      begun, given = attempt, attempt
+      set.begun_attempt = begun
+      return true
+    elseif kind == 'stalled' then
+      return status == 'running' and fence == attempt and heartbeat < control.stale_before
+    elseif kind == 'finish' then
+      step_of('')
+      return fence == attempt and not over and sums.count > 0 and sums.done >= sums.count
+    end
+    -- Of a task whose start's attempt is not known (it died, or never ran) one knows at least which one it was sent for.
+    if control and control.base_attempt and control.base_attempt < queued then return false end
+    if fence < attempt or over and fence == attempt then return false end
+    -- A fence above the run's attempt: the log has lost that attempt's beginning, the producer knows better.
+    if fence > attempt then
+      begin_attempt(fence, control and control.steps)
+      begun = fence
+      set.begun_attempt = begun
+    end
+    return true
   end
-  if step.status == 'succeeded' then
-    value, sums.done = 1, sums.done + 1
+
+  -- The step's part of an event: returns the step's own news, or false if it is fenced.
+  local function begin_step(step, number_)
+    if step.status == 'succeeded' then sums.done = sums.done - 1 end
+    sums.weighted = sums.weighted - (step.progress or 0) * step.weight
+    step.status, step.attempt, step.started_at = 'running', number_, now
+    step.progress, step.finished_at, step.error = nil, nil, nil
   end
-  if ENDED[step.status] then step.finished_at, step.error = now, control and control.error end
-  if value and value > (step.progress or 0) then
-    sums.weighted = sums.weighted + (value - (step.progress or 0)) * step.weight
+  function fold_step(step, kind, control, new_state, value, fence)
+    if kind == 'step_start' and control.late and step.started_at then return false end
+    if kind == 'step_start' then
+      begin_step(step, step.started_at and step.attempt + 1 or step.attempt)
+      step_given = step.attempt
+    else
+      -- as with the run's attempt, a fence above the step's comes from who knows better
+      if fence and fence > step.attempt then begin_step(step, fence) end
+      if fence and fence < step.attempt or has_ended(step.status) then return false end
+      step.status = TERMINAL[new_state] or STATUS_OF[kind] or 'running'
+      step.started_at = step.started_at or now
+    end
+    if step.status == 'succeeded' then
+      value, sums.done = 1, sums.done + 1
+    end
+    if has_ended(step.status) then step.finished_at, step.error = now, control and control.error end
+    if value and value > (step.progress or 0) then
+      sums.weighted = sums.weighted + (value - (step.progress or 0)) * step.weight
+    end
+    if value and value >= (step.progress or 0) then step.progress = value end
+    return true
   end
-  if value and value >= (step.progress or 0) then step.progress = value end
-  return true
 end
 
 for b = FIRST, #ARGV, WIDTH do
@@ -187,7 +203,7 @@ for b = FIRST, #ARGV, WIDTH do
   end
   local must = control and control.must
   if number > mark and must and ((must == 'absent' and status) or (must ~= 'absent' and not status)
-      or (must == 'ended' and not ENDED[status]) or (must == 'unfinished' and ENDED[status])) then
+      or (must == 'ended' and not has_ended(status)) or (must == 'unfinished' and has_ended(status))) then
     return {'refused', status or 'unknown', attempt}
   end
 
@@ -195,9 +211,14 @@ for b = FIRST, #ARGV, WIDTH do
   local pass = number > mark
   number = number + 1
   if pass then
-    local run_fence, step_fence = fence, nil
-    if step_name ~= '' then run_fence, step_fence = string.match(fence, '^(%d*)/?(%d*)$') end
-    pass = admit(kind, control, tonumber(run_fence) or attempt)
+    local step_fence
+    if plain then
+      pass = fence == '' or tonumber(fence) == attempt
+    else
+      local run_fence = fence
+      if step_name ~= '' then run_fence, step_fence = string.match(fence, '^(%d*)/?(%d*)$') end
+      pass = admit(kind, control, tonumber(run_fence) or attempt)
+    end
     if attempt == 0 and pass then
       attempt = 1
       set.attempt = 1
@@ -223,21 +244,21 @@ for b = FIRST, #ARGV, WIDTH do
       -- a condition that does not hold (stalled, finish) is no trespass
       if kind ~= 'stalled' and kind ~= 'finish' then fenced = fenced + 1 end
     else
-      local new_status = not step and (TERMINAL[new_state] or STATUS_OF[kind]) or 'running'
+      local new_status = not plain and not step and (TERMINAL[new_state] or STATUS_OF[kind]) or 'running'
       local changed = control or log ~= '' or extra ~= ''
         or (step and before ~= step.status .. (step.progress or '') .. step.attempt)
       if new_state == 'END' then value, new_progress = 1, '1.0' end
-      if ENDED[new_status] then set.finished_at, clear.finished_at = now, nil end
+      if has_ended(new_status) then set.finished_at, clear.finished_at = now, nil end
       if value and (not progress or value > tonumber(progress)) then
         progress, set.progress, changed = new_progress, new_progress, true
       end
       if new_state ~= '' and new_state ~= state then
-        state, set.state, changed = new_state, new_state, true
+        state, set.state, state_json, changed = new_state, new_state, json(new_state), true
       end
       if new_status ~= status then
         status, set.status, changed = new_status, new_status, true
       end
-      if status == 'running' and not started then
+      if not plain and status == 'running' and not started then
         started, set.started_at, clear.started_at = now, now, nil
       end
       if control then
@@ -247,19 +268,22 @@ for b = FIRST, #ARGV, WIDTH do
       end
       if changed then
         seq = seq + 1
-        local message = '{"run_id":' .. ARGV[2] .. ',"state":' .. json(state) .. ',"progress":' .. (progress or 'null')
-          .. ',"log":' .. (log_json ~= '' and log_json or 'null') .. ',"status":"' .. status .. '","seq":' .. seq
-          .. ',"epoch":"' .. epoch .. '","ts":' .. ts .. ',"attempt":' .. attempt .. extra
+        local seq_text = string.format('%d', seq)
+        if not plain then attempt_text = string.format('%d', attempt) end
+        local message = '{"run_id":' .. ARGV[2] .. ',"state":' .. state_json .. ',"progress":' .. (progress or 'null')
+          .. ',"log":' .. (log_json ~= '' and log_json or 'null') .. ',"status":"' .. status .. '","seq":' .. seq_text
+          .. ',"epoch":"' .. epoch .. '","ts":' .. ts .. ',"attempt":' .. attempt_text .. extra
         if step then
           message = message .. ',"step":' .. json(step_name) .. ',"step_status":"' .. step.status .. '","step_progress":'
             .. (step.progress and rounded(step.progress) or 'null') .. ',"step_attempt":' .. step.attempt
         end
         -- The seal: only who can read the run's hash can make one, so a relay knows a forged message without a read.
+        ids[#ids + 1] = seq_text .. '-0'
         messages[#messages + 1] = message .. ',"seal":"'
           .. string.sub(redis.sha1hex(seal_key .. message .. seal_key), 1, 16) .. '"}'
         if log ~= '' then
-          local level = string.match(extra, '^,"level":"(%l+)"') or 'info'
-          lines[#lines + 1] = seq .. '\t' .. ts .. '\t' .. level .. '\t' .. step_name .. '\t' .. log
+          local level = extra ~= '' and string.match(extra, '^,"level":"(%l+)"') or 'info'
+          lines[#lines + 1] = seq_text .. '\t' .. ts .. '\t' .. level .. '\t' .. step_name .. '\t' .. log
         end
       end
     end
@@ -273,21 +297,24 @@ if created and count == 0 then return {'ok', '0', 0, 0, 'unknown', 0, given, ste
 if count > 0 then
   -- only if there is one: the DEL of nothing is a write too, after which Redis does not refuse the rest for want of memory
   if anew and redis.call('EXISTS', stream) == 1 then redis.call('DEL', stream) end
-  for i = 1, count do
-    -- trimmed at the batch's end only, and by whole nodes: cheap, and never below the number of events to keep
-    if i < count then
-      redis.call('XADD', stream, (seq_before + i) .. '-0', 'e', messages[i])
-    else
-      redis.call('XADD', stream, 'MAXLEN', '~', ARGV[10], seq .. '-0', 'e', messages[i])
-    end
+  -- Redis refuses a number that is not above all that the stream has: then the stream is not this hash's.
+  local first = redis.pcall('XADD', stream, ids[1], 'e', messages[1])
+  if first.err then
+    if string.find(first.err, 'equal or smaller', 1, true) then return {'gap', mark} end
+    return first
+  end
+  for i = 2, count do redis.call('XADD', stream, ids[i], 'e', messages[i]) end
+  -- now and then, and by whole nodes: cheap, and never below the number of events to keep
+  if math.floor(seq / TRIM_EVERY) > math.floor(seq_before / TRIM_EVERY) then
+    redis.call('XTRIM', stream, 'MAXLEN', '~', ARGV[10])
   end
 elseif anew then
   epoch, seq, seq_before = old[1], tonumber(old[2]), tonumber(old[2])  -- nothing to append: the old log stays, to be healed
 end
 
 -- nothing can happen to an ended run any more: what comes too late for it must not keep it
-local renew = created or anew or (ENDED[was] ~= ENDED[status])
-  or not ENDED[status] and now - tonumber(old[9] or 0) > math.min(60000, ARGV[8] * 10)
+local renew = created or anew or has_ended(was) ~= has_ended(status)
+  or not has_ended(status) and now - tonumber(old[9] or 0) > math.min(60000, ARGV[8] * 10)
 local CHUNK = 1000  -- Lua unpacks less than 8,000 values, and it would say so here, after the first write
 if created then redis.call('DEL', logs) end
 if #lines > 0 then
@@ -301,9 +328,9 @@ if #lines > 0 then
 end
 if count > 0 and anew then set.epoch, set.server, set.seal_key = epoch, ARGV[4], seal_key end
 if created then set.created_at, set.progress = now, progress or '' end
-if renew then set.renewed_at = now end
+if renew then set.renewed_at = now_text end
 if not old[8] then
-  set.producers = (old[14] or 0) + 1
+  set.producers = (redis.call('HGET', hash, 'producers') or 0) + 1
   if set.producers % 64 == 0 then       -- forget producers that have been silent for an hour
     local all = redis.call('HGETALL', hash)
     for i = 1, #all, 2 do
@@ -319,8 +346,8 @@ if sums then
   end
 end
 for name in pairs(clear) do redis.call('HDEL', hash, name) end
-if count > 0 then set.updated_at = now end
-local fields = {'seq', seq, mark_field, math.max(mark, number - 1) .. ' ' .. given .. ' ' .. step_given .. ' ' .. now}
+if count > 0 then set.updated_at = now_text end
+local fields = {'seq', seq, mark_field, string.format('%d %d %d ', math.max(mark, number - 1), given, step_given) .. now_text}
 for name, value in pairs(set) do
   fields[#fields + 1] = name
   fields[#fields + 1] = value
@@ -328,7 +355,7 @@ end
 for i = 1, #fields, CHUNK do redis.call('HSET', hash, unpack(fields, i, math.min(i + CHUNK - 1, #fields))) end
 if fenced > 0 then redis.call('HINCRBY', hash, 'fenced', fenced) end
 if renew then
-  local expiry_s = ENDED[status] and ARGV[9] or ARGV[8]
+  local expiry_s = has_ended(status) and ARGV[9] or ARGV[8]
   for i = 1, 3 do redis.call('EXPIRE', KEYS[i], expiry_s) end
 end
 for i = 1, count do redis.call('PUBLISH', ARGV[1], messages[i]) end

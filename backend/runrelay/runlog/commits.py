@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from ..errors import CommitRefused, RunExists, RunlogError, RunNotEnded
-from ..progress import Cursor, Event, Status
+from ..progress import TERMINAL_STATES, Cursor, Event, Status
 from .keys import Keys
 
 __all__ = ["Batch", "Committed", "Gap", "Numbering", "Retention", "commit_args", "parse_commit"]
@@ -153,7 +153,26 @@ def commit_args(
 
     `epoch` is used if a new log begins, `server` is the identity of the server behind this connection.
     """
-    args: list[str | bytes | int] = [
+    rows: list[str | bytes | int] = []
+    plain, named = True, 0
+    for event in batch.events:
+        control, log = _control(event), event.log
+        if control or event.step is not None or event.state in TERMINAL_STATES:
+            plain = False
+        elif event.attempt is not None and event.attempt > named:
+            named = event.attempt
+        rows += (
+            control,
+            event.ts_ms,
+            event.state or b"",
+            b"" if event.progress is None else repr(round(event.progress, 6)),
+            log or b"",
+            orjson.dumps(log) if log else b"",
+            _fence(event),
+            event.step or b"",
+            _extra(event),
+        )
+    return [
         *keys.run(batch.run_id),
         keys.channel_of(batch.run_id),
         orjson.dumps(batch.run_id),
@@ -167,21 +186,9 @@ def commit_args(
         retention.events,
         retention.log_lines,
         secrets.token_hex(8),
+        named if plain else b"",
+        *rows,
     ]
-    for event in batch.events:
-        log = event.log
-        args += (
-            _control(event),
-            event.ts_ms,
-            event.state or b"",
-            b"" if event.progress is None else repr(round(event.progress, 6)),
-            log or b"",
-            orjson.dumps(log) if log else b"",
-            _fence(event),
-            event.step or b"",
-            _extra(event),
-        )
-    return args
 
 
 def parse_commit(run_id: str, reply: Any) -> Committed:

@@ -19,10 +19,14 @@ class Script:
     sha: str
 
     @staticmethod
+    def of(name: str, text: str) -> Script:
+        """A script of this text."""
+        return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+    @staticmethod
     def load(name: str) -> Script:
         """Read `<name>.lua`, which lies beside this file."""
-        text = resources.files(__package__).joinpath(f"{name}.lua").read_text("utf-8")
-        return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+        return Script.of(name, resources.files(__package__).joinpath(f"{name}.lua").read_text("utf-8"))
 
 
 COMMIT: Final = Script.load("commit")

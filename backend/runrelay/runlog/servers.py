@@ -27,6 +27,8 @@ IDENTITY_COMMANDS: Final = (("INFO", "server"), ("INFO", "replication"))
 LINK_ERRORS: Final = (ConnectionError, TimeoutError, OSError)
 """The connection is of no more use; whether the command was carried out is not known."""
 
+_DIGITS: Final = 16
+"""Of each id, which has 40: enough to tell servers apart, and few enough that a run's hash stays small in Redis."""
 _PASSING: Final = (BusyLoadingError, NoPermissionError, OutOfMemoryError, ReadOnlyError)
 _PASSING_WORDS: Final = (
     "OOM ", "READONLY ", "LOADING ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ", "CLUSTERDOWN ", "TRYAGAIN ",
@@ -35,7 +37,7 @@ _PASSING_WORDS: Final = (
 
 
 def identity(*infos: Any) -> str:
-    """The server's identity from the answers to `IDENTITY_COMMANDS`: `<run_id>:<master_replid>`.
+    """The server's identity from the answers to `IDENTITY_COMMANDS`: the beginnings of `run_id` and `master_replid`.
 
     Empty where the server may not tell (no right to INFO, or no such command): then only a producer that is
     refused for a gap notices lost data.
@@ -52,7 +54,7 @@ def identity(*infos: Any) -> str:
         for line in bytes(info).decode("ascii", "replace").splitlines():
             name, _, value = line.partition(":")
             if name in found:
-                found[name] = value.strip()
+                found[name] = value.strip()[:_DIGITS]
     return ":".join(found.values())
 
 

@@ -10,7 +10,7 @@ from runrelay.progress import Cursor, Event, StepSpec, make_event
 from runrelay.runlog import Batch, Committed, Keys, Numbering, Retention
 from runrelay.runlog.commits import Gap, commit_args, parse_commit, refusal
 
-HEAD, WIDTH = 3 + 12, 9
+HEAD, WIDTH = 3 + 13, 9
 EPOCH = "k3x9m2p7q1za"
 
 
@@ -21,8 +21,7 @@ def args_of(*events: Event, **options: Any) -> list[Any]:
 
 def test_the_head_has_the_keys_and_what_concerns_the_whole_batch() -> None:
     """The script counts on their order."""
-    head = args_of(make_event("S"))[:HEAD]
-    seal_key = head.pop()
+    *head, seal_key, named = args_of(make_event("S"))[:HEAD]
     assert head == [
         *Keys().run("우주"),
         "autoshorts:progress",
@@ -38,7 +37,8 @@ def test_the_head_has_the_keys_and_what_concerns_the_whole_batch() -> None:
         1000,
     ]
     assert len(seal_key) == 16
-    assert seal_key != args_of()[HEAD - 1]
+    assert seal_key != args_of()[HEAD - 2]
+    assert named == 0
     assert args_of(server_lost_data=True)[9] == b"1"
 
 
@@ -57,6 +57,22 @@ def test_an_ordinary_event_carries_no_control() -> None:
         b',"level":"warning","data":{"a":1}',
     ]
     assert args_of(Event(5))[HEAD:] == [b"", 5, b"", b"", b"", b"", b"", b"", b""]
+
+
+@pytest.mark.parametrize(
+    ("events", "named"),
+    [
+        ([make_event("S", 0.5, "line")], 0),
+        ([make_event(log="a", attempt=2), make_event(log="b", attempt=3), make_event(log="c", attempt=1)], 3),
+        ([make_event(log="a", attempt=2), make_event("END")], b""),
+        ([make_event(step="s", progress=0.5)], b""),
+        ([Event(0, title="t")], b""),
+        ([Event(0, kind="start")], b""),
+    ],
+)
+def test_a_batch_that_only_reports_says_so(events: list[Event], named: int | bytes) -> None:
+    """The script leaves out all that such a batch does not need: it must not do so for any other."""
+    assert args_of(*events)[HEAD - 1] == named
 
 
 @pytest.mark.parametrize(
