@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from runrelay.fanout.audience import Watcher
 from runrelay.fanout.beginnings import Beginning
-from runrelay.fanout.topics import Topic, Watcher
+from runrelay.fanout.topics import Topic
 
 __all__ = ["NoAhead", "NoPosition", "NoRecent", "NoRepair", "NoSecondRead", "NoStaleness"]
 
@@ -15,7 +16,7 @@ class NoRecent(Topic):
         reached = beginning.view.snapshot.cursor
         if self.position is not None and self.position.epoch == reached.epoch and self.position.seq > reached.seq:
             watcher.connection.send(beginning.batch)
-            self._make_live(watcher)
+            self.audience.add(watcher)
             return True
         return super()._admit(watcher, beginning)
 
@@ -26,7 +27,7 @@ class NoAhead(Topic):
     def _admit(self, watcher: Watcher, beginning: Beginning) -> bool:
         admitted = super()._admit(watcher, beginning)
         if self.ahead.pop(watcher, None) is not None:
-            self._make_live(watcher)
+            self.audience.add(watcher)
         return admitted
 
 
@@ -34,7 +35,7 @@ class NoPosition(Topic):
     """Passes on whatever the channel brings."""
 
     def _work_off(self) -> bool:
-        if self.position is not None and self._delivery is None and self._backlog:
+        if self.position is not None and not self.audience.is_delivering and self._backlog:
             first = self._backlog[0].cursor
             self.position = first._replace(seq=first.seq - 1)
         return super()._work_off()
@@ -54,7 +55,7 @@ class NoSecondRead(Topic):
     def _admit(self, watcher: Watcher, beginning: Beginning) -> bool:
         if self.position is not None and self.position.epoch != beginning.view.snapshot.cursor.epoch:
             watcher.connection.send(beginning.batch)
-            self._make_live(watcher)
+            self.audience.add(watcher)
             return True
         return super()._admit(watcher, beginning)
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from runrelay.api import relay as relay_module
-from runrelay.fanout import Adopter
+from runrelay.duties import Adopter
 from runrelay.metrics import RelayMetrics
 from runrelay.runlog import AsyncRunLog
 from tests.pushlinks import PushLink, push_link

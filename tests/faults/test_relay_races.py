@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from runrelay.fanout import Hub, hub, topics
+from runrelay.fanout import Hub, hub, joins, topics
 from runrelay.fanout.topics import Topic
 from runrelay.runlog import Keys, View
 from runrelay.runlog.seals import seal
@@ -26,7 +26,7 @@ pytest_plugins = ["tests.relay_rig"]
 @pytest.fixture(autouse=True)
 def _no_shared_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each joiner reads for itself: sharing a read would close the windows that are tested here."""
-    monkeypatch.setattr(topics, "_RETAIN_S", 0.0)
+    monkeypatch.setattr(joins, "_RETAIN_S", 0.0)
 
 
 async def _told_all(relay: Served, producer: Producer, client: Client, last: str) -> bool:
@@ -38,7 +38,9 @@ async def _told_all(relay: Served, producer: Producer, client: Client, last: str
     async with watch(relay.ws("marker"), "marker") as witness:
         await witness.frame("initial_state")
         await witness.reached(await producer.say("marker", log="now"))
-    await eventually(lambda: not any(t._repairing or t._delivery for t in relay.relay.hub._topics.values()), "quiet")
+    await eventually(
+        lambda: not any(t._repairing or t.audience.is_delivering for t in relay.relay.hub._topics.values()), "quiet"
+    )
     await client.ping()
     return client.story.position == last
 

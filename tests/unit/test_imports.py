@@ -1,4 +1,4 @@
-"""Imports point inward: api → fanout → runlog → progress, and publisher → runlog → progress."""
+"""Imports point inward: api → duties → fanout → runlog → progress, and publisher → runlog → progress."""
 
 import ast
 import subprocess
@@ -24,7 +24,8 @@ LAYERS = {
     "pipelines": frozenset[str](),
     "publisher": frozenset({"runlog", "progress", "settings"}),
     "fanout": frozenset({"runlog", "progress", "settings"}),
-    "api": frozenset({"fanout", "runlog", "progress", "settings", "files", "pipelines"}),
+    "duties": frozenset({"fanout", "runlog", "progress"}),
+    "api": frozenset({"duties", "fanout", "runlog", "progress", "settings", "files", "pipelines"}),
 }
 
 IO_MODULES = frozenset(
@@ -112,6 +113,7 @@ def test_each_layer_is_there_to_be_checked(part: str) -> None:
         ("publisher", "from runrelay.fanout import Hub", ["runrelay.fanout.Hub"]),
         ("publisher", "try:\n    from fastapi import FastAPI\nexcept ImportError: pass", ["fastapi.FastAPI"]),
         ("fanout", "from runrelay.api.app import create_app", ["runrelay.api.app.create_app"]),
+        ("fanout", "from ..duties import Adopter", ["runrelay.duties.Adopter"]),
         ("fanout", "from runrelay import publish_progress", ["runrelay.publish_progress"]),
         ("api", "from runrelay.publisher import outbox", ["runrelay.publisher.outbox"]),
         ("runlog", "from ..settings import Settings", ["runrelay.settings.Settings"]),

@@ -46,7 +46,7 @@ def relay_router(
                 # With a thousand clients one took 20 to 60 ms, in which nobody is told anything.
                 gc.collect()
                 gc.freeze()
-                gc.set_threshold(50_000, 20, 100)
+                gc.set_threshold(200_000, 20, 100)
             with drain_on_signals(relay) if owns_process else nullcontext():
                 yield {"runrelay": relay}
 

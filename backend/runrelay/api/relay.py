@@ -14,8 +14,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from ..codes import CloseCode
+from ..duties import Adopter, Upkeep
 from ..errors import ListenerDown
-from ..fanout import Adopter, Hub, Listener, Upkeep
+from ..fanout import Hub, Listener
 from ..metrics import RelayMetrics
 from ..pipelines import Pipeline, load_pipelines
 from ..progress import Snapshot

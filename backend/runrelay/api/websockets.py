@@ -169,22 +169,25 @@ async def _serve_direct(websocket: WebSocket, client: _Client, protocol: FanoutP
     """Under our own protocol class: join, then let go. The connection lives on without this task."""
     settings = client.relay.settings
     connection = DirectConnection(settings.client_buffer_bytes, settings.max_frame_bytes, retry_reason)
-    lost = asyncio.Event()
-    if not connection.take_over(protocol, client.receive, lost.set):
+    task, lost = asyncio.current_task(), False
+    assert task is not None
+
+    def give_up() -> None:
+        nonlocal lost
+        lost = True
+        task.cancel()  # the join may wait for Redis
+
+    if not connection.take_over(protocol, client.receive, give_up):
         client.gone()
         return
     try:
-        async with asyncio.TaskGroup() as tasks:
-            start = tasks.create_task(client.start(websocket, connection))
-            gone = tasks.create_task(lost.wait())
-            await asyncio.wait({start, gone}, return_when="FIRST_COMPLETED")
-            start.cancel()
-            gone.cancel()
-    except BaseException:
-        connection.close(CloseCode.SERVICE_RESTART, retry_reason())
-        raise
+        await client.start(websocket, connection)
+    except BaseException as error:
+        if not (lost and isinstance(error, asyncio.CancelledError) and task.uncancel() == 0):
+            connection.close(CloseCode.SERVICE_RESTART, retry_reason())
+            raise
     finally:
-        if lost.is_set():
+        if lost:
             client.gone()
         else:
             connection.on_lost(client.gone)

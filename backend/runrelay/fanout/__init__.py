@@ -1,11 +1,24 @@
-"""The fan-out: from one message of Redis to any number of clients."""
+"""The fan-out: from one message of Redis to any number of clients.
 
-from .adoption import Adopter
+What a message meets on its way:
+
+    listener.py      hears the channel, and knows when it does not
+    messages.py      tells committed messages from raw ones
+    hub.py           which runs are watched here; what arrived in one turn of the loop goes on together
+    topics.py        one run: what follows its position is delivered, all else makes it read the log
+    frames.py        an event becomes bytes, once
+    audience.py      the bytes go to everybody who watches the run, a part of them in each turn
+    connections.py   one client's bounded queue, under any server
+    uvicorn.py       the same straight on the transport, under our own protocol class
+
+beginnings.py and joins.py bring a watcher to where the others are; feed.py tells of changes in the list of runs.
+"""
+
+from .audience import Watcher
 from .connections import Connection, QueuedConnection
 from .frames import Batch, Frame
 from .hub import Hub
 from .listener import Listener
-from .topics import Watcher
-from .upkeep import Upkeep
+from .messages import Raw
 
-__all__ = ["Adopter", "Batch", "Connection", "Frame", "Hub", "Listener", "QueuedConnection", "Upkeep", "Watcher"]
+__all__ = ["Batch", "Connection", "Frame", "Hub", "Listener", "QueuedConnection", "Raw", "Watcher"]

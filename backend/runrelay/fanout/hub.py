@@ -13,11 +13,12 @@ from ..errors import RunlogError, RunlogUnavailable
 from ..metrics import RelayMetrics
 from ..progress import Cursor
 from ..runlog import AsyncRunLog, View
+from .audience import Watcher
 from .connections import Connection
 from .feed import Feed
 from .frames import Batch
 from .messages import Committed, Raw, parse_message
-from .topics import Topic, Watcher
+from .topics import Topic
 
 __all__ = ["Hub"]
 

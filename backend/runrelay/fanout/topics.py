@@ -4,15 +4,15 @@ Why there is no hole and no double
 ----------------------------------
 A topic has one `position` (epoch, seq), and the *live* watchers have been sent exactly the log up to it. It moves only
 by a delivery: events that follow it one by one, which go to every live watcher. So a watcher's own position need not
-be kept: it is the topic's. A delivery to many watchers takes several turns of the loop, so that nothing else has to
-wait for it; until its end the position stays, and whoever becomes live meanwhile is put at the end of its queue.
+be kept: it is the topic's. A delivery to many watchers takes several turns of the loop (audience.py); until its end the
+position stays, and whoever becomes live meanwhile is put at the end of its queue.
 
 Joining. A watcher reads the run (one atomic read: snapshot, or the events after its cursor) and is then at the read's
-position R. What the topic has delivered since the read began is kept in `recent`. Then, if
+position R. What the topic has delivered since the read began is kept (joins.py). Then, if
 
 - R = position: it becomes live.
-- R < position: it gets those of `recent` that follow R up to the position, then becomes live. Should `recent` not have
-  them all, it reads again.
+- R < position: it gets what was kept that follows R up to the position, then becomes live. Should that not be all, it
+  reads again.
 - R > position: the channel is behind the read. It waits in `ahead` with R and gets from each delivery only what
   follows R; when the position reaches R it becomes live.
 - another epoch: one of the two is out of date. The topic is repaired (a later read), then the watcher reads again.
@@ -29,9 +29,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from functools import partial
+from typing import Any, Final
 
 import orjson
 
@@ -39,40 +39,19 @@ from ..errors import RunlogError, RunlogUnavailable
 from ..metrics import RelayMetrics
 from ..progress import START, Cursor, is_ended
 from ..runlog import View, is_sealed
+from .audience import Audience, Watcher
 from .beginnings import Beginning, initial_state_frame
-from .connections import Connection
 from .frames import Batch, Frame, progress_frame
+from .joins import Joins
 from .messages import Committed
 
-__all__ = ["Topic", "Watcher"]
+__all__ = ["Topic"]
 
 log = logging.getLogger(__name__)
 
 _MAX_BACKLOG: Final = 10_000
-_RETAIN_S: Final = 0.3
-"""For how long a join's read serves others: what was delivered since is sent to each of them."""
-_MAX_RECENT: Final = 1_000
-_WATCHERS_PER_TURN: Final = 500
-"""A write costs about 4 µs, so a turn takes about 2 ms."""
-
 Read = Callable[[str, Cursor | None, int], Awaitable[View]]
 """Reads a run: its id, events after which cursor, how many bytes of events at most."""
-
-
-class Watcher(Protocol):
-    """One watching of one run by one client."""
-
-    connection: Connection
-
-    def run_ended(self) -> None:
-        """The run has ended some seconds ago: nothing more comes."""
-
-
-class Delivery(NamedTuple):
-    """A batch on its way to the live watchers, and those that have not been given it yet."""
-
-    batch: Batch
-    waiting: deque[Watcher]
 
 
 class Topic:
@@ -90,10 +69,11 @@ class Topic:
     ) -> None:
         self.run_id = run_id
         self.position: Cursor | None = None
-        self.live: dict[Watcher, Connection] = {}
+        self.audience = Audience(metrics, self._delivered)
+        """The live watchers."""
         self.ahead: dict[Watcher, Cursor] = {}
         self.waiters: set[asyncio.Event] = set()
-        self.joining = 0
+        self.joins = Joins(partial(read, run_id), lambda work: spawn(work, f"join {run_id}"))
         self.stale = False
         """The log is gone; watchers keep what they saw last."""
         self._read = read
@@ -105,13 +85,6 @@ class Topic:
         self._backlog: list[Committed] = []
         self._judged = 0
         """How many of the backlog came before the repair's read began."""
-        self._recent: deque[Frame] = deque(maxlen=_MAX_RECENT)
-        self._retaining = False
-        self._retention: asyncio.TimerHandle | None = None
-        self._readings: dict[tuple[Cursor | None, int], asyncio.Future[Beginning]] = {}
-        self._delivery: Delivery | None = None
-        self._delivered = asyncio.Event()
-        self._delivered.set()
         self._repairing = False
         self._repaired = asyncio.Event()
         self._end_timer: asyncio.Handle | None = None
@@ -119,11 +92,18 @@ class Topic:
     @property
     def in_use(self) -> bool:
         """Whether anybody needs this topic."""
-        return bool(self.live or self.ahead or self.waiters or self.joining or self._repairing or self._delivery)
+        return bool(
+            self.audience.members
+            or self.ahead
+            or self.waiters
+            or self.joins.count
+            or self._repairing
+            or self.audience.is_delivering
+        )
 
     def watchers(self) -> list[Watcher]:
         """Everybody who has joined."""
-        return [*self.live, *self.ahead]
+        return [*self.audience.members, *self.ahead]
 
     # What the channel brings
 
@@ -131,7 +111,7 @@ class Topic:
         """Take the run's messages of one loop turn, in the channel's order."""
         for waiter in self.waiters:
             waiter.set()
-        if self.position is None and not self.joining:
+        if self.position is None and not self.joins.count:
             return  # only waiters, who read for themselves
         self._backlog += messages
         over = len(self._backlog) - _MAX_BACKLOG
@@ -147,7 +127,7 @@ class Topic:
         frames: list[Frame] = []
         position = self.position
         assert position is not None
-        if self._delivery is not None:
+        if self.audience.is_delivering:
             return True  # its end comes back here
         if self.stale and self._backlog:
             return False  # there is a log again, or this is late news of the one that is gone
@@ -166,7 +146,7 @@ class Topic:
                     continue
             del self._backlog[:i]
             self._deliver(frames)
-            return self._delivery is not None
+            return self.audience.is_delivering
         self._backlog.clear()
         self._deliver(frames)
         return True
@@ -174,50 +154,23 @@ class Topic:
     def _deliver(self, frames: list[Frame]) -> None:
         """Send frames that follow the position one by one to every live watcher, then move the position."""
         if frames:
-            self._delivery = Delivery(Batch(frames), deque(self.live))
-            self._delivered.clear()
-            self._go_on()
+            self.audience.deliver(frames)
 
-    def _go_on(self) -> None:
-        """Send to the next part of the live watchers; the loop has a turn between two parts."""
-        delivery = self._delivery
-        assert delivery is not None
-        live, batch, waiting = self.live, delivery.batch, delivery.waiting
-        most = min(len(waiting), _WATCHERS_PER_TURN)
-        for _ in range(most):
-            watcher = waiting.popleft()
-            connection = live.get(watcher)
-            if connection is not None and not connection.send(batch):
-                del live[watcher]
-        self._metrics.deliveries += most * len(batch.frames)
-        if waiting:
-            asyncio.get_running_loop().call_soon(self._go_on)
-        else:
-            self._finish(batch.frames)
-
-    def _finish(self, frames: Sequence[Frame]) -> None:
+    def _delivered(self, frames: Sequence[Frame]) -> None:
         position = frames[-1].cursor
         assert position is not None
-        self.position, self._delivery = position, None
-        if self._retaining:
-            self._recent.extend(frames)
+        self.position = position
+        self.joins.note(frames)
         for watcher, reached in [*self.ahead.items()]:
             if reached.seq <= position.seq:
                 del self.ahead[watcher]
                 rest = [frame for frame in frames if frame.cursor is not None and frame.cursor.seq > reached.seq]
                 if not rest or watcher.connection.send(Batch(rest)):
-                    self.live[watcher] = watcher.connection
+                    self.audience.add(watcher)
         for frame in frames:
             self._note_status(frame)
-        self._delivered.set()
         if self._backlog and not self._repairing and not self._work_off():
             self.repair()
-
-    def _make_live(self, watcher: Watcher) -> None:
-        """The watcher is at the position: it gets what is being delivered, and all that follows."""
-        self.live[watcher] = watcher.connection
-        if self._delivery is not None:
-            self._delivery.waiting.append(watcher)
 
     # Joining
 
@@ -226,60 +179,15 @@ class Topic:
 
         Cancelled, or at a RunlogError from the read, the watcher has not joined.
         """
-        self.joining += 1
+        event_bytes = watcher.connection.resume_bytes
+        self.joins.count += 1
         try:
-            while True:
-                beginning = await self._begin(after, watcher.connection.resume_bytes)
-                if self._admit(watcher, beginning):
-                    return
-                self._readings.pop((after, watcher.connection.resume_bytes), None)
+            while not self._admit(watcher, await self.joins.beginning(after, event_bytes)):
+                self.joins.discard(after, event_bytes)
                 self.repair()
                 await self._repaired.wait()
         finally:
-            self.joining -= 1
-
-    async def _begin(self, after: Cursor | None, event_bytes: int) -> Beginning:
-        """Read the run for a join. Who asks for the same at about the same time shares the read, and its bytes.
-
-        A read that is older than the watcher is as good as a new one for as long as `recent` has what was delivered
-        since; `_admit` looks whether it has. So when thousands come back at once, Redis is asked a few times.
-        """
-        key = after, event_bytes
-        reading = self._readings.get(key)
-        if reading is None:
-            reading = self._readings[key] = asyncio.get_running_loop().create_future()
-            self._retain()
-            self._spawn(self._read_beginning(key, reading), f"join {self.run_id}")
-        return await asyncio.shield(reading)
-
-    async def _read_beginning(self, key: tuple[Cursor | None, int], reading: asyncio.Future[Beginning]) -> None:
-        self.joining += 1  # whoever asked may be gone before it is answered, and others have come meanwhile
-        try:
-            view = await self._read(self.run_id, *key)
-            reading.set_result(Beginning.of(view, key[0]))
-        except RunlogError as error:
-            reading.set_exception(error)
-            reading.exception()  # looked at, if nobody is left who does
-            del self._readings[key]
-        finally:
-            self.joining -= 1
-            reading.cancel()  # does nothing, unless the hub has ended
-
-    def _retain(self) -> None:
-        """Keep what is delivered from now on, for as long as anyone joins, and a little longer for who comes next."""
-        self._retaining = True
-        if self._retention is None:
-            self._retention = asyncio.get_running_loop().call_later(_RETAIN_S, self._forget)
-
-    def _forget(self) -> None:
-        """Share no read that is over; and, unless somebody waits for one, let go of what was kept for joins."""
-        self._retention = None
-        self._readings = {key: reading for key, reading in self._readings.items() if not reading.done()}
-        if self.joining:
-            self._retain()
-        else:
-            self._retaining = False
-            self._recent.clear()
+            self.joins.count -= 1
 
     def _admit(self, watcher: Watcher, beginning: Beginning) -> bool:
         view = beginning.view
@@ -293,9 +201,7 @@ class Topic:
         rest: list[Frame] = []
         behind = False
         if view.snapshot.exists:
-            rest = [
-                f for f in self._recent if f.cursor and f.cursor.epoch == reached.epoch and f.cursor.seq > reached.seq
-            ]
+            rest = self.joins.since(reached)
             behind = reached.seq > self.position.seq
             if reached.seq + len(rest) < self.position.seq:
                 return False  # the read is older than what was kept, or a new initial_state came: read again
@@ -305,7 +211,7 @@ class Topic:
             if behind:
                 self.ahead[watcher] = reached
             else:
-                self._make_live(watcher)
+                self.audience.add(watcher)
         self._metrics.deliveries += len(first.frames) + len(rest)
         if not rest and is_ended(view.snapshot.status):
             self._end_later()
@@ -323,7 +229,7 @@ class Topic:
 
     def leave(self, watcher: Watcher) -> None:
         """The watcher is not told anything more."""
-        self.live.pop(watcher, None)
+        self.audience.remove(watcher)
         self.ahead.pop(watcher, None)
 
     # Repair
@@ -338,12 +244,12 @@ class Topic:
     async def _repair(self) -> None:
         try:
             while True:
-                await self._delivered.wait()  # the position is to stay where it is
+                await self.audience.idle.wait()  # the position is to stay where it is
                 self._judged = len(self._backlog)
                 view = await self._read(self.run_id, self.position, self._resume_bytes)
                 self._metrics.repairs += 1
                 self._catch_up(view)
-                await self._delivered.wait()
+                await self.audience.idle.wait()
                 reached = self.position
                 if reached is None:
                     return
@@ -367,7 +273,7 @@ class Topic:
         if not snapshot.exists:
             if self.position not in (None, START) and not self.stale:
                 self.stale = True
-                self._tell(Batch.of({"type": "stale", "run_id": self.run_id}))
+                self.audience.tell(Batch.of({"type": "stale", "run_id": self.run_id}))
             return
         was_stale, self.stale = self.stale, False
         self._seal_key = view.seal_key
@@ -377,19 +283,14 @@ class Topic:
             self._deliver([progress_frame(orjson.loads(event)) for event in view.events])
         elif snapshot.cursor != self.position or was_stale:  # who joined meanwhile was told that there is no run
             self.position = snapshot.cursor
-            self._recent.clear()
+            self.joins.forget_delivered()
             frame = initial_state_frame(snapshot, recovered=False)
-            self.live.update((watcher, watcher.connection) for watcher in self.ahead)
+            for watcher in self.ahead:
+                self.audience.add(watcher)
             self.ahead.clear()
-            self._tell(Batch([frame]))
-            self._metrics.unrecovered += len(self.live)
+            self.audience.tell(Batch([frame]))
+            self._metrics.unrecovered += len(self.audience.members)
             self._note_status(frame)
-
-    def _tell(self, batch: Batch) -> None:
-        """Hand a frame that is no step of the log to everybody, whatever their bounds."""
-        for watcher, connection in [*self.live.items()]:
-            if not connection.send(batch, exempt=True):
-                del self.live[watcher]
 
     # The end
 
@@ -408,7 +309,7 @@ class Topic:
 
     def _end(self) -> None:
         self._end_timer = None
-        if self._delivery is not None:
+        if self.audience.is_delivering:
             # it may be a new attempt's beginning, which would call the end off: first everybody is told
             self._end_timer = asyncio.get_running_loop().call_soon(self._end)
             return
@@ -418,8 +319,7 @@ class Topic:
 
     def close(self) -> None:
         """Nobody needs the topic any more."""
-        if self._retention is not None:
-            self._retention.cancel()
+        self.joins.close()
         if self._end_timer is not None:
             self._end_timer.cancel()
             self._end_timer = None

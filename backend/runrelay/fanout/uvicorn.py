@@ -87,7 +87,7 @@ class DirectConnection(asyncio.Protocol):
 
     __slots__ = (
         "_alive", "_bound_bytes", "_closing", "_exempt_bytes", "_fragments", "_goodbye", "_limit_bytes", "_on_lost",
-        "_on_message", "_parsing", "_peers", "_transport", "closed", "resume_bytes",
+        "_on_message", "_parsing", "_peers", "_transport", "_waiting", "closed", "resume_bytes",
     )  # fmt: skip
 
     def __init__(self, bound_bytes: int, limit_bytes: int, goodbye: Callable[[], str] = lambda: "") -> None:
@@ -97,6 +97,7 @@ class DirectConnection(asyncio.Protocol):
         self._limit_bytes = limit_bytes
         self._goodbye = goodbye
         self._exempt_bytes = 0
+        self._waiting = False
         self._alive = True
         self._closing: asyncio.TimerHandle | None = None
         self._parsing: tuple[StreamReader, Generator[None, None, Frame]] | None = None
@@ -119,6 +120,8 @@ class DirectConnection(asyncio.Protocol):
         self._transport = protocol.hand_over(self)
         if self._transport is None:
             return False
+        self._transport.set_write_buffer_limits(high=0)  # `pause_writing` tells when anything waits at all
+        self._waiting = self._transport.get_write_buffer_size() > 0
         raw = self._transport.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
             # the kernel would hide megabytes: what it has taken is not counted
@@ -134,19 +137,29 @@ class DirectConnection(asyncio.Protocol):
     def send(self, batch: Batch, *, exempt: bool = False) -> bool:
         """See fanout.Connection.send. One write for the whole batch."""
         transport = self._transport
-        if self.closed is not None or transport is None or transport.is_closing():
+        if self.closed is not None or transport is None:
             return False
-        wire = batch.wire
-        waiting = transport.get_write_buffer_size()
-        if waiting or exempt:
-            self._exempt_bytes = min(self._exempt_bytes, waiting)
-            if exempt:
-                self._exempt_bytes += len(wire)
-            elif waiting - self._exempt_bytes + len(wire) > self._bound_bytes:
-                self.close(CloseCode.TOO_SLOW, "too slow")
-                return False
-        transport.write(wire)
+        if (self._waiting or exempt) and not self._fits(len(batch.wire), transport, exempt=exempt):
+            self.close(CloseCode.TOO_SLOW, "too slow")
+            return False
+        transport.write(batch.wire)
         return True
+
+    def _fits(self, size: int, transport: asyncio.Transport, *, exempt: bool) -> bool:
+        waiting = transport.get_write_buffer_size()
+        self._exempt_bytes = min(self._exempt_bytes, waiting)
+        if exempt:
+            self._exempt_bytes += size
+            return True
+        return waiting - self._exempt_bytes + size <= self._bound_bytes
+
+    def pause_writing(self) -> None:
+        """The kernel has not taken all: from here on the bound is looked at."""
+        self._waiting = True
+
+    def resume_writing(self) -> None:
+        """Nothing waits any more."""
+        self._waiting = False
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """See fanout.Connection.close."""

@@ -1,4 +1,4 @@
-"""Publishes what it reads: a JSON object with publish_progress' arguments a line; answers a line once it is committed."""
+"""Publishes what it reads, publish_progress' arguments as JSON a line; answers a line once it is committed."""
 
 import json
 import sys

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from runrelay.codes import CloseCode
 from runrelay.errors import RunlogUnavailable
-from runrelay.fanout import topics
+from runrelay.fanout import audience, joins, topics
 from runrelay.fanout.connections import Connection
 from runrelay.fanout.frames import Batch
 from runrelay.fanout.messages import Committed, parse_message
@@ -348,7 +348,7 @@ async def _in_loop(call: Any) -> None:
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """A delivery takes several turns of the loop, as it does with thousands of viewers."""
-    monkeypatch.setattr(topics, "_WATCHERS_PER_TURN", 1)
+    monkeypatch.setattr(audience, "_WATCHERS_PER_TURN", 1)
 
 
 def test_every_viewer_sees_every_event_once_and_in_order() -> None:
@@ -408,7 +408,7 @@ def _wander_about(topic_class: type[Topic], times: int = 500) -> None:
 def test_nor_does_one_with_next_to_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits while reads take long is bounded: what falls out is read again, and not lost."""
     monkeypatch.setattr(topics, "_MAX_BACKLOG", 2)
-    monkeypatch.setattr(topics, "_MAX_RECENT", 2)
+    monkeypatch.setattr(joins, "_MAX_RECENT", 2)
     _wander_about(Topic, 200)
 
 

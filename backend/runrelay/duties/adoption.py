@@ -21,12 +21,11 @@ from collections import OrderedDict, deque
 from typing import Any
 
 from ..errors import RunlogError, RunlogUnavailable
+from ..fanout import Listener, Raw
 from ..metrics import RelayMetrics
 from ..progress import Event, make_event
 from ..runlog import AsyncRunLog, Numbering
 from .leases import Lease
-from .listener import Listener
-from .messages import Raw
 
 __all__ = ["Adopter", "event_of"]
 

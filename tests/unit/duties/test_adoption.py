@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from runrelay.fanout import adoption
-from runrelay.fanout.adoption import Adopter
+from runrelay.duties import adoption
+from runrelay.duties.adoption import Adopter
 from runrelay.fanout.listener import Listener
 from runrelay.fanout.messages import Raw
 from runrelay.metrics import RelayMetrics
