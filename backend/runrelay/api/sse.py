@@ -140,12 +140,16 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         retry = f"retry: {random.randint(1000, 4000)}\n\n".encode()
         await send({"type": "http.response.body", "body": retry, "more_body": True})
+        loop, every_s = asyncio.get_running_loop(), self._relay.settings.heartbeat_s
+        due = loop.time() + every_s
         while True:
+            if loop.time() >= due:  # also while events flow: a client measures the link by them
+                await send({"type": "http.response.body", "body": _HEARTBEAT, "more_body": True})
+                due = loop.time() + every_s
             try:
-                async with asyncio.timeout(self._relay.settings.heartbeat_s):
+                async with asyncio.timeout_at(due):
                     batch = await self._connection.next()
             except TimeoutError:
-                await send({"type": "http.response.body", "body": _HEARTBEAT, "more_body": True})
                 continue
             if batch is None:
                 break

@@ -360,6 +360,20 @@ describe("falling back and climbing up", () => {
     expect(client.connection.transport).toBe("sse");
   });
 
+  it.each(["websocket", "sse"] as const)("a log that is gone is shown as old: %s", async (kind) => {
+    browser = new ScriptedBrowser(kind === "sse" ? ["WebSocket"] : []);
+    watch();
+    await vi.advanceTimersByTimeAsync(500);
+    const link = kind === "sse" ? browser.stream : browser.socket;
+    link.open();
+    link.say(initial(1));
+    await vi.advanceTimersByTimeAsync(33);
+    expect([client.connection.transport, state().run.stale]).toEqual([kind, false]);
+    link.say({ type: "stale", run_id: "r" });
+    await vi.advanceTimersByTimeAsync(33);
+    expect(state().run.stale).toBe(true);
+  });
+
   it("at most one stream: the second run polls", async () => {
     browser = new ScriptedBrowser(["WebSocket"]);
     watch("a");

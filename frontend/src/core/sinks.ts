@@ -61,9 +61,15 @@ function runIdOf(frame: Frame): string | null {
       return frame.snapshot.runId;
     case "resumed":
     case "end":
+    case "stale":
     case "error":
       return frame.runId;
-    default:
+    // Of the list of runs, or of the connection. No default: the compiler asks about each new frame.
+    case "run":
+    case "run_deleted":
+    case "subscribed":
+    case "upstream":
+    case "pong":
       return null;
   }
 }

@@ -16,7 +16,16 @@ import { PollLoop } from "./polling.js";
 import { PollingTransport } from "./pollingTransport.js";
 import type { Transport, TransportClose, TransportEvents } from "./transport.js";
 
-const EVENTS = ["initial_state", "progress", "resumed", "upstream", "end", "heartbeat", "error"] as const;
+const EVENTS = [
+  "initial_state",
+  "progress",
+  "resumed",
+  "upstream",
+  "stale",
+  "end",
+  "heartbeat",
+  "error",
+] as const;
 /** A stream from which nothing came for so long after it opened is checked by a poll: a proxy may hold it back. */
 const CHECK_AFTER_MS = 5_000;
 
