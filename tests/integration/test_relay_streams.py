@@ -102,7 +102,7 @@ async def test_heartbeats_are_events_without_an_id(start_relay: StartRelay, run_
 
 
 async def test_heartbeats_come_while_events_flow(start_relay: StartRelay, producer: Producer, run_id: str) -> None:
-    """Clients tell the quality of a link by the age of its last heartbeat: a busy run must not look like a dead link."""
+    """Clients tell a link's quality by the age of its last heartbeat: a busy run must not look like a dead link."""
     relay = await start_relay(heartbeat_s=0.2)
     async with watch_stream(relay.http, relay.run(run_id, "/events"), run_id) as client:
         number = 0
@@ -110,7 +110,6 @@ async def test_heartbeats_come_while_events_flow(start_relay: StartRelay, produc
             number += 1
             assert number < 5_000, "no heartbeat came"
             await client.reached(await producer.say(run_id, log=f"line {number}"))
-
 
 
 async def test_the_end_is_an_event_and_then_the_stream_closes(relay: Served, producer: Producer, run_id: str) -> None:
