@@ -83,9 +83,9 @@ _OPTIONAL: Final = (
 )  # fmt: skip
 
 
-def progress_frame(message: Mapping[str, Any]) -> Frame:
-    """The frame of one committed message of the channel or the stream."""
-    cursor = Cursor(message["epoch"], message["seq"])
+def progress_frame(message: Mapping[str, Any], cursor: Cursor | None = None) -> Frame:
+    """The frame of one committed message of the channel or the stream; its cursor, where somebody has read it."""
+    cursor = cursor or Cursor(message["epoch"], message["seq"])
     fields = {
         "type": "progress",
         "run_id": message["run_id"],

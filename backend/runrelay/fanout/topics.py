@@ -141,7 +141,7 @@ class Topic:
                 if cursor.seq <= position.seq:
                     continue
                 if cursor.seq == position.seq + 1:
-                    frames.append(progress_frame(message.fields))
+                    frames.append(progress_frame(message.fields, cursor))
                     position = cursor
                     continue
             del self._backlog[:i]

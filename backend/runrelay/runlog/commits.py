@@ -84,22 +84,15 @@ class Gap(RunlogError):
         self.mark = mark
 
 
+_KIND: Final = Event._fields.index("kind")
+_JUST_AN_EVENT: Final = Event(0)[_KIND:]
+"""The control fields of an event that has none, for one comparison instead of ten."""
 _OPTIONAL: Final = ("title", "pipeline", "must", "base_attempt")
 
 
 def _control(event: Event) -> bytes:
     """What only some events carry, as JSON; empty for the others, so that the script need not look."""
-    if (
-        event.kind == "event"
-        and event.result is None
-        and event.error is None
-        and event.title is None
-        and event.pipeline is None
-        and event.steps is None
-        and event.must is None
-        and event.base_attempt is None
-        and event.input is None
-    ):
+    if event.result is None and event.error is None and event[_KIND:] == _JUST_AN_EVENT:
         return b""
     control: dict[str, Any] = {"kind": event.kind}
     for name in _OPTIONAL:
@@ -156,21 +149,22 @@ def commit_args(
     rows: list[str | bytes | int] = []
     plain, named = True, 0
     for event in batch.events:
-        control, log = _control(event), event.log
-        if control or event.step is not None or event.state in TERMINAL_STATES:
+        ts_ms, state, progress, log, level, step, data = event[:7]
+        attempt, control = event.attempt, _control(event)
+        if control or step is not None or state in TERMINAL_STATES:
             plain = False
-        elif event.attempt is not None and event.attempt > named:
-            named = event.attempt
+        elif attempt is not None and attempt > named:
+            named = attempt
         rows += (
             control,
-            event.ts_ms,
-            event.state or b"",
-            b"" if event.progress is None else repr(round(event.progress, 6)),
+            ts_ms,
+            state or b"",
+            b"" if progress is None else repr(round(progress, 6)),
             log or b"",
             orjson.dumps(log) if log else b"",
-            _fence(event),
-            event.step or b"",
-            _extra(event),
+            b"" if attempt is None and event.step_attempt is None else _fence(event),
+            step or b"",
+            _extra(event) if control or data is not None or level != "info" else b"",
         )
     return [
         *keys.run(batch.run_id),
