@@ -20,8 +20,19 @@ _SLOW: Final = (SOCKETIO, CHANNELS)
 
 
 def thousand_at_a_rate(stage: Stage, plan: Plan, figures: Figures) -> None:
-    """1,000 clients on 10 runs, 500 messages per second."""
+    """1,000 clients on 10 runs, 500 messages per second; and one client, whose messages tell the way to the fan-out."""
     _at_a_rate(stage, plan, figures, "b", clients=1_000, rate=500.0)
+
+    def alone(contestant: Contestant) -> str:
+        with stage.session(contestant, 1, 1) as session:
+            paced(session, 500.0, 0.5)
+            done = paced(session, 500.0, plan.paced_s)
+        note = "what is not the fan-out's: commit and announcement, or POST"
+        for name, value_us in (("p50, one client", done.p50_us), ("p99, one client", done.p99_us)):
+            figures.add("b", contestant.name, name, "ms", value_us / 1000, note)
+        return f"one client: p50 {done.p50_us / 1000:8.2f}  p99 {done.p99_us / 1000:8.2f} ms"
+
+    take_turns(stage, "b", plan.paced_rounds, (RUNRELAY, NCHAN), alone)
 
 
 def crowd_at_a_rate(stage: Stage, plan: Plan, figures: Figures) -> None:
