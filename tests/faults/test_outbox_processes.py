@@ -207,3 +207,27 @@ def test_killed_by_a_signal_a_process_loses_only_what_was_not_committed(start_va
 
     assert _in_child(child) == -signal.SIGKILL
     assert log_of(server, "run") == lines(0, 10)
+
+
+_FORKS = """
+import os, sys
+from runrelay import PublisherSettings, configure, publish_progress, run_progress
+
+configure(PublisherSettings(redis_url=sys.argv[1]))
+with run_progress("run") as run, run.step("part"), run.span(0.5, 1.0):
+    if os.fork() == 0:
+        publish_progress("run", log="child")
+        raise SystemExit(3)
+    os.wait()
+    publish_progress("run", log="parent")
+"""
+
+
+def test_a_child_that_leaves_its_parents_block_does_not_end_the_run(start_valkey: StartServer) -> None:
+    """A run that is shown as failed because a process that its program had forked called `sys.exit`."""
+    server = start_valkey()
+    done = subprocess.run([sys.executable, "-c", _FORKS, server.url], timeout=60)
+    assert done.returncode == 0
+    assert log_of(server, "run") == ["child", "parent"]
+    with server.client(decode_responses=True) as client:
+        assert client.hget("autoshorts:run:{run}", "status") == "succeeded"

@@ -12,8 +12,9 @@ MAX_RUN_ID_CHARS: Final = 200
 
 
 def check_run_id(run_id: object) -> str:
-    """Return `run_id` if it can name a run: 1 to 200 code points, compared bytewise as UTF-8.
+    """Return `run_id`, as a plain `str`, if it can name a run: 1 to 200 code points, compared bytewise as UTF-8.
 
+    Of a subclass only the characters count: an enum's member, say, is formatted as its name, and makes other keys.
     No control characters (they would break a log line), no `/`, `{`, `}` (a path segment, a hash tag), not
     `.` or `..`, and no lone surrogate (it has no UTF-8).
 
@@ -30,4 +31,4 @@ def check_run_id(run_id: object) -> str:
     char = next((c for c in "/{}" if c in run_id), None) or control_char(run_id)
     if char is not None:
         raise ValueError(f"run_id must not contain {char!r}, got {run_id!r}")
-    return run_id
+    return str.__str__(run_id)

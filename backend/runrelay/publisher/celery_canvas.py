@@ -102,7 +102,7 @@ def canvas(
         TypeError, ValueError: an argument is wrong; `weights` names a step that is not there.
         RunlogUnavailable: without `attempt`: Redis cannot be reached. Nothing has been sent.
     """
-    info = run_headers(run_id, title=title, pipeline=pipeline)[HEADER]
+    run_id = run_headers(run_id, title=title, pipeline=pipeline)[HEADER]["run_id"]
     members = [] if _is_single(signature) else list(_named(signature))
     specs = _specs([name for _, name in members], weights)
     if attempt is None:

@@ -57,7 +57,6 @@ def install(app: Celery, *, settings: PublisherSettings | None = None) -> None:
 class _Execution(NamedTuple):
     info: _Info
     scope: TaskScope
-    before: TaskScope | None
 
 
 class _Info(NamedTuple):
@@ -119,7 +118,7 @@ class Installation:
         execution = self._execution_of(task)
         if execution is None:
             return
-        info, scope, _before = execution
+        info, scope = execution
         headers.setdefault(HEADER, task.request.get(HEADER))
         if (headers.get("retries") or 0) > (task.request.retries or 0):
             # Committed before the message can be taken, or else the next attempt could begin before this one says
@@ -142,7 +141,8 @@ class Installation:
         if info is None:
             return
         scope = TaskScope(info.run_id, info.step, attempt=None if info.step is None else info.attempt)
-        setattr(task.request, _EXECUTION, _Execution(info, scope, enter_scope(scope)))
+        setattr(task.request, _EXECUTION, _Execution(info, scope))
+        enter_scope(scope)
         if info.step is None:
             event = _event(
                 "start", state="STARTED", base_attempt=info.attempt, title=info.title, pipeline=info.pipeline
@@ -163,7 +163,7 @@ class Installation:
         execution = self._execution_of(sender)
         if execution is None:
             return
-        info, scope, _before = execution
+        info, scope = execution
         if scope.failure is not None:
             self._fail(info, scope, scope.failure)
             return
@@ -213,7 +213,7 @@ class Installation:
         execution = self._execution_of(sender)
         if execution is None:
             return
-        info, scope, _before = execution
+        info, scope = execution
         scope.failure = None
         if not getattr(sender.request, _RETRY_TOLD, False):
             self._tell_retry(info, scope, reason)
@@ -237,7 +237,7 @@ class Installation:
         execution = self._execution_of(task)
         if execution is not None:
             setattr(task.request, _EXECUTION, None)
-            leave_scope(execution.scope, execution.before)
+            leave_scope(execution.scope)
             current_sink().flush(TASK_FLUSH_S, while_down=False)
 
     def _info_of(self, task: Any) -> _Info | None:

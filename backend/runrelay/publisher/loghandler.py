@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from ..progress import check_run_id
 from .publishing import publish_progress
 from .scopes import current_run_id
 
@@ -17,17 +18,20 @@ class RunLogHandler(logging.Handler):
     """Publishes each record as a line of the log of `run_id`; without it, of the run that the code works for.
 
     Records of runrelay's own loggers, and of the Redis client, are left out: they would speak of themselves.
+
+    Raises:
+        TypeError, ValueError: `run_id` can't name a run.
     """
 
     def __init__(self, run_id: str | None = None, level: int | str = logging.NOTSET) -> None:
         super().__init__(level)
-        self.run_id = run_id
+        self.run_id = None if run_id is None else check_run_id(run_id)
         self.addFilter(_is_foreign)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Publish one record. What goes wrong is logging's to report, never the task's to fail."""
         try:
-            run_id = self.run_id or current_run_id()
+            run_id = current_run_id() if self.run_id is None else self.run_id
             if run_id is not None:
                 publish_progress(run_id, log=self.format(record), level=_level(record.levelno))
         except Exception:

@@ -177,7 +177,7 @@ def publish_progress(
         if len(ingress) > outbox.ingress_limit:
             outbox.sort()
         return
-    check_run_id(run_id)
+    run_id = check_run_id(run_id)
     scope = scope_of(run_id)
     if scope is not None and step is None:
         step = scope.step

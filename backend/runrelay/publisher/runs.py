@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import traceback
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -35,6 +36,8 @@ class StepSpan(Span):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         super().__exit__(kind, error, trace)
+        if self.forked:
+            return
         if error is None:
             publish_progress(self.run_id, "END", step=self.step_name)
         else:
@@ -49,7 +52,6 @@ class RunProgress(Span):
         self._begin = begin
         self._declare = declare
         self._scope: TaskScope | None = None
-        self._before: TaskScope | None = None
         self._result: Any = None
 
     @property
@@ -75,10 +77,11 @@ class RunProgress(Span):
         return StepSpan(self.run_id, state=state, step=name, log=log)
 
     def __enter__(self) -> RunProgress:
+        self._pid = os.getpid()
         outer = scope_of(self.run_id)
-        if outer is None:
+        if outer is None or outer.left:
             self._scope = TaskScope(self.run_id)
-            self._before = enter_scope(self._scope)
+            enter_scope(self._scope)
             emit(self.run_id, self._begin, self._scope)
         elif self._declare is not None:
             # a member's own steps are not the canvas' steps
@@ -89,6 +92,8 @@ class RunProgress(Span):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.forked:
+            return
         scope = self._scope
         if scope is None:
             # The task that this block is a part of knows how it ends: after an exception it may yet be tried again.
@@ -97,7 +102,7 @@ class RunProgress(Span):
                 outer.failure = None if error is None else error_text(error)
                 outer.result = outer.result if self._result is None else self._result
             return
-        leave_scope(scope, self._before)
+        leave_scope(scope)
         self._scope = None
         if scope.ended:
             return
@@ -140,7 +145,7 @@ def run_progress(
     Raises:
         TypeError, ValueError: an argument is wrong.
     """
-    check_run_id(run_id)
+    run_id = check_run_id(run_id)
     for name, label in (("title", title), ("pipeline", pipeline)):
         if label is not None:
             check_label(name, label, MAX_TITLE_CHARS)

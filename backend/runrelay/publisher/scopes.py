@@ -47,6 +47,9 @@ class TaskScope:
     """The error of a `run_progress` block that ended by an exception inside this scope."""
     ended: str | None = None
     """The terminal state that the task itself has published."""
+    before: TaskScope | None = None
+    """The scope around this one, in the context that has entered it."""
+    left: bool = False
 
     def fence(self, event: Event) -> Event:
         """An event of this scope with its attempts, unless it names one itself."""
@@ -70,17 +73,25 @@ _current: ContextVar[TaskScope | None] = ContextVar("runrelay_scope", default=No
 active_scopes: dict[str, list[TaskScope]] = {}
 
 
-def enter_scope(scope: TaskScope) -> TaskScope | None:
-    """Make `scope` the current one of this context. Returns the one before, for `leave_scope`."""
-    before = _current.get()
+def _still_entered(scope: TaskScope | None) -> TaskScope | None:
+    """The innermost scope from here outwards that has not been left."""
+    while scope is not None and scope.left:
+        scope = scope.before
+    return scope
+
+
+def enter_scope(scope: TaskScope) -> None:
+    """Make `scope` the current one of this context."""
+    scope.before = _still_entered(_current.get())
     _current.set(scope)
     active_scopes.setdefault(scope.run_id, []).append(scope)
-    return before
 
 
-def leave_scope(scope: TaskScope, before: TaskScope | None) -> None:
-    """Undo `enter_scope`."""
-    _current.set(before)
+def leave_scope(scope: TaskScope) -> None:
+    """Undo `enter_scope`: in whatever order blocks in generators are left, and in whatever context they are closed."""
+    scope.left = True
+    if _current.get() is scope:
+        _current.set(_still_entered(scope))
     scopes = active_scopes.get(scope.run_id, [])
     if scope in scopes:
         scopes.remove(scope)
@@ -91,11 +102,11 @@ def leave_scope(scope: TaskScope, before: TaskScope | None) -> None:
 @contextmanager
 def entered(scope: TaskScope) -> Iterator[TaskScope]:
     """Make `scope` the current one for the block."""
-    before = enter_scope(scope)
+    enter_scope(scope)
     try:
         yield scope
     finally:
-        leave_scope(scope, before)
+        leave_scope(scope)
 
 
 def scope_of(run_id: str) -> TaskScope | None:
@@ -112,7 +123,8 @@ def scope_of(run_id: str) -> TaskScope | None:
 
 def current_run_id() -> str | None:
     """The run that the calling code works for, if it is in a scope."""
-    scope = _current.get()
+    scope = _still_entered(_current.get())
     if scope is not None:
         return scope.run_id
-    return next(iter(active_scopes)) if len(active_scopes) == 1 else None
+    runs = list(active_scopes)
+    return runs[0] if len(runs) == 1 else None

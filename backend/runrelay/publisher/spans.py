@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, SupportsFloat
 
@@ -12,13 +13,15 @@ from .publishing import publish_progress
 
 __all__ = ["Span", "current_span"]
 
-_current: ContextVar[Mapping[str, Span]] = ContextVar("runrelay_spans")
+_current: ContextVar[Mapping[str, tuple[Span, ...]]] = ContextVar("runrelay_spans")
+"""Per run the spans that this context has entered, the innermost last."""
 
 
 def current_span(run_id: str) -> Span:
     """The span of this run that the calling code is in: the innermost `with run.span(…)`, else the whole run."""
-    span = _current.get({}).get(run_id)
-    return Span(run_id) if span is None else span
+    # one that was left in another context, as generators can be, is still noted in this one
+    spans = (span for span in reversed(_current.get({}).get(run_id, ())) if span._entered)
+    return next(spans, None) or Span(run_id)
 
 
 class Span:
@@ -44,7 +47,8 @@ class Span:
         self.step_name = step
         self._state = state
         self._log = log
-        self._tokens: list[Token[Mapping[str, Span]]] = []
+        self._entered = 0
+        self._pid = os.getpid()
 
     def at(self, progress: SupportsFloat) -> float:
         """The run's progress at `progress` (0..1) of this span.
@@ -95,14 +99,29 @@ class Span:
     def _innermost(self) -> Span:
         return self
 
+    @property
+    def forked(self) -> bool:
+        """Whether this is a child of the process that entered the block. Leaving it there says nothing of the run."""
+        return os.getpid() != self._pid
+
     def __enter__(self) -> Span:
-        self._tokens.append(_current.set({**_current.get({}), self.run_id: self}))
+        self._pid = os.getpid()
+        self._entered += 1
+        spans = _current.get({})
+        _current.set({**spans, self.run_id: (*spans.get(self.run_id, ()), self)})
         publish_progress(self.run_id, self._state, self.low, self._log, step=self.step_name)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _current.reset(self._tokens.pop())
-        if kind is None:
+        self._entered -= 1
+        spans = dict(_current.get({}))
+        entered = list(spans.pop(self.run_id, ()))
+        if self in entered:
+            entered.remove(self)
+        if entered:
+            spans[self.run_id] = tuple(entered)
+        _current.set(spans)
+        if kind is None and not self.forked:
             publish_progress(self.run_id, None, self.high, step=self.step_name)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from ..progress import check_run_id
 from .publishing import publish_progress
 from .scopes import current_run_id
 from .spans import current_span
@@ -34,7 +35,7 @@ class tqdm(Generic[T]):
         drawing: whatever else tqdm takes.
 
     Raises:
-        ValueError: there is no run to publish to.
+        TypeError, ValueError: an argument is wrong, or there is no run to publish to.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class tqdm(Generic[T]):
         **drawing: Any,
     ) -> None:
         del drawing
-        found = run_id or current_run_id()
+        found = current_run_id() if run_id is None else check_run_id(run_id)
         if found is None:
             raise ValueError("run_id must be given outside of a task: there is no current run")
         if total is None and iterable is not None:

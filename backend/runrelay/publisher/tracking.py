@@ -59,7 +59,7 @@ def track(
     Raises:
         TypeError, ValueError: an argument is wrong (at once, not when the loop begins).
     """
-    check_run_id(run_id)
+    run_id = check_run_id(run_id)
     if state is not None:
         check_label("state", state, MAX_STATE_CHARS)
     part = current_span(run_id).span(*span)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runrelay import PublisherSettings, publish_progress, run_progress, track
+from runrelay import PublisherSettings, RunLogHandler, publish_progress, run_progress, track
 from runrelay.publisher import Publisher
 from runrelay.publisher.publishing import use_sink
 from runrelay.publisher.tqdm import tqdm
@@ -85,6 +86,25 @@ def test_whatever_is_a_number_is_a_progress(given: Any, kept: float) -> None:
     assert captured.events[0].progress == kept
 
 
+class _Names(str, enum.Enum):  # noqa: UP042 - what people have from before StrEnum
+    FILM = "film-7"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: publish_progress(_Names.FILM, progress=0.5),
+        lambda: list(track([1], _Names.FILM)),
+        lambda: run_progress(_Names.FILM).__enter__().__exit__(None, None, None),
+    ],
+)
+def test_a_run_id_is_its_characters(call: Callable[[], object]) -> None:
+    """An enum's member as a run id: it is formatted as its name, so Redis' key would be `run:{_Names.FILM}`."""
+    with capture_progress() as captured:
+        call()
+    assert {f"{event.run_id}" for event in captured.events} == {"film-7"}
+
+
 @pytest.mark.parametrize("log", ["x" * 20_000, "가" * 10_000, "\udce9 a file's name"])
 def test_long_or_undecodable_lines_are_cut_and_say_so(log: str) -> None:
     """A line that Redis can't take, or one that ends without a word."""
@@ -108,6 +128,9 @@ def test_long_or_undecodable_lines_are_cut_and_say_so(log: str) -> None:
         (lambda: track([1], "run", span=(0.5, 0.2)), ValueError, "must not end before it begins"),
         (lambda: track([1], "run", span=(0.5, 1.2)), ValueError, r"within 0\.\.1"),
         (lambda: tqdm([1]), ValueError, "run_id must be given outside of a task"),
+        (lambda: tqdm([1], run_id="a/b", disable=True), ValueError, "must not contain"),
+        (lambda: RunLogHandler("a/b"), ValueError, "must not contain"),
+        (lambda: RunLogHandler(7), TypeError, "run_id must be a str, got int"),  # type: ignore[arg-type]
     ],
 )
 def test_the_other_calls_refuse_at_once_too(call: Callable[[], object], error: type[Exception], words: str) -> None:

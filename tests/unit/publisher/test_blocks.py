@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from runrelay import publish_progress, run_progress, track
 from runrelay.publisher.runs import error_text
-from runrelay.publisher.scopes import TaskScope, entered
+from runrelay.publisher.scopes import TaskScope, current_run_id, entered
+from runrelay.publisher.spans import current_span
 from runrelay.testing import CapturedProgress, capture_progress
 
 
@@ -210,3 +211,51 @@ def test_more_items_than_announced_stay_below_one(captured: CapturedProgress) ->
     """A ValueError in the middle of a loop because the total was a guess."""
     assert len(list(track(iter(range(10)), "run", total=5))) == 10
     assert max(progress_of(captured)) == 1.0
+
+
+def _reading(run_id: str) -> Iterator[int]:
+    with run_progress(run_id) as run, run.span(0.2, 0.4):
+        yield from range(3)
+
+
+def test_blocks_in_generators_may_be_left_in_any_order(captured: CapturedProgress) -> None:
+    """A run that was left, and is the current one ever after: begun again, it never starts and never ends."""
+    first, second = _reading("first"), _reading("second")
+    next(first), next(second)
+    assert (list(first), list(second)) == ([1, 2], [1, 2])
+    assert current_run_id() is None
+    assert current_span("first").high == 1.0
+    before = len(captured.events)
+    with run_progress("first") as run:
+        run.update(0.5)
+    again = captured.events[before:]
+    assert [(event.kind, event.state, event.progress) for event in again] == [
+        ("start", "STARTED", None), ("event", None, 0.5), ("event", "END", None),
+    ]  # fmt: skip
+
+
+def test_a_block_may_be_closed_in_another_context(captured: CapturedProgress) -> None:
+    """An async generator, closed by another task, that raises; or leaves that task without its own run."""
+
+    async def reading() -> AsyncIterator[int]:
+        with run_progress("read") as run, run.span(0.2, 0.4):
+            yield 1
+
+    async def close(rows: AsyncIterator[int]) -> str | None:
+        with run_progress("closer"):
+            await rows.aclose()  # type: ignore[attr-defined]
+            return current_run_id()
+
+    async def work() -> None:
+        rows = reading()
+        await anext(rows)
+        assert await asyncio.create_task(close(rows)) == "closer"
+        # this task's context has not heard of the end
+        assert current_run_id() is None
+        assert current_span("read").high == 1.0
+        with run_progress("read") as run:
+            run.update(0.5)
+
+    asyncio.run(work())
+    told = [(event.kind, event.state, event.progress) for event in captured.of("read")]
+    assert told[3:] == [("start", "STARTED", None), ("event", None, 0.5), ("event", "END", None)]
