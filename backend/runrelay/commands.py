@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from .terminal import clean, err, fail, out, settings, without_password
 
 __all__ = ["app"]
 
@@ -23,44 +27,36 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
 
+_RETRY_S = 0.5
+_PIPE_WIDTH = 10_000
+_LOG_LEVELS = ("debug", "info", "warning", "error")
 _STYLES = {
     "queued": "dim", "running": "cyan", "retrying": "yellow", "stalled": "yellow",
     "succeeded": "green", "failed": "red", "cancelled": "magenta", "unknown": "dim",
 }  # fmt: skip
 
 
-def _fail(message: object) -> typer.Exit:
-    err.print(f"runrelay: {escape(str(message))}", style="red")
-    return typer.Exit(1)
-
-
-def _settings(**given: Any) -> Any:
-    from pydantic import ValidationError
-
-    from .api import Settings
-
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        raise _fail(error) from None
-
-
 @app.command()
 def dev(
-    port: Annotated[int, typer.Option(envvar="PORT", help="Port of the relay and the dashboard.")] = 8000,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(envvar="PORT", min=1, max=65535, help="Port of the relay and the dashboard.")
+    ] = 8000,
+    host: Annotated[str, typer.Option(envvar="RUNRELAY_HOST", help="Address to listen on.")] = "127.0.0.1",
     state: Annotated[Path, typer.Option(help="Folder that keeps runs and files across restarts.")] = Path(".runrelay"),
     worker: Annotated[bool, typer.Option(help="Also start a Celery worker for the pipelines.")] = True,
     concurrency: Annotated[int, typer.Option(min=1, help="Processes of the worker.")] = 2,
     reload: Annotated[bool, typer.Option(help="Start anew when sources change.")] = False,
 ) -> None:
     """Everything on this machine: an embedded Valkey (without REDIS_URL), the relay, a worker, the dashboard."""
+    import logging
+
     from .dev import run_all
     from .embedded import EmbeddedValkeyError
 
+    # what the embedded server warns of belongs to what is said here, before its URL
+    logging.basicConfig(stream=sys.stdout, format="%(levelname)s: %(message)s")
+    keys = settings().keys()  # also: what is wrong with the environment is said before anything starts
     try:
         code = run_all(
             host=host,
@@ -69,16 +65,19 @@ def dev(
             worker=worker,
             reload=reload,
             concurrency=concurrency,
+            channel=keys.channel,
             say=lambda line: out.print(escape(line), soft_wrap=True),
         )
     except EmbeddedValkeyError as error:
-        raise _fail(error) from None
+        raise fail(error) from None
+    except OSError as error:
+        raise fail(f"cannot use {error.filename or state}: {error.strerror}") from None
     raise typer.Exit(code)
 
 
 @app.command()
 def serve(
-    port: Annotated[int | None, typer.Option(help="Port; PORT or 8000 by default.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; PORT or 8000 by default.")] = None,
     host: Annotated[str | None, typer.Option(help="Address; RUNRELAY_HOST or 127.0.0.1 by default.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Relay processes on this port.")] = 1,
     reload: Annotated[bool, typer.Option(help="Start anew when sources change.")] = False,
@@ -93,8 +92,10 @@ def serve(
         os.environ["PORT"] = str(port)
     if host is not None:
         os.environ["RUNRELAY_HOST"] = host
+    if log_level not in _LOG_LEVELS:
+        raise fail(f"log level must be one of {', '.join(_LOG_LEVELS)}, got {log_level!r}")
     logging.basicConfig(level=log_level.upper(), format="%(levelname)s:     %(name)s %(message)s")
-    run(_settings(), workers=workers, reload=reload, log_level=log_level)
+    run(settings(), workers=workers, reload=reload, log_level=log_level)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -110,14 +111,17 @@ def worker(
     try:
         import celery
     except ModuleNotFoundError:
-        raise _fail("a worker needs the extra 'celery': pip install 'runrelay[celery]'") from None
+        raise fail("a worker needs the extra 'celery': pip install 'runrelay[celery]'") from None
     del celery
     arguments = ["-A", application, "worker", "--concurrency", str(concurrency), "--loglevel", "info", *context.args]
     command = [sys.executable, "-m", "celery", *arguments]
     if reload:
-        from watchfiles import run_process  # comes with uvicorn's reload
-
-        run_process("backend", "workers", target=" ".join(command), target_type="command")
+        try:
+            from watchfiles import run_process
+        except ModuleNotFoundError:
+            raise fail("--reload of a worker needs watchfiles: pip install watchfiles") from None
+        folders = [name for name in ("backend", "workers") if Path(name).is_dir()] or ["."]
+        run_process(*folders, target=shlex.join(command), target_type="command")
     else:
         os.execv(sys.executable, command)  # noqa: S606 - no shell is what is wanted
 
@@ -139,35 +143,54 @@ def tail(
         check_run_id(run_id)
         cursor = None if after is None else parse_cursor(after)
     except ValueError as error:
-        raise _fail(error) from None
+        raise fail(error) from None
     try:
         asyncio.run(_tail_raw(run_id) if raw else _tail(run_id, cursor))
     except RunrelayError as error:
-        raise _fail(error) from None
+        raise fail(error) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
 
 async def _tail_raw(run_id: str) -> None:
-    from .fanout.messages import parse_message
+    from redis.exceptions import RedisError
+
+    from .errors import RunlogUnavailable
     from .runlog import AsyncRunLog
 
-    settings = _settings()
-    runlog = AsyncRunLog(settings.redis_url, settings.keys(), settings.retention())
+    given = settings()
+    runlog = AsyncRunLog(given.redis_url, given.keys(), given.retention())
+    heard = down = False
     try:
-        async with runlog.redis.pubsub() as pubsub:
-            await pubsub.subscribe(runlog.keys.channel_of(run_id))
-            async for message in pubsub.listen():
-                if message["type"] != "message":
-                    continue
-                try:
-                    if parse_message(message["data"]).run_id != run_id:
-                        continue
-                except (TypeError, ValueError):
-                    continue
-                out.print(message["data"].decode(), markup=False, soft_wrap=True)
+        while True:
+            try:
+                async with runlog.redis.pubsub() as pubsub:
+                    await pubsub.subscribe(runlog.keys.channel_of(run_id))
+                    async for message in pubsub.listen():
+                        if down:
+                            err.print("redis is up", style="yellow")
+                        heard, down = True, False
+                        if message["type"] == "message" and _is_about(run_id, message["data"]):
+                            out.print(clean(message["data"].decode()), markup=False, soft_wrap=True)
+            except RedisError as error:
+                if not heard:
+                    url = without_password(given.redis_url)
+                    raise RunlogUnavailable(f"no answer from {url}: {error}") from None
+                if not down:
+                    err.print("redis is down: what is said meanwhile is not heard here", style="yellow")
+                down = True
+                await asyncio.sleep(_RETRY_S)
     finally:
         await runlog.close()
+
+
+def _is_about(run_id: str, message: bytes) -> bool:
+    from .fanout.messages import parse_message
+
+    try:
+        return parse_message(message).run_id == run_id
+    except (TypeError, ValueError):
+        return False
 
 
 async def _tail(run_id: str, cursor: Any) -> None:
@@ -179,11 +202,11 @@ async def _tail(run_id: str, cursor: Any) -> None:
     from .metrics import RelayMetrics
     from .runlog import AsyncRunLog
 
-    settings = _settings()
+    given = settings()
     metrics = RelayMetrics()
-    runlog = AsyncRunLog(settings.redis_url, settings.keys(), settings.retention())
+    runlog = AsyncRunLog(given.redis_url, given.keys(), given.retention())
     hub = Hub(runlog, metrics, end_after_s=0.2)
-    listener = Listener(settings.redis_url, runlog, hub, metrics)
+    listener = Listener(given.redis_url, runlog, hub, metrics)
     connection = queue = QueuedConnection(16 << 20)
 
     class Watcher:
@@ -205,7 +228,7 @@ async def _tail(run_id: str, cursor: Any) -> None:
     try:
         await tasks[-1]
     except TimeoutError:
-        raise RunlogUnavailable(f"no answer from {settings.redis_url.rpartition('@')[2]} within 5 s") from None
+        raise RunlogUnavailable(f"no answer from {without_password(given.redis_url)} within 5 s") from None
     finally:
         for task in tasks:
             task.cancel()
@@ -219,12 +242,12 @@ def _show(frame: dict[str, Any]) -> None:
         err.print(f"redis is {frame['status']}", style="yellow")
     elif kind == "initial_state":
         for line in frame["logs"]:
-            out.print(f"            {escape(line)}", soft_wrap=True, style="dim")
+            out.print(f"            {escape(clean(line))}", soft_wrap=True, style="dim")
         _show_line(frame, "")
     elif kind == "progress":
         _show_line(frame, frame["message"])
         if "error" in frame and "step" not in frame:
-            out.print(escape(frame["error"]), style="red", soft_wrap=True)
+            out.print(escape(clean(frame["error"])), style="red", soft_wrap=True)
 
 
 def _show_line(frame: dict[str, Any], message: str) -> None:
@@ -233,7 +256,7 @@ def _show_line(frame: dict[str, Any], message: str) -> None:
     style = _STYLES[frame["status"]]
     step = f" [{frame['step']}]" if "step" in frame else ""
     label = escape(f"{frame['state'] or frame['status']}{step}")
-    out.print(f"{percent} [{style}]{label}[/] {escape(message)}", soft_wrap=True)
+    out.print(f"{percent} [{style}]{label}[/] {escape(clean(message))}", soft_wrap=True)
 
 
 @app.command()
@@ -246,12 +269,12 @@ def runs(
     from .progress import ACTIVE, STATUSES
 
     if status is not None and status not in (*STATUSES, "active"):
-        raise _fail(f"status must be active or one of {', '.join(STATUSES)}, got {status!r}")
+        raise fail(f"status must be active or one of {', '.join(STATUSES)}, got {status!r}")
     wanted: set[str] = set(STATUSES) if status is None else set(ACTIVE) if status == "active" else {status}
     try:
         rows = asyncio.run(_listed(wanted, limit))
     except RunrelayError as error:
-        raise _fail(error) from None
+        raise fail(error) from None
     table = Table(box=None, pad_edge=False)
     for column in ("run", "status", "state", "progress", "updated"):
         table.add_column(column, overflow="fold" if column == "run" else "ellipsis")
@@ -264,14 +287,15 @@ def runs(
             "" if snapshot.progress is None else f"{snapshot.progress:.0%}",
             f"{ago_s:.0f} s ago" if ago_s < 120 else f"{ago_s / 60:.0f} min ago",
         )
-    out.print(table)
+    # In a pipe there is no width to fit into: a long run id stays on its line.
+    (out if out.is_terminal else Console(width=_PIPE_WIDTH, emoji=False)).print(table)
 
 
 async def _listed(wanted: set[str], limit: int) -> list[Any]:
     from .runlog import AsyncRunLog
 
-    settings = _settings()
-    runlog = AsyncRunLog(settings.redis_url, settings.keys(), settings.retention())
+    given = settings()
+    runlog = AsyncRunLog(given.redis_url, given.keys(), given.retention())
     found: list[Any] = []
     try:
         before = None
@@ -300,8 +324,8 @@ def publish(
     from .runlog import AsyncRunLog
 
     async def commit() -> Any:
-        settings = _settings()
-        runlog = AsyncRunLog(settings.redis_url, settings.keys(), settings.retention())
+        given = settings()
+        runlog = AsyncRunLog(given.redis_url, given.keys(), given.retention())
         try:
             event = make_event(state, progress, log, level=level, step=step)
             return await runlog.commit(check_run_id(run_id), [event._replace(title=title)])
@@ -311,9 +335,9 @@ def publish(
     try:
         done = asyncio.run(commit())
     except (RunrelayError, TypeError, ValueError) as error:
-        raise _fail(error) from None
+        raise fail(error) from None
     if done.fenced:
-        raise _fail(f"run {run_id!r} is {done.status}: nothing is added after the end")
+        raise fail(f"run {run_id!r} is {done.status}: nothing is added after the end")
     out.print(f"{done.cursor}  {done.status}", markup=False)
 
 
@@ -321,18 +345,41 @@ def publish(
 def demo(
     run_id: Annotated[str | None, typer.Argument(help="Made if absent.")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long it takes.")] = 20.0,
-    fail: Annotated[bool, typer.Option(help="Let it fail near the end.")] = False,
+    failing: Annotated[bool, typer.Option("--fail/--no-fail", help="Let it fail near the end.")] = False,
 ) -> None:
     """Publish a believable run, to have something to look at."""
     from .demo import run_demo
+    from .errors import RunrelayError
+    from .progress import check_run_id, is_ended
 
-    name = run_id or time.strftime("%Y%m%d_%H%M%S_demo")
-    out.print(f"run {name}   watch it: runrelay tail {name}   or on the page: /runs/{name}", markup=False)
     try:
-        run_demo(name, seconds, fail=fail)
+        name = check_run_id(run_id or time.strftime("%Y%m%d_%H%M%S_demo"))
+        status = asyncio.run(_status_of(name))
+    except (RunrelayError, ValueError) as error:
+        raise fail(error) from None
+    if is_ended(status):
+        raise fail(f"run {name!r} is {status}: nothing is added after the end; choose another id")
+    watch = f"watch it: runrelay tail {shlex.quote(name)}   or on the page: /runs/{quote(name)}"
+    out.print(f"run {name}   {watch}", markup=False, soft_wrap=True)
+    committed = True
+    try:
+        committed = run_demo(name, seconds, fail=failing)
     except RuntimeError as error:
         err.print(f"as asked, the run has failed: {error}", style="yellow")
     except (TypeError, ValueError) as error:
-        raise _fail(error) from None
+        raise fail(error) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    if not committed:
+        raise fail("Redis is away: not all of the run is committed")
+
+
+async def _status_of(run_id: str) -> str:
+    from .runlog import AsyncRunLog
+
+    given = settings()
+    runlog = AsyncRunLog(given.redis_url, given.keys(), given.retention())
+    try:
+        return (await runlog.read(run_id)).snapshot.status
+    finally:
+        await runlog.close()

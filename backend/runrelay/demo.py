@@ -17,8 +17,11 @@ _LINES = {
 _TICKS = 25
 
 
-def run_demo(run_id: str, seconds: float, *, fail: bool = False) -> None:
-    """Publish a run that takes about `seconds`. With `fail` it raises RuntimeError near its end, and is FAILED."""
+def run_demo(run_id: str, seconds: float, *, fail: bool = False) -> bool:
+    """Publish a run that takes about `seconds`; returns whether all of it is committed.
+
+    With `fail` it raises RuntimeError near its end, and is FAILED.
+    """
     from . import flush, run_progress
 
     pace = random.Random(run_id)
@@ -36,4 +39,4 @@ def run_demo(run_id: str, seconds: float, *, fail: bool = False) -> None:
             if name == "validate":
                 run.log("3 orders have no postcode: kept for a person", level="warning")
         run.result = {"orders": 1204, "stored": 1201, "kept_back": 3}
-    flush()
+    return flush()

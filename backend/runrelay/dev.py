@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from . import leash
 from .embedded import EmbeddedValkey
 from .ports import port_is_free
+from .terminal import without_password
 
 __all__ = ["Child", "run_all"]
 
@@ -48,9 +50,18 @@ def run_all(
     worker: bool,
     reload: bool,
     concurrency: int,
+    channel: str,
     say: Callable[[str], None],
 ) -> int:
-    """Start everything, wait for a signal or for the first child that ends, stop everything. Returns the exit code."""
+    """Start everything, wait for a signal or for the first child that ends, stop everything. Returns the exit code.
+
+    Raises:
+        OSError: `state` is not a folder that can be written.
+        EmbeddedValkeyError: the embedded server cannot be started.
+    """
+    if not port_is_free(host, 0):
+        say(f"cannot listen on {host!r}: it is not an address of this machine")
+        return 1
     if not port_is_free(host, port):
         say(f"port {port} of {host} is taken by another program: choose one with --port (make run PORT=8001)")
         return 1
@@ -66,12 +77,12 @@ def run_all(
     try:
         if "REDIS_URL" not in env:
             valkey = EmbeddedValkey(state / "valkey").start()
-            if valkey.port_taken:
-                say(f"warning: port 6379 is taken by another server; this one is on {valkey.port}")
             env["REDIS_URL"] = valkey.url
-            say(f"valkey     {valkey.url}   debug with: {valkey.redis_cli} SUBSCRIBE autoshorts:progress")
+            say(f"valkey     {valkey.url}   debug with: {valkey.redis_cli} SUBSCRIBE {shlex.quote(channel)}")
+            if valkey.port_taken:  # they look at 6379 by themselves: at the other server
+                say(f"           for runrelay tail, runs, publish and demo: export REDIS_URL={valkey.url}")
         else:
-            say(f"redis      {_without_password(env['REDIS_URL'])}")
+            say(f"redis      {without_password(env['REDIS_URL'])}")
         module = [sys.executable, "-m", "runrelay.cli"]
         children.append(Child("relay", [*module, "serve", *(["--reload"] if reload else [])], env))
         if worker:
@@ -81,7 +92,7 @@ def run_all(
         if reload and npm and (front_end / "package.json").is_file():
             watch = [npm, "--prefix", str(front_end), "run", "build", "--", "--watch"]
             children.append(Child("front end", watch, env))
-        say(f"dashboard  http://{host}:{port}/   (Ctrl-C stops everything)")
+        say(f"dashboard  http://{f'[{host}]' if ':' in host else host}:{port}/   (Ctrl-C stops everything)")
         while not stopping.wait(0.2):
             ended = next((child for child in children if child.process.poll() is not None), None)
             if ended is not None:
@@ -96,8 +107,3 @@ def run_all(
             child.stop(max(1.0, _STOP_S - (time.monotonic() - began)))
         if valkey is not None:
             valkey.stop()
-
-
-def _without_password(url: str) -> str:
-    head, at, tail = url.rpartition("@")
-    return f"{head.split('://')[0]}://…@{tail}" if at else url

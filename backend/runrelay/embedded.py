@@ -121,9 +121,12 @@ class EmbeddedValkey:
         binary = valkey_binary()
         if self._wanted_data_dir is None and self._temporary is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="runrelay-valkey-")
-        self.data_dir.mkdir(parents=True, exist_ok=True)
-        if self._lock is None:  # still held when the server has ended by itself
-            self._take_lock()
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            if self._lock is None:  # still held when the server has ended by itself
+                self._take_lock()
+        except OSError as error:
+            raise EmbeddedValkeyError(f"cannot keep data in {self.data_dir}: {error.strerror}") from error
         try:
             self._end_orphan(timeout_s)
             self._start_on_a_free_port(binary, timeout_s)

@@ -14,8 +14,11 @@ POLL_S = 0.01
 
 
 def port_is_free(host: str, port: int) -> bool:
-    """Say whether a server could listen on a port now; one in TIME_WAIT is free, as it is for Valkey."""
-    with socket.socket() as probe:
+    """Say whether a server could listen on a port now; one in TIME_WAIT is free, as it is for Valkey.
+
+    Port 0 asks of the host alone: it is free if `host` is an address of this machine.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

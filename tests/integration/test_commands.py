@@ -1,0 +1,274 @@
+"""The command line as a person at a terminal meets it: bad input, no Redis, odd terminals, a restart half-way."""
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.servers import Server, free_port
+
+DEADLINE_S = 30.0
+COMMAND = [sys.executable, "-m", "runrelay.cli"]
+
+
+def environment(url: str, prefix: str, **more: str) -> dict[str, str]:
+    return {**os.environ, "REDIS_URL": url, "RUNRELAY_PREFIX": prefix, **more}
+
+
+@pytest.fixture
+def nowhere() -> str:
+    """A URL that nobody answers at."""
+    return f"redis://127.0.0.1:{free_port()}/0"
+
+
+def run(env: dict[str, str], *arguments: str, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=env,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+
+def the_line(answer: "subprocess.CompletedProcess[str]", code: int = 1) -> str:
+    """The one line that a command that failed has said."""
+    assert answer.returncode == code, answer.stdout + answer.stderr
+    (line,) = answer.stderr.splitlines()
+    return line
+
+
+class Output:
+    """A command that goes on, and what it has said so far, standard error included."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+        self.seen: list[str] = []
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=self._read, name="output", daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line)
+
+    def until(self, text: str) -> str:
+        """Wait for a line with this text."""
+        deadline_s = time.monotonic() + DEADLINE_S
+        while (left_s := deadline_s - time.monotonic()) > 0:
+            try:
+                self.seen.append(self._lines.get(timeout=left_s))
+            except queue.Empty:
+                break
+            if text in self.seen[-1]:
+                return self.seen[-1]
+        raise AssertionError(f"no {text!r} within {DEADLINE_S:g} s, but: {''.join(self.seen)}")
+
+
+@contextmanager
+def started(env: dict[str, str], *arguments: str, cwd: Path | None = None) -> Iterator[Output]:
+    with subprocess.Popen(
+        [*COMMAND, *arguments],
+        env=env,
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+    ) as process:
+        try:
+            yield Output(process)
+        finally:
+            process.terminate()
+            process.wait(DEADLINE_S)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("runs",),
+        ("publish", "r", "--log", "x"),
+        ("tail", "r"),
+        ("tail", "--raw", "r"),
+        ("demo", "r"),
+        ("serve",),
+        ("dev",),
+    ],
+)
+def test_a_url_that_is_none_is_said_in_one_line_without_its_password(command: tuple[str, ...], tmp_path: Path) -> None:
+    """At 3 a.m. a traceback out of a library does not say which variable to look at."""
+    line = the_line(run(environment("redis://me:secret@localhost:abc/0", "p"), *command, cwd=tmp_path))
+    assert line.startswith("runrelay: REDIS_URL: ")
+    assert "abc" in line
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("runs",), "the run log is not available"),
+        (("publish", "r", "--log", "x"), "cannot connect to the run log"),
+        (("tail", "r"), "no answer from redis://127.0.0.1"),
+        (("tail", "--raw", "r"), "no answer from redis://127.0.0.1"),
+        (("demo", "r", "--seconds", "0.1"), "the run log is not available"),
+    ],
+)
+def test_without_a_redis_each_command_says_so_in_one_line(command: tuple[str, ...], said: str, nowhere: str) -> None:
+    """A demo that told nobody anything must not pass for one that did."""
+    assert said in the_line(run(environment(nowhere, "p"), *command))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("RUNRELAY_MAX_CONNECTIONS", "0", "greater than or equal to 1, got '0'"),
+        ("RUNRELAY_CHECK_S", "often", "got 'often'"),
+        ("PORT", "abc", "got 'abc'"),
+        ("RUNRELAY_ALLOWED_ORIGINS", "https://example.org", "must be a JSON list"),
+    ],
+)
+def test_a_bad_setting_is_said_in_one_line_with_its_variable(name: str, value: str, said: str, nowhere: str) -> None:
+    line = the_line(run(environment(nowhere, "p", **{name: value}), "runs"))
+    assert line.startswith(f"runrelay: {name}")
+    assert said in line
+
+
+def test_an_empty_variable_counts_as_absent(redis_url: str, prefix: str) -> None:
+    """Compose files make them, `${PORT:-}`, and the worker side ignores them too."""
+    answer = run(environment(redis_url, prefix, PORT="", RUNRELAY_LOG_LINES="", RUNRELAY_SPOOL=""), "runs")
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_an_unknown_log_level_is_said_in_one_line(nowhere: str) -> None:
+    assert "debug, info, warning, error, got 'loud'" in the_line(
+        run(environment(nowhere, "p"), "serve", "--log-level", "loud")
+    )
+
+
+def test_dev_tells_an_address_that_is_not_here_from_a_port_that_is_taken(nowhere: str, tmp_path: Path) -> None:
+    env = environment(nowhere, "p", RUNRELAY_HOST="192.0.2.1", PORT=str(free_port()))
+    answer = run(env, "dev", "--no-worker", cwd=tmp_path)
+    assert answer.returncode == 1
+    assert "cannot listen on '192.0.2.1': it is not an address of this machine" in answer.stdout
+
+
+def test_dev_names_the_folder_that_it_cannot_use(nowhere: str, tmp_path: Path) -> None:
+    (tmp_path / ".runrelay").write_text("a file where the folder should be")
+    line = the_line(
+        run(environment(nowhere, "p", PORT=str(free_port())), "dev", "--no-worker", cwd=tmp_path),
+    )
+    assert line == "runrelay: cannot use .runrelay: File exists"
+
+
+def test_dev_warns_first_and_names_the_url_when_6379_is_another_servers(
+    start_valkey: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`runrelay tail` looks at 6379: without the hint it shows an unknown run of somebody else's server."""
+    from runrelay.ports import port_is_free
+
+    holder = None
+    if port_is_free("127.0.0.1", 6379):
+        holder = subprocess.Popen(
+            [sys.executable, "-c", "import socket,sys; s=socket.create_server(('127.0.0.1',6379)); sys.stdin.read()"],
+            stdin=subprocess.PIPE,
+        )
+        deadline_s = time.monotonic() + DEADLINE_S
+        while port_is_free("127.0.0.1", 6379):
+            assert time.monotonic() < deadline_s, "nobody took the port"
+    env = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
+    try:
+        with started(
+            {**env, "PORT": str(free_port()), "RUNRELAY_CHANNEL": "ours"}, "dev", "--no-worker", cwd=tmp_path
+        ) as dev:
+            url = dev.until("valkey     redis://").split()[1]
+            (warning,) = [line for line in dev.seen if "6379 is taken" in line]
+            assert warning.startswith("WARNING: ")
+            assert "SUBSCRIBE ours" in dev.seen[-1]
+            assert f"export REDIS_URL={url}" in dev.until("for runrelay tail")
+            dev.until("startup complete")
+    finally:
+        if holder is not None:
+            holder.communicate()
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [{"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
+    ids=["latin-1", "ascii"],
+)
+def test_a_terminal_without_unicode_shows_the_rest(encoding: dict[str, str], redis_url: str, prefix: str) -> None:
+    """Log lines are Korean as often as not; a bare console must not end in a traceback."""
+    env = environment(redis_url, prefix, **encoding)
+    assert run(env, "publish", "우주", "--state", "END", "--log", "완료! done").returncode == 0
+    told = run(env, "tail", "우주")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "! done" in told.stdout
+    for command in (["runs"], ["--help"]):
+        assert run(env, *command).returncode == 0
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.exists(f"{prefix}:run:{{우주}}".encode())  # and was not misspelt on its way
+
+
+def test_a_log_line_cannot_drive_the_terminal_and_is_shown_as_it_was_written(redis_url: str, prefix: str) -> None:
+    env = environment(redis_url, prefix)
+    run(env, "publish", "r", "--state", "END", "--log", "\x1b]0;owned\x07 :smile: [bold]")
+    assert "\\x1b]0;owned\\x07 :smile: [bold]" in run(env, "tail", "r").stdout
+
+
+def test_a_demo_of_a_run_that_has_ended_is_refused(redis_url: str, prefix: str) -> None:
+    env = environment(redis_url, prefix)
+    run(env, "publish", "r", "--state", "END")
+    assert "run 'r' is succeeded" in the_line(run(env, "demo", "r", "--seconds", "0.1"))
+
+
+def test_in_a_pipe_a_long_run_id_stays_on_its_line(redis_url: str, prefix: str) -> None:
+    """`runrelay runs | grep` is what one does with a hundred of them."""
+    env = environment(redis_url, prefix)
+    run_id = "long" * 50
+    run(env, "publish", run_id, "--state", "X" * 64)
+    assert [line.split()[2] for line in run(env, "runs").stdout.splitlines() if run_id in line] == ["X" * 64]
+
+
+def test_a_reader_that_goes_away_is_no_error_to_read_about(redis_url: str, prefix: str) -> None:
+    env = environment(redis_url, prefix)
+    with subprocess.Popen(
+        [*COMMAND, "tail", "r"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as tail:
+        assert tail.stdout is not None
+        assert tail.stderr is not None
+        assert "unknown" in tail.stdout.readline()
+        tail.stdout.close()
+        run(env, "publish", "r", "--state", "END", "--log", "nobody reads this")
+        assert tail.stderr.read() == ""
+        assert tail.wait(DEADLINE_S) in (0, 1)
+
+
+@pytest.mark.parametrize("options", [(), ("--raw",)], ids=["tail", "raw"])
+def test_tail_goes_on_when_redis_is_back(
+    options: tuple[str, ...], start_valkey: Callable[..., Server], prefix: str
+) -> None:
+    server = start_valkey()
+    env = environment(server.url, prefix)
+    with redis.Redis.from_url(server.url) as client, started(env, "tail", *options, "r") as tail:
+        deadline_s = time.monotonic() + DEADLINE_S
+        while client.pubsub_numsub(f"{prefix}:progress")[0][1] == 0:
+            assert time.monotonic() < deadline_s, "tail does not listen"
+        run(env, "publish", "r", "--log", "before")
+        tail.until("before")
+        server.stop()
+        tail.until("redis is down")
+        server.start()
+        tail.until("redis is up")
+        run(env, "publish", "r", "--state", "END", "--log", "after")
+        tail.until("after")
