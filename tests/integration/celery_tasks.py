@@ -129,6 +129,21 @@ def killed_once(run_id: str) -> str:
     return "survived"
 
 
+@task()
+def killed_then_gated(run_id: str) -> None:
+    if _count(run_id) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    _gate(run_id)
+
+
+@task()
+def says_it_badly() -> None:
+    class Unlucky(Exception):
+        """It cannot be pickled: nobody finds its class by its name."""
+
+    raise Unlucky("13", 7)
+
+
 @task(time_limit=1)
 def too_long(run_id: str) -> None:
     publish_progress(run_id, "WORK", 0.1)

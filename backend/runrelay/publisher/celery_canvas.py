@@ -18,14 +18,15 @@ from celery.canvas import group as Group
 from celery.canvas import maybe_signature
 
 from ..progress import Event, StepSpec, check_run_id, step_specs
-from ..progress.events import MAX_STEP_CHARS
-from ..progress.text import check_label
+from ..progress.events import MAX_LOG_BYTES, MAX_STEP_CHARS
+from ..progress.text import check_label, check_text, cut_text
 from .publishing import commit
 from .runs import MAX_TITLE_CHARS
 
 __all__ = ["HEADER", "cancel", "canvas", "run_headers", "send", "step", "step_names", "task_id", "task_ids"]
 
 HEADER: Final = "runrelay"
+_CANCELLED_ATTEMPTS: Final = 1000
 _NAMESPACE: Final = uuid.UUID("7a3c7d0e-2f5b-4f0e-9a53-3e0c6d1b8f42")
 
 
@@ -84,6 +85,7 @@ def canvas(
     weights: Mapping[str, float] | None = None,
     title: str | None = None,
     pipeline: str | None = None,
+    closing: str | None = None,
     attempt: int | None = None,
 ) -> Signature:
     """Make a task, or a chain, group or chord (nested as may be), one run; its members are the run's steps.
@@ -95,15 +97,21 @@ def canvas(
         signature: what will be sent.
         weights: the steps' shares of the whole by name (any positive unit); equal ones by default.
         title, pipeline: for people.
+        closing: the run's last log line, told by the event that ends it well. The result is what the last member
+            returns.
         attempt: the attempt that the caller has already queued, as a relay does; without it, this commits `queued`,
             as a new attempt if the run exists.
 
     Raises:
-        TypeError, ValueError: an argument is wrong; `weights` names a step that is not there.
+        TypeError, ValueError: an argument is wrong; `weights` names a step that is not there; the canvas is empty.
         RunlogUnavailable: without `attempt`: Redis cannot be reached. Nothing has been sent.
     """
     run_id = run_headers(run_id, title=title, pipeline=pipeline)[HEADER]["run_id"]
+    if closing is not None:
+        closing = cut_text(check_text("closing", closing), MAX_LOG_BYTES)
     members = [] if _is_single(signature) else list(_named(signature))
+    if not members and not _is_single(signature):
+        raise ValueError(f"a canvas must have members, got an empty {signature.subtask_type}: its run would never end")
     specs = _specs([name for _, name in members], weights)
     if attempt is None:
         event = Event(
@@ -117,10 +125,10 @@ def canvas(
         attempt = commit(run_id, event).attempt
     info = {"run_id": run_id, "attempt": attempt}
     if not members:
-        _with_info(signature, {**info, "title": title, "pipeline": pipeline})
+        _with_info(signature, {**info, "title": title, "pipeline": pipeline, "closing": closing})
         signature.set(task_id=task_id(run_id, attempt))
         return signature
-    first, last = set(map(id, _first(signature))), _last(signature)
+    first, last, final = set(map(id, _first(signature))), _last(signature), set(map(id, _final(signature)))
     for member, name in members:
         more: dict[str, Any] = {"step": name, "last": member is last}
         if id(member) in first:
@@ -128,6 +136,7 @@ def canvas(
             more["steps"] = [list(spec) for spec in specs] if weights else None
             more["first"] = member is members[0][0]
             more |= {"title": title, "pipeline": pipeline}
+        more["closing"] = closing if id(member) in final else None
         _with_info(member, {**info, **more})
         member.set(task_id=task_id(run_id, attempt, name))
     return signature
@@ -140,21 +149,42 @@ def send(
     weights: Mapping[str, float] | None = None,
     title: str | None = None,
     pipeline: str | None = None,
+    closing: str | None = None,
     attempt: int | None = None,
+    headers: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Any:
-    """Send a task or canvas as a run: `canvas(…).apply_async(**options)`. Returns Celery's result."""
-    ready = canvas(run_id, signature, weights=weights, title=title, pipeline=pipeline, attempt=attempt)
+    """Send a task or canvas as a run: `canvas(…).apply_async(**options)`. Returns Celery's result.
+
+    Args:
+        headers: of your own; every member has them, beside the run's.
+        options: as `apply_async` takes them. Not `task_id`: that follows from the run, so that it can be cancelled.
+
+    Raises:
+        TypeError, ValueError, RunlogUnavailable: as `canvas`.
+    """
+    if "task_id" in options:
+        raise ValueError(f"task_id must not be given, it follows from the run; got {options['task_id']!r}")
+    ready = canvas(run_id, signature, weights=weights, title=title, pipeline=pipeline, closing=closing, attempt=attempt)
+    if headers is not None:  # given to apply_async they would take the place of the run's
+        for member in _leaves(ready):
+            member.set(headers={**headers, **member.options["headers"]})
     return ready.apply_async(**options)
 
 
 def cancel(app: Celery, run_id: str, attempt: int, steps: Iterable[str] = ()) -> None:
-    """Stop the work of an attempt: its tasks are revoked, and those that are being executed are killed.
+    """Stop the work of a run: its tasks are revoked, and those that are being executed are killed.
+
+    Also those of the attempts before `attempt`: a task that is retried or redelivered is a new attempt of a single-task
+    run, and keeps its id.
 
     Commit CANCELLED before: whatever a killed process still had to say, or a task says that cannot be killed (in a
     thread), is then fenced, because the run has ended.
     """
-    app.control.revoke(task_ids(run_id, attempt, steps), terminate=True, signal="SIGTERM")
+    names = list(steps)
+    attempts = range(max(1, attempt - _CANCELLED_ATTEMPTS + 1), attempt + 1)
+    ids = [task for number in attempts for task in task_ids(run_id, number, names)]
+    app.control.revoke(ids, terminate=True, signal="SIGTERM")
 
 
 def _is_single(signature: Signature) -> bool:
@@ -196,6 +226,13 @@ def _first(signature: Signature) -> list[Signature]:
     if _is_single(signature):
         return [signature]
     return [leaf for child in _children(signature)[0] for leaf in _first(child)]
+
+
+def _final(signature: Signature) -> list[Signature]:
+    """The members that nothing comes after: the run ends well with the one of them that ends last."""
+    if _is_single(signature):
+        return [signature]
+    return [leaf for child in _children(signature)[-1] for leaf in _final(child)]
 
 
 def _last(signature: Signature) -> Signature | None:

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from celery import Celery, signals
+from celery.utils.serialization import UnpickleableExceptionWrapper
 
 from ..errors import RunlogError
 from ..progress import Event, StepSpec, check_run_id, make_event
@@ -70,6 +71,7 @@ class _Info(NamedTuple):
     steps: tuple[StepSpec, ...] | None = None
     first: bool = False
     last: bool = False
+    closing: str | None = None
 
 
 class Installation:
@@ -173,11 +175,13 @@ class Installation:
         value = scope.result if scope.result is not None else result
         encoded = _encoded(value) if info.step is None or info.last else None
         if scope.ended is None:
-            event = Event(_now_ms(), state="END", step=info.step, result=encoded)
+            log = info.closing if info.step is None else None
+            event = Event(_now_ms(), state="END", log=log, step=info.step, result=encoded)
             emit(info.run_id, event, scope)
         if info.step is not None:
             # It ends the run if all of its steps have succeeded; the script knows, and no member has to.
-            emit(info.run_id, _event("finish", state="END", attempt=scope.attempt, result=encoded))
+            event = _event("finish", state="END", log=info.closing, attempt=scope.attempt, result=encoded)
+            emit(info.run_id, event)
 
     def _end_run_as(self, info: _Info, scope: TaskScope) -> None:
         """The task itself has ended its step otherwise than well: so ends the run."""
@@ -188,6 +192,8 @@ class Installation:
         execution = self._execution_of(sender)
         if execution is not None:
             if not execution.scope.ended:
+                if isinstance(exception, UnpickleableExceptionWrapper):  # what it wraps is being handled
+                    exception = sys.exc_info()[1] or exception
                 self._fail(execution.info, execution.scope, error_text(exception))
             else:
                 self._end_run_as(execution.info, execution.scope)
@@ -291,6 +297,7 @@ def _info(request: Any) -> _Info | None:
             steps=None if not steps else tuple(StepSpec(str(name), float(weight)) for name, weight in steps),
             first=bool(raw.get("first")),
             last=bool(raw.get("last")),
+            closing=raw.get("closing"),
         )
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         _log.warning("a task's header %r is not a run: %s", HEADER, error)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from celery import Celery, Signature, chain, chord, group
 
-from runrelay.celery import canvas, run_headers, step, step_names, task_id, task_ids
+from runrelay.celery import cancel, canvas, run_headers, send, step, step_names, task_id, task_ids
 from runrelay.testing import capture_progress
 
 app = Celery("canvas-test", set_as_current=False)
@@ -95,9 +95,40 @@ def test_a_reused_signature_is_marked_anew() -> None:
     assert [info(leaf)["step"] for leaf in made.tasks] == ["a", "a-2"]
 
 
+def test_all_members_that_nothing_comes_after_have_the_closing_line() -> None:
+    """A line that is missing when the other member of the last group ends last, or that an early member says."""
+    made = canvas(
+        "run",
+        chain(sig("a"), group(sig("b"), chain(sig("c"), sig("d"), app=app)), app=app),
+        attempt=1,
+        closing="x" * 20_000,
+    )
+    a, (b, (c, d)) = made.tasks[0], (made.tasks[1].tasks[0], made.tasks[1].tasks[1].tasks)
+    assert ["closing" in info(leaf) for leaf in (a, b, c, d)] == [False, True, False, True]
+    assert len(info(d)["closing"].encode()) <= 16 * 1024
+    alone = canvas("run", sig("alone"), attempt=1, closing="done")
+    assert info(alone)["closing"] == "done"
+
+
+def test_cancelling_reaches_the_attempts_before_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task of an older attempt, or a retried one, that is left at work."""
+    revoked: list[str] = []
+    monkeypatch.setattr(app.control, "revoke", lambda ids, **_: revoked.extend(ids))
+    cancel(app, "run", 2)
+    assert revoked == [task_id("run", 1), task_id("run", 2)]
+    revoked.clear()
+    cancel(app, "run", 2, (name for name in ("a", "b")))
+    assert revoked == [*task_ids("run", 1, ["a", "b"]), *task_ids("run", 2, ["a", "b"])]
+    cancel(app, "run", 10**9)
+    assert len(revoked) < 2000
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
+        (lambda: canvas("run", group(app=app)), "an empty group"),
+        (lambda: canvas("run", chain(app=app)), "an empty chain"),
+        (lambda: send(sig("a"), "run", attempt=1, task_id="mine"), "task_id must not be given"),
         (lambda: canvas("run", chain(sig("a"), sig("b"), app=app), weights={"c": 1.0}, attempt=1), "got c"),
         (lambda: canvas("run", chain(sig("a"), sig("b"), app=app), weights={"a": 0.0}, attempt=1), "positive"),
         (lambda: canvas("a/b", sig("a"), attempt=1), "must not contain"),

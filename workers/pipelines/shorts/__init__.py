@@ -23,9 +23,10 @@ def _start(run_id: str, request: ShortsInput, attempt: int) -> None:
     """Send the canvas. Raises kombu's OperationalError when the broker is away."""
     # Celery is imported when something is started: a relay that only shows runs does not need it.
     from pipelines.shorts.tasks import film
+    from pipelines.shorts.wording import say
     from runrelay.celery import send
 
-    send(film(run_id, request), run_id, weights=STEPS, attempt=attempt)
+    send(film(run_id, request), run_id, weights=STEPS, closing=say(request.locale, "done"), attempt=attempt)
 
 
 def _cancel(run_id: str, attempt: int) -> None:

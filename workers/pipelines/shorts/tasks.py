@@ -19,9 +19,6 @@ from pipelines.shorts.request import ShortsInput
 from pipelines.shorts.settings import ShortsSettings
 from runrelay import publish_progress
 from runrelay.files import run_folder
-from runrelay.progress import make_event
-from runrelay.publisher.publishing import emit
-from runrelay.publisher.scopes import scope_of
 
 __all__ = ["film", "images", "mix", "music", "plan", "qa", "render", "voice"]
 
@@ -102,27 +99,11 @@ def qa(run_id: str) -> dict[str, Any]:
     """Opens the film and checks it; what it returns is the run's result."""
     from pipelines.shorts.layout import read_layout
     from pipelines.shorts.qa import check_film
-    from pipelines.shorts.wording import say
     from pipelines.shorts.workfiles import film_result
 
     folder = _folder(run_id)
-    layout = read_layout(folder)
-    facts = check_film(layout, folder, _reporter(run_id))
-    result = film_result(folder, facts.duration_s)
-    _finish(run_id, say(layout.locale, "done"), result)
-    return result
-
-
-def _finish(run_id: str, log: str, result: dict[str, Any]) -> None:
-    """End the last step, and with it the run, in one event that has the run's last line.
-
-    Left to itself the canvas ends the run without a line. Like its own, this event ends it only if all steps have
-    succeeded and this attempt is the run's, and what comes second is not committed.
-    """
-    publish_progress(run_id, "END")
-    scope = scope_of(run_id)
-    event = make_event("END", log=log, result=result, attempt=None if scope is None else scope.attempt)
-    emit(run_id, event._replace(kind="finish"))
+    facts = check_film(read_layout(folder), folder, _reporter(run_id))
+    return film_result(folder, facts.duration_s)
 
 
 def _folder(run_id: str) -> Path:
