@@ -52,6 +52,7 @@ export class ScriptedStream {
   onopen: (() => void) | null = null;
   onerror: ((event: Event) => void) | null = null;
   closed = false;
+  readyState = 0;
   readonly #listeners = new Map<string, ((event: MessageEvent) => void)[]>();
 
   constructor(readonly url: string) {}
@@ -69,12 +70,20 @@ export class ScriptedStream {
   }
 
   say(frame: Record<string, unknown>): void {
-    const name = String(frame.type);
-    const event = new MessageEvent(name, { data: JSON.stringify(frame) });
+    this.event(String(frame.type), JSON.stringify(frame));
+  }
+
+  /** An event as it is written, which may have no frame in it (the relay's `end` and `heartbeat` have none). */
+  event(name: string, data: string): void {
+    if (this.closed) return;
+    const event = new MessageEvent(name, { data });
     for (const listener of this.#listeners.get(name) ?? []) listener(event);
   }
 
-  fail(): void {
+  /** Break off; or, with `refused`, be answered with anything but a stream. */
+  fail(refused = false): void {
+    if (this.closed) return;
+    this.readyState = refused ? 2 : 0;
     this.onerror?.(new Event("error"));
   }
 }

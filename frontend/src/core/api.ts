@@ -2,7 +2,7 @@
 
 import type { Environment } from "./environment.js";
 import type { ProgressEvent, Snapshot } from "./frames.js";
-import { readEvent, readSnapshot, readSummary } from "./frames.js";
+import { list, readEvent, readSnapshot, readSummary } from "./frames.js";
 import { problemOf, RelayError } from "./problem.js";
 import type { RunSummary } from "./types.js";
 import type { RelayUrls } from "./urls.js";
@@ -57,8 +57,7 @@ export class RelayApi {
   async events(runId: string, epoch: string, signal?: AbortSignal): Promise<readonly ProgressEvent[]> {
     const address = this.urls.http(this.urls.run(runId), { after: `${epoch}-0` });
     const body = (await this.#json(address, { signal })) as Record<string, unknown>;
-    if (body.recovered === false || !Array.isArray(body.events)) return [];
-    return body.events.map(readEvent).filter((event) => event !== null);
+    return body.recovered === false ? [] : list(body.events, readEvent);
   }
 
   async runs(filter: RunFilter = {}, cursor: string | null = null, signal?: AbortSignal): Promise<RunPage> {
@@ -68,9 +67,8 @@ export class RelayApi {
       string,
       unknown
     >;
-    const runs = Array.isArray(body.runs) ? body.runs.map(readSummary) : [];
     return {
-      runs: runs.filter((run) => run !== null),
+      runs: list(body.runs, readSummary),
       nextCursor: typeof body.next_cursor === "string" ? body.next_cursor : null,
     };
   }
@@ -80,15 +78,15 @@ export class RelayApi {
     const list = Array.isArray(body.pipelines) ? (body.pipelines as Record<string, unknown>[]) : [];
     return list.map((item) => ({
       name: String(item.name),
-      title: typeof item.title === "string" && item.title !== "" ? item.title : String(item.name),
-      description: typeof item.description === "string" ? item.description : "",
+      title: String(item.title || item.name),
+      description: String(item.description ?? ""),
       inputSchema: (item.input_schema ?? {}) as Record<string, unknown>,
     }));
   }
 
   /** Start a run. Resolves with its id once it is queued. */
   async start(pipeline: string, input: unknown, runId?: string): Promise<string> {
-    const body = JSON.stringify({ pipeline, input, ...(runId === undefined ? {} : { run_id: runId }) });
+    const body = JSON.stringify({ pipeline, input, run_id: runId });
     const answer = (await this.#json(this.urls.http("/api/runs"), { method: "POST", body })) as {
       run_id?: unknown;
     };

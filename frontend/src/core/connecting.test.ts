@@ -46,6 +46,71 @@ describe("WebSocket", () => {
     expect(state().connection).toMatchObject({ status: "connected", transport: "websocket" });
   });
 
+  it("a new connection knows nothing of the last one's Redis", async () => {
+    watch("r", only);
+    browser.socket.prove();
+    browser.socket.say(initial(1));
+    browser.socket.say({ type: "upstream", status: "down" });
+    expect(client.connection.upstream).toBe("down");
+    browser.socket.drop(1012, '{"retry_in_ms": 700}');
+    await vi.advanceTimersByTimeAsync(700);
+    browser.socket.prove();
+    browser.socket.say({ type: "resumed", run_id: "r", id: `${EPOCH}-1` });
+    expect(client.connection).toMatchObject({ status: "connected", upstream: "up" });
+  });
+
+  it("a relay that says at once that its Redis is away is believed", () => {
+    watch("r", only);
+    browser.socket.open();
+    browser.socket.say({ type: "upstream", status: "down" });
+    browser.socket.say({ type: "pong" });
+    expect(client.connection).toMatchObject({ status: "connected", upstream: "down" });
+  });
+
+  it("who comes after all tries were in vain has all tries again", async () => {
+    const leave = watch("r", only);
+    for (let turn = 0; turn < 40 && status() !== "failed"; turn += 1) {
+      browser.socket.drop();
+      await vi.advanceTimersByTimeAsync(16_500);
+    }
+    expect(status()).toBe("failed");
+    leave();
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(status()).toBe("idle");
+    client.run("r").subscribe(() => {});
+    expect(client.connection).toMatchObject({ status: "connecting", attempt: 0 });
+    browser.socket.drop();
+    expect(client.connection).toMatchObject({ status: "reconnecting", attempt: 1 });
+  });
+
+  it("a run refused for want of room says so, and is asked for again", async () => {
+    watch("r", only);
+    browser.socket.prove();
+    browser.socket.say({ type: "error", code: 4429, message: "too many watch this run", run_id: "r" });
+    await vi.advanceTimersByTimeAsync(33);
+    expect(state().connection).toMatchObject({
+      status: "reconnecting",
+      retryInMs: 5_000,
+      error: { code: 4429, message: "too many watch this run" },
+    });
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(browser.socket.subscriptions()).toEqual(["r", "r"]);
+    browser.socket.say(initial(1));
+    await vi.advanceTimersByTimeAsync(33);
+    expect(state().connection).toMatchObject({ status: "connected", error: null });
+  });
+
+  it("a person's retry asks again for a run that was refused", async () => {
+    watch("r", only);
+    browser.socket.prove();
+    browser.socket.say({ type: "error", code: 4403, message: "not for you", run_id: "r" });
+    await vi.advanceTimersByTimeAsync(33);
+    expect(state().connection).toMatchObject({ status: "closed", error: { message: "not for you" } });
+    client.run("r").reconnect();
+    expect(browser.socket.subscriptions()).toEqual(["r", "r"]);
+    expect(state().connection).toMatchObject({ status: "connected" });
+  });
+
   it("one socket carries any number of runs", () => {
     watch("a");
     const stop = client.run("b").subscribe(() => {});
@@ -374,6 +439,77 @@ describe("falling back and climbing up", () => {
     expect(state().run.stale).toBe(true);
   });
 
+  it("the end of a stream is the run's end, whatever is in the event: no reconnecting", async () => {
+    browser = new ScriptedBrowser(["WebSocket"]);
+    watch();
+    await vi.advanceTimersByTimeAsync(500);
+    browser.stream.open();
+    browser.stream.say(initial(1, { status: "succeeded", state: "END" }));
+    browser.stream.event("end", "{}");
+    browser.stream.fail();
+    await vi.advanceTimersByTimeAsync(33);
+    expect(state().connection).toMatchObject({ status: "closed", error: null });
+    expect([client.connection.status, browser.requests.length]).toEqual(["connected", 0]);
+  });
+
+  it("an end before what came before it is not believed: what is missing is asked for", async () => {
+    browser = new ScriptedBrowser(["WebSocket"]);
+    watch();
+    await vi.advanceTimersByTimeAsync(500);
+    browser.stream.open();
+    browser.stream.say(initial(1));
+    await vi.advanceTimersByTimeAsync(33);
+    browser.stream.event("end", "{}");
+    expect([browser.stream.url, browser.stream.closed]).toEqual([
+      `http://page/api/runs/r/events?after=${EPOCH}-1`,
+      false,
+    ]);
+    browser.stream.say(progress(2, { status: "succeeded", state: "END" }));
+    browser.stream.event("end", "{}");
+    expect(state()).toMatchObject({ run: { status: "succeeded" }, connection: { status: "closed" } });
+  });
+
+  it.each([
+    ["that it has ended", "succeeded", "closed", "connected"],
+    ["anything else", "running", "reconnecting", "reconnecting"],
+  ])("of a stream that is refused a poll tells why: %s", async (_, runStatus, shown, link) => {
+    browser = new ScriptedBrowser(["WebSocket"]);
+    watch();
+    client.run("other").subscribe(() => {});
+    await vi.advanceTimersByTimeAsync(500);
+    browser.stream.open();
+    browser.stream.say(initial(1));
+    browser.stream.say(progress(2, { status: runStatus }));
+    browser.stream.fail();
+    await vi.advanceTimersByTimeAsync(1_000);
+    browser.stream.fail(true); // 204, say
+    const { request } = browser;
+    expect(request.url).toBe(`http://page/api/runs/r?after=${EPOCH}-2`);
+    await request.answer(200, { ...initial(2, { status: runStatus }), events: [], log_lines: [] });
+    expect([state().connection.status, client.connection.status]).toEqual([shown, link]);
+  });
+
+  it("while no stream is open, polls keep the link alive", async () => {
+    browser = new ScriptedBrowser(["WebSocket"]);
+    watch("a");
+    client.stayConnected();
+    await vi.advanceTimersByTimeAsync(500);
+    browser.stream.open();
+    browser.stream.say(initial(1, { run_id: "a", status: "succeeded", state: "END" }));
+    browser.stream.event("end", "{}");
+    for (let second = 0; second < 120; second += 1) {
+      const asked = browser.requests.length;
+      await vi.advanceTimersByTimeAsync(1_000);
+      for (const socket of browser.sockets.slice(1)) if (socket.readyState === 0) socket.drop();
+      if (browser.requests.length > asked) await browser.request.answer(200, { runs: [] });
+    }
+    expect(client.connection).toMatchObject({
+      status: "connected",
+      quality: "excellent",
+      statistics: { reconnects: 0 },
+    });
+  });
+
   it("at most one stream: the second run polls", async () => {
     browser = new ScriptedBrowser(["WebSocket"]);
     watch("a");
@@ -434,7 +570,7 @@ describe("polling", () => {
     watch("r", only);
     await browser.request.answer(404, { title: "Not Found" });
     await vi.advanceTimersByTimeAsync(2_000);
-    expect([status(), state().run.known, browser.requests.length]).toEqual(["connected", false, 2]);
+    expect([status(), state().run.status, browser.requests.length]).toEqual(["connected", "unknown", 2]);
   });
 
   it("Redis away is not the link's fault", async () => {
@@ -444,6 +580,30 @@ describe("polling", () => {
     await vi.advanceTimersByTimeAsync(2_000);
     await browser.request.answer(200, { ...initial(1), log_lines: [] });
     expect(client.connection.upstream).toBe("up");
+  });
+
+  it.each([
+    ["that it had", 200],
+    ["that it has lost", 404],
+  ])("when Redis is back with the run %s, nothing says any more that it is away", async (_, status) => {
+    watch("r", only);
+    await browser.request.answer(200, { ...initial(1), log_lines: [] });
+    await vi.advanceTimersByTimeAsync(2_000);
+    await browser.request.answer(200, { ...initial(1), log_lines: [], stale: true });
+    expect(client.connection.upstream).toBe("down");
+    await vi.advanceTimersByTimeAsync(2_000);
+    await browser.request.answer(status, { ...initial(1), log_lines: [], events: [], recovered: true });
+    await vi.advanceTimersByTimeAsync(33);
+    expect([client.connection.upstream, state().run.stale]).toEqual(["up", status === 404]);
+  });
+
+  it("asks again when the server says, Redis being away", async () => {
+    watch("r", only);
+    await browser.request.answer(503, { detail: "no Redis" }, { "retry-after": "9" });
+    await vi.advanceTimersByTimeAsync(8_999);
+    expect(browser.requests).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(browser.requests).toHaveLength(2);
   });
 
   it("a failed request is a lost connection", async () => {

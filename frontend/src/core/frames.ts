@@ -52,7 +52,7 @@ export interface ProgressEvent {
 export type Frame =
   | { readonly type: "initial_state"; readonly snapshot: Snapshot }
   | { readonly type: "progress"; readonly event: ProgressEvent }
-  | { readonly type: "resumed"; readonly runId: string; readonly cursor: string }
+  | { readonly type: "resumed"; readonly runId: string }
   | { readonly type: "stale"; readonly runId: string }
   | { readonly type: "end"; readonly runId: string }
   | { readonly type: "upstream"; readonly status: "up" | "down" }
@@ -84,7 +84,8 @@ function level(value: unknown): LogLevel {
   return LEVELS.find((known) => known === value) ?? "info";
 }
 
-function list<T>(value: unknown, read: (item: unknown) => T | null): T[] {
+/** Those items of a list that can be read; none of what is no list. */
+export function list<T>(value: unknown, read: (item: unknown) => T | null): T[] {
   if (!Array.isArray(value)) return [];
   return value.map(read).filter((item): item is T & {} => item !== null);
 }
@@ -209,11 +210,10 @@ export function readFrame(raw: string): Frame | null {
       return snapshot && { type: "initial_state", snapshot };
     }
     case "resumed":
-      return runId === null ? null : { type: "resumed", runId, cursor: text(value.id) ?? "" };
     case "end":
-      return { type: "end", runId: runId ?? "" };
     case "stale":
-      return runId === null ? null : { type: "stale", runId };
+    case "run_deleted":
+      return runId === null ? null : { type: value.type, runId };
     case "upstream":
       return { type: "upstream", status: value.status === "down" ? "down" : "up" };
     case "error":
@@ -224,15 +224,12 @@ export function readFrame(raw: string): Frame | null {
         runId,
       };
     case "pong":
-      return { type: "pong" };
     case "subscribed":
-      return { type: "subscribed" };
+      return { type: value.type };
     case "run": {
       const summary = readSummary(value);
       return summary && { type: "run", summary };
     }
-    case "run_deleted":
-      return runId === null ? null : { type: "run_deleted", runId };
     default:
       return null;
   }

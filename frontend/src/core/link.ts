@@ -18,6 +18,7 @@ import { PageWatch } from "./pageWatch.js";
 import type { FeedSink, RunSink } from "./sinks.js";
 import { Sinks } from "./sinks.js";
 import type { Transport, TransportClose, TransportEvents } from "./transport.js";
+import { broken } from "./transport.js";
 import type { ConnectionState, TransportKind } from "./types.js";
 
 export interface LinkOptions {
@@ -73,10 +74,10 @@ export class Link {
   #heardAt = 0;
   #due = 0;
 
-  #retryTimer: Timer | null = null;
-  #healthyTimer: Timer | null = null;
-  #climbTimer: Timer | null = null;
-  #lingerTimer: Timer | null = null;
+  #retryTimer: Timer | undefined;
+  #healthyTimer: Timer | undefined;
+  #climbTimer: Timer | undefined;
+  #lingerTimer: Timer | undefined;
 
   constructor(open: Opener, token: TokenSource, environment: Environment, options: LinkOptions = LINK) {
     this.#open = open;
@@ -146,18 +147,19 @@ export class Link {
   close(): void {
     this.#stop("idle");
     this.#page.stop();
-    clear(this.#lingerTimer);
-    this.#lingerTimer = null;
+    clearTimeout(this.#lingerTimer);
   }
 
   // --- opening -------------------------------------------------------------------------------------------------
 
   /** Whether this began to connect: what is watched is then subscribed with everything else. */
   #wake(): boolean {
-    clear(this.#lingerTimer);
-    this.#lingerTimer = null;
+    clearTimeout(this.#lingerTimer);
     this.#page.start();
     if (this.#state.status !== "idle") return false;
+    // Who comes now has all tries, whatever was in vain before.
+    this.#tries = 0;
+    this.#renewed = false;
     this.#connect();
     return true;
   }
@@ -170,9 +172,7 @@ export class Link {
     if (token === null || typeof token === "string") return this.#openCurrent(token);
     token.then(
       (value) => opening === this.#opening && this.#openCurrent(value),
-      () =>
-        opening === this.#opening &&
-        this.#failed({ code: null, message: "the token source failed", retryInMs: null }),
+      () => opening === this.#opening && this.#failed(broken("the token source failed")),
     );
   }
 
@@ -189,7 +189,7 @@ export class Link {
       );
     } catch (error) {
       // No such transport here, or the page's policy forbids it: as good as refused.
-      return this.#failed({ code: null, message: messageOf(error), retryInMs: null });
+      return this.#failed(broken(messageOf(error)));
     }
     this.#current = box.transport;
     this.#sinks.subscribeAll(box.transport);
@@ -223,7 +223,7 @@ export class Link {
     // Not at once: a relay that accepts and drops would otherwise be knocked on without end.
     const healthyMs =
       this.#lastCode === CloseCode.TOO_SLOW ? this.#options.healthyAfterSlowMs : this.#options.healthyAfterMs;
-    clear(this.#healthyTimer);
+    clearTimeout(this.#healthyTimer);
     this.#healthyTimer = setTimeout(() => {
       this.#tries = 0;
       this.#renewed = false;
@@ -292,8 +292,9 @@ export class Link {
   /** Let go of transports and timers; the state is the caller's. */
   #release(): void {
     this.#opening += 1;
-    for (const timer of [this.#retryTimer, this.#healthyTimer, this.#climbTimer]) clear(timer);
-    const { current, trial } = { current: this.#current, trial: this.#trial };
+    for (const timer of [this.#retryTimer, this.#healthyTimer, this.#climbTimer]) clearTimeout(timer);
+    const current = this.#current;
+    const trial = this.#trial;
     // Forgotten first, closed then: whatever closing sets off is no longer ours.
     this.#current = null;
     this.#trial = null;
@@ -310,7 +311,7 @@ export class Link {
   // --- climbing ------------------------------------------------------------------------------------------------
 
   #planClimb(): void {
-    clear(this.#climbTimer);
+    clearTimeout(this.#climbTimer);
     if (this.#options.ladder.indexOf(this.#kind) <= 0) {
       this.#climbs = 0;
       return;
@@ -424,7 +425,7 @@ export class Link {
 
   #lingerWhenUnused(): void {
     if (!this.#sinks.isEmpty) return;
-    clear(this.#lingerTimer);
+    clearTimeout(this.#lingerTimer);
     this.#lingerTimer = setTimeout(() => {
       this.#stop("idle");
       this.#page.stop();
@@ -437,10 +438,6 @@ export class Link {
     this.#state = next;
     for (const listener of this.#listeners) listener();
   }
-}
-
-function clear(timer: Timer | null): void {
-  if (timer !== null) clearTimeout(timer);
 }
 
 function messageOf(error: unknown): string {

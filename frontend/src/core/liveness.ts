@@ -18,7 +18,7 @@ export class Liveness {
   #why = `nothing was heard for ${PROOF_MS} ms after connecting`;
   #nextPing = Number.POSITIVE_INFINITY;
   readonly #pingEveryMs: number;
-  #timer: ReturnType<typeof setTimeout> | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Starts with the deadline for the proof. `pingEveryMs` is infinite for a transport that has no way back. */
   constructor(events: LivenessEvents, pingEveryMs = PING_EVERY_MS, proofMs = PROOF_MS) {
@@ -55,14 +55,14 @@ export class Liveness {
   }
 
   stop(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     this.#deadline = Number.POSITIVE_INFINITY;
     this.#nextPing = Number.POSITIVE_INFINITY;
   }
 
   #arm(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    clearTimeout(this.#timer);
     const wait = Math.min(this.#deadline, this.#nextPing) - Date.now();
     this.#timer = setTimeout(() => this.#look(), Math.max(0, wait));
   }

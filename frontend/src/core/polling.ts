@@ -4,10 +4,10 @@ import { CloseCode } from "./codes.js";
 import { START } from "./cursor.js";
 import type { Environment } from "./environment.js";
 import type { Frame, Snapshot } from "./frames.js";
-import { readEvent, readSnapshot } from "./frames.js";
-import { problemOf, RelayError } from "./problem.js";
+import { list, readEvent, readSnapshot } from "./frames.js";
+import { isUpstreamDown, problemOf, RelayError } from "./problem.js";
 import type { TransportClose } from "./transport.js";
-import { DEAD_AFTER_MS } from "./transport.js";
+import { broken, DEAD_AFTER_MS } from "./transport.js";
 import { isEnded } from "./types.js";
 
 const HOLD_S = 25;
@@ -34,9 +34,12 @@ export class PollLoop {
   readonly #mayHold: () => boolean;
   #after: string | null;
   #quick = true;
-  #upstreamDown = false;
+  /** Null before the first word about it. */
+  #upstreamDown: boolean | null = null;
+  /** Before the next poll; 0 when the server holds it until there is news. */
+  #pauseMs = PAUSE_MS;
   #abort: AbortController | null = null;
-  #timer: ReturnType<typeof setTimeout> | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #stopped = false;
 
   constructor(
@@ -62,7 +65,7 @@ export class PollLoop {
   /** Ask now, without the server holding the answer; the answer proves that it is there. */
   hurry(): void {
     this.#abort?.abort();
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    clearTimeout(this.#timer);
     this.#quick = true;
     void this.#poll();
   }
@@ -70,7 +73,7 @@ export class PollLoop {
   stop(): void {
     this.#stopped = true;
     this.#abort?.abort();
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    clearTimeout(this.#timer);
   }
 
   async #poll(): Promise<void> {
@@ -95,8 +98,9 @@ export class PollLoop {
       this.#quick = false;
       this.#events.onAnswer(frames, hold ? null : Date.now() - begunAt);
       if (frames.some((frame) => frame.type === "end")) return this.stop();
-      const retryAfterMs = this.#upstreamDown ? PAUSE_MS : hold ? 0 : PAUSE_MS;
-      this.#timer = setTimeout(() => void this.#poll(), retryAfterMs);
+      // What was not held although it might have been (Redis is away, the log is gone) would not be the next time.
+      const wasHeld = hold && response.status === 200 && !this.#upstreamDown;
+      this.#timer = setTimeout(() => void this.#poll(), wasHeld ? 0 : this.#pauseMs);
     } catch (error) {
       // A newer poll or stop() replaced this one: its failure is nobody's news.
       if (this.#stopped || this.#abort !== owner) return;
@@ -109,15 +113,15 @@ export class PollLoop {
 
   async #read(response: Response): Promise<Frame[]> {
     if (response.status === 304) return [];
-    if (response.status === 404) return [{ type: "initial_state", snapshot: this.#unknown() }];
-    if (response.status === 503) {
-      // The relay is there, its Redis is not: the link is fine, what we show may be old.
+    this.#pauseMs = PAUSE_MS;
+    if (response.status === 404)
+      return [...this.#upstream(false), { type: "initial_state", snapshot: this.#unknown() }];
+    if (!response.ok) {
       const problem = await problemOf(response);
-      if (problem.retryAfterMs === null) throw problem;
-      this.#upstreamDown = true;
-      return [{ type: "upstream", status: "down" }];
+      if (!isUpstreamDown(problem)) throw problem;
+      this.#pauseMs = Math.max(PAUSE_MS, problem.retryAfterMs);
+      return this.#upstream(true);
     }
-    if (!response.ok) throw await problemOf(response);
     const body: unknown = await response.json();
     const snapshot = readSnapshot(body);
     if (snapshot === null) throw new Error("the answer is not a run");
@@ -125,34 +129,32 @@ export class PollLoop {
   }
 
   #framesOf(body: unknown, snapshot: Snapshot): Frame[] {
-    const frames: Frame[] = [];
-    if (snapshot.stale !== this.#upstreamDown) {
-      this.#upstreamDown = snapshot.stale;
-      frames.push({ type: "upstream", status: snapshot.stale ? "down" : "up" });
-    }
+    const frames = this.#upstream(snapshot.stale);
     const events = (body as { events?: unknown }).events;
     if (this.#after !== null && snapshot.recovered && Array.isArray(events)) {
-      for (const value of events) {
-        const event = readEvent(value);
-        if (event !== null) frames.push({ type: "progress", event });
-      }
-      frames.push({ type: "resumed", runId: this.#runId, cursor: snapshot.cursor });
+      for (const event of list(events, readEvent)) frames.push({ type: "progress", event });
+      frames.push({ type: "resumed", runId: this.#runId });
     } else frames.push({ type: "initial_state", snapshot });
     if (!snapshot.stale && snapshot.cursor !== START) this.#after = snapshot.cursor;
     if (!snapshot.stale && isEnded(snapshot.status)) frames.push({ type: "end", runId: this.#runId });
     return frames;
   }
 
+  /** What an answer says of the relay's Redis, if it is news. */
+  #upstream(isDown: boolean): Frame[] {
+    if (isDown === this.#upstreamDown) return [];
+    this.#upstreamDown = isDown;
+    return [{ type: "upstream", status: isDown ? "down" : "up" }];
+  }
+
   #unknown(): Snapshot {
-    const value = { run_id: this.#runId, status: "unknown", id: START, seq: 0 };
-    return readSnapshot(value) as Snapshot; // it has a run id
+    return readSnapshot({ run_id: this.#runId }) as Snapshot; // unknown in all else
   }
 }
 
 /** What an error of the HTTP API amounts to, in the terms of a lost connection. */
 export function closeOf(error: unknown): TransportClose {
-  if (!(error instanceof RelayError))
-    return { code: null, message: "the relay cannot be reached", retryInMs: null };
+  if (!(error instanceof RelayError)) return broken("the relay cannot be reached");
   const code =
     {
       400: CloseCode.BAD_REQUEST,

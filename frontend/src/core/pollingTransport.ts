@@ -4,7 +4,9 @@ import { isTerminalCode } from "./codes.js";
 import type { Environment } from "./environment.js";
 import type { PollRequest } from "./polling.js";
 import { closeOf, PollLoop } from "./polling.js";
+import { isUpstreamDown } from "./problem.js";
 import type { Transport, TransportClose, TransportEvents } from "./transport.js";
+import { PING_EVERY_MS } from "./transport.js";
 
 /** Runs that may hold a request open at once; with more, everything is polled every two seconds. */
 const MAX_HELD = 2;
@@ -17,6 +19,7 @@ export class PollingTransport implements Transport {
   readonly #loops = new Map<string, PollLoop>();
   /** Asks whether the relay is there when there is no run to ask about. */
   readonly #knock: () => Promise<unknown>;
+  #knocking: ReturnType<typeof setInterval> | undefined;
   #proven = false;
   #over = false;
 
@@ -60,7 +63,10 @@ export class PollingTransport implements Transport {
 
   /** The list has its own polling (runList.ts); here it only needs an answer that proves the relay is there. */
   subscribeFeed(wanted: boolean): void {
-    if (wanted && this.#loops.size === 0) this.probe();
+    if (!wanted || this.#over) return;
+    const knock = () => this.#loops.size === 0 && this.probe();
+    this.#knocking ??= setInterval(knock, PING_EVERY_MS);
+    knock();
   }
 
   probe(): void {
@@ -68,18 +74,21 @@ export class PollingTransport implements Transport {
     const loop = this.#loops.values().next().value;
     if (loop !== undefined) return loop.hurry();
     const begunAt = Date.now();
+    const answered = (status: "up" | "down") => {
+      if (this.#over) return;
+      this.#alive();
+      this.#events.onLatency(Date.now() - begunAt);
+      this.#events.onFrames([{ type: "upstream", status }]);
+    };
     this.#knock().then(
-      () => {
-        if (this.#over) return;
-        this.#alive();
-        this.#events.onLatency(Date.now() - begunAt);
-      },
-      (error: unknown) => this.#ended(closeOf(error)),
+      () => answered("up"),
+      (error: unknown) => (isUpstreamDown(error) ? answered("down") : this.#ended(closeOf(error))),
     );
   }
 
   close(): void {
     this.#over = true;
+    clearInterval(this.#knocking);
     for (const loop of this.#loops.values()) loop.stop();
     this.#loops.clear();
   }

@@ -21,6 +21,11 @@ export class RelayError extends Error {
   }
 }
 
+/** Whether the relay is there and its Redis is not: the link is fine, what we show may be old. */
+export function isUpstreamDown(error: unknown): error is RelayError & { readonly retryAfterMs: number } {
+  return error instanceof RelayError && error.status === 503 && error.retryAfterMs !== null;
+}
+
 /** The error that a refused response describes; never throws itself, whatever a proxy put in the body. */
 export async function problemOf(response: Response): Promise<RelayError> {
   const seconds = Number(response.headers.get("retry-after") ?? Number.NaN);

@@ -126,6 +126,26 @@ describe("steps", () => {
     });
   });
 
+  it("a declaration in the middle adds what is new and leaves what has begun", () => {
+    const steps = [
+      { name: "plan", weight: 1 },
+      { name: "draw", weight: 3 },
+    ];
+    const first = { steps: steps.slice(0, 1), step: "plan", step_status: "running", step_progress: 0.5 };
+    const run = runAfter(event(1, first), event(2, { steps, step: "draw", step_status: "running" }));
+    expect(run.steps.map(({ name, status, progress, weight }) => [name, status, progress, weight])).toEqual([
+      ["plan", "running", 0.5, 1],
+      ["draw", "running", null, 3],
+    ]);
+    const again = event(3, { attempt: 2, status: "queued", steps: [{ name: "other", weight: 1 }] });
+    expect(applyEvents(run, [again]).run.steps.map(({ name }) => name)).toEqual(["other"]);
+  });
+
+  it("a step's error is the step's, not the run's", () => {
+    const run = runAfter(event(1, { step: "plan", step_status: "failed", error: "boom" }));
+    expect([run.steps[0]?.error, run.error]).toEqual(["boom", null]);
+  });
+
   it("a step nobody declared appears when it is first heard of", () => {
     const run = runAfter(event(1, { step: "extra", step_status: "running" }));
     expect(run.steps.map((step) => step.name)).toEqual(["extra"]);

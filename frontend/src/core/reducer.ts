@@ -91,7 +91,9 @@ function applyEvent(run: RunState, event: ProgressEvent): RunState {
     title: event.title ?? run.title,
     pipeline: event.pipeline ?? run.pipeline,
     // A new attempt begins without the old one's outcome.
-    error: event.error ?? (restarted || event.status === "succeeded" ? null : run.error),
+    error:
+      (event.step === null ? event.error : null) ??
+      (restarted || event.status === "succeeded" ? null : run.error),
     result: event.result !== undefined ? event.result : restarted ? null : run.result,
     data: event.data === undefined ? run.data : { seq: event.seq, value: event.data },
     createdAt: run.createdAt ?? event.ts,
@@ -112,12 +114,19 @@ function applyEvent(run: RunState, event: ProgressEvent): RunState {
 
 function foldSteps(run: RunState, event: ProgressEvent, restarted: boolean): readonly Step[] {
   let steps = run.steps;
-  if (event.steps !== null) steps = event.steps.map(({ name, weight }) => queuedStep(name, weight));
-  else if (restarted) steps = steps.map(({ name, weight }) => queuedStep(name, weight));
+  if (restarted) steps = (event.steps ?? steps).map(({ name, weight }) => queuedStep(name, weight));
+  // Within an attempt a declaration adds and weighs: what has begun goes on.
+  for (const { name, weight } of event.steps ?? []) {
+    steps = withStep(steps, name).map((step) => (step.name === name ? { ...step, weight } : step));
+  }
   const name = event.step;
   if (name === null) return steps;
-  if (!steps.some((step) => step.name === name)) steps = [...steps, queuedStep(name, 1)];
+  steps = withStep(steps, name);
   return steps.map((step) => (step.name === name ? foldStep(step, event) : step));
+}
+
+function withStep(steps: readonly Step[], name: string): readonly Step[] {
+  return steps.some((step) => step.name === name) ? steps : [...steps, queuedStep(name, 1)];
 }
 
 function queuedStep(name: string, weight: number): Step {
@@ -170,7 +179,7 @@ export function applySnapshot(run: RunState, snapshot: Snapshot, maxLogLines = M
   const next: RunState = {
     ...run,
     ...rest,
-    known: snapshot.status !== "unknown",
+    known: true,
     data: sameLog ? run.data : null,
     samples: samplesOf(sameLog && run.attempt === snapshot.attempt ? run : null, snapshot),
   };

@@ -130,7 +130,7 @@ export class RelayClient {
   #forgetOldest(): void {
     for (const [runId, run] of this.#runs) {
       if (this.#runs.size <= KEEP_RUNS) return;
-      if (!run.isWatched) this.#runs.delete(runId);
+      if (run.isForgettable) this.#runs.delete(runId);
     }
   }
 

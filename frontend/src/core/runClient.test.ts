@@ -85,6 +85,22 @@ describe("the end", () => {
     expect(browser.socket.sent.at(-1)).toEqual({ type: "subscribe", run_id: "r", after: `${EPOCH}-2` });
   });
 
+  it("who comes back to a run that had ended asks whether it has begun again", async () => {
+    const run = client.run("r");
+    client.run("other").subscribe(() => {});
+    const leave = run.subscribe(() => {});
+    browser.socket.prove();
+    browser.socket.say(initial(2, ended));
+    browser.socket.say({ type: "end", run_id: "r" });
+    leave();
+    await vi.advanceTimersByTimeAsync(5_000);
+    run.subscribe(() => {});
+    expect(browser.socket.sent.at(-1)).toEqual({ type: "subscribe", run_id: "r", after: `${EPOCH}-2` });
+    browser.socket.say(progress(3, { attempt: 2, status: "running" }));
+    await vi.advanceTimersByTimeAsync(33);
+    expect(run.state).toMatchObject({ run: { status: "running", attempt: 2 } });
+  });
+
   it("somebody else's retry is seen through the feed", () => {
     const leave = client.stayConnected();
     const run = client.run("r");
@@ -193,6 +209,47 @@ describe("the list", () => {
     expect(browser.streams).toHaveLength(0);
   });
 
+  it("what the feed tells while the page is fetched is newer than the page", async () => {
+    client.runs().subscribe(() => {});
+    browser.socket.prove();
+    await vi.advanceTimersByTimeAsync(0);
+    browser.socket.say({ type: "run", ...summary("a", { status: "succeeded", seq: 9, id: `${EPOCH}-9` }) });
+    browser.socket.say({ type: "run_deleted", run_id: "b" });
+    await vi.advanceTimersByTimeAsync(50);
+    await browser.request.answer(200, { runs: [summary("a"), summary("b")], next_cursor: null });
+    expect(client.runs().state.runs).toMatchObject([{ runId: "a", status: "succeeded" }]);
+  });
+
+  it("a change that is older than the page does not turn time back", async () => {
+    client.runs().subscribe(() => {});
+    browser.socket.prove();
+    await vi.advanceTimersByTimeAsync(0);
+    browser.socket.say({ type: "run", ...summary("a") });
+    await vi.advanceTimersByTimeAsync(50);
+    const newer = summary("a", { status: "succeeded", seq: 9, id: `${EPOCH}-9` });
+    await browser.request.answer(200, { runs: [newer], next_cursor: null });
+    expect(client.runs().state.runs).toMatchObject([{ runId: "a", status: "succeeded" }]);
+  });
+
+  it("fetched again, it is as long as before: no page that was asked for is taken away", async () => {
+    const list = client.runs();
+    list.subscribe(() => {});
+    await vi.advanceTimersByTimeAsync(0);
+    await browser.request.answer(200, { runs: [summary("a")], next_cursor: "2" });
+    const more = list.loadMore();
+    await vi.advanceTimersByTimeAsync(0);
+    await browser.request.answer(200, { runs: [summary("b")], next_cursor: "3" });
+    await more;
+    const refreshed = list.refresh();
+    await vi.advanceTimersByTimeAsync(0);
+    await browser.request.answer(200, { runs: [summary("a")], next_cursor: "2" });
+    await vi.advanceTimersByTimeAsync(0);
+    expect(browser.request.url).toContain("cursor=2");
+    await browser.request.answer(200, { runs: [summary("b")], next_cursor: "3" });
+    await refreshed;
+    expect([ids(), list.state.nextCursor]).toEqual([["a", "b"], "3"]);
+  });
+
   it("keeps what it shows when it cannot be fetched again", async () => {
     const list = client.runs();
     list.subscribe(() => {});
@@ -205,4 +262,16 @@ describe("the list", () => {
     expect(list.state).toMatchObject({ status: "ready", error: { message: "the relay cannot be reached" } });
     expect(ids()).toEqual(["a"]);
   });
+});
+
+it("a page of many runs is live in all of its parts, also where two show the same run", async () => {
+  // as React does: all are made while rendering, all are subscribed to afterwards
+  const runs = Array.from({ length: 60 }, (_, index) => client.run(`r${index}`));
+  for (const run of runs) run.subscribe(() => {});
+  const again = client.run("r0");
+  again.subscribe(() => {});
+  browser.socket.prove();
+  browser.socket.say(initial(1, { run_id: "r0" }));
+  await vi.advanceTimersByTimeAsync(33);
+  expect([runs[0]?.state.run.seq, again.state.run.seq]).toEqual([1, 1]);
 });

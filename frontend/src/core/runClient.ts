@@ -2,12 +2,14 @@
 
 import type { RelayApi } from "./api.js";
 import { isTerminalCode } from "./codes.js";
+import { foldLink } from "./connection.js";
 import { START } from "./cursor.js";
 import type { Frame, ProgressEvent } from "./frames.js";
 import type { Link } from "./link.js";
 import { applyEvents, applyLogDetails, applySnapshot, unknownRun } from "./reducer.js";
 import type { RunSink } from "./sinks.js";
 import type { ConnectionError, ConnectionState, RunState } from "./types.js";
+import { isEnded } from "./types.js";
 
 export interface RunClientState {
   readonly run: RunState;
@@ -28,6 +30,7 @@ export interface RunClientOptions {
 /** What comes so close together is folded and shown together: nobody reads faster than thirty pictures a second. */
 const BATCH_MS = 33;
 const LINGER_MS = 1_000;
+const FORGET_MS = 10_000;
 /** An unanswered question for what is missing is asked again. */
 const RESUME_MS = 5_000;
 
@@ -41,16 +44,16 @@ export class RunClient {
   readonly #outcomeListeners = new Set<(outcome: Outcome) => void>();
   readonly #sink: RunSink;
   #state: RunClientState;
-  #refusal: ConnectionError | null = null;
-  /** The server said that nothing more will come. */
-  #done = false;
+  /** Shown instead of the link's: closed, for nothing more will come; or waiting, being refused for now. */
+  #own: ConnectionState | null = null;
   #watching = false;
+  #restsSince = Date.now();
   #queue: Frame[] = [];
   #flushedAt = 0;
   #resumeAskedAt: number | null = null;
-  #askTimer: ReturnType<typeof setTimeout> | null = null;
-  #flushTimer: ReturnType<typeof setTimeout> | null = null;
-  #lingerTimer: ReturnType<typeof setTimeout> | null = null;
+  #askTimer: ReturnType<typeof setTimeout> | undefined;
+  #flushTimer: ReturnType<typeof setTimeout> | undefined;
+  #lingerTimer: ReturnType<typeof setTimeout> | undefined;
   #stopLink: (() => void) | null = null;
 
   /** `announced` holds the outcomes already told on this page, over all its clients. */
@@ -67,8 +70,9 @@ export class RunClient {
     };
   }
 
-  get isWatched(): boolean {
-    return this.#watching;
+  /** Nobody has watched it for a while: not only since it was made, as happens while a page renders. */
+  get isForgettable(): boolean {
+    return !this.#watching && Date.now() - this.#restsSince > FORGET_MS;
   }
 
   /** The present state; the same object until something changes. */
@@ -109,39 +113,41 @@ export class RunClient {
 
   /** Try to connect now (after the automatic tries were used up, or instead of waiting). */
   reconnect(): void {
-    this.#refusal = null;
     this.#link.retry();
     this.reopen();
   }
 
   /** Watch again although the run had ended: somebody has started another attempt. */
   reopen(): void {
-    if (!this.#done && this.#refusal === null) return;
-    this.#done = false;
-    this.#refusal = null;
-    if (this.#watching) this.#link.addRun(this.runId, this.#sink);
-    this.#show(this.#state.run);
+    if (this.#own !== null) this.#ask();
   }
 
   // --- watching ------------------------------------------------------------------------------------------------
 
   #start(): void {
-    if (this.#lingerTimer !== null) clearTimeout(this.#lingerTimer);
-    this.#lingerTimer = null;
+    clearTimeout(this.#lingerTimer);
+    this.#lingerTimer = undefined;
     if (this.#watching) return;
     this.#watching = true;
     this.#stopLink = this.#link.subscribe(() => this.#show(this.#state.run));
-    if (!this.#done && this.#refusal === null) this.#link.addRun(this.runId, this.#sink);
+    // Also when it had ended: while nobody looked here it may have begun again, or have been deleted.
+    this.#ask();
+  }
+
+  #ask(): void {
+    this.#own = null;
+    if (this.#watching) this.#link.addRun(this.runId, this.#sink);
     this.#show(this.#state.run);
   }
 
   #stopSoon(): void {
     // React unmounts and mounts again in one breath (StrictMode, a change of page): that is no reason to reconnect.
     this.#lingerTimer ??= setTimeout(() => {
-      this.#lingerTimer = null;
+      this.#lingerTimer = undefined;
       this.#watching = false;
-      if (this.#askTimer !== null) clearTimeout(this.#askTimer);
-      this.#askTimer = null;
+      this.#restsSince = Date.now();
+      clearTimeout(this.#askTimer);
+      this.#askTimer = undefined;
       this.#stopLink?.();
       this.#stopLink = null;
       this.#link.removeRun(this.runId, this.#sink);
@@ -159,11 +165,12 @@ export class RunClient {
   }
 
   #flush(): void {
-    if (this.#flushTimer !== null) clearTimeout(this.#flushTimer);
-    this.#flushTimer = null;
+    clearTimeout(this.#flushTimer);
+    this.#flushTimer = undefined;
     this.#flushedAt = Date.now();
     const frames = this.#queue;
     this.#queue = [];
+    if (this.#own?.status !== "closed") this.#own = null;
     let run = this.#state.run;
     let events: ProgressEvent[] = [];
     const fold = () => {
@@ -198,31 +205,43 @@ export class RunClient {
       }
       case "resumed":
         this.#resumeAskedAt = null;
-        return run;
+        return run.stale ? { ...run, stale: false } : run;
       case "stale":
         // The log is gone: what we last saw stays on the screen, marked.
         return run.known ? { ...run, stale: true } : run;
       case "end":
+        // It ends what we have not seen: that is still to come.
+        if (!isEnded(run.status)) {
+          this.#askAgain(run);
+          return run;
+        }
         // Nothing more comes; the socket stays for other runs.
-        this.#done = true;
-        this.#link.removeRun(this.runId, this.#sink);
+        this.#close(null);
         return run;
-      case "error":
-        if (!isTerminalCode(frame.code)) {
+      case "error": {
+        const { code, message } = frame;
+        if (!isTerminalCode(code)) {
           // Too many watch this run, or on this connection: there may be room later.
+          const waiting = { type: "waiting", attempt: 1, inMs: RESUME_MS, now: Date.now() } as const;
+          this.#own = { ...foldLink(this.#link.state, waiting), error: { code, message } };
           this.#askTimer ??= setTimeout(() => {
-            this.#askTimer = null;
+            this.#askTimer = undefined;
             this.#link.resumeRun(this.runId);
           }, RESUME_MS);
           return run;
         }
         // About this run only: the link is fine, the run is not for us (or not a run).
-        this.#refusal = { code: frame.code, message: frame.message };
-        this.#link.removeRun(this.runId, this.#sink);
+        this.#close({ code, message });
         return run;
+      }
       default:
         return run;
     }
+  }
+
+  #close(error: ConnectionError | null): void {
+    this.#own = { ...foldLink(this.#link.state, { type: "stopped", status: "closed" }), error };
+    this.#link.removeRun(this.runId, this.#sink);
   }
 
   /** Something is missing before what came: everything after our cursor, please. Once, until there is an answer. */
@@ -230,7 +249,7 @@ export class RunClient {
     const now = Date.now();
     if (this.#resumeAskedAt !== null && now - this.#resumeAskedAt < RESUME_MS) return;
     this.#resumeAskedAt = now;
-    this.#state = { ...this.#state, run }; // the sink's cursor is read from here
+    this.#show(run); // the sink's cursor is read from the state
     this.#link.resumeRun(this.runId);
   }
 
@@ -248,13 +267,10 @@ export class RunClient {
     for (const listener of this.#listeners) listener();
   }
 
-  /** The link's state, unless this run needs it no more or is refused. */
   #connection(): ConnectionState {
     const { state } = this.#link;
-    if (this.#refusal === null && !this.#done) return state;
-    const last = this.#state.connection;
-    if (last.status === "closed" && last.error === this.#refusal) return last;
-    return { ...state, status: "closed", attempt: 0, retryInMs: null, retryAt: null, error: this.#refusal };
+    const own = this.#own;
+    return own !== null && (own.status === "closed" || state.status === "connected") ? own : state;
   }
 
   #announce(): void {

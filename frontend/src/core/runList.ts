@@ -1,6 +1,7 @@
 /** The list of runs, kept live: pages from the API, changes from the feed, polling where there is no feed. */
 
 import type { RelayApi, RunFilter } from "./api.js";
+import { relate } from "./cursor.js";
 import type { Frame } from "./frames.js";
 import type { Link } from "./link.js";
 import type { RunSummary } from "./types.js";
@@ -39,6 +40,7 @@ export function merge(
     const next = changed.get(run.runId);
     if (next === undefined) return [run];
     seen.add(run.runId);
+    if (next !== null && next.seq < run.seq && relate(run.cursor, next.cursor) === "seen") return [run];
     return next !== null && matches(next, filter) ? [next] : [];
   });
   const added = [...changed.values()].filter(
@@ -49,19 +51,26 @@ export function merge(
   return [...added, ...kept];
 }
 
+function append(runs: readonly RunSummary[], more: readonly RunSummary[]): readonly RunSummary[] {
+  const known = new Set(runs.map((run) => run.runId));
+  return [...runs, ...more.filter((run) => !known.has(run.runId))];
+}
+
 export class RunList {
   readonly #api: RelayApi;
   readonly #link: Link;
   readonly #filter: RunFilter;
   readonly #listeners = new Set<() => void>();
   readonly #changed = new Map<string, RunSummary | null>();
+  /** What the feed told since the page was asked for. */
+  #told: Map<string, RunSummary | null> | null = null;
   readonly #onFrame = (frame: Frame) => this.#received(frame);
   #state: RunListState = { status: "loading", runs: [], nextCursor: null, loadingMore: false, error: null };
   #owner: AbortController | null = null;
   #stopLink: (() => void) | null = null;
-  #flushTimer: ReturnType<typeof setTimeout> | null = null;
-  #pollTimer: ReturnType<typeof setTimeout> | null = null;
-  #lingerTimer: ReturnType<typeof setTimeout> | null = null;
+  #flushTimer: ReturnType<typeof setTimeout> | undefined;
+  #pollTimer: ReturnType<typeof setTimeout> | undefined;
+  #lingerTimer: ReturnType<typeof setTimeout> | undefined;
   #wasLive = false;
   #upstream: "up" | "down" = "up";
 
@@ -77,8 +86,8 @@ export class RunList {
 
   subscribe(listener: () => void): () => void {
     this.#listeners.add(listener);
-    if (this.#lingerTimer !== null) clearTimeout(this.#lingerTimer);
-    this.#lingerTimer = null;
+    clearTimeout(this.#lingerTimer);
+    this.#lingerTimer = undefined;
     if (this.#stopLink === null) this.#start();
     return () => {
       this.#listeners.delete(listener);
@@ -91,12 +100,24 @@ export class RunList {
     this.#owner?.abort();
     const owner = new AbortController();
     this.#owner = owner;
+    this.#told = new Map();
     try {
-      const page = await this.#api.runs(this.#filter, null, owner.signal);
+      const shown = this.#state.runs.length;
+      let { runs, nextCursor } = await this.#api.runs(this.#filter, null, owner.signal);
+      // As long as it was: who asked for more keeps it.
+      while (nextCursor !== null && runs.length < shown) {
+        const more = await this.#api.runs(this.#filter, nextCursor, owner.signal);
+        runs = append(runs, more.runs);
+        nextCursor = more.nextCursor;
+      }
       if (this.#owner !== owner) return;
-      this.#set({ ...this.#state, status: "ready", error: null, ...page });
+      // What the feed told meanwhile may not be in the page yet.
+      runs = merge(runs, this.#told, this.#filter);
+      this.#told = null;
+      this.#set({ ...this.#state, status: "ready", error: null, runs, nextCursor });
     } catch (error) {
       if (this.#owner !== owner) return;
+      this.#told = null;
       const known = this.#state.runs.length > 0;
       this.#set({ ...this.#state, status: known ? "ready" : "error", error: error as Error });
     }
@@ -109,8 +130,7 @@ export class RunList {
     this.#set({ ...this.#state, loadingMore: true });
     try {
       const page = await this.#api.runs(this.#filter, cursor);
-      const known = new Set(this.#state.runs.map((run) => run.runId));
-      const runs = [...this.#state.runs, ...page.runs.filter((run) => !known.has(run.runId))];
+      const runs = append(this.#state.runs, page.runs);
       this.#set({ ...this.#state, runs, nextCursor: page.nextCursor, loadingMore: false, error: null });
     } catch (error) {
       this.#set({ ...this.#state, loadingMore: false, error: error as Error });
@@ -125,15 +145,16 @@ export class RunList {
   }
 
   #stop(): void {
-    this.#lingerTimer = null;
+    this.#lingerTimer = undefined;
     this.#owner?.abort();
     this.#owner = null;
     this.#stopLink?.();
     this.#stopLink = null;
     this.#link.removeFeed(this.#onFrame);
-    for (const timer of [this.#flushTimer, this.#pollTimer]) if (timer !== null) clearTimeout(timer);
-    this.#flushTimer = null;
-    this.#pollTimer = null;
+    clearTimeout(this.#flushTimer);
+    clearTimeout(this.#pollTimer);
+    this.#flushTimer = undefined;
+    this.#pollTimer = undefined;
   }
 
   #isLive(): boolean {
@@ -152,9 +173,9 @@ export class RunList {
   }
 
   #planPoll(): void {
-    if (this.#stopLink === null || this.#isLive() || this.#pollTimer !== null) return;
+    if (this.#stopLink === null || this.#isLive() || this.#pollTimer !== undefined) return;
     this.#pollTimer = setTimeout(() => {
-      this.#pollTimer = null;
+      this.#pollTimer = undefined;
       const { status } = this.#link.state;
       // While the link itself waits or has given up, so does the list.
       if (status === "connected" || status === "connecting") void this.refresh();
@@ -162,12 +183,13 @@ export class RunList {
   }
 
   #received(frame: Frame): void {
-    if (frame.type === "run") this.#changed.set(frame.summary.runId, frame.summary);
-    else if (frame.type === "run_deleted") this.#changed.set(frame.runId, null);
-    else return;
+    if (frame.type !== "run" && frame.type !== "run_deleted") return;
+    const news = frame.type === "run" ? frame.summary : null;
+    const runId = frame.type === "run" ? frame.summary.runId : frame.runId;
+    for (const changes of [this.#changed, this.#told]) changes?.set(runId, news);
     // A thousand runs may move at once: one new list for all of it.
     this.#flushTimer ??= setTimeout(() => {
-      this.#flushTimer = null;
+      this.#flushTimer = undefined;
       const changed = new Map(this.#changed);
       this.#changed.clear();
       this.#set({ ...this.#state, runs: merge(this.#state.runs, changed, this.#filter) });

@@ -6,6 +6,7 @@
  * other transport): on its first error it is closed, and the link decides.
  */
 
+import { MESSAGE_TYPES } from "./codes.js";
 import { relate, START } from "./cursor.js";
 import type { Environment } from "./environment.js";
 import type { Frame } from "./frames.js";
@@ -15,17 +16,11 @@ import type { PollRequest } from "./polling.js";
 import { PollLoop } from "./polling.js";
 import { PollingTransport } from "./pollingTransport.js";
 import type { Transport, TransportClose, TransportEvents } from "./transport.js";
+import { broken, UP } from "./transport.js";
 
-const EVENTS = [
-  "initial_state",
-  "progress",
-  "resumed",
-  "upstream",
-  "stale",
-  "end",
-  "heartbeat",
-  "error",
-] as const;
+/** EventSource.CLOSED */
+const CLOSED = 2;
+const BROKEN = broken("the event stream broke");
 /** A stream from which nothing came for so long after it opened is checked by a poll: a proxy may hold it back. */
 const CHECK_AFTER_MS = 5_000;
 
@@ -41,8 +36,9 @@ export class SseTransport implements Transport {
   readonly #liveness: Liveness;
   #source: EventSource | null = null;
   #runId: string | null = null;
+  #wantsFeed = false;
   #heard = false;
-  #checkTimer: ReturnType<typeof setTimeout> | null = null;
+  #checkTimer: ReturnType<typeof setTimeout> | undefined;
   #check: PollLoop | null = null;
   #proven = false;
   #over = false;
@@ -67,9 +63,8 @@ export class SseTransport implements Transport {
       {
         ...events,
         onProven: () => {},
-        onFrames: (frames) => this.#events.onFrames(frames),
-        onLatency: (ms) => this.#events.onLatency(ms),
-        onAlive: () => {},
+        // while there is a stream, its silence is what counts
+        onAlive: () => this.#source === null && this.#alive(),
         onMissed: () => {},
         onClose: (close) => this.#ended(close),
       },
@@ -80,7 +75,7 @@ export class SseTransport implements Transport {
       {
         ping: () => {},
         missed: () => {},
-        dead: (why) => this.#ended({ code: null, message: why, retryInMs: null }),
+        dead: (why) => this.#ended(broken(why)),
       },
       Number.POSITIVE_INFINITY,
     );
@@ -95,10 +90,13 @@ export class SseTransport implements Transport {
     if (this.#runId !== runId) return this.#others.unsubscribe(runId);
     this.#closeSource();
     this.#runId = null;
+    this.subscribeFeed(this.#wantsFeed);
   }
 
-  subscribeFeed(): void {
-    // There is no stream of the list: it polls (runList.ts).
+  /** There is no stream of the list: it polls (runList.ts). Without any stream, the link has to be asked about. */
+  subscribeFeed(wanted: boolean): void {
+    this.#wantsFeed = wanted;
+    if (this.#runId === null) this.#others.subscribeFeed(wanted);
   }
 
   probe(): void {
@@ -119,19 +117,22 @@ export class SseTransport implements Transport {
     this.#heard = false;
     const source = new this.#Source(this.#address(runId, after));
     this.#source = source;
+    let isOpen = false;
     source.onopen = () => {
+      isOpen = true;
       this.#alive();
       // With a cursor and nothing missed a healthy stream is silent until the heartbeat: look once, don't trust.
       this.#checkTimer = setTimeout(() => this.#verify(), CHECK_AFTER_MS);
     };
-    for (const name of EVENTS) {
+    for (const name of [...MESSAGE_TYPES, "heartbeat"]) {
       source.addEventListener(name, (event) => this.#received(name, event as MessageEvent<unknown>));
     }
     source.onerror = (event) => {
       // Our server's `event: error` comes through the same door as the browser's, but has data.
       if (event instanceof MessageEvent) return;
-      // 204 ends the stream for good without an `end`: the poll that the link falls back to says how it ended.
-      this.#ended({ code: null, message: "the event stream broke", retryInMs: null });
+      // Refused in HTTP's words: with 204, for there is nothing more to come? A poll tells.
+      if (source.readyState === CLOSED && !isOpen) this.#verify(true);
+      else this.#ended(BROKEN);
     };
   }
 
@@ -139,18 +140,20 @@ export class SseTransport implements Transport {
     if (this.#over || this.#source === null) return;
     if (typeof event.data !== "string") return; // the browser's own error event
     this.#alive();
+    const isFirst = !this.#heard && name !== "heartbeat";
     this.#heard = true;
     if (name !== "upstream") this.#stopCheck();
-    const frame = name === "heartbeat" ? null : readFrame(event.data);
+    // The event's name says that it is the end, and the stream whose: the relay puts nothing into it.
+    const isEnd = name === "end" && this.#runId !== null;
+    const frame: Frame | null = isEnd ? { type: "end", runId: this.#runId ?? "" } : readFrame(event.data);
+    if (isEnd) this.#closeSource(); // or EventSource would come back by itself
     if (frame === null) return;
-    if ("runId" in frame && frame.runId === "")
-      this.#events.onFrames([{ ...frame, runId: this.#runId ?? "" } as Frame]);
-    else this.#events.onFrames([frame]);
-    if (frame.type === "end") this.#closeSource(); // or EventSource would come back by itself
+    if (isFirst && frame.type !== "upstream") this.#events.onFrames([UP]);
+    this.#events.onFrames([frame]);
   }
 
   /** One poll: if it brings what the stream did not, the stream is being held back and is given up. */
-  #verify(): void {
+  #verify(isRefused = false): void {
     this.#stopCheck();
     const runId = this.#runId;
     if (runId === null || this.#over) return;
@@ -168,10 +171,11 @@ export class SseTransport implements Transport {
           // Looked at before the frames are folded in: afterwards everything has been seen.
           const late = frames.some((frame) => this.#isNews(runId, frame));
           this.#events.onFrames(frames);
-          if (late)
-            this.#ended({ code: null, message: "the event stream is held back on its way", retryInMs: null });
+          if (late) this.#ended(broken("the event stream is held back on its way"));
+          else if (isRefused && frames.some((frame) => frame.type === "end")) this.#alive();
+          else if (isRefused) this.#ended(BROKEN);
         },
-        onClose: (close) => this.#ended(close),
+        onClose: () => this.#ended(BROKEN),
       },
     );
     this.#check.start();
@@ -194,8 +198,8 @@ export class SseTransport implements Transport {
   }
 
   #stopCheck(): void {
-    if (this.#checkTimer !== null) clearTimeout(this.#checkTimer);
-    this.#checkTimer = null;
+    clearTimeout(this.#checkTimer);
+    this.#checkTimer = undefined;
     this.#check?.stop();
     this.#check = null;
   }

@@ -10,6 +10,9 @@ export interface TransportClose {
   readonly retryInMs: number | null;
 }
 
+/** The link just broke, without a code. */
+export const broken = (message: string): TransportClose => ({ code: null, message, retryInMs: null });
+
 export interface TransportEvents {
   /** Something came: from now on the transport counts as connected. Called once. */
   onProven(): void;
@@ -35,6 +38,9 @@ export interface Transport {
   probe(deadlineMs: number): void;
   close(): void;
 }
+
+/** A relay says when it has lost its Redis, first of all; one that begins with anything else has it. */
+export const UP: Frame = { type: "upstream", status: "up" };
 
 /** Time within which a transport has to prove itself: a proxy may accept a WebSocket and carry nothing. */
 export const PROOF_MS = 5_000;

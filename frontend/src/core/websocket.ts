@@ -5,6 +5,7 @@ import type { Environment } from "./environment.js";
 import { readFrame } from "./frames.js";
 import { Liveness } from "./liveness.js";
 import type { Transport, TransportClose, TransportEvents } from "./transport.js";
+import { broken, UP } from "./transport.js";
 
 export class WebSocketTransport implements Transport {
   readonly kind = "websocket";
@@ -36,12 +37,12 @@ export class WebSocketTransport implements Transport {
       ping: () => this.#send({ type: "ping" }),
       missed: () => this.#events.onMissed(),
       // close() may wait half a minute for an answer that cannot come; the link must not.
-      dead: (why) => this.#ended({ code: null, message: why, retryInMs: null }),
+      dead: (why) => this.#ended(broken(why)),
     });
   }
 
   subscribe(runId: string, after: string | null): void {
-    const words = { type: "subscribe", run_id: runId, ...(after === null ? {} : { after }) };
+    const words = { type: "subscribe", run_id: runId, after: after ?? undefined };
     this.#say(`run ${runId}`, words);
   }
 
@@ -85,6 +86,7 @@ export class WebSocketTransport implements Transport {
     if (!this.#proven && !isRefusal) {
       this.#proven = true;
       this.#events.onProven();
+      if (frame?.type !== "upstream") this.#events.onFrames([UP]);
     }
     if (latencyMs !== null) this.#events.onLatency(latencyMs);
     this.#events.onAlive();
