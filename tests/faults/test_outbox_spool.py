@@ -129,9 +129,9 @@ def test_the_spool_of_a_living_process_is_left_alone(server: Server, folder: Pat
     """A spool that two processes commit at once, out of order."""
     server.stop()
     child = _leave_a_spool(server.url, folder, "waits")
-    assert list(abandoned(folder)) == []
+    assert list(abandoned(folder, set())) == []
     _end(child)
-    adopted = list(abandoned(folder))
+    adopted = list(abandoned(folder, set()))
     assert len(adopted) == 1
     adopted[0].close()
 
@@ -249,6 +249,31 @@ def test_a_disk_that_fails_is_not_the_tasks_failure(server: Server, tmp_path: Pa
         assert publisher.counts.dropped_lines > 1000
         assert publisher.outbox.bytes <= BOUND
     assert a[-1] == "line 3009"
+
+
+def test_a_spool_that_cannot_be_read_holds_nobody_up(
+    server: Server, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A damaged file, or one of a newer version, for whose sake this process commits nothing of its own any more."""
+    folder.mkdir(exist_ok=True)
+    (folder / "1-damaged.sqlite").write_bytes(b"no database at all")
+    newer = SpoolFile.create(folder)
+    newer.add([("left", "dead", 1, None, b'{"ts_ms": 1, "encoded": [], "of_tomorrow": 1}', None)])
+    newer.close()
+    _spool_of_the_dead(folder, "left", [make_event(log="line 0")])
+    with publishing(settings_for(server, spool=folder)) as publisher:
+        say(publisher, "run", 0, 1)
+        assert publisher.flush(30)
+        for _ in range(3):
+            publisher.spool._looked_s = float("-inf")  # type: ignore[union-attr]  # as after half a minute
+            say(publisher, "run", 1, 2)
+            assert publisher.flush(30)
+    assert log_of(server, "run")[0] == "line 0"
+    assert log_of(server, "left") == ["line 0"]
+    assert len([record for record in caplog.records if "left as it is" in record.message]) == 2
+    assert {path.name for path in folder.glob("*.sqlite")} == {"1-damaged.sqlite", newer.path.name}
+    (adopted,) = abandoned(folder, {folder / "1-damaged.sqlite"})  # its lock is free for who can read it
+    adopted.close()
 
 
 def _spool_of_the_dead(folder: Path, run_id: str, events: list[Event], *, scoped: bool = False) -> None:

@@ -45,6 +45,7 @@ class Spool:
         self._keys: dict[TaskScope, int] = {}
         self._numbers = itertools.count(1)
         self._adopted: list[SpoolFile] = []
+        self._unreadable: set[Path] = set()
         self._looked_s = float("-inf")
         self._broken_until_s = -1.0
 
@@ -139,7 +140,7 @@ class Spool:
         if now_s - self._looked_s >= every_s:
             self._looked_s = now_s
             if self.folder.is_dir():
-                self._adopted += abandoned(self.folder)
+                self._adopted += abandoned(self.folder, self._unreadable)
         return self.pending
 
     def drain(self, runlog: RunLog, outbox: Outbox, on_begun: Callable[[], None]) -> bool:
@@ -158,6 +159,17 @@ class Spool:
                 outbox.landed(rows[0].run_id, len(rows))
             return reached
         adopted = self._adopted[0]
+        try:
+            return self._drain_adopted(adopted, runlog, outbox)
+        except Exception as error:
+            # Damaged, or written by a newer version: it must not keep this process from its own work.
+            _log.error("the spool %s cannot be read, and is left as it is: %s", adopted.path, error)
+            self._unreadable.add(adopted.path)
+            self._adopted.pop(0)
+            adopted.close()
+            return True
+
+    def _drain_adopted(self, adopted: SpoolFile, runlog: RunLog, outbox: Outbox) -> bool:
         batches = _batches(adopted.head(DRAIN_ROWS), adopted=True)
         if not batches:
             _log.info("what a dead process had left in %s is committed", adopted.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
 import sqlite3
@@ -19,6 +20,7 @@ from .scopes import TaskScope
 
 __all__ = ["Row", "SpoolFile", "abandoned", "decode", "encode"]
 
+_log = logging.getLogger("runrelay.publisher")
 _DEFAULTS: Final = Event(0)._asdict()
 # Locks are a process': within one, a file is known to have an owner by its name. A forked child holds none.
 _owned: set[tuple[int, str]] = set()
@@ -63,10 +65,14 @@ class SpoolFile:
         self.path = path
         self._lock = lock
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._database.execute("PRAGMA journal_mode = WAL")
-        # Enough for a process that dies; a machine that does may lose the last moments.
-        self._database.execute("PRAGMA synchronous = NORMAL")
-        self._database.executescript(resources.files(__package__).joinpath("spool.sql").read_text("utf-8"))
+        try:
+            self._database.execute("PRAGMA journal_mode = WAL")
+            # Enough for a process that dies; a machine that does may lose the last moments.
+            self._database.execute("PRAGMA synchronous = NORMAL")
+            self._database.executescript(resources.files(__package__).joinpath("spool.sql").read_text("utf-8"))
+        except BaseException:
+            self._database.close()
+            raise
 
     @staticmethod
     def create(folder: Path) -> SpoolFile:
@@ -160,18 +166,27 @@ class SpoolFile:
         return self._database.execute("SELECT 1 FROM event LIMIT 1").fetchone() is None
 
 
-def abandoned(folder: Path) -> Iterator[SpoolFile]:
-    """The spools in `folder` whose owners are dead; each is owned by this process from then on."""
+def abandoned(folder: Path, unreadable: set[Path]) -> Iterator[SpoolFile]:
+    """The spools in `folder` whose owners are dead; each is owned by this process from then on.
+
+    What turns out to be no spool is added to `unreadable`, and what is in there is left alone.
+    """
     for path in sorted(folder.glob("*.sqlite")):
-        if (os.getpid(), path.name) in _owned:
+        if path in unreadable or (os.getpid(), path.name) in _owned:
             continue
         lock = _locked(path)
-        if lock is not None:
-            if path.exists():
+        if lock is None:
+            continue
+        if path.exists():
+            try:
                 yield SpoolFile(path, lock)
-            else:  # another process has adopted and finished it in between
-                _owned.discard((os.getpid(), path.name))
-                lock.close()
+                continue
+            except sqlite3.Error as error:
+                _log.error("%s is not a spool that can be read, and is left as it is: %s", path, error)
+                unreadable.add(path)
+        # another process has adopted and finished it in between, or nobody can
+        _owned.discard((os.getpid(), path.name))
+        lock.close()
 
 
 def _lock_path(path: Path) -> Path:
@@ -180,7 +195,10 @@ def _lock_path(path: Path) -> Path:
 
 def _locked(path: Path) -> IO[bytes] | None:
     """Take a spool's lock, or None if another process has it. It ends with its process, and is not inherited."""
-    lock = _lock_path(path).open("ab")
+    try:
+        lock = _lock_path(path).open("ab")
+    except OSError:  # another user's
+        return None
     try:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
