@@ -126,7 +126,11 @@ class Hub:
             self._schedule()
 
     def _distribute(self) -> None:
-        """Give the topics what has arrived, for a few milliseconds; the rest has the loop's next turn."""
+        """Give the topics what has arrived, for a few milliseconds; the rest has the loop's next turn.
+
+        Each run's turn takes all that has come for it meanwhile, in one write per client. So under too much load writes
+        join more, and what waits here is no more than what comes while every run has had its turn once.
+        """
         self._scheduled = False
         arrived, loop = self._arrived, asyncio.get_running_loop()
         until = loop.time() + _TURN_S
