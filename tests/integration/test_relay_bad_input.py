@@ -13,6 +13,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.core.result import Ok
 
+from runrelay.errors import RunlogError
 from runrelay.fanout.messages import parse_message
 from tests.relays import Producer, Served, StartProcess, StartRelay
 from tests.watching import eventually, watch
@@ -62,6 +63,7 @@ MALFORMED = {
     "seq beyond 64 bits": _with().replace(b'"seq":1', b'"seq":' + b"9" * 40),
     "epoch a number": _with(epoch=7),
     "epoch null": _with(epoch=None),
+    "committed run id too long": _with(run_id="x" * 201),
     "committed without run id": orjson.dumps({k: v for k, v in VALID.items() if k != "run_id"}),
 }
 REFUSED = {
@@ -86,6 +88,8 @@ REFUSED = {
     "result before the end": _raw(state="RENDERING", result={}),
     "result too large": _raw(state="END", result="x" * 65_600)[:64_000],
     "attempt 0": _raw(log="x", attempt=0),
+    "attempt beyond what Lua can count": _raw(log="x", attempt=(1 << 64) - 1),
+    "attempt that others cannot reach": _raw(log="x", attempt=1_000_000_001),
     "attempt a string": _raw(log="x", attempt="1"),
     "attempt true": _raw(log="x", attempt=True),
 }
@@ -158,6 +162,54 @@ async def test_a_made_up_message_is_discarded(relay: Served, producer: Producer,
         assert "forged" not in client.story.messages
         await many.ping()
         assert all(frame["status"] == "running" for frame in many.frames if frame["type"] == "run")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"epoch": "k3x9m2p7q1za"},
+        {"epoch": "k3x9m2p7q1za", "seq": "one"},
+        {"epoch": b"\xff", "seq": "1", "status": "running", "attempt": "1"},
+        {"epoch": "k3x9m2p7q1za", "seq": "1", "status": "running", "attempt": "1.8446744073709552e+19"},
+        {"epoch": "k3x9m2p7q1za", "seq": "1", "status": "running", "attempt": "1", "progress": "half"},
+        {"epoch": "k3x9m2p7q1za", "seq": "1", "status": "running", "attempt": "1", "heartbeat_at": "now"},
+    ],
+)
+async def test_a_hash_that_is_no_run_harms_only_who_asks_for_it(
+    relay: Served, producer: Producer, fields: dict[Any, Any]
+) -> None:
+    """What looks after all runs (the list, its feed, its repair, the periodic check) must not end at one of them."""
+    redis = producer.runlog.redis
+    async with watch(relay.ws()) as many, watch(relay.ws("x"), "x") as client:
+        await client.frame("initial_state")
+        await many.say(type="subscribe", runs=True)
+        await many.frame("subscribed")
+        await redis.hset(producer.keys.run("x")[0], mapping=fields)
+        await redis.hset(producer.keys.run("x")[0].encode() + b"\xff}", mapping=fields)
+        await redis.zadd(producer.keys.runs, {b"x": 1, b"\xff": 2})
+        await redis.zadd(producer.keys.alive, {b"\xff": 1})
+        await producer.publish(_with(seq=1))
+        await producer.say("y", log="line 1")
+        await many.frame("run", run_id="y")
+        await relay.relay.upkeep.mark_stalled()
+        await relay.relay.upkeep.repair_list()
+        await relay.relay.hub.check()
+        listed = (await relay.http.get("/api/runs")).json()["runs"]
+        assert [run["run_id"] for run in listed] == ["y"]
+    assert relay.relay.ready
+    assert relay.relay.failure is None
+
+
+async def test_a_key_that_is_no_lease_ends_nothing(start_relay: StartRelay, producer: Producer, run_id: str) -> None:
+    """Adoption and upkeep cannot be had then; a relay that dies of it has no clients either."""
+    for name in ("adoption", "upkeep"):
+        await producer.runlog.redis.rpush(producer.keys.lease(name), "x")
+    relay = await start_relay()
+    with pytest.raises(RunlogError, match="WRONGTYPE"):
+        await relay.relay.runlog.take_lease("adoption", "somebody", 1000)
+    async with watch(relay.ws(run_id), run_id) as client:
+        await client.reached(await producer.say(run_id, log="line 1"))
+    assert relay.relay.failure is None
 
 
 async def test_a_thousand_of_them_at_once(relay: Served, producer: Producer) -> None:

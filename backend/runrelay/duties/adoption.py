@@ -36,6 +36,8 @@ _BYTES_EACH = 500
 """What a waiting event costs beside its text."""
 _MAX_RUNS = 10_000
 _MAX_BATCH = 200
+_LATEST_MS = 8_640_000_000_000_000
+"""The last moment that a browser's `Date` can tell (ECMA-262, 21.4.1.1)."""
 
 
 def event_of(fields: dict[str, Any]) -> Event:
@@ -50,7 +52,7 @@ def event_of(fields: dict[str, Any]) -> Event:
         if fields.get(name) is not None
     }
     ts = fields.get("ts")
-    return make_event(**given, ts_ms=ts if type(ts) is int and 0 < ts < 1 << 53 else None)
+    return make_event(**given, ts_ms=ts if type(ts) is int and 0 < ts <= _LATEST_MS else None)
 
 
 class Adopter:

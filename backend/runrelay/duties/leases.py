@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from ..errors import RunlogUnavailable
+from ..errors import RunlogError, RunlogUnavailable
 from ..runlog import AsyncRunLog
 
 __all__ = ["Lease"]
@@ -56,4 +56,8 @@ class Lease:
                         self._on_taken()
             except RunlogUnavailable as error:
                 log.debug("lease %s not renewed: %s", self._name, error)
+            except (
+                RunlogError
+            ) as error:  # somebody else's key under its name, say: the relay serves its clients all the same
+                log.error("lease %s cannot be taken: %s", self._name, error)
             await asyncio.sleep(self._duration_s / 4)

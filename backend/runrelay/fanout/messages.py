@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from ..progress import Cursor, check_run_id
+from ..progress.run_ids import MAX_RUN_ID_CHARS
 
 __all__ = ["MAX_RAW_BYTES", "Committed", "Raw", "parse_message"]
 
@@ -48,4 +49,6 @@ def parse_message(raw: bytes) -> Committed | Raw:
     epoch, seq = fields.get("epoch"), fields["seq"]
     if type(run_id) is not str or type(epoch) is not str or type(seq) is not int:
         raise TypeError("run_id and epoch must be strings and seq an integer")
+    if len(run_id) > MAX_RUN_ID_CHARS:  # the rest is the run log's to know; but a name is kept before it is asked
+        raise ValueError(f"run_id must have at most {MAX_RUN_ID_CHARS} characters, got {len(run_id)}")
     return Committed(run_id, Cursor(epoch, seq), fields, raw)

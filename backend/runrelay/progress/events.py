@@ -12,6 +12,7 @@ from .states import TERMINAL_STATES, Level
 from .text import check_label, check_text, cut_text
 
 __all__ = [
+    "MAX_ATTEMPT",
     "MAX_DATA_BYTES",
     "MAX_ERROR_BYTES",
     "MAX_LOG_BYTES",
@@ -27,6 +28,9 @@ __all__ = [
     "step_specs",
 ]
 
+MAX_ATTEMPT: Final = 1_000_000_000
+"""Lua counts in doubles, and Redis writes those beyond 64 bits as `1.8e+19`: a run of such an attempt could not be read
+again."""
 MAX_STATE_CHARS: Final = 64
 MAX_STEP_CHARS: Final = 64
 MAX_LOG_BYTES: Final = 16 * 1024
@@ -134,7 +138,7 @@ def make_event(
         data: a JSON object, up to 4 KiB encoded.
         result: JSON up to 64 KiB encoded; only with a terminal state, or of a step.
         error: text; only with a terminal state, or of a step. Over 64 KiB it is cut.
-        attempt: 1, 2, ….
+        attempt: 1, 2, …, up to a thousand million.
         ts_ms: the producer's clock in Unix milliseconds; now by default.
 
     Raises:
@@ -172,6 +176,8 @@ def make_event(
             raise TypeError(f"attempt must be an int, got {type(attempt).__name__}")
         if attempt < 1:
             raise ValueError(f"attempt must be 1 or more, got {attempt}")
+        if attempt > MAX_ATTEMPT:
+            raise ValueError(f"attempt must be at most {MAX_ATTEMPT}, got {attempt}")
     return Event(
         time.time_ns() // 1_000_000 if ts_ms is None else ts_ms,
         state,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis
@@ -16,7 +16,7 @@ from ..errors import CommitRefused, RunlogError, RunlogUnavailable
 from ..progress import Cursor, Event, Snapshot, is_ended, new_epoch
 from .commits import Batch, Committed, Gap, Numbering, Retention, commit_args, parse_commit, refusal
 from .keys import Keys
-from .reads import LOG_BYTES, SUMMARY_FIELDS, View, parse_summary, parse_view, read_args
+from .reads import LOG_BYTES, SUMMARY_FIELDS, View, parse_position, parse_summary, parse_view, read_args
 from .scripts import COMMIT, DELETE, LEASE, READ, Script
 from .servers import IDENTITY_COMMANDS, LINK_ERRORS, identity, is_passing
 
@@ -86,26 +86,25 @@ class AsyncRunLog:
         return parse_view(run_id, await self._script(READ, args))
 
     async def positions(self, run_ids: Sequence[str]) -> list[Cursor | None]:
-        """Where the logs of these runs stand; None for one that is gone."""
+        """Where the logs of these runs stand; None for one that is gone, or is no run."""
         async with self._reading() as redis:
             pipeline = redis.pipeline(transaction=False)
             for run_id in run_ids:
                 pipeline.hmget(self.keys.run(run_id)[0], "epoch", "seq")
             rows = _hashes(await pipeline.execute(raise_on_error=False), 2)
-        return [Cursor(epoch.decode(), int(seq)) if epoch else None for epoch, seq in rows]
+        return [parse_position(epoch, seq) for epoch, seq in rows]
 
     async def summaries(self, run_ids: Sequence[str]) -> list[tuple[Snapshot | None, int | None]]:
-        """Snapshots without logs, steps and result; with each the time of its last heartbeat (Unix ms)."""
+        """Snapshots without logs, steps and result; with each the time of its last heartbeat (Unix ms).
+
+        None for a run that is gone, and for somebody else's key under a run's name.
+        """
         async with self._reading() as redis:
             pipeline = redis.pipeline(transaction=False)
             for run_id in run_ids:
                 pipeline.hmget(self.keys.run(run_id)[0], *SUMMARY_FIELDS)
             rows = _hashes(await pipeline.execute(raise_on_error=False), len(SUMMARY_FIELDS))
-        heartbeat = SUMMARY_FIELDS.index("heartbeat_at")
-        return [
-            (parse_summary(run_id, row), int(row[heartbeat]) if row[heartbeat] else None)
-            for run_id, row in zip(run_ids, rows, strict=True)
-        ]
+        return [parse_summary(run_id, row) for run_id, row in zip(run_ids, rows, strict=True)]
 
     async def listed(self, before: tuple[int, str] | None, count: int) -> list[tuple[str, int]]:
         """Run ids with their times of update, newest first, from a position of the list on.
@@ -123,7 +122,7 @@ class AsyncRunLog:
                 offset += len(page)
                 for member, score in page:
                     if before is None or (int(score), member) < (before[0], before[1].encode()):
-                        rows.append((member.decode(), int(score)))
+                        rows += [(run_id, int(score)) for run_id in _names([member])]
                 if len(page) < count:
                     break
             return rows[:count]
@@ -136,7 +135,7 @@ class AsyncRunLog:
                 cursor, found = await redis.scan(
                     cursor, match=f"{_escaped(self.keys.prefix)}:run:*}}", count=match_count, _type="HASH"
                 )
-            ids = [self.keys.run_id_of(key.decode()) for key in found]
+            ids = [self.keys.run_id_of(key) for key in _names(found)]
             yield [run_id for run_id in ids if run_id is not None]
             if cursor == 0:
                 return
@@ -218,7 +217,7 @@ class AsyncRunLog:
         """Runs whose workers were last heard of before a time (Unix ms), the longest silent first."""
         async with self._reading() as redis:
             rows = await redis.zrangebyscore(self.keys.alive, "-inf", before_ms, start=0, num=count)
-        return [row.decode() for row in rows]
+        return _names(rows)
 
     async def stop_watching(self, run_ids: Sequence[str]) -> None:
         """Forget the heartbeats of these runs, until the next one."""
@@ -330,6 +329,15 @@ def _hashes(rows: list[Any], fields: int) -> list[list[Any]]:
         elif isinstance(row, Exception):
             raise row
     return rows
+
+
+def _names(raw: Iterable[bytes]) -> list[str]:
+    """Names as text; what is no UTF-8 is no run's."""
+    names = []
+    for name in raw:
+        with suppress(UnicodeDecodeError):
+            names.append(name.decode())
+    return names
 
 
 def _judged(error: BaseException) -> RunlogError:

@@ -12,7 +12,7 @@ from ..progress import Cursor, LogLine, Snapshot, Step
 from ..progress.cursors import START
 from .keys import Keys
 
-__all__ = ["LOG_BYTES", "SUMMARY_FIELDS", "View", "parse_summary", "parse_view", "read_args"]
+__all__ = ["LOG_BYTES", "SUMMARY_FIELDS", "View", "parse_position", "parse_summary", "parse_view", "read_args"]
 
 LOG_BYTES = 256 * 1024
 """How much of the log a snapshot holds at most: the newest."""
@@ -81,10 +81,28 @@ def parse_view(run_id: str, reply: Any) -> View:
     )
 
 
-def parse_summary(run_id: str, values: Sequence[bytes | None]) -> Snapshot | None:
-    """Read `SUMMARY_FIELDS` of a run's hash, or None if it is gone."""
+def parse_position(epoch: bytes | None, seq: bytes | None) -> Cursor | None:
+    """Read these two fields of a run's hash; None if it is gone or, as far as they tell, no run."""
+    try:
+        return None if epoch is None or seq is None else Cursor(epoch.decode(), int(seq))
+    except ValueError:
+        return None
+
+
+def parse_summary(run_id: str, values: Sequence[bytes | None]) -> tuple[Snapshot | None, int | None]:
+    """Read `SUMMARY_FIELDS` of a run's hash: the snapshot, and the time of the last heartbeat (Unix ms).
+
+    None if it is gone, or no run: these are read by what looks after all runs, which must not end at one that
+    somebody else has set.
+    """
     fields = {name: value for name, value in zip(SUMMARY_FIELDS, values, strict=True) if value is not None}
-    return _snapshot(run_id, fields) if "epoch" in fields else None
+    if "epoch" not in fields:
+        return None, None
+    try:
+        beat = fields.get("heartbeat_at")
+        return _snapshot(run_id, fields), None if beat is None else int(beat)
+    except (KeyError, ValueError):
+        return None, None
 
 
 def _snapshot(run_id: str, fields: dict[str, bytes], **more: Any) -> Snapshot:

@@ -40,6 +40,12 @@ def _raw(log: str = "by hand") -> Raw:
     return Raw("x", {"run_id": "x", "log": log}, len(log))
 
 
+@pytest.mark.parametrize(("ts", "kept"), [(8_640_000_000_000_000, True), (8_640_000_000_000_001, False), (0, False)])
+def test_a_time_that_no_browser_can_tell_is_not_kept(ts: int, kept: bool) -> None:
+    """`new Date(ts)` is invalid there, and to format it raises: the page would break at that line of the log."""
+    assert (adoption.event_of({"log": "x", "ts": ts}).ts_ms == ts) is kept
+
+
 async def test_only_the_newest_marker_counts(adopter: Adopter) -> None:
     """An older one comes late, after a time in which another relay held the lease and adopted what follows it."""
     adopter.resubscribed()

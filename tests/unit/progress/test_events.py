@@ -156,6 +156,8 @@ def test_a_kind_of_string_is_a_string() -> None:
         ({"step": "a\tb"}, "step must not contain"),
         ({"level": "fatal"}, "level must be debug, info, warning or error, got 'fatal'"),
         ({"attempt": 0}, "attempt must be 1 or more, got 0"),
+        ({"attempt": 1_000_000_001}, "attempt must be at most 1000000000, got 1000000001"),
+        ({"attempt": 10**30}, "attempt must be at most 1000000000, got 1000000"),
         ({"result": 1}, "result belongs to a terminal state"),
         ({"error": "e", "state": "RENDERING"}, "error belongs to a terminal state"),
         ({"data": {"x": "y" * MAX_DATA_BYTES}}, f"data must be at most {MAX_DATA_BYTES} bytes of JSON, got"),
