@@ -6,11 +6,16 @@ import signal
 from pathlib import Path
 
 import pytest
+import websockets
 from fastapi import FastAPI
+from pydantic import BaseModel
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from runrelay.api import Settings
+from runrelay.api import Settings, create_app, relay_router
 from runrelay.fastapi import router
-from tests.relays import BOTH_PROTOCOLS, Producer, StartRelay, serve_here
+from runrelay.pipelines import Pipeline
+from tests.relays import BOTH_PROTOCOLS, STANDARD, Producer, StartRelay, serve_here
+from tests.servers import HOST
 from tests.watching import watch, watch_stream
 
 pytest_plugins = ["tests.relay_rig"]
@@ -48,6 +53,68 @@ async def test_included_in_an_application(
             assert answer.status_code == status
             assert answer.headers["content-type"] == "application/problem+json", "our errors, without its handlers"
         assert (await served.http.get("/not/ours")).headers["content-type"] == "application/json", "its own are its own"
+
+
+class _Behind:
+    """What `uvicorn --root-path` does to a request."""
+
+    def __init__(self, app: ASGIApp, path: str) -> None:
+        self.app = app
+        self.path = path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            scope["root_path"], scope["path"] = self.path, self.path + scope["path"]
+        await self.app(scope, receive, send)
+
+
+@pytest.mark.parametrize("how", ["prefix", "root_path", "both"])
+async def test_links_lead_to_where_the_router_is(
+    redis_url: str, prefix: str, run_id: str, tmp_path: Path, how: str
+) -> None:
+    """Under a prefix of the application's or behind a proxy's, a client that follows them must get there."""
+
+    class Nothing(BaseModel):
+        pass
+
+    pipeline = Pipeline("nothing", "Nothing", Nothing, lambda run_id, value, attempt: None)
+    under = {"prefix": "/live", "root_path": "", "both": "/live"}[how]
+    behind = {"prefix": "", "root_path": "/proxy", "both": "/proxy"}[how]
+    app = FastAPI()
+    app.add_middleware(_Behind, path=behind)
+    settings = Settings(redis_url=redis_url, prefix=prefix, files=tmp_path, drain_s=0.5)
+    app.include_router(relay_router(settings, {"nothing": pipeline}), prefix=under)
+    async with serve_here({}, app=app) as served:
+        answer = await served.http.post(f"{under}/api/runs", json={"pipeline": "nothing", "run_id": run_id})
+        links = answer.json()["links"]
+        assert answer.headers["location"] == links["self"]
+        there = {name: link.removeprefix(behind) for name, link in links.items()}
+        assert (await served.http.get(there["self"])).json()["run_id"] == run_id
+        assert all(link.startswith(f"{behind}{under}/") for link in links.values())
+        async with watch(f"ws://{HOST}:{served.port}{there['ws']}", run_id) as client:
+            await client.frame("initial_state", status="queued")
+
+
+async def test_under_a_server_without_extensions(redis_url: str, prefix: str, run_id: str, tmp_path: Path) -> None:
+    """They are optional in ASGI: not even the key need be there."""
+
+    class Plain:
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            scope.pop("extensions", None)
+            await self.app(scope, receive, send)
+
+    settings = Settings(redis_url=redis_url, prefix=prefix, files=tmp_path, dashboard=False, max_connections=1)
+    app = create_app(settings, {})
+    app.add_middleware(Plain)
+    async with serve_here({}, ws=STANDARD, app=app) as served, watch(served.ws(run_id), run_id) as client:
+        await client.frame("initial_state")
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            async with watch(served.ws(run_id)):
+                pass
+        assert refused.value.response.status_code == 403
 
 
 async def test_a_page_of_an_allowed_origin_may_read_and_resume(

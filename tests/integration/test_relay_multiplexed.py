@@ -130,6 +130,21 @@ async def test_the_list_s_changes(relay: Served, producer: Producer, run_id: str
         assert not relay.relay.hub.feed.watched
 
 
+async def test_a_run_that_is_there_was_not_deleted(relay: Served, producer: Producer, run_id: str) -> None:
+    """Deleted and begun again, or only said to be deleted: it would be missing in the list that people look at."""
+    async with watch(relay.ws()) as client:
+        await client.say(type="subscribe", runs=True)
+        await client.frame("subscribed")
+        await producer.say(run_id, "RENDERING")
+        await client.frame("run", run_id=run_id)
+        await relay.relay.listener.say({"deleted": run_id})
+        await producer.say(run_id, "QA")
+        await client.frame("run", run_id=run_id, state="QA")
+        await relay.relay.listener.say({"deleted": "never seen"})
+        await client.frame("run_deleted", run_id="never seen")
+        assert not [f for f in client.frames if f["type"] == "run_deleted" and f["run_id"] == run_id]
+
+
 async def test_what_leaves_with_the_connection(relay: Served, run_id: str) -> None:
     """Subscriptions of connections that are gone would be delivered to for ever."""
     async with watch(relay.ws()) as client:

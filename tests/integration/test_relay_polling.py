@@ -43,6 +43,52 @@ async def test_the_snapshot_and_its_etag(relay: Served, producer: Producer, run_
     assert (changed.status_code, changed.json()["progress"]) == (200, 0.2)
 
 
+async def test_any_tag_and_one_of_many(relay: Served, producer: Producer, run_id: str) -> None:
+    """RFC 9110, section 13.1.2; held, too, where the request may wait."""
+    cursor = await producer.say(run_id, "RENDERING")
+    for tags in ("*", 'W/"other-1", W/"{}"'):
+        given = tags.format(cursor)
+        answer = await relay.http.get(relay.run(run_id), headers={"If-None-Match": given})
+        assert answer.status_code == 304
+        assert (await relay.http.get(relay.run("never seen"), headers={"If-None-Match": given})).status_code == 404
+        asking = asyncio.create_task(
+            relay.http.get(relay.run(run_id), params={"wait": "30"}, headers={"If-None-Match": given})
+        )
+        await _held(relay)
+        cursor = await producer.say(run_id, log="line")
+        answer = await asking
+        assert answer.headers["etag"] == f'"{cursor}"'
+        assert answer.status_code == (304 if tags == "*" else 200)
+
+
+async def test_a_held_request_of_a_client_that_has_gone_is_let_go(
+    relay: Served, producer: Producer, run_id: str
+) -> None:
+    """Each would stay for a minute: a page that is reloaded again and again holds hundreds."""
+    await producer.say(run_id, "RENDERING")
+    asking = asyncio.create_task(relay.http.get(relay.run(run_id), params={"wait": "60"}))
+    await _held(relay)
+    asking.cancel()
+    await asyncio.wait([asking])
+    await eventually(lambda: relay.relay.hub.topics == 0, "nothing is left of it")
+
+
+async def test_a_held_request_is_answered_when_the_relay_goes_away(
+    start_relay: StartRelay, producer: Producer, run_id: str
+) -> None:
+    """The server would cut it off in the middle, and the client count an error."""
+    relay = await start_relay()
+    cursor = await producer.say(run_id, "RENDERING")
+    asking = asyncio.create_task(relay.http.get(relay.run(run_id), params={"wait": "60", "after": cursor}))
+    await _held(relay)
+    (topic,) = relay.relay.hub._topics.values()
+    (news,) = topic.waiters
+    await eventually(lambda: news._waiters, "it has read, and waits")
+    await relay.relay.drain()
+    answer = await asyncio.wait_for(asking, 5)
+    assert (answer.status_code, answer.json()["id"]) == (200, cursor)
+
+
 async def test_a_longer_cursor_is_another(relay: Served, producer: Producer, run_id: str) -> None:
     """`"…-1"` lies in `"…-11"` as text; a run at 1 must not pass for one at 11."""
     first = await producer.say(run_id, log="line 1")

@@ -129,6 +129,7 @@ async def test_a_malformed_cursor_closes_with_4400(relay: Served, run_id: str, c
     [
         ("https://evil.example", (), 403),
         ("null", (), 403),
+        ("http://[", (), 403),
         ("https://app.example", ("https://app.example",), 101),
         ("https://evil.example", ("https://app.example",), 403),
         ("https://any.example", ("*",), 101),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import httpx
+import jwt
 import pytest
+from pydantic import SecretStr
 
 from runrelay.progress import Event
 from tests.relays import Producer, Served, StartRelay
@@ -119,7 +122,7 @@ async def test_the_end_is_an_event_and_then_the_stream_closes(relay: Served, pro
     async with watch_stream(relay.http, url, run_id) as client:
         await client.frame("initial_state")
         last = await producer.say(run_id, "END")
-        await client.frame("end")
+        assert await client.frame("end") == {"type": "end", "run_id": run_id}, "the same JSON as over the WebSocket"
         await client.until(lambda: client.closed, "the stream's end")
         assert client.story.position == last
         assert client.ids[-1] is None
@@ -173,6 +176,27 @@ async def test_over_its_bound_it_is_closed(start_relay: StartRelay, producer: Pr
     await writer.wait_closed()
     await eventually(lambda: relay.relay.metrics.too_slow == 1, "it is counted")
     await eventually(lambda: relay.relay.limits.total == 0, "its place is given back")
+
+
+async def test_a_key_that_is_no_run_closes_the_stream(
+    relay: Served, producer: Producer, run_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whole, so that the client comes back later; not with a traceback five seconds after."""
+    await producer.runlog.redis.set(producer.keys.run(run_id)[0], "somebody else's")
+    async with watch_stream(relay.http, relay.run(run_id, "/events"), run_id) as client:
+        await client.until(lambda: client.closed, "the stream's end")
+        assert client.frames == []
+    assert not [record for record in caplog.records if record.exc_info or record.name == "uvicorn.error"]
+    assert "WRONGTYPE" in caplog.text
+
+
+async def test_a_stream_ends_whole_when_its_token_expires(start_relay: StartRelay, run_id: str) -> None:
+    """Cut off in the middle of its coding, it would count as an error of the network's."""
+    secret = "x" * 32
+    relay = await start_relay(jwt_secret=SecretStr(secret))
+    token = jwt.encode({"exp": time.time() + 1.2}, secret, "HS256")
+    text = (await relay.http.get(relay.run(run_id, f"/events?token={token}"))).text
+    assert text.count("event:") == text.count("event: initial_state") == 1
 
 
 @pytest.mark.parametrize("cursor", ["nonsense", "k3x9m2p7q1za-", "7"])

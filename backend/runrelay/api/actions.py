@@ -115,10 +115,17 @@ async def start(relay: RelayOf, grant: ListGrant, request: Request, body: Annota
     )
     done = await relay.runlog.commit(run_id, [event])
     await _send(relay, pipeline, run_id, value, done.attempt)
-    root = request.scope.get("root_path", "")
-    name = quote(run_id, safe="")
+    root, name = _root(request), quote(run_id, safe="")
     links = {"ws": f"{root}/ws/{name}", "events": f"{root}/api/runs/{name}/events", "self": f"{root}/api/runs/{name}"}
     return json_response({"run_id": run_id, "links": links}, 202, {"Location": links["self"]})
+
+
+def _root(request: Request) -> str:
+    """What stands before our paths: where the application is mounted, and the prefix that its router was given."""
+    mounted: str = request.scope.get("root_path", "")
+    path: str = request.scope["path"]
+    # servers put the one into the other; FastAPI(root_path=…) does not
+    return quote((path if path.startswith(mounted) else mounted + path).removesuffix("/api/runs"))
 
 
 def _new_run_id(pipeline: Pipeline) -> str:

@@ -86,8 +86,11 @@ def is_foreign_origin(connection: HTTPConnection, settings: Settings) -> bool:
     origin = connection.headers.get("origin")
     if origin is None or "*" in settings.allowed_origins or origin in settings.allowed_origins:
         return False
-    theirs, ours = urlsplit(origin).netloc, connection.headers.get("host", "")
-    if theirs == ours:
-        return False
-    # one's own machine under two names or two ports: a development server beside the relay
-    return not (urlsplit(origin).hostname in _LOOPBACK and urlsplit(f"//{ours}").hostname in _LOOPBACK)
+    try:
+        theirs, ours = urlsplit(origin), urlsplit("//" + connection.headers.get("host", ""))
+        if theirs.netloc == ours.netloc:
+            return False
+        # one's own machine under two names or two ports: a development server beside the relay
+        return not (theirs.hostname in _LOOPBACK and ours.hostname in _LOOPBACK)
+    except ValueError:  # no URL: no page of ours
+        return True

@@ -28,6 +28,7 @@ _TITLES = {
     405: "Method not allowed",
     409: "Conflict",
     413: "Too large",
+    416: "No such range",
     422: "Invalid input",
     429: "Too many connections",
     500: "Internal error",

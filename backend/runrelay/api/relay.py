@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
+
 from ..codes import CloseCode
 from ..duties import Adopter, Upkeep
 from ..errors import ListenerDown
@@ -47,7 +49,9 @@ class LastKnown:
     def keep(self, snapshot: Snapshot) -> None:
         """Remember a snapshot as the last one of its run."""
         self.forget(snapshot.run_id)
-        size = 1000 + sum(len(line.message) * 2 + 100 for line in snapshot.logs)
+        size = 1000 + sum(len(line.message) * 2 + 100 for line in snapshot.logs) + 500 * len(snapshot.steps)
+        if snapshot.result is not None:
+            size += 8 * len(orjson.dumps(snapshot.result))  # about what small objects take
         self._snapshots[snapshot.run_id] = snapshot, size
         self._bytes += size
         while self._bytes > self._bound_bytes:
@@ -97,6 +101,8 @@ class Relay:
         self.upkeep = Upkeep(
             self.runlog, self.metrics, self.listener.relay_id, stalled_after_s=settings.stalled_after_s
         )
+        self.held: set[asyncio.Event] = set()
+        """Of held polling requests: each is set when the relay goes away, so that nobody waits for it."""
         self.failure: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -134,16 +140,21 @@ class Relay:
             self.failure.__cause__ = error
             log.critical("a task of the relay has died; this process is not ready any more", exc_info=error)
             self.hub.link_down()
-            self.hub.close(CloseCode.SERVICE_RESTART, retry_reason)
+            self._dismiss()
 
     async def drain(self) -> None:
         """Refuse new clients, tell those that are there to go elsewhere, wait for them, within `drain_s`."""
         if self.hub.closing:
             return
-        self.hub.close(CloseCode.SERVICE_RESTART, retry_reason)
+        self._dismiss()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.settings.drain_s):
                 await self.hub.empty.wait()
+
+    def _dismiss(self) -> None:
+        self.hub.close(CloseCode.SERVICE_RESTART, retry_reason)
+        for news in self.held:
+            news.set()
 
     def _control(self, message: dict[str, Any]) -> None:
         self.adopter.control(message)

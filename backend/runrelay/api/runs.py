@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
+from pydantic import BeforeValidator
 
 from ..errors import RunlogUnavailable, RunNotFound
 from ..fanout.frames import progress_frame
@@ -19,6 +20,7 @@ from ..progress import ACTIVE, STATUSES, Cursor, Snapshot
 from ..runlog import View
 from .dependencies import ListGrant, RelayOf, RunGrant, RunId, cursor_of
 from .problems import RETRY_AFTER_S, Problem, ProblemRoute, responses
+from .ranges import RunFile
 from .relay import Relay
 
 __all__ = ["router"]
@@ -28,6 +30,7 @@ router = APIRouter(tags=["runs"], route_class=ProblemRoute)
 _MAX_WAIT_S = 60
 _EVENT_BYTES = 1 << 20
 _PAGE = 200
+_PAGE_BY_DEFAULT = 50
 _MAX_LOOKED_AT = 5_000
 
 _EXAMPLE = {
@@ -40,6 +43,12 @@ _EXAMPLE = {
         {"seq": 7, "ts": 1762300003000, "level": "info", "step": "plan", "message": "시나리오 CSV 생성 완료"}
     ],
 }  # fmt: skip
+_SUMMARY = {name: _EXAMPLE[name] for name in Snapshot("").summary()}
+
+
+def _empty_is(default: Any) -> BeforeValidator:
+    """An empty value counts as absent: `?status=&limit=`, as a form sends it."""
+    return BeforeValidator(lambda given: default if given == "" else given)
 
 
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -59,6 +68,7 @@ def json_response(body: Any, status: int = 200, headers: dict[str, str] | None =
     },
 )
 async def poll(
+    request: Request,
     relay: RelayOf,
     run_id: RunId,
     grant: RunGrant,
@@ -68,18 +78,18 @@ async def poll(
 ) -> Response:
     """The snapshot. With `wait`, the answer is held until the run is not where `after` or `If-None-Match` says."""
     cursor = cursor_of(after)
-    known = str(cursor) if cursor is not None else (if_none_match or "").removeprefix("W/").strip('"') or None
+    tags = None if if_none_match is None else _tags(if_none_match)
     try:
         view = await _read(relay, run_id, cursor)
-        if wait and (known is None or known == _position(view)):
-            view = await _wait_for_change(relay, run_id, cursor, _position(view), wait)
+        if wait and (_is_known(view, tags) if cursor is None else view.snapshot.cursor == cursor):
+            view = await _wait_for_change(relay, request, run_id, cursor, view.snapshot.cursor, wait)
     except RunlogUnavailable as error:
         return _last_known(relay, run_id, error)
     snapshot = view.snapshot
     if not snapshot.exists:
         raise RunNotFound(run_id)
     etag = f'"{snapshot.cursor}"'
-    if if_none_match is not None and etag in if_none_match:
+    if tags is not None and _is_known(view, tags):
         return Response(status_code=304, headers={"ETag": etag, "Cache-Control": "no-store"})
     body = snapshot.polled()
     if cursor is not None:
@@ -96,26 +106,50 @@ async def _read(relay: Relay, run_id: str, cursor: Cursor | None) -> View:
     view = await relay.runlog.read(run_id, cursor, event_bytes=_EVENT_BYTES)
     if view.snapshot.exists:
         relay.last_known.keep(view.snapshot)
+    else:
+        relay.last_known.forget(run_id)
     return view
 
 
-def _position(view: View) -> str:
-    return str(view.snapshot.cursor)
+def _tags(if_none_match: str) -> frozenset[str]:
+    """The tags of the header without quotes; weak ones are compared as strong ones (RFC 9110, section 13.1.2)."""
+    return frozenset(tag.strip().removeprefix("W/").strip('"') for tag in if_none_match.split(","))
 
 
-async def _wait_for_change(relay: Relay, run_id: str, cursor: Cursor | None, known: str, wait_s: float) -> View:
+def _is_known(view: View, tags: frozenset[str] | None) -> bool:
+    """Whether the client has this view already; one that names nothing has whatever there is."""
+    return tags is None or str(view.snapshot.cursor) in tags or "*" in tags
+
+
+async def _wait_for_change(
+    relay: Relay, request: Request, run_id: str, cursor: Cursor | None, known: Cursor, wait_s: float
+) -> View:
     async with relay.hub.news(run_id) as news:
-        deadline = asyncio.get_running_loop().time() + wait_s
-        while True:
-            news.clear()
-            view = await _read(relay, run_id, cursor)  # after registering: what came before is in it
-            if _position(view) != known or relay.hub.closing:
-                return view
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await news.wait()
-            except TimeoutError:
-                return view
+        gone = asyncio.create_task(_gone(request, news), name="poll disconnect")
+        relay.held.add(news)
+        try:
+            deadline = asyncio.get_running_loop().time() + wait_s
+            while True:
+                news.clear()
+                view = await _read(relay, run_id, cursor)  # after registering: what came before is in it
+                if view.snapshot.cursor != known or relay.hub.closing or gone.done():
+                    return view
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        await news.wait()
+                except TimeoutError:
+                    return view
+        finally:
+            relay.held.discard(news)
+            gone.cancel()
+            await asyncio.wait([gone])
+
+
+async def _gone(request: Request, news: asyncio.Event) -> None:
+    """Wait for the client to go: its request need not be held any longer."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    news.set()
 
 
 def _last_known(relay: Relay, run_id: str, error: RunlogUnavailable) -> Response:
@@ -130,7 +164,7 @@ def _last_known(relay: Relay, run_id: str, error: RunlogUnavailable) -> Response
     summary="The list of runs, newest first",
     responses={
         200: {
-            "content": {"application/json": {"example": {"runs": [_EXAMPLE], "next_cursor": None}}},
+            "content": {"application/json": {"example": {"runs": [_SUMMARY], "next_cursor": None}}},
             "description": "A page of summaries.",
         },
         **responses(400, 401, 403, 422, 503),
@@ -142,11 +176,12 @@ async def list_runs(
     status: Annotated[
         Literal["active", "ended", "queued", "running", "retrying", "stalled", "succeeded", "failed", "cancelled"]
         | None,
+        _empty_is(None),
         Query(description="A status, or `active`: all that have not ended, or `ended`."),
     ] = None,
     pipeline: Annotated[str | None, Query(max_length=200)] = None,
     q: Annotated[str | None, Query(max_length=200, description="Part of the run id or the title.")] = None,
-    limit: Annotated[int, Query(ge=1, le=_PAGE)] = 50,
+    limit: Annotated[int, _empty_is(_PAGE_BY_DEFAULT), Query(ge=1, le=_PAGE)] = _PAGE_BY_DEFAULT,
     cursor: Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")] = None,
 ) -> Response:
     """A page of the list. Runs that have expired are left out, and out of the list."""
@@ -197,7 +232,7 @@ def _list_cursor(position: tuple[int, str]) -> str:
 
 
 def _list_position(cursor: str | None) -> tuple[int, str] | None:
-    if cursor is None:
+    if not cursor:
         return None
     try:
         score, run_id = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
@@ -238,8 +273,7 @@ async def logs(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
     responses={
         200: {"content": {"application/octet-stream": {}}, "description": "The file."},
         206: {"description": "The part that `Range` asked for."},
-        416: {"description": "The file has no such part."},
-        **responses(400, 401, 403, 404),
+        **responses(400, 401, 403, 404, 416),
     },
 )
 async def file(relay: RelayOf, run_id: RunId, name: str, grant: RunGrant) -> Response:
@@ -253,4 +287,4 @@ async def file(relay: RelayOf, run_id: RunId, name: str, grant: RunGrant) -> Res
         raise Problem(404, f"run {run_id!r} has no file {name!r}")
     # what a run made may be a page: it must not run as one of ours
     headers = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}
-    return FileResponse(path, headers=headers, content_disposition_type="inline", filename=name)
+    return RunFile(path, headers=headers, content_disposition_type="inline", filename=name)

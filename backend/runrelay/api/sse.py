@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from contextlib import ExitStack
 from typing import Annotated, Any, Final
@@ -12,8 +13,8 @@ from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..codes import CloseCode
-from ..errors import RunlogUnavailable
-from ..fanout import QueuedConnection
+from ..errors import RunlogError, RunlogUnavailable
+from ..fanout import Batch, QueuedConnection
 from ..progress import Cursor, is_ended
 from .dependencies import RunGrant, RunId, cursor_of
 from .limits import TooMany
@@ -23,6 +24,7 @@ from .sessions import RunWatcher
 
 __all__ = ["router"]
 
+log = logging.getLogger(__name__)
 router = APIRouter(tags=["runs"], route_class=ProblemRoute)
 
 _HEADERS: Final = {
@@ -30,7 +32,6 @@ _HEADERS: Final = {
     "Cache-Control": "no-store, no-transform",
     "X-Accel-Buffering": "no",
 }
-_END: Final = b"event: end\ndata: {}\n\n"
 _HEARTBEAT: Final = b"event: heartbeat\ndata: {}\n\n"
 
 
@@ -114,7 +115,9 @@ class EventStream(Response):
         tasks: set[asyncio.Task[Any]] = {watch, gone, write}
         try:
             done, _ = await asyncio.wait({gone, write, watch}, timeout=self._seconds, return_when="FIRST_COMPLETED")
-            if watch in done and write not in done:
+            if not done:  # the client comes back with a new token
+                self._connection.close(CloseCode.UNAUTHORIZED, "the token has expired")
+            if gone not in done and write not in done:
                 # ended or cut off: what waits may still go out
                 await asyncio.wait({gone, write}, timeout=5.0, return_when="FIRST_COMPLETED")
         finally:
@@ -129,6 +132,9 @@ class EventStream(Response):
         try:
             await self._relay.hub.join(self._run_id, watcher, self._after)
             await self._connection.wait_closed()
+        except RunlogError as error:  # somebody else's key under the run's name, say
+            log.warning("stream of run %r closed: %s", self._run_id, error)
+            self._connection.close(CloseCode.SERVICE_RESTART, str(error))
         finally:
             self._relay.hub.leave(self._run_id, watcher)
 
@@ -155,5 +161,6 @@ class EventStream(Response):
                 break
             await send({"type": "http.response.body", "body": batch.sse, "more_body": True})
         assert self._connection.closed is not None
-        body = _END if self._connection.closed[0] is CloseCode.NORMAL else b""
+        ended = self._connection.closed[0] is CloseCode.NORMAL
+        body = Batch.of({"type": "end", "run_id": self._run_id}).sse if ended else b""
         await send({"type": "http.response.body", "body": body, "more_body": False})

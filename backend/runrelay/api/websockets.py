@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 router = APIRouter()
 
 _ABORT_AFTER_S = 5.0
+_DENIAL = "websocket.http.response"
+"""The ASGI extension for a refusal of one's own words; without it, every refusal is a 403."""
 _GONE = (WebSocketDisconnect, RuntimeError, OSError)
 """What sending to a client that has gone raises; RuntimeError is servers' word for a send after the close."""
 
@@ -88,7 +90,10 @@ async def _serve(websocket: WebSocket, session: Session) -> None:
         return
     if relay.limits.is_full or relay.hub.closing or relay.failure is not None:
         relay.metrics.refused += 1
-        await websocket.send_denial_response(Response("too many connections\n", 503, {"Retry-After": "2"}))
+        if _DENIAL in websocket.scope.get("extensions", {}):
+            await websocket.send_denial_response(Response("too many connections\n", 503, {"Retry-After": "2"}))
+        else:
+            await websocket.close()
         return
     await websocket.accept()
     address = websocket.client.host if websocket.client else ""
@@ -98,7 +103,7 @@ async def _serve(websocket: WebSocket, session: Session) -> None:
         relay.metrics.refused += 1
         await _refuse(websocket, CloseCode.TOO_MANY, str(error), retry_reason())
         return
-    protocol: FanoutProtocol | None = websocket.scope["extensions"].get(EXTENSION)
+    protocol: FanoutProtocol | None = websocket.scope.get("extensions", {}).get(EXTENSION)
     if protocol is not None:
         await _serve_direct(websocket, _Client(relay, session, address), protocol)
     else:

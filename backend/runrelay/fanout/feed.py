@@ -31,6 +31,7 @@ class Feed:
         self._at_once_s = at_once_s
         self._watchers: set[Connection] = set()
         self._dirty: set[str] = set()
+        self._deleted: set[str] = set()
         self._told: dict[str, float] = {}
         self._news = asyncio.Event()
 
@@ -51,6 +52,7 @@ class Feed:
         self._watchers.discard(connection)
         if not self._watchers:
             self._dirty.clear()
+            self._deleted.clear()
             self._told.clear()
 
     def note(self, run_id: str) -> None:
@@ -63,10 +65,11 @@ class Feed:
         self._told.clear()
 
     def deleted(self, run_id: str) -> None:
-        """A run was deleted, here or by another relay."""
-        self._dirty.discard(run_id)
-        self._told.pop(run_id, None)
-        self._send([Frame({"type": "run_deleted", "run_id": run_id})])
+        """A run was deleted, here or by another relay, or so somebody says: it may also have begun again since."""
+        if self._watchers:
+            self._deleted.add(run_id)
+            self._told.pop(run_id, None)
+            self.note(run_id)
 
     async def run(self) -> None:
         """Tell changes until cancelled."""
@@ -96,6 +99,9 @@ class Feed:
             if snapshot is not None:
                 self._told[run_id] = now
                 frames.append(Frame({"type": "run", **snapshot.summary()}))
+            elif run_id in self._deleted:
+                frames.append(Frame({"type": "run_deleted", "run_id": run_id}))
+            self._deleted.discard(run_id)
         self._send(frames)
 
     def _send(self, frames: list[Frame]) -> None:
