@@ -108,6 +108,13 @@ def test_the_bare_install_needs_what_a_publisher_needs(wheel: Path) -> None:
     ]
 
 
+def test_the_extra_celery_can_talk_to_a_redis_broker(wheel: Path) -> None:
+    """kombu's Redis transport imports what only `celery[redis]` brings: without, no task can be sent."""
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = archive.read("runrelay-0.1.0.dist-info/METADATA").decode()
+    assert re.search(r"^Requires-Dist: celery\[redis\].*; extra == 'celery'$", metadata, re.MULTILINE), metadata
+
+
 def test_the_bare_install_publishes(bare: Path, redis_url: str, prefix: str) -> None:
     """Without the extras a worker must still be able to do the one thing it needs."""
     program = (
