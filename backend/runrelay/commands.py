@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -56,6 +57,8 @@ def dev(
 
     # what the embedded server warns of belongs to what is said here, before its URL
     logging.basicConfig(stream=sys.stdout, format="%(levelname)s: %(message)s")
+    if worker and find_spec("celery") is None:
+        raise fail("a worker needs the extra 'celery': pip install 'runrelay[celery]', or go without: --no-worker")
     keys = settings().keys()  # also: what is wrong with the environment is said before anything starts
     try:
         code = run_all(
@@ -84,9 +87,10 @@ def serve(
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """The relay: WebSocket, SSE, polling, API, dashboard. Needs a Redis or Valkey (REDIS_URL)."""
-    import logging
+    import uvicorn.config
 
     from .api.server import serve as run
+    from .logs import log_config
 
     if port is not None:
         os.environ["PORT"] = str(port)
@@ -94,7 +98,8 @@ def serve(
         os.environ["RUNRELAY_HOST"] = host
     if log_level not in _LOG_LEVELS:
         raise fail(f"log level must be one of {', '.join(_LOG_LEVELS)}, got {log_level!r}")
-    logging.basicConfig(level=log_level.upper(), format="%(levelname)s:     %(name)s %(message)s")
+    # uvicorn gives this dictionary to each process that it starts, and sets logging up from nothing else there.
+    uvicorn.config.LOGGING_CONFIG.update(log_config(log_level))
     run(settings(), workers=workers, reload=reload, log_level=log_level)
 
 
@@ -108,11 +113,8 @@ def worker(
     reload: Annotated[bool, typer.Option(help="Start anew when sources change.")] = False,
 ) -> None:
     """A Celery worker (further arguments go to `celery worker`)."""
-    try:
-        import celery
-    except ModuleNotFoundError:
-        raise fail("a worker needs the extra 'celery': pip install 'runrelay[celery]'") from None
-    del celery
+    if find_spec("celery") is None:
+        raise fail("a worker needs the extra 'celery': pip install 'runrelay[celery]'")
     arguments = ["-A", application, "worker", "--concurrency", str(concurrency), "--loglevel", "info", *context.args]
     command = [sys.executable, "-m", "celery", *arguments]
     if reload:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from websockets.sync.client import connect
 
 from tests.servers import Server, free_port
 
@@ -272,3 +273,16 @@ def test_tail_goes_on_when_redis_is_back(
         tail.until("redis is up")
         run(env, "publish", "r", "--state", "END", "--log", "after")
         tail.until("after")
+
+
+def test_every_process_of_a_relay_logs_its_start_and_no_token(redis_url: str, prefix: str) -> None:
+    """Of two processes the relay's own lines were in no log; a token in a URL is good for whoever reads the log."""
+    port = free_port()
+    with started(environment(redis_url, prefix, PORT=str(port)), "serve", "--workers", "2") as relay:
+        for _ in range(2):
+            assert relay.until("listening on").startswith("INFO: ")
+        with connect(f"ws://127.0.0.1:{port}/ws/r?token=secret") as client:
+            client.recv()
+        line = relay.until("[accepted]")
+        assert "/ws/r?token=…" in line
+        assert "secret" not in line
