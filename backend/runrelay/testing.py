@@ -52,16 +52,21 @@ class CapturedProgress:
 
     def __init__(self) -> None:
         self.events: list[CapturedEvent] = []
+        self._steps: dict[str, dict[str, bool]] = {}
+        """Per run its steps, and whether they have succeeded."""
+        self._finished: set[str] = set()
 
     def of(self, run_id: str) -> list[CapturedEvent]:
         """The events of one run."""
         return [event for event in self.events if event.run_id == run_id]
 
     def states(self, run_id: str) -> list[str]:
-        """The run's states, each change once."""
+        """The run's states, each change once; the end of a step is not one of them."""
         seen: list[str] = []
         for event in self.of(run_id):
-            if event.state is not None and (not seen or seen[-1] != event.state):
+            if event.state is None or (event.step is not None and event.state in TERMINAL_STATES):
+                continue
+            if not seen or seen[-1] != event.state:
                 seen.append(event.state)
         return seen
 
@@ -82,8 +87,10 @@ class CapturedProgress:
     # the sink that the process' publisher is replaced by
 
     def emit(self, run_id: str, event: Event, scope: TaskScope | None = None, follow: Event | None = None) -> None:
-        """Keep an event."""
+        """Keep an event; a canvas' end only if all of its steps have succeeded, as the run log does."""
         check_run_id(run_id)
+        if not self._passes(run_id, event):
+            return
         self.events.append(
             CapturedEvent(
                 run_id,
@@ -104,6 +111,21 @@ class CapturedProgress:
             scope.begun(event.kind, self._committed(event))
         if follow is not None:
             self.emit(run_id, follow)
+
+    def _passes(self, run_id: str, event: Event) -> bool:
+        steps = self._steps.setdefault(run_id, {})
+        if event.kind == "finish":
+            if run_id in self._finished or not steps or not all(steps.values()):
+                return False
+            self._finished.add(run_id)
+        elif event.kind in ("queue", "start"):
+            self._finished.discard(run_id)
+            steps.clear()
+        for spec in event.steps or ():
+            steps.setdefault(spec.name, False)
+        if event.step is not None and (event.kind == "step_start" or not steps.get(event.step)):
+            steps[event.step] = event.state == "END"
+        return True
 
     def commit(self, run_id: str, event: Event) -> Committed:
         """Keep an event, and answer as a run log would that has seen nothing before."""

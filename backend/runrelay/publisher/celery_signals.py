@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from celery import Celery, signals
+from celery.local import Proxy
 from celery.utils.serialization import UnpickleableExceptionWrapper
 
 from ..errors import RunlogError
@@ -51,6 +52,9 @@ def install(app: Celery, *, settings: PublisherSettings | None = None) -> None:
         configure(settings)
     else:
         current_sink()
+    app = (
+        app._get_current_object() if isinstance(app, Proxy) else app
+    )  # `current_app`: tasks know the application itself
     if id(app) not in _installed:
         _installed[id(app)] = Installation(app)
 

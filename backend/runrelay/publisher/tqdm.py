@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
@@ -38,6 +39,9 @@ class tqdm(Generic[T]):
         TypeError, ValueError: an argument is wrong, or there is no run to publish to.
     """
 
+    _lock: Any
+    """Not there until somebody asks; those tools delete it when they are done."""
+
     def __init__(
         self,
         iterable: Iterable[T] | None = None,
@@ -54,6 +58,8 @@ class tqdm(Generic[T]):
     ) -> None:
         del drawing
         found = current_run_id() if run_id is None else check_run_id(run_id)
+        if found is None and disable:
+            found = ""  # nothing is published
         if found is None:
             raise ValueError("run_id must be given outside of a task: there is no current run")
         if total is None and iterable is not None:
@@ -158,6 +164,18 @@ class tqdm(Generic[T]):
         """Nothing is drawn, so nothing is cleared."""
 
     display = unpause = clear
+
+    @classmethod
+    def get_lock(cls) -> Any:
+        """The lock that tqdm's own tools (`tqdm.contrib.concurrent.thread_map`, say) hold while they draw."""
+        if getattr(cls, "_lock", None) is None:
+            cls.set_lock(threading.RLock())
+        return cls._lock
+
+    @classmethod
+    def set_lock(cls, lock: Any) -> None:
+        """Use another lock."""
+        cls._lock = lock
 
     @staticmethod
     def write(s: str, file: Any = None, end: str = "\n", nolock: bool = False) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import tqdm as real  # type: ignore[import-untyped]
+from tqdm.contrib.concurrent import thread_map  # type: ignore[import-untyped]
 
 from runrelay import RunLogHandler, run_progress
 from runrelay.publisher.tqdm import tqdm, trange
@@ -88,6 +89,20 @@ def test_the_surface_is_tqdms() -> None:
     for name in ("n", "total", "desc", "initial", "iterable", "unit", "disable"):
         assert hasattr(bar, name)
     assert (out.getvalue(), bar.n, bar.total) == ("a line\n", 0, 5)
+
+
+def test_a_bar_that_is_switched_off_needs_no_run() -> None:
+    """A script that raises because it is quiet, and outside of any run."""
+    assert list(tqdm([1, 2], disable=True)) == [1, 2]
+
+
+def test_tqdms_own_tools_take_our_bar(captured: CapturedProgress) -> None:
+    """A pool's map that asks the class for its lock."""
+    made = thread_map(abs, [-1, -2], tqdm_class=tqdm, run_id="run", max_workers=1)
+    assert made == [1, 2]
+    assert captured.progress("run") == 1.0
+    with tqdm.get_lock():
+        pass
 
 
 @pytest.fixture
