@@ -137,6 +137,23 @@ def test_a_redis_that_hangs_does_not_hold_a_task_up(server: Server) -> None:
         assert sum(int(note.split()[1]) for note in notes) + len(found) - len(notes) == 20_000
 
 
+def test_a_publisher_that_was_closed_while_redis_hung_goes_on(server: Server) -> None:
+    """A flusher that ends too late for whoever waited for that, so that the next event has none at all."""
+    with publishing(settings_for(server)) as publisher:
+        say(publisher, "run", 0, 5)
+        assert publisher.flush(10)
+        server.pause()
+        say(publisher, "run", 5, 10)
+        assert not publisher.close(0.1)
+        server.resume()
+        say(publisher, "run", 10, 15)
+        assert publisher.flush(30)
+        assert publisher.close(10)
+        say(publisher, "run", 15, 20)
+        assert publisher.flush(10)
+    assert log_of(server, "run") == lines(0, 20)
+
+
 def test_a_full_redis_is_waited_for(start_valkey: StartServer) -> None:
     """A line that is given up because Redis had no memory just then."""
     server = start_valkey(maxmemory_policy="noeviction")

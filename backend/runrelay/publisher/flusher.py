@@ -99,18 +99,19 @@ class Flusher:
                 self._thread = thread
 
     def stop(self, timeout_s: float) -> bool:
-        """Ask the thread to end, and wait for that. What still waits stays in the outbox. Returns whether it ended."""
+        """Ask the thread to end, and wait for that. What still waits stays in the outbox. Returns whether it ended.
+
+        One that does not end in time (Redis hangs) goes on: else what comes later would have nobody.
+        """
         thread = self._thread
         if thread is None:
             return True
         self._stopping = True
         self.outbox.wake()
         thread.join(timeout_s)
-        ended = not thread.is_alive()
-        if ended:
-            self._thread = None
-            self.outbox.flusher_ended()
-        return ended
+        with self._starting:
+            self._stopping = False
+            return self._thread is not thread
 
     def wait(self, timeout_s: float, *, while_down: bool = True) -> bool:
         """Wait until everything that waits now is settled. Returns whether it is.
@@ -150,7 +151,7 @@ class Flusher:
     def _run(self) -> None:
         runlog = self._connect()
         try:
-            while not self._stopping:
+            while not self._has_ended():
                 sent = self._round(runlog)
                 if self._waiters:
                     with self._landed:
@@ -166,6 +167,16 @@ class Flusher:
             self.outbox.flusher_ended()
         finally:
             runlog.close()
+
+    def _has_ended(self) -> bool:
+        """Whether the thread was asked to end; from then on it has, and the next event starts another."""
+        if not self._stopping:
+            return False
+        with self._starting:
+            if self._stopping:
+                self._thread = None
+                self.outbox.flusher_ended()
+            return self._thread is None
 
     def _round(self, runlog: RunLog) -> bool:
         """Commit once what is ready, or sleep until something is. Returns whether something was sent."""
