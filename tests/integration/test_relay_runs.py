@@ -245,7 +245,8 @@ async def test_a_deleted_run_is_gone_with_its_files(
     folder = run_folder(tmp_path / "files", run_id)
     folder.mkdir(parents=True)
     (folder / "film.mp4").write_bytes(b"film")
-    assert "ended" in _problem(await relay.http.delete(relay.run(run_id)), 409)["detail"]
+    refused = _problem(await relay.http.delete(relay.run(run_id)), 409)
+    assert refused["detail"] == f"run {run_id!r} is queued: only an ended run can be deleted"
     assert folder.exists()
     await producer.say(run_id, "END", attempt=1)
     answer = await relay.http.delete(relay.run(run_id))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import orjson
+
 from runrelay.progress import Event, make_event, step_specs
 from tests.relays import BOTH_PROTOCOLS, Producer, Served, StartRelay
 from tests.watching import eventually, watch
@@ -182,6 +184,19 @@ async def test_the_first_frame_is_bounded(relay: Served, producer: Producer, run
     assert state["logs_truncated"] + len(state["logs"]) == 40
     assert state["logs_truncated"] > 0
     assert state["logs"][-1].endswith(" 39"), "the oldest lines go first"
+
+
+async def test_errors_of_many_steps_fit_into_the_first_frame(relay: Served, producer: Producer, run_id: str) -> None:
+    """Clients and proxies have limits on messages: a run whose every step has failed is the one to look at."""
+    await producer.say(run_id, log="line 1")
+    for n in range(20):
+        await producer.say(run_id, "FAILED", step=f"step {n}", error=f"cause {n} " + "\x01x" * 30_000)
+    async with watch(relay.ws(run_id), run_id) as client:
+        state = await client.frame("initial_state")
+    assert len(orjson.dumps(state)) <= 512 * 1024
+    assert state["logs"] == ["line 1"]
+    assert [step["error"][:8].split()[1] for step in state["steps"]] == [str(n) for n in range(20)]
+    assert state["steps"][0]["error"].endswith("bytes cut")
 
 
 async def test_the_end_closes_its_watchers(relay: Served, producer: Producer, run_id: str) -> None:

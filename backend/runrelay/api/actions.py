@@ -14,7 +14,7 @@ from fastapi import APIRouter, Body, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field, ValidationError
 
-from ..errors import RunNotEnded, RunNotFound
+from ..errors import RunNotFound
 from ..files import delete_files
 from ..pipelines import Pipeline
 from ..progress import Event, check_run_id, make_event, step_specs
@@ -227,7 +227,7 @@ async def delete(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
     if status is None:
         raise RunNotFound(run_id)
     if status not in ("succeeded", "failed", "cancelled"):
-        raise RunNotEnded(run_id, status, 0, "only an ended run can be deleted")
+        raise Problem(409, f"run {run_id!r} is {status}: only an ended run can be deleted", run_status=status)
     await asyncio.to_thread(delete_files, relay.settings.files, run_id)
     await relay.listener.say({"deleted": run_id})
     return Response(status_code=204)

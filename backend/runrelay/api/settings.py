@@ -49,7 +49,9 @@ class Settings(BaseSettings):
         default=Path(".runrelay/files"), description="Folder of the runs' files, shared with the workers."
     )
     allowed_origins: tuple[str, ...] = Field(default=(), description="Foreign origins whose pages may connect, or `*`.")
-    jwt_secret: SecretStr | None = Field(default=None, description="With it, every request needs a token (HS256).")
+    jwt_secret: SecretStr | None = Field(
+        default=None, min_length=1, description="With it, every request needs a token (HS256)."
+    )
     jwt_audience: str | None = None
     dashboard: bool = Field(default=True, description="Serve the dashboard at /.")
 

@@ -60,7 +60,8 @@ async def events(
     """
     relay: Relay = request.state.runrelay
     if relay.hub.closing or relay.limits.is_full:
-        raise Problem(503, "too many connections", headers={"Retry-After": "2"})
+        why = "too many connections" if relay.limits.is_full else "the relay is going away"
+        raise Problem(503, why, headers={"Retry-After": "2"})
     cursor = cursor_of(last_event_id or lastEventId or after)
     if cursor is not None and await _is_over(relay, run_id, cursor):
         return Response(status_code=204)

@@ -91,7 +91,8 @@ async def _serve(websocket: WebSocket, session: Session) -> None:
     if relay.limits.is_full or relay.hub.closing or relay.failure is not None:
         relay.metrics.refused += 1
         if _DENIAL in websocket.scope.get("extensions", {}):
-            await websocket.send_denial_response(Response("too many connections\n", 503, {"Retry-After": "2"}))
+            why = "too many connections\n" if relay.limits.is_full else "the relay is going away\n"
+            await websocket.send_denial_response(Response(why, 503, {"Retry-After": "2"}))
         else:
             await websocket.close()
         return
