@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -95,7 +96,8 @@ def make_venv() -> None:
         )
     )
     if not works:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
+        # In this process: another one would answer Ctrl-C with a traceback of its own.
+        venv.create(VENV, clear=True, symlinks=True, with_pip=True)
 
 
 def pip(*arguments: str) -> list[str]:
@@ -208,8 +210,12 @@ def main() -> int:
         print(f"setup: {error}", file=sys.stderr)
         return 1
     except subprocess.CalledProcessError as error:
+        sys.stderr.write(error.output.decode(errors="replace") if isinstance(error.output, bytes) else "")
         command = " ".join(map(str, error.cmd))
         print(f"setup: {command} failed (exit {error.returncode}); its output is above", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"setup: cannot use {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nsetup: stopped; the next run goes on from here", file=sys.stderr)

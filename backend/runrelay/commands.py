@@ -119,11 +119,12 @@ def worker(
     command = [sys.executable, "-m", "celery", *arguments]
     if reload:
         try:
-            from watchfiles import run_process
+            from watchfiles import PythonFilter, run_process
         except ModuleNotFoundError:
             raise fail("--reload of a worker needs watchfiles: pip install watchfiles") from None
         folders = [name for name in ("backend", "workers") if Path(name).is_dir()] or ["."]
-        run_process(*folders, target=shlex.join(command), target_type="command")
+        # Python only: the dashboard is built into one of the folders, and is nothing to the worker
+        run_process(*folders, target=shlex.join(command), target_type="command", watch_filter=PythonFilter())
     else:
         os.execv(sys.executable, command)  # noqa: S606 - no shell is what is wanted
 

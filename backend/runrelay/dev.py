@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,20 +26,23 @@ _STOP_S = 15.0
 class Child:
     """One process of several, on a leash: it ends when this process does, however that ends."""
 
-    def __init__(self, name: str, command: list[str], env: Mapping[str, str]) -> None:
+    def __init__(self, name: str, command: list[str], env: Mapping[str, str], cwd: Path | None = None) -> None:
         self.name = name
         # its own group: the terminal's Ctrl-C reaches this process only, which stops the others in order
-        self.process = subprocess.Popen(leash.command(command, signal.SIGTERM), env=dict(env), start_new_session=True)
+        self.process = subprocess.Popen(
+            leash.command(command, signal.SIGTERM), env=dict(env), cwd=cwd, start_new_session=True
+        )
 
     def stop(self, timeout_s: float = _STOP_S) -> None:
-        """Ask it to end; after `timeout_s` seconds, make it."""
+        """Ask it to end; after `timeout_s` seconds, make it. What it has started and left behind ends, too."""
         if self.process.poll() is None:
             self.process.terminate()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
+        # A group outlives its leader while anything is in it, and its number is nobody else's till then.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 def run_all(
@@ -88,10 +91,11 @@ def run_all(
         if worker:
             command = [*module, "worker", "--concurrency", str(concurrency)]
             children.append(Child("worker", [*command, *(["--reload"] if reload else [])], env))
-        front_end, npm = Path("frontend"), shutil.which("npm")
-        if reload and npm and (front_end / "package.json").is_file():
-            watch = [npm, "--prefix", str(front_end), "run", "build", "--", "--watch"]
-            children.append(Child("front end", watch, env))
+        # Not by npm, which lets go of what it started when it is told to end.
+        front_end = Path("frontend").resolve()
+        vite = front_end / "node_modules" / ".bin" / "vite"
+        if reload and vite.is_file():
+            children.append(Child("front end", [str(vite), "build", "--watch"], env, cwd=front_end))
         say(f"dashboard  http://{f'[{host}]' if ':' in host else host}:{port}/   (Ctrl-C stops everything)")
         while not stopping.wait(0.2):
             ended = next((child for child in children if child.process.poll() is not None), None)

@@ -32,5 +32,7 @@ def log_config(level: str) -> dict[str, Any]:
     config["handlers"]["named"] = {**config["handlers"]["default"], "formatter": "named"}
     for handler in config["handlers"].values():
         handler["filters"] = ["no_tokens"]
+    # With --reload it tells of each file that changes, those of the embedded server's log included.
+    config["loggers"]["watchfiles"] = {"level": "WARNING"}
     config["root"] = {"handlers": ["named"], "level": level.upper()}
     return config

@@ -181,7 +181,7 @@ def test_a_policy_of_the_machine_itself_stays(
 
 @pytest.mark.parametrize("copied", [False, True])
 def test_a_venv_copied_from_another_folder_is_made_anew(
-    program: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: bool
 ) -> None:
     """Its programs start with the path of the original's Python, and would run the original's sources."""
     monkeypatch.setattr(prepare, "ROOT", tmp_path)
@@ -193,9 +193,26 @@ def test_a_venv_copied_from_another_folder_is_made_anew(
     python.write_text("#!/bin/sh\nexit 0\n")  # a Python that says yes: new enough, and has pip
     python.chmod(0o755)
     declared.write_text(f'{{"url": "{(tmp_path / ("other" if copied else ".")).as_uri()}"}}')
-    made = tmp_path / "made"
-    program("python3", f'echo "$*" > {made}')
-    monkeypatch.setattr("sys.executable", str(tmp_path / "bin" / "python3"))
+    made: list[Path] = []
+
+    def create(folder: Path, *, clear: bool, **_: object) -> None:
+        assert clear
+        made.append(folder)
+
+    monkeypatch.setattr("prepare.venv.create", create)
     prepare.make_venv()
-    assert made.exists() is copied
-    assert not copied or made.read_text() == f"-m venv --clear {tmp_path / '.venv'}\n"
+    assert made == ([tmp_path / ".venv"] if copied else [])
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A checkout on a read-only disk is no reason for a traceback."""
+
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/checkout/.venv")
+
+    monkeypatch.setattr(prepare, "prepare", refuse)
+    monkeypatch.setattr("sys.argv", ["prepare"])
+    assert prepare.main() == 1
+    assert capsys.readouterr().err == "setup: cannot use /checkout/.venv: Permission denied\n"
