@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import redis
-from celery import Celery
+from celery import Celery, chain, chord
 
 from runrelay import flush, publish_progress, run_progress
 from runrelay.celery import install
@@ -84,6 +84,12 @@ def flaky(self: Any, run_id: str) -> str:
 @task(bind=True)
 def replaced(self: Any, run_id: str) -> None:
     raise self.replace(good.s(run_id))
+
+
+@task(bind=True)
+def replaced_by_canvas(self: Any, run_id: str, shape: str) -> None:
+    chained = chain(begin.si("nobodys"), good.si(run_id))
+    raise self.replace(chained if shape == "chain" else chord([begin.si("nobodys")] * 2, good.si(run_id)))
 
 
 @task(autoretry_for=(OSError,), max_retries=2, retry_backoff=False, default_retry_delay=0)

@@ -211,6 +211,18 @@ def test_a_task_that_is_replaced_goes_on_as_the_same_run(watch: Watch) -> None:
     assert (end["status"], end["result"]) == ("succeeded", {"answer": 42})
 
 
+@pytest.mark.parametrize("shape", ["chain", "chord"])
+def test_a_task_that_is_replaced_by_a_canvas_goes_on_too(watch: Watch, shape: str) -> None:
+    """A run, or a step, that stays running because what ends it is the last of several."""
+    alone, member = f"{shape}-instead", f"{shape}-instead-of-a-member"
+    send(tasks.replaced_by_canvas.si(alone, shape), alone)
+    assert (watch.ended(alone)["status"], watch.ended(alone)["result"]) == ("succeeded", {"answer": 42})
+    send(chain(tasks.replaced_by_canvas.si(member, shape), tasks.finish.s(member)), member)
+    end = watch.ended(member)
+    assert (end["status"], end["result"]) == ("succeeded", {"parts": {"answer": 42}})
+    assert {e["step"] for e in watch.of(member) if "step" in e} == {"replaced_by_canvas", "finish"}
+
+
 def test_a_block_inside_a_task_is_part_of_it(watch: Watch) -> None:
     """A run_progress in a task that starts the run again, or ends it before the task has."""
     send(tasks.with_block.s("block"), "block")

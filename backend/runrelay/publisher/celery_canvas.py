@@ -23,7 +23,7 @@ from ..progress.text import check_label, check_text, cut_text
 from .publishing import commit
 from .runs import MAX_TITLE_CHARS
 
-__all__ = ["HEADER", "cancel", "canvas", "run_headers", "send", "step", "step_names", "task_id", "task_ids"]
+__all__ = ["HEADER", "cancel", "canvas", "mark_as", "run_headers", "send", "step", "step_names", "task_id", "task_ids"]
 
 HEADER: Final = "runrelay"
 _CANCELLED_ATTEMPTS: Final = 1000
@@ -185,6 +185,13 @@ def cancel(app: Celery, run_id: str, attempt: int, steps: Iterable[str] = ()) ->
     attempts = range(max(1, attempt - _CANCELLED_ATTEMPTS + 1), attempt + 1)
     ids = [task for number in attempts for task in task_ids(run_id, number, names)]
     app.control.revoke(ids, terminate=True, signal="SIGTERM")
+
+
+def mark_as(signature: Signature, task_id: str, info: Mapping[str, Any]) -> None:
+    """Give the member with this task id the header `info`."""
+    for leaf in _leaves(signature):
+        if leaf.options.get("task_id") == task_id:
+            _with_info(leaf, info)
 
 
 def _is_single(signature: Signature) -> bool:

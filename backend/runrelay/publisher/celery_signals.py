@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from celery import Celery, signals
+from celery.canvas import maybe_signature
 from celery.local import Proxy
 from celery.utils.serialization import UnpickleableExceptionWrapper
 
@@ -16,7 +17,7 @@ from ..errors import RunlogError
 from ..progress import Event, StepSpec, check_run_id, make_event
 from ..progress.events import MAX_RESULT_BYTES, Kind, encode_json
 from ..settings import PublisherSettings
-from .celery_canvas import HEADER
+from .celery_canvas import HEADER, mark_as
 from .lifecycle import Publisher
 from .publishing import commit, configure, current_sink, emit, shut_down
 from .runs import error_text
@@ -97,7 +98,7 @@ class Installation:
         signals.worker_process_shutdown.connect(_worker_ends, weak=False)
         signals.worker_shutdown.connect(_worker_ends, weak=False)
 
-    def _before_publish(self, headers: dict[str, Any] | None = None, **_: Any) -> None:
+    def _before_publish(self, headers: dict[str, Any] | None = None, body: Any = None, **_: Any) -> None:
         """Queued, before the message can be taken: else the start could come first, and the run stay queued."""
         if headers is None:
             return
@@ -105,6 +106,8 @@ class Installation:
         if task is not None and task.request.id == headers.get("id"):
             self._before_again(task, headers)
             return
+        if task is not None and (headers.get("replaced_task_nesting") or 0) > task.request.replaced_task_nesting:
+            self._before_replacement(task, body)
         info = headers.get(HEADER)
         if not isinstance(info, dict) or info.get("attempt") is not None or info.get("step") is not None:
             return
@@ -132,6 +135,15 @@ class Installation:
             self._tell_retry(info, scope, sys.exc_info()[1])
             setattr(task.request, _RETRY_TOLD, sys.exc_info()[1] is not None)
             current_sink().flush(TASK_FLUSH_S, while_down=False)
+
+    def _before_replacement(self, task: Any, body: Any) -> None:
+        """A task puts a canvas in its own place: the member with its id, which ends last, goes on as it."""
+        if self._execution_of(task) is None or not isinstance(body, tuple):
+            return
+        embedded = body[2]
+        for signature in (*(embedded.get("chain") or ()), embedded.get("chord")):
+            if signature is not None:
+                mark_as(maybe_signature(signature, app=self.app), task.request.id, task.request.get(HEADER))
 
     def _tell_retry(self, info: _Info, scope: TaskScope, reason: Any) -> None:
         log = None if reason is None else _reason(reason)
