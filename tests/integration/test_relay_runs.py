@@ -15,6 +15,7 @@ import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel, Field, SecretStr
 
+from runrelay.errors import RunlogUnavailable
 from runrelay.files import run_folder
 from runrelay.pipelines import Pipeline
 from runrelay.progress import make_event
@@ -256,6 +257,45 @@ async def test_a_deleted_run_is_gone_with_its_files(
         _problem(await relay.http.get(relay.run(run_id, path)), 404)
     assert (await relay.http.get("/api/runs")).json()["runs"] == []
     _problem(await relay.http.delete(relay.run(run_id)), 404)
+
+
+async def test_what_a_deletion_left_can_be_deleted_again(
+    relay: Served, producer: Producer, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log deleted but not the files, because Redis went away just then: nobody could get at them any more."""
+    folder = run_folder(tmp_path / "files", run_id)
+
+    async def away(*args: object) -> None:
+        raise RunlogUnavailable("away")
+
+    for expired in (False, True):
+        folder.mkdir(parents=True)
+        await producer.say(run_id, "END")
+        with monkeypatch.context() as without:
+            if expired:
+                await producer.runlog.redis.delete(*producer.keys.run(run_id))
+            else:
+                without.setattr(relay.relay.runlog, "unlist", away)
+                without.setattr(relay.relay.listener, "say", away)
+            assert (await relay.http.delete(relay.run(run_id))).status_code == 204
+        assert not folder.exists()
+        _problem(await relay.http.delete(relay.run(run_id)), 404)
+
+
+async def test_a_run_is_not_cancelled_before_its_work_can_be(
+    relay: Served, works: _Works, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended, it cannot be cancelled again (409), and its work would go on to its end."""
+    await _start(relay, run_id)
+
+    async def away(*args: object, **more: object) -> None:
+        raise RunlogUnavailable("away")
+
+    with monkeypatch.context() as without:
+        without.setattr(relay.relay.runlog, "read", away)
+        _problem(await relay.http.post(relay.run(run_id, "/cancel")), 503)
+    assert (await relay.http.post(relay.run(run_id, "/cancel"))).status_code == 202
+    assert works.cancelled == [(run_id, 1)]
 
 
 # The list

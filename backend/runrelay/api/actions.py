@@ -14,10 +14,10 @@ from fastapi import APIRouter, Body, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field, ValidationError
 
-from ..errors import RunNotFound
-from ..files import delete_files
+from ..errors import RunlogUnavailable, RunNotFound
+from ..files import delete_files, run_folder
 from ..pipelines import Pipeline
-from ..progress import Event, check_run_id, make_event, step_specs
+from ..progress import Event, check_run_id, is_ended, make_event, step_specs
 from ..progress.events import MAX_RESULT_BYTES
 from .dependencies import ListGrant, RelayOf, RunGrant, RunId
 from .problems import Problem, ProblemRoute, responses
@@ -174,9 +174,10 @@ async def _send(relay: Relay, pipeline: Pipeline, run_id: str, value: BaseModel,
 )
 async def cancel(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
     """End a run as CANCELLED, then stop its work. What the work still says is fenced off: it is after the end."""
+    # read first: should that fail afterwards, the run would have ended, and its work could never be told to stop
+    snapshot = (await relay.runlog.read(run_id, log_lines=0)).snapshot
     event = make_event("CANCELLED", log="cancelled")._replace(must="unfinished")
     done = await relay.runlog.commit(run_id, [event])
-    snapshot = (await relay.runlog.read(run_id, log_lines=0)).snapshot
     pipeline = relay.pipelines.get(snapshot.pipeline or "")
     if pipeline is not None and pipeline.cancel is not None:
         try:
@@ -222,12 +223,15 @@ async def retry(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
     responses=responses(400, 401, 403, 404, 409, 503),
 )
 async def delete(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
-    """Delete a run's log and files."""
+    """Delete a run's log and files. Of a run whose log has expired, the files that are left."""
     status = await relay.runlog.delete(run_id)
-    if status is None:
+    if status is None and not await asyncio.to_thread(run_folder(relay.settings.files, run_id).exists):
         raise RunNotFound(run_id)
-    if status not in ("succeeded", "failed", "cancelled"):
+    if status is not None and not is_ended(status):
         raise Problem(409, f"run {run_id!r} is {status}: only an ended run can be deleted", run_status=status)
     await asyncio.to_thread(delete_files, relay.settings.files, run_id)
-    await relay.listener.say({"deleted": run_id})
+    try:
+        await relay.listener.say({"deleted": run_id})
+    except RunlogUnavailable as error:  # it is deleted all the same; who watches the list reads it anew after an outage
+        log.warning("the relays are not told that run %r is deleted: %s", run_id, error)
     return Response(status_code=204)

@@ -239,7 +239,10 @@ class AsyncRunLog:
         reply = await self._script(DELETE, list(self.keys.run(run_id)))
         status = None if reply is None else str(reply.decode())
         if status is None or is_ended(status):
-            await self.unlist([run_id])
+            try:
+                await self.unlist([run_id])
+            except RunlogError as error:  # it is deleted all the same, and the list is pruned by who reads it
+                log.warning("run %r is not taken out of the list: %s", run_id, error)
         return status
 
     async def publish(self, channel: str, message: bytes) -> int:
