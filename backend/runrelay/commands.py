@@ -31,6 +31,7 @@ app = typer.Typer(
 
 _RETRY_S = 0.5
 _PIPE_WIDTH = 10_000
+_PIPELINES = "pipelines.app:app"
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 _STYLES = {
     "queued": "dim", "running": "cyan", "retrying": "yellow", "stalled": "yellow",
@@ -57,8 +58,8 @@ def dev(
 
     # what the embedded server warns of belongs to what is said here, before its URL
     logging.basicConfig(stream=sys.stdout, format="%(levelname)s: %(message)s")
-    if worker and find_spec("celery") is None:
-        raise fail("a worker needs the extra 'celery': pip install 'runrelay[celery]', or go without: --no-worker")
+    if worker and (missing := _missing_for_a_worker(os.environ.get("RUNRELAY_CELERY_APP", _PIPELINES))):
+        raise fail(f"{missing}; or go without a worker: --no-worker")
     keys = settings().keys()  # also: what is wrong with the environment is said before anything starts
     try:
         code = run_all(
@@ -108,13 +109,13 @@ def worker(
     context: typer.Context,
     application: Annotated[
         str, typer.Option("--app", "-A", envvar="RUNRELAY_CELERY_APP", help="The Celery application.")
-    ] = "pipelines.app:app",
+    ] = _PIPELINES,
     concurrency: Annotated[int, typer.Option(min=1)] = 2,
     reload: Annotated[bool, typer.Option(help="Start anew when sources change.")] = False,
 ) -> None:
     """A Celery worker (further arguments go to `celery worker`)."""
-    if find_spec("celery") is None:
-        raise fail("a worker needs the extra 'celery': pip install 'runrelay[celery]'")
+    if missing := _missing_for_a_worker(application):
+        raise fail(missing)
     arguments = ["-A", application, "worker", "--concurrency", str(concurrency), "--loglevel", "info", *context.args]
     command = [sys.executable, "-m", "celery", *arguments]
     if reload:
@@ -127,6 +128,15 @@ def worker(
         run_process(*folders, target=shlex.join(command), target_type="command", watch_filter=PythonFilter())
     else:
         os.execv(sys.executable, command)  # noqa: S606 - no shell is what is wanted
+
+
+def _missing_for_a_worker(application: str) -> str | None:
+    if find_spec("celery") is None:
+        return "a worker needs the extra 'celery': pip install 'runrelay[celery]'"
+    # The worker looks into the folder that it starts in, too.
+    if application == _PIPELINES and find_spec("pipelines") is None and not Path("pipelines").exists():
+        return f"no Celery application {application} here: name yours in RUNRELAY_CELERY_APP, as in shop.tasks:app"
+    return None
 
 
 @app.command()

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import redis
+from typer.testing import CliRunner
 from websockets.sync.client import connect
 
+from runrelay.commands import app
 from tests.servers import Server, free_port
 
 DEADLINE_S = 30.0
@@ -286,3 +288,22 @@ def test_every_process_of_a_relay_logs_its_start_and_no_token(redis_url: str, pr
         line = relay.until("[accepted]")
         assert "/ws/r?token=…" in line
         assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [("celery", "a worker needs the extra 'celery'"), ("pipelines", "name yours in RUNRELAY_CELERY_APP")],
+)
+@pytest.mark.parametrize("command", ["worker", "dev"])
+def test_what_a_worker_lacks_is_said_before_anything_starts(
+    missing: str, said: str, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nowhere: str
+) -> None:
+    """From the wheel, `runrelay dev` started all the rest first, and ended with Celery's traceback."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REDIS_URL", nowhere)
+    monkeypatch.setattr("runrelay.commands.find_spec", lambda name: None if name == missing else name)
+    answer = CliRunner().invoke(app, [command])
+    assert answer.exit_code == 1
+    assert said in answer.output
+    assert ("--no-worker" in answer.output) is (command == "dev")
+    assert not list(tmp_path.iterdir())
