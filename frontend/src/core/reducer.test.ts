@@ -200,6 +200,14 @@ describe("snapshots", () => {
     expect(texts(run)).toEqual(["new"]);
   });
 
+  it("a run that the server has not heard of is something known; before its first word nothing is", () => {
+    expect(unknownRun("r").known).toBe(false);
+    const nobody = applySnapshot(unknownRun("r"), snapshot(0, { status: "unknown", id: "0-0" }));
+    expect(nobody).toMatchObject({ known: true, status: "unknown", stale: false });
+    expect(applySnapshot(nobody, snapshot(0, { status: "unknown", id: "0-0" }))).toBe(nobody);
+    expect(applyEvents(nobody, [event(1)])).toMatchObject({ run: { seq: 1 }, gap: false });
+  });
+
   it("when the log has expired, what was last seen stays, marked", () => {
     const run = applySnapshot(
       runAfter(event(1, { status: "succeeded", state: "END" })),

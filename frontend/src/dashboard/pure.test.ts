@@ -7,7 +7,7 @@ import { errorsOf, fieldsOf, initialValues, readValues } from "./form/schema";
 import { plain, spans } from "./log/ansi";
 import { atLeast, hits, pieces } from "./log/search";
 import { attemptsOf } from "./pages/attempts";
-import { laneOf, spanOf } from "./pages/lanes";
+import { laneOf, queuedMs, spanOf } from "./pages/lanes";
 import { bytes, readResult } from "./pages/result";
 import { pageOf, runPath } from "./router";
 import { ago } from "./time";
@@ -174,6 +174,15 @@ describe("the timeline", () => {
       fromPercent: 0,
       widthPercent: 100,
     });
+  });
+
+  it("only a first attempt was queued since the run was made", () => {
+    const waited = { ...run, createdAt: 1_000, startedAt: 4_000 };
+    expect([
+      queuedMs(waited),
+      queuedMs({ ...waited, attempt: 2 }),
+      queuedMs({ ...waited, startedAt: 1_001 }),
+    ]).toEqual([3_000, null, null]);
   });
 
   it("a step that has not begun has no place", () =>

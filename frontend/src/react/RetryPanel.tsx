@@ -14,8 +14,8 @@ export interface RetryPanelProps {
 
 /** Why nothing comes, what happens next, and a button to hurry it. Nothing at all while connected. */
 export function RetryPanel({ connection, compact = false, words = ENGLISH }: RetryPanelProps): ReactNode {
-  const { status, error, attempt, retryAt, retry } = connection;
-  const waiting = retryAt !== null;
+  const { status, error, attempt, retryAt, retryInMs, retry } = connection;
+  const waiting = retryAt !== null && retryInMs !== null;
   const now = useNow(waiting, 250);
   const refused = status === "closed" && error !== null;
   const shown =
@@ -28,7 +28,8 @@ export function RetryPanel({ connection, compact = false, words = ENGLISH }: Ret
       : status === "offline"
         ? words.adviceOffline
         : words.adviceWaiting;
-  const leftMs = waiting && now > 0 ? Math.max(0, retryAt - now) : null;
+  // At first the clock still stands where whoever needed it last left it: the wait is never longer than the whole.
+  const leftMs = waiting && now > 0 ? Math.max(0, Math.min(retryInMs, retryAt - now)) : null;
   return (
     <div className="rr-retry" data-status={status} data-compact={compact || undefined}>
       <strong className="rr-retry-title" role="status">

@@ -10,6 +10,7 @@ import { unknownRun } from "../core/reducer.js";
 import type { LogLine, RunStatusName, UseRun } from "./index.js";
 import {
   ConnectionBadge,
+  ENGLISH,
   KOREAN,
   LogTail,
   RelayClient,
@@ -262,6 +263,24 @@ describe("components", () => {
     expect(container.textContent).not.toContain("the connection was lost");
     rerender(<RetryPanel connection={{ ...waiting, status: "connected" }} />);
     expect(container.textContent).toBe("");
+  });
+
+  it("the countdown never shows more than the wait, whenever the last one was", () => {
+    const waiting = () => ({
+      ...IDLE,
+      retry: () => {},
+      status: "reconnecting" as const,
+      attempt: 1,
+      retryInMs: 5_000,
+      retryAt: Date.now() + 5_000,
+    });
+    const said = vi.fn((time: string) => time);
+    const words = { ...ENGLISH, retryIn: said };
+    render(<RetryPanel connection={waiting()} words={words} />).unmount();
+    act(() => vi.advanceTimersByTime(60_000));
+    said.mockClear();
+    render(<RetryPanel connection={waiting()} words={words} />);
+    expect(new Set(said.mock.calls.map(([time]) => time))).toEqual(new Set(["5 s"]));
   });
 
   it("RunStatus is a live run in one line", () => {

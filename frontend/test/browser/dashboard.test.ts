@@ -112,6 +112,21 @@ describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
     expect(await attempts.nth(1).getByRole("img").getAttribute("aria-label")).toBe("Running");
   });
 
+  it("what went wrong with one action is gone with the next", async () => {
+    at.allow("503");
+    running(at.relay, "r", "To be stopped");
+    const page = await at.open(runPath("r"));
+    const problem = { status: 503, json: { title: "Unavailable", detail: "the work could not be told" } };
+    await page.route("**/cancel", (route) => route.fulfill(problem));
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
+    await page.getByRole("alert").getByText("the work could not be told").waitFor();
+    at.relay.publish("r", { state: "CANCELLED" });
+    await page.getByRole("button", { name: "Run again" }).click();
+    await page.locator(".chip", { hasText: "Attempt 2" }).waitFor();
+    expect(await page.getByRole("alert").count()).toBe(0);
+  });
+
   it("an ended run can be deleted, and leaves the list", async () => {
     succeeded(at.relay, "r", "To be deleted");
     const page = await at.open(runPath("r"));

@@ -94,6 +94,17 @@ describe.skipIf(chromiumPath() === null)("the dashboard on a bad network", () =>
     await page.locator(".rr-retry").waitFor({ state: "detached" });
   });
 
+  it("the list says that it is cut off, and by itself that it is not any more", async () => {
+    at.allow("WebSocket", "ERR_");
+    running(at.relay, "r", "A film");
+    const page = await at.open("/");
+    await page.locator("a.run-row").waitFor();
+    await at.relay.stop();
+    await page.locator(".rr-retry", { hasText: "Reconnecting" }).waitFor();
+    await at.relay.start();
+    await page.locator(".rr-retry").waitFor({ state: "detached" });
+  });
+
   it("Redis away: a banner, and it goes when Redis is back", async () => {
     running(at.relay, "r", "A film");
     const page = await at.open(runPath("r"));

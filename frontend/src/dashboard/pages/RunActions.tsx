@@ -12,40 +12,37 @@ export function RunActions({ watched }: { watched: UseRun }): ReactNode {
   const words = useWords();
   const relay = useRelayClient();
   const { run, status, cancel, retry } = watched;
-  const stop = useMutation({ mutationFn: cancel });
-  const again = useMutation({ mutationFn: retry });
-  const remove = useMutation({
-    mutationFn: () => relay.api.delete(run.runId),
-    onSuccess: () => navigate("/"),
-  });
-  const failure = stop.error ?? again.error ?? remove.error;
-  if (!run.known) return null;
+  const remove = () => relay.api.delete(run.runId).then(() => navigate("/"));
+  // One for all three: what is tried next takes the last one's complaint away.
+  const { mutate, error, isPending } = useMutation({ mutationFn: (act: () => Promise<void>) => act() });
+  // Of a run that the server has lost there is nothing to stop, repeat or delete.
+  if (status === "unknown" || run.stale) return null;
   return (
     <div className="actions">
-      {failure !== null && (
+      {error !== null && (
         <span className="action-error" role="alert">
-          {failure.message}
+          {error.message}
         </span>
       )}
       {!isEnded(status) ? (
         <Confirmed
           icon="stop"
-          label={stop.isPending ? words.cancelling : words.cancel}
+          label={isPending ? words.cancelling : words.cancel}
           question={words.confirmCancel}
-          disabled={stop.isPending}
-          onConfirm={() => stop.mutate()}
+          disabled={isPending}
+          onConfirm={() => mutate(cancel)}
         />
       ) : (
         <>
-          <button type="button" className="button" disabled={again.isPending} onClick={() => again.mutate()}>
+          <button type="button" className="button" disabled={isPending} onClick={() => mutate(retry)}>
             <Icon name="retry" /> {words.retryRun}
           </button>
           <Confirmed
             icon="trash"
             label={words.remove}
             question={words.confirmRemove}
-            disabled={remove.isPending}
-            onConfirm={() => remove.mutate()}
+            disabled={isPending}
+            onConfirm={() => mutate(remove)}
             bare
           />
         </>

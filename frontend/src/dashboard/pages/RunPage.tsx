@@ -66,14 +66,10 @@ export function RunPage({ runId }: { runId: string }): ReactNode {
       </header>
       <Banner watched={watched} />
       <RetryPanel connection={connection} words={words} />
-      {!run.known && !refused ? (
+      {status === "unknown" && !refused ? (
         <div className="empty">
-          <p className="empty-title">
-            {connection.status === "connected" ? words.unknownRun : words.loading}
-          </p>
-          <p className="muted">
-            {connection.status === "connected" ? words.unknownRunHint : <span className="mono">{runId}</span>}
-          </p>
+          <p className="empty-title">{run.known ? words.unknownRun : words.loading}</p>
+          <p className="muted">{run.known ? words.unknownRunHint : <span className="mono">{runId}</span>}</p>
         </div>
       ) : (
         !refused && (
@@ -140,7 +136,8 @@ function Progress({ watched }: { watched: UseRun }): ReactNode {
   const ended = isEnded(status);
   const now = useNow(!ended, 1_000);
   const begun = run.startedAt ?? run.createdAt;
-  const end = ended ? (run.finishedAt ?? run.updatedAt) : now;
+  // What has come since the clock's last tick has happened, too: the steps beside this say the same.
+  const end = ended ? (run.finishedAt ?? run.updatedAt) : now && Math.max(now, run.updatedAt ?? 0);
   const elapsedMs = begun === null || end === null || end === 0 ? null : Math.max(0, end - begun);
   // The estimate was made at the last event: what has passed since is no longer left.
   const leftMs =

@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { useEffect, useMemo, useRef, useState } from "react";
-import { useConnection, useRelayClient, useRuns } from "../../react/index";
+import { RetryPanel, useConnection, useRelayClient, useRuns } from "../../react/index";
 import { Icon } from "../icons";
 import { Link } from "../Link";
 import { Notice } from "../Notice";
@@ -125,6 +125,7 @@ export function RunsPage(): ReactNode {
           </select>
         )}
       </div>
+      <RetryPanel connection={{ ...connection, retry: () => relay.reconnect() }} words={words} />
       {connection.upstream === "down" && <Notice tone="warn" title={words.relayAway} />}
       {error !== null && (
         <Notice

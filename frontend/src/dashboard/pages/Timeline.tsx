@@ -4,7 +4,7 @@ import { duration, isEnded, percent, StatusIcon, ticking } from "../../react/ind
 import { useNow } from "../../react/useNow";
 import { useWords } from "../words";
 import type { Lane } from "./lanes";
-import { laneOf, spanOf } from "./lanes";
+import { laneOf, queuedMs, spanOf } from "./lanes";
 
 /** When each step ran, beside each other on one scale: what waited, what ran at once, what took long. */
 export function Timeline({ run }: { run: RunState }): ReactNode {
@@ -13,16 +13,15 @@ export function Timeline({ run }: { run: RunState }): ReactNode {
   const now = useNow(!ended);
   const span = spanOf(run, now);
   if (span === null || (run.steps.length === 0 && run.startedAt === null)) return null;
-  const waitedMs = run.createdAt !== null && run.startedAt !== null ? run.startedAt - run.createdAt : 0;
-  const queuedMs = waitedMs >= 10 ? waitedMs : null;
+  const waitedMs = queuedMs(run);
   const ranMs = run.startedAt === null ? null : Math.max(0, (run.finishedAt ?? span.to) - run.startedAt);
   return (
     <section className="panel" aria-label={words.steps}>
       <header className="panel-head">
         <h2 className="panel-title">{words.steps}</h2>
         <span className="muted panel-note">
-          {queuedMs !== null && words.queuedFor(duration(queuedMs))}
-          {queuedMs !== null && ranMs !== null && " · "}
+          {waitedMs !== null && words.queuedFor(duration(waitedMs))}
+          {waitedMs !== null && ranMs !== null && " · "}
           {ranMs !== null && words.ranFor((ended ? duration : ticking)(ranMs))}
         </span>
       </header>

@@ -25,6 +25,12 @@ export function spanOf(run: RunState, now: number): Span | null {
   return { from, to: Math.max(from + 1, end, ...ends) };
 }
 
+/** How long the run waited to begin, in ms; null when it did not. A later attempt was not queued when the run was made. */
+export function queuedMs({ attempt, createdAt, startedAt }: RunState): number | null {
+  if (attempt > 1 || createdAt === null || startedAt === null) return null;
+  return startedAt - createdAt >= 10 ? startedAt - createdAt : null;
+}
+
 /** A step's place, or null when it has not begun. */
 export function laneOf(span: Span, startedAt: number | null, finishedAt: number | null): Lane | null {
   if (startedAt === null || finishedAt === null) return null;
