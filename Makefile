@@ -42,5 +42,6 @@ lock:  ## write both locks anew from what the projects ask for (ARGS=--upgrade f
 
 clean:  ## remove what was generated; runs kept in .runrelay/ stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist
-	rm -rf frontend/node_modules frontend/dist backend/runrelay/dashboard
+	rm -rf frontend/node_modules frontend/dist
+	find backend/runrelay/dashboard -mindepth 1 -not -name .gitkeep -delete
 	find backend workers tests scripts benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

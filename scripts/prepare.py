@@ -15,6 +15,7 @@ import sys
 import time
 import venv
 from collections.abc import Callable, Iterable
+from io import TextIOWrapper
 from pathlib import Path
 
 import system_packages
@@ -203,6 +204,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="prepare", description="Set up everything that make needs.")
     parser.add_argument("--tests", action="store_true", help="also the system packages that the tests drive")
     arguments = parser.parse_args()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Unicode is no reason not to set up
     began_s = time.monotonic()
     try:
         prepare(tests=arguments.tests)

@@ -1,6 +1,8 @@
 """Set-up: done once, done again when what it was made from changes, and clear about what is missing."""
 
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -216,3 +218,20 @@ def test_a_folder_that_cannot_be_written_is_said_in_one_line(
     monkeypatch.setattr("sys.argv", ["prepare"])
     assert prepare.main() == 1
     assert capsys.readouterr().err == "setup: cannot use /checkout/.venv: Permission denied\n"
+
+
+def test_a_terminal_without_unicode_gets_its_set_up_too() -> None:
+    program = (
+        "import sys, prepare; prepare.prepare = lambda **_: prepare.say('step …'); sys.argv[1:] = [];"
+        "sys.exit(prepare.main())"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT / "scripts",
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout.startswith("setup: step ?\nsetup: ready")
