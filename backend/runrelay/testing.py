@@ -108,7 +108,7 @@ class CapturedProgress:
             )
         )
         if scope is not None and event.kind in STARTS:
-            scope.begun(event.kind, self._committed(event))
+            scope.begun(event, self._committed(event))
         if follow is not None:
             self.emit(run_id, follow)
 

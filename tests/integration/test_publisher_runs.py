@@ -80,6 +80,26 @@ def test_a_program_is_a_run_and_run_again_a_new_attempt(log: Log) -> None:
     assert [event["attempt"] for event in starts] == [1, 2]
 
 
+def test_a_step_that_failed_can_be_done_again(log: Log) -> None:
+    """A step that is shown as failed although it went well at the second try; of a canvas, a run that never ends."""
+    with run_progress("film", steps=["fetch", "render"]) as run:
+        for attempt in (1, 2):
+            try:
+                with run.step("fetch"):
+                    run.update(0.5)
+                    if attempt == 1:
+                        raise ConnectionError("no network")
+            except ConnectionError:
+                continue
+        with run.step("render"):
+            pass
+    assert flush()
+    step = json.loads(log.fields("film")["s:fetch"])
+    assert (step["status"], step["attempt"], step.get("error")) == ("succeeded", 2, None)
+    assert "fenced" not in log.fields("film")
+    assert json.loads(log.fields("film")["steps"])["done"] == 2
+
+
 def test_a_failed_program_can_be_run_again(log: Log) -> None:
     """An error that stays on a run which has gone well since."""
     with pytest.raises(ValueError, match="broken"), run_progress("film"):

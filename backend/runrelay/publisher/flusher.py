@@ -263,7 +263,7 @@ class Flusher:
         if last.event is None or not isinstance(result, Committed):
             return
         if last.scope is not None and last.event.kind in STARTS:
-            last.scope.begun(last.event.kind, result)
+            last.scope.begun(last.event, result)
             self._on_begun()
         if last.follow is not None and not result.fenced:
             self.outbox.append(run_id, last.follow)

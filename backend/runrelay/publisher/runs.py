@@ -30,7 +30,11 @@ def error_text(error: BaseException) -> str:
 
 
 class StepSpan(Span):
-    """A step of a run as a block of code."""
+    """A step of a run as a block of code. Entered again, after it has failed, say, it is a new attempt of the step."""
+
+    def _tell_beginning(self) -> None:
+        event = make_event(self._state, self.low, self._log, step=self.step_name)
+        emit(self.run_id, event._replace(kind="step_start"), scope_of(self.run_id))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -53,18 +53,21 @@ class TaskScope:
 
     def fence(self, event: Event) -> Event:
         """An event of this scope with its attempts, unless it names one itself."""
-        if event.kind in STARTS:
+        if self._starts(event):
             return event
         attempt = self.attempt if event.attempt is None else event.attempt
         step_attempt = self.step_attempt if event.step is not None and event.step == self.step else None
         return event._replace(attempt=attempt, step_attempt=step_attempt)
 
-    def begun(self, kind: Kind, committed: Committed) -> None:
-        """The scope's start is committed."""
-        if kind == "start":
+    def begun(self, event: Event, committed: Committed) -> None:
+        """The scope's start is committed; that of another step within it says nothing of the scope."""
+        if event.kind == "start":
             self.attempt = committed.given_attempt
-        else:
+        elif self._starts(event):
             self.step_attempt = committed.given_step_attempt
+
+    def _starts(self, event: Event) -> bool:
+        return event.kind == "start" or (event.kind == "step_start" and event.step == self.step)
 
 
 _current: ContextVar[TaskScope | None] = ContextVar("runrelay_scope", default=None)

@@ -109,8 +109,11 @@ class Span:
         self._entered += 1
         spans = _current.get({})
         _current.set({**spans, self.run_id: (*spans.get(self.run_id, ()), self)})
-        publish_progress(self.run_id, self._state, self.low, self._log, step=self.step_name)
+        self._tell_beginning()
         return self
+
+    def _tell_beginning(self) -> None:
+        publish_progress(self.run_id, self._state, self.low, self._log, step=self.step_name)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -238,7 +238,7 @@ def _commit(
         last = rows[-1]
         scope = None if last.scope is None else scopes.get(last.scope)
         if scope is not None and last.event.kind in STARTS and isinstance(result, Committed):
-            scope.begun(last.event.kind, result)
+            scope.begun(last.event, result)
             on_begun()
         with lock, file.transaction():
             file.delete(row.id for row in rows)

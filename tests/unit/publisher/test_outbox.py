@@ -122,12 +122,13 @@ def test_a_start_is_the_last_of_its_batch_and_fences_what_follows() -> None:
     outbox = outbox_of()
     scope = TaskScope("run")
     publish(outbox, "run", log="before")
-    outbox.append("run", make_event("STARTED")._replace(kind="start"), scope)
+    start = make_event("STARTED")._replace(kind="start")
+    outbox.append("run", start, scope)
     outbox.append("run", make_event(log="mine"), scope)
     outbox.append("run", make_event(log="explicit", attempt=7), scope)
     (first,) = outbox.take(0.0)
     assert [event.log or event.kind for event in first.events] == ["before", "start"]
-    scope.begun("start", committed(given_attempt=3))
+    scope.begun(start, committed(given_attempt=3))
     outbox.settle(first)
     (second,) = outbox.take(0.0)
     assert [event.attempt for event in second.events] == [3, 7]
@@ -137,14 +138,28 @@ def test_a_step_start_fences_the_step_only() -> None:
     """A member of a canvas whose own attempt is taken for the run's, or fences another step."""
     outbox = outbox_of()
     scope = TaskScope("run", "render", attempt=2)
-    outbox.append("run", make_event(step="render")._replace(kind="step_start", attempt=2), scope)
+    start = make_event(step="render")._replace(kind="step_start", attempt=2)
+    outbox.append("run", start, scope)
     outbox.append("run", make_event(progress=0.5, step="render"), scope)
     outbox.append("run", make_event(progress=0.5, step="other"), scope)
     (first,) = outbox.take(0.0)
-    scope.begun("step_start", committed(given_attempt=9, given_step_attempt=4))
+    scope.begun(start, committed(given_attempt=9, given_step_attempt=4))
     outbox.settle(first)
     (second,) = outbox.take(0.0)
     assert [(event.attempt, event.step_attempt) for event in second.events] == [(2, 4), (2, None)]
+
+
+def test_the_start_of_a_step_within_a_scope_is_fenced_and_fences_nothing() -> None:
+    """A zombie that begins a step of its successor, or a scope that takes that attempt for its own."""
+    outbox = outbox_of()
+    scope = TaskScope("run", attempt=2)
+    inner = make_event(step="render")._replace(kind="step_start")
+    outbox.append("run", inner, scope)
+    outbox.append("run", make_event(progress=0.5, step="render"), scope)
+    (first,) = outbox.take(0.0)
+    assert [(event.attempt, event.step_attempt) for event in first.events] == [(2, None)]
+    scope.begun(inner, committed(given_attempt=9, given_step_attempt=4))
+    assert (scope.attempt, scope.step_attempt) == (2, None)
 
 
 def test_what_follows_ends_the_batch() -> None:
