@@ -140,9 +140,11 @@ async def test_a_run_that_is_there_was_not_deleted(relay: Served, producer: Prod
         await relay.relay.listener.say({"deleted": run_id})
         await producer.say(run_id, "QA")
         await client.frame("run", run_id=run_id, state="QA")
+        for no_run in ("x" * 201, "", "a/b", None, 7, ["x"]):
+            await relay.relay.listener.say({"deleted": no_run})
         await relay.relay.listener.say({"deleted": "never seen"})
         await client.frame("run_deleted", run_id="never seen")
-        assert not [f for f in client.frames if f["type"] == "run_deleted" and f["run_id"] == run_id]
+        assert len([frame for frame in client.frames if frame["type"] == "run_deleted"]) == 1
 
 
 async def test_what_leaves_with_the_connection(relay: Served, run_id: str) -> None:

@@ -503,6 +503,7 @@ async def test_openapi_has_examples(relay: Served) -> None:
     await _start(relay)
     (listed,) = (await relay.http.get("/api/runs")).json()["runs"]
     assert set(example["runs"][0]) == set(listed) - {"error", "finished_at"}, "nulls are left out of the document"
+    assert "413" in schema["paths"]["/api/runs"]["post"]["responses"]
     start = schema["components"]["schemas"]["StartRequest"]["properties"]
     assert start["pipeline"]["examples"] == ["shorts"]
 

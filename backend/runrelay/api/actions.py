@@ -86,7 +86,7 @@ async def pipelines(relay: RelayOf, grant: ListGrant) -> Response:
             },
             "description": "The run is queued, and its work is sent.",
         },
-        **responses(400, 401, 403, 404, 409, 422, 503),
+        **responses(400, 401, 403, 404, 409, 413, 422, 503),
     },
 )
 async def start(relay: RelayOf, grant: ListGrant, request: Request, body: Annotated[StartRequest, Body()]) -> Response:

@@ -21,7 +21,7 @@ from ..errors import ListenerDown
 from ..fanout import Hub, Listener
 from ..metrics import RelayMetrics
 from ..pipelines import Pipeline, load_pipelines
-from ..progress import Snapshot
+from ..progress import Snapshot, check_run_id
 from ..runlog import AsyncRunLog
 from .limits import Limits
 from .settings import Settings
@@ -158,6 +158,11 @@ class Relay:
 
     def _control(self, message: dict[str, Any]) -> None:
         self.adopter.control(message)
-        if isinstance(run_id := message.get("deleted"), str):
+        if "deleted" in message:
+            try:
+                run_id = check_run_id(message["deleted"])
+            except (TypeError, ValueError) as error:  # anyone may publish there
+                log.debug("discarded a message about a deletion: %s", error)
+                return
             self.last_known.forget(run_id)
             self.hub.feed.deleted(run_id)
