@@ -123,6 +123,7 @@ async def test_an_unknown_run_is_404(relay: Served, run_id: str) -> None:
         assert answer.status_code == 404
         assert answer.headers["content-type"] == "application/problem+json"
         assert run_id in answer.json()["detail"]
+        assert answer.headers["cache-control"] == "no-store", "a cache would answer for it when it has begun"
 
 
 @pytest.mark.parametrize("params", [{"after": "x"}, {"wait": "-1"}, {"wait": "61"}, {"wait": "nan"}, {"wait": "soon"}])

@@ -10,6 +10,7 @@ import jwt
 import pytest
 from pydantic import SecretStr
 
+from runrelay.codes import CloseCode
 from runrelay.progress import Event
 from tests.relays import Producer, Served, StartRelay
 from tests.servers import HOST
@@ -205,6 +206,25 @@ async def test_a_malformed_cursor_is_a_bad_request(relay: Served, run_id: str, c
     answer = await relay.http.get(relay.run(run_id, "/events"), headers={"Last-Event-ID": cursor})
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_who_comes_while_the_relay_goes_is_sent_away(
+    relay: Served, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accepted, and then not told: shutdown would wait for it, and cut it off in the end."""
+    hub, enter = relay.relay.hub, relay.relay.limits.enter
+
+    def enter_as_it_goes(address: str) -> None:
+        enter(address)
+        hub.close(CloseCode.SERVICE_RESTART, lambda: "")
+
+    monkeypatch.setattr(relay.relay.limits, "enter", enter_as_it_goes)
+    async with watch(relay.ws(run_id)) as client:
+        assert await client.close_code() == 1012
+    hub.closing = False
+    text = (await relay.http.get(relay.run(run_id, "/events"))).text
+    assert "event:" not in text
+    await eventually(hub.empty.is_set, "the relay may go")
 
 
 async def test_too_many_are_refused(start_relay: StartRelay, run_id: str) -> None:

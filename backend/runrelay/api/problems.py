@@ -61,7 +61,8 @@ class Problem(Exception):
             "detail": self.detail,
             **self.more,
         }
-        return ProblemResponse(body, self.status, self.headers)
+        # a cache may keep a 404 for as long as it likes, and the run begins
+        return ProblemResponse(body, self.status, {"Cache-Control": "no-store", **(self.headers or {})})
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

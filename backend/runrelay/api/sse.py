@@ -107,6 +107,8 @@ class EventStream(Response):
                 return
             relay.hub.connect(self._connection)
             held.callback(relay.hub.disconnect, self._connection)
+            if relay.hub.closing:  # since it was asked for, so that nobody has told it
+                self._connection.close(CloseCode.SERVICE_RESTART)
             await self._serve(receive, send)
 
     async def _serve(self, receive: Receive, send: Send) -> None:

@@ -128,6 +128,9 @@ class _Client:
         relay = self.relay
         self._connection = connection
         relay.hub.connect(connection)
+        if relay.hub.closing:  # since it was accepted, so that nobody has told it
+            connection.close(CloseCode.SERVICE_RESTART, retry_reason())
+            return
         try:
             grant = authorize(websocket, relay.settings)
             left_s = grant.seconds_left()
