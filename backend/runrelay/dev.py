@@ -102,6 +102,9 @@ def run_all(
             if ended is not None:
                 say(f"the {ended.name} has ended with code {ended.process.returncode}; stopping everything")
                 return 1
+            if valkey is not None and valkey.pid is None:
+                say(f"the valkey has ended, its log is in {valkey.log_path}; stopping everything")
+                return 1
         say("stopping …")
         return 0
     finally:

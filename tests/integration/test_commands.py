@@ -2,6 +2,7 @@
 
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -307,3 +308,14 @@ def test_what_a_worker_lacks_is_said_before_anything_starts(
     assert said in answer.output
     assert ("--no-worker" in answer.output) is (command == "dev")
     assert not list(tmp_path.iterdir())
+
+
+def test_dev_ends_when_its_valkey_does(tmp_path: Path) -> None:
+    """Killed for want of memory, it left a relay and a worker that waited for it for ever."""
+    env = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
+    with started({**env, "PORT": str(free_port())}, "dev", "--no-worker", cwd=tmp_path) as dev:
+        dev.until("startup complete")
+        pid = int((tmp_path / ".runrelay" / "valkey" / "server").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+        dev.until("the valkey has ended")
+        assert dev.process.wait(DEADLINE_S) == 1
