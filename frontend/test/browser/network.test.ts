@@ -94,6 +94,17 @@ describe.skipIf(chromiumPath() === null)("the dashboard on a bad network", () =>
     await page.locator(".rr-retry").waitFor({ state: "detached" });
   });
 
+  it("a log that could not be continued is replaced, and the page says so", async () => {
+    count(1, 5);
+    const page = await at.open(runPath("r"));
+    await sees(page, 5);
+    const run = at.relay.runs.get("r");
+    if (run !== undefined) run.epoch = "fakeepoch002";
+    at.relay.cut();
+    await page.getByText("could not be continued").waitFor();
+    await sees(page, 5);
+  });
+
   it("the list says that it is cut off, and by itself that it is not any more", async () => {
     at.allow("WebSocket", "ERR_");
     running(at.relay, "r", "A film");

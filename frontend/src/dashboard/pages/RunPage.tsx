@@ -126,7 +126,7 @@ function Banner({ watched }: { watched: UseRun }): ReactNode {
   ) {
     return <Notice tone="warn" title={words.connectionLost} />;
   }
-  return null;
+  return run.recovered ? null : <Notice title={words.notRecovered} />;
 }
 
 function Progress({ watched }: { watched: UseRun }): ReactNode {
