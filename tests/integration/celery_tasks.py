@@ -82,6 +82,12 @@ def flaky(self: Any, run_id: str) -> str:
 
 
 @task(bind=True)
+def not_yet(self: Any, run_id: str) -> None:
+    if self.request.retries < 1:
+        raise self.retry(countdown=0)
+
+
+@task(bind=True)
 def replaced(self: Any, run_id: str) -> None:
     raise self.replace(good.s(run_id))
 

@@ -128,15 +128,15 @@ def canvas(
         _with_info(signature, {**info, "title": title, "pipeline": pipeline, "closing": closing})
         signature.set(task_id=task_id(run_id, attempt))
         return signature
-    first, last, final = set(map(id, _first(signature))), _last(signature), set(map(id, _final(signature)))
+    first, last = set(map(id, _first(signature))), _last(signature)
     for member, name in members:
-        more: dict[str, Any] = {"step": name, "last": member is last}
+        # Celery sends the next member before it says that one has succeeded: any of them may end the run.
+        more: dict[str, Any] = {"step": name, "last": member is last, "closing": closing}
         if id(member) in first:
             # again, because a log that was lost, or a relay that knows no weights, has not heard of them
             more["steps"] = [list(spec) for spec in specs] if weights else None
             more["first"] = member is members[0][0]
             more |= {"title": title, "pipeline": pipeline}
-        more["closing"] = closing if id(member) in final else None
         _with_info(member, {**info, **more})
         member.set(task_id=task_id(run_id, attempt, name))
     return signature
@@ -233,13 +233,6 @@ def _first(signature: Signature) -> list[Signature]:
     if _is_single(signature):
         return [signature]
     return [leaf for child in _children(signature)[0] for leaf in _first(child)]
-
-
-def _final(signature: Signature) -> list[Signature]:
-    """The members that nothing comes after: the run ends well with the one of them that ends last."""
-    if _is_single(signature):
-        return [signature]
-    return [leaf for child in _children(signature)[-1] for leaf in _final(child)]
 
 
 def _last(signature: Signature) -> Signature | None:

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 from celery import Celery, signals
 from celery.canvas import maybe_signature
+from celery.exceptions import Retry
 from celery.local import Proxy
 from celery.utils.serialization import UnpickleableExceptionWrapper
 
@@ -237,7 +238,8 @@ class Installation:
             return
         info, scope = execution
         scope.failure = None
-        if not getattr(sender.request, _RETRY_TOLD, False):
+        told = getattr(sender.request, _RETRY_TOLD, None)
+        if told is None or (told is False and getattr(reason, "exc", None) is not None):
             self._tell_retry(info, scope, reason)
 
     def _revoked(
@@ -333,5 +335,7 @@ def _encoded(value: Any) -> bytes | None:
 
 def _reason(reason: Any) -> str:
     cause = getattr(reason, "exc", None) or reason
+    if isinstance(cause, Retry):
+        return f"retrying {cause.humanize().removeprefix('Retry ')}"  # no error: in 20s
     text = str(cause) or type(cause).__name__
     return f"retrying: {type(cause).__name__}: {text}" if isinstance(cause, BaseException) else f"retrying: {text}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from ..progress import check_run_id
-from ..progress.events import MAX_STATE_CHARS
+from ..progress.events import MAX_STATE_CHARS, MAX_STEP_CHARS
 from ..progress.text import check_label
 from .publishing import publish_progress
 from .spans import Span, current_span
@@ -62,10 +63,14 @@ def track(
     run_id = check_run_id(run_id)
     if state is not None:
         check_label("state", state, MAX_STATE_CHARS)
+    if step is not None:
+        check_label("step", step, MAX_STEP_CHARS)
+    if total is not None and not math.isfinite(total):
+        raise ValueError(f"total must be a finite number, got {total!r}")
     part = current_span(run_id).span(*span)
     if total is None:
         total = operator.length_hint(items, 0) or None
-    return _tracked(items, part, Percent(total), state, step or part.step_name)
+    return _tracked(items, part, Percent(total), state, part.step_name if step is None else step)
 
 
 def _tracked(items: Iterable[T], part: Span, percent: Percent, state: str | None, step: str | None) -> Iterator[T]:
