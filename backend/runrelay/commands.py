@@ -334,12 +334,16 @@ def publish(
     """Say one thing of a run, as a worker would."""
     from .errors import RunrelayError
     from .progress import check_run_id, make_event
+    from .progress.text import check_label
+    from .publisher.runs import MAX_TITLE_CHARS
     from .runlog import AsyncRunLog
 
     async def commit() -> Any:
         given = settings()
         runlog = AsyncRunLog(given.redis_url, given.keys(), given.retention())
         try:
+            if title is not None:
+                check_label("title", title, MAX_TITLE_CHARS)
             event = make_event(state, progress, log, level=level, step=step)
             return await runlog.commit(check_run_id(run_id), [event._replace(title=title)])
         finally:

@@ -319,3 +319,10 @@ def test_dev_ends_when_its_valkey_does(tmp_path: Path) -> None:
         os.kill(pid, signal.SIGKILL)
         dev.until("the valkey has ended")
         assert dev.process.wait(DEADLINE_S) == 1
+
+
+def test_a_title_is_held_to_what_a_worker_is_held_to(redis_url: str, prefix: str) -> None:
+    """It is shown on one line of every list; a longer one, or one with control characters, got in by this door."""
+    env = environment(redis_url, prefix)
+    assert "title must have 1 to 200 characters, got 201" in the_line(run(env, "publish", "r", "--title", "x" * 201))
+    assert "control character" in the_line(run(env, "publish", "r", "--title", "two\nlines"))
