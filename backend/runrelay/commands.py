@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .terminal import clean, err, fail, out, settings, without_password
+from .terminal import check_redis_url, clean, err, fail, out, settings, without_password
 
 __all__ = ["app"]
 
@@ -114,8 +114,14 @@ def worker(
     reload: Annotated[bool, typer.Option(help="Start anew when sources change.")] = False,
 ) -> None:
     """A Celery worker (further arguments go to `celery worker`)."""
+    from .settings import PublisherSettings
+
     if missing := _missing_for_a_worker(application):
         raise fail(missing)
+    try:  # here in a line what Celery would wrap into the traceback of an import
+        check_redis_url(PublisherSettings.from_env(os.environ).redis_url)
+    except ValueError as error:
+        raise fail(error) from None
     arguments = ["-A", application, "worker", "--concurrency", str(concurrency), "--loglevel", "info", *context.args]
     command = [sys.executable, "-m", "celery", *arguments]
     if reload:

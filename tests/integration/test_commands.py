@@ -108,6 +108,7 @@ def started(env: dict[str, str], *arguments: str, cwd: Path | None = None) -> It
         ("demo", "r"),
         ("serve",),
         ("dev",),
+        ("worker",),
     ],
 )
 def test_a_url_that_is_none_is_said_in_one_line_without_its_password(command: tuple[str, ...], tmp_path: Path) -> None:
@@ -146,6 +147,11 @@ def test_a_bad_setting_is_said_in_one_line_with_its_variable(name: str, value: s
     line = the_line(run(environment(nowhere, "p", **{name: value}), "runs"))
     assert line.startswith(f"runrelay: {name}")
     assert said in line
+
+
+def test_a_bad_setting_of_the_worker_is_said_in_one_line(nowhere: str) -> None:
+    line = the_line(run(environment(nowhere, "p", RUNRELAY_FLUSH_MS="often"), "worker"))
+    assert line == "runrelay: RUNRELAY_FLUSH_MS must be a number, got 'often'"
 
 
 def test_an_empty_variable_counts_as_absent(redis_url: str, prefix: str) -> None:
