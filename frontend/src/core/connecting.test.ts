@@ -111,6 +111,32 @@ describe("WebSocket", () => {
     expect(state().connection).toMatchObject({ status: "connected" });
   });
 
+  it("a token that cannot be renewed just now is asked for again, not given up", async () => {
+    let fails = false;
+    const token = vi.fn(async () => {
+      if (fails) throw new TypeError("failed to fetch");
+      return `t${token.mock.calls.length}`;
+    });
+    watch("r", { ...only, token });
+    await settle();
+    browser.socket.prove();
+    browser.socket.say(initial(1));
+    fails = true;
+    browser.socket.drop(CloseCode.UNAUTHORIZED);
+    await settle();
+    expect(client.connection).toMatchObject({
+      status: "reconnecting",
+      error: { message: "the token source failed" },
+    });
+    fails = false;
+    await vi.advanceTimersByTimeAsync(1_000);
+    browser.socket.drop(CloseCode.UNAUTHORIZED); // the old one once more
+    await settle();
+    expect(browser.socket.url).toBe("ws://page/ws?token=t3");
+    browser.socket.prove();
+    expect(status()).toBe("connected");
+  });
+
   it("one socket carries any number of runs", () => {
     watch("a");
     const stop = client.run("b").subscribe(() => {});

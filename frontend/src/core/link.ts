@@ -285,7 +285,12 @@ export class Link {
         if (token === null) this.#stop("closed");
         else this.#openCurrent(token);
       },
-      () => opening === this.#opening && this.#stop("closed"),
+      () => {
+        if (opening !== this.#opening) return;
+        // That is no answer yet: perhaps the network is away for the source, too.
+        this.#renewed = false;
+        this.#failed(broken("the token source failed"));
+      },
     );
   }
 
