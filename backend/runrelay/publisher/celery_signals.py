@@ -274,7 +274,8 @@ class Installation:
         return found if isinstance(found, _Execution) else None
 
     def _info_of_request(self, task: Any, task_id: str) -> _Info | None:
-        request = self._requests.get(task_id) if task.app is self.app else None
+        # once: that a process was killed for its task's time limit is told again when it has gone
+        request = self._requests.pop(task_id, None) if task.app is self.app else None
         return None if request is None else _info(request.request_dict)
 
 

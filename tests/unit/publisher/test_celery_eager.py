@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from celery import Celery, chain, group
+from billiard.exceptions import TimeLimitExceeded, WorkerLostError
+from celery import Celery, chain, group, signals
 from celery.local import Proxy
 
 from runrelay import publish_progress, run_progress
-from runrelay.celery import install, send
+from runrelay.celery import install, run_headers, send
 from runrelay.testing import capture_progress
 
 app = Celery("eager-test", broker="memory://", backend="cache+memory://", set_as_current=False)
@@ -66,3 +67,20 @@ def test_the_end_of_a_step_is_no_state_of_the_run() -> None:
             with run.step(name, state=name.upper()):
                 pass
     assert captured.states("run") == ["STARTED", "A", "B", "END"]
+
+
+def test_a_task_that_was_killed_fails_once() -> None:
+    """A second failure, told when the killed process has gone, that is counted as a trespasser's."""
+
+    class Request:
+        id = "of-the-killed"
+        request_dict: ClassVar = {"headers": run_headers("run", attempt=1)}
+
+    request = Request()
+    request.app = app  # type: ignore[attr-defined]
+    with capture_progress() as captured:
+        signals.task_received.send(sender=None, request=request)
+        for error in (TimeLimitExceeded(1), WorkerLostError("signal 9")):
+            signals.task_failure.send(sender=app.tasks[work.name], task_id=request.id, exception=error)
+    assert [event.state for event in captured.events] == ["FAILED"]
+    assert captured.events[0].error == "TimeLimitExceeded: TimeLimitExceeded(1,)"
