@@ -1,3 +1,4 @@
+import type { Page } from "playwright-core";
 import { describe, expect, it } from "vitest";
 import { running, STEPS, succeeded } from "../fake/scenes";
 import { chromiumPath } from "./chromium";
@@ -134,6 +135,15 @@ describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
     await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
     await page.getByText("No runs yet").waitFor();
     expect(at.relay.runs.size).toBe(0);
+  });
+
+  it("of a run that the relay has said nothing of, nothing is claimed", async () => {
+    running(at.relay, "r", "A film");
+    const silent = (page: Page) => page.routeWebSocket(/\/ws/, () => {});
+    const page = await at.open(runPath("r"), {}, silent);
+    await page.getByText("Loading").waitFor();
+    expect(await page.locator(".chip").count()).toBe(0);
+    expect(await page.getByText("Waiting for the first event").count()).toBe(0);
   });
 
   it("a run that nobody knows yet appears when it starts", async () => {

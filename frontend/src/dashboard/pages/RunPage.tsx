@@ -56,10 +56,12 @@ export function RunPage({ runId }: { runId: string }): ReactNode {
           <h1 className="run-heading" title={name}>
             {name}
           </h1>
-          <span className="chip" data-status={status}>
-            <StatusIcon status={status} />
-            {words.status[status]}
-          </span>
+          {run.known && (
+            <span className="chip" data-status={status}>
+              <StatusIcon status={status} />
+              {words.status[status]}
+            </span>
+          )}
           {run.attempt > 1 && <span className="chip">{words.attempt(run.attempt)}</span>}
           <RunActions watched={watched} />
         </div>
