@@ -632,6 +632,18 @@ describe("polling", () => {
     expect(browser.requests).toHaveLength(2);
   });
 
+  it("a run whose log is gone is asked about every two seconds, not without pause", async () => {
+    watch("r", only);
+    await browser.request.answer(200, { ...initial(1), log_lines: [] });
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(browser.request.url).toContain("wait=25");
+    await browser.request.answer(404, { title: "Not Found" }); // at once: the relay holds nothing for a lost cursor
+    await vi.advanceTimersByTimeAsync(1_999);
+    expect(browser.requests).toHaveLength(2);
+    await vi.advanceTimersByTimeAsync(1);
+    expect([browser.requests.length, state().run.stale]).toEqual([3, true]);
+  });
+
   it("a failed request is a lost connection", async () => {
     watch("r", only);
     await browser.request.fail();
