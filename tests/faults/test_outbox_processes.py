@@ -9,11 +9,13 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from runrelay.progress import make_event
 from runrelay.publisher import Publisher
+from runrelay.publisher.lifecycle import EXIT_FLUSH_S
 from runrelay.settings import PublisherSettings
 from tests.faults.outbox_rig import know_that_it_is_away, lines, log_of, publishing, say, settings_for
 from tests.servers import Server
@@ -132,6 +134,51 @@ def test_a_program_flushes_at_its_end(start_valkey: StartServer, how: str, code:
     done = subprocess.run([sys.executable, "-c", _PROGRAM, server.url, how], timeout=60)
     assert done.returncode == code
     assert log_of(server, "run") == lines(0, 50)
+
+
+_HOOKS = """
+import atexit, os, sys
+
+@atexit.register  # before runrelay's, and so after it
+def last_words():
+    for i in range(1, 4):
+        publish_progress("run", log=f"line {i}")
+
+from runrelay import PublisherSettings, configure, publish_progress
+
+if sys.argv[2] == "begun":
+    configure(PublisherSettings.from_env({**os.environ, "REDIS_URL": sys.argv[1]}))
+    publish_progress("run", log="line 0")
+"""
+
+
+@pytest.mark.parametrize("before", ["begun", "nothing"])
+def test_what_an_exit_hook_says_after_ours_is_committed(start_valkey: StartServer, before: str) -> None:
+    """The END that a program's own exit hook publishes, when nobody is left to commit it."""
+    server = start_valkey()
+    done = subprocess.run(
+        [sys.executable, "-c", _HOOKS, server.url, before], timeout=60, env={**os.environ, "REDIS_URL": server.url}
+    )
+    assert done.returncode == 0
+    assert log_of(server, "run") == (lines(0, 4) if before == "begun" else lines(1, 4))
+
+
+def test_an_exit_hook_does_not_wait_for_a_redis_that_is_away(start_valkey: StartServer, tmp_path: Path) -> None:
+    """A program that hangs for seconds for each event of its exit hook; or a spool that does not get them in order."""
+    server = start_valkey()
+    server.stop()
+    done = subprocess.run(
+        [sys.executable, "-c", _HOOKS, server.url, "begun"],
+        timeout=EXIT_FLUSH_S,
+        env={**os.environ, "RUNRELAY_SPOOL": str(tmp_path)},
+    )
+    assert done.returncode == 0
+    server.start()
+    with publishing(settings_for(server, spool=tmp_path)) as publisher:
+        for i in range(100):
+            say(publisher, "other", i, i + 1)
+            assert publisher.flush(10)
+    assert log_of(server, "run") == lines(0, 4)
 
 
 _HANDLER = """

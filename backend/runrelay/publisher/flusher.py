@@ -113,6 +113,20 @@ class Flusher:
             self._stopping = False
             return self._thread is not thread
 
+    def flush_here(self, timeout_s: float) -> None:
+        """Commit what waits in the calling thread, when there is no other; not waiting while Redis is away."""
+        deadline = time.monotonic() + timeout_s
+        runlog = self._connect()
+        try:
+            while not self.down and time.monotonic() < deadline:
+                flights = self._retry or self.outbox.take(time.monotonic())
+                if not flights:
+                    break
+                self._send(runlog, flights)
+        finally:
+            runlog.close()
+            self.outbox.flusher_ended()
+
     def wait(self, timeout_s: float, *, while_down: bool = True) -> bool:
         """Wait until everything that waits now is settled. Returns whether it is.
 

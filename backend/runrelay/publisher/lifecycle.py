@@ -90,6 +90,11 @@ class Publisher:
         self.outbox.append(run_id, event, scope, follow)
 
     def _start(self) -> None:
+        if _exiting:
+            self.flusher.flush_here(EXIT_FLUSH_S)
+            if self.spool is not None and self.outbox.waiting():
+                self.spool.take_in(self.outbox)
+            return
         self.flusher.start()
         if not self._exit_hook and "multiprocessing.util" in sys.modules:
             # children of multiprocessing leave without atexit, but run these
@@ -164,10 +169,17 @@ def _close_at_exit(reference: weakref.ref[Publisher]) -> None:
         publisher.close()
 
 
+_exiting = False
+"""The exit hook has run. Hooks that were registered before it run after it, and may publish: that is committed at once,
+in their thread, because no other can be started any more."""
+
+
 @atexit.register
 def _close_all() -> None:
+    global _exiting
     for publisher in list(_publishers):
         publisher.close()
+    _exiting = True
 
 
 if hasattr(os, "register_at_fork"):

@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import resources
@@ -82,7 +83,8 @@ class SpoolFile:
             OSError, sqlite3.Error: the folder can't be written.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{os.getpid()}-{secrets.token_hex(6)}.sqlite"
+        # a process can leave several, one after the other: they are adopted in the order of their names
+        path = folder / f"{os.getpid()}-{time.time_ns():016x}-{secrets.token_hex(4)}.sqlite"
         lock = _locked(path)
         if lock is None:
             raise OSError(f"cannot lock the new spool {path}")
