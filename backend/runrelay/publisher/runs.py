@@ -111,7 +111,7 @@ class RunProgress(Span):
         if scope.ended:
             return
         if error is None:
-            event = make_event("END", result=self._result)
+            event = make_event("END", result=scope.result if self._result is None else self._result)
         elif isinstance(error, asyncio.CancelledError):
             event = make_event("CANCELLED")
         else:

@@ -37,6 +37,18 @@ def test_a_block_starts_and_ends_the_run(captured: CapturedProgress) -> None:
     assert (work.attempt, end.attempt) == (1, 1)  # what the start was given
 
 
+def test_a_block_in_a_block_of_the_same_run_is_part_of_it(captured: CapturedProgress) -> None:
+    """A function that is a run of its own, and called in another's block: begun twice, or its result lost."""
+    with run_progress("run"):
+        with run_progress("run") as inner:
+            inner.result = {"made": "inside"}
+        assert captured.ended("run") is None
+    assert captured.states("run") == ["STARTED", "END"]
+    end = captured.ended("run")
+    assert end is not None
+    assert end.result == {"made": "inside"}
+
+
 def test_an_exception_fails_the_run_and_goes_on(captured: CapturedProgress) -> None:
     """An exception that is swallowed, or a run that ends well in spite of it."""
     with pytest.raises(ZeroDivisionError), run_progress("run"):
