@@ -39,9 +39,13 @@ def clean(text: str) -> str:
 
 
 def forget_empty(environ: MutableMapping[str, str]) -> None:
-    """Let an empty variable of ours count as absent, as `REDIS_URL=${REDIS_URL:-}` in a compose file makes them."""
+    """Let an empty variable of ours count as absent, as `REDIS_URL=${REDIS_URL:-}` in a compose file makes them.
+
+    But not the secret: who sets it wants tokens to be asked for, so that an empty one stays an error.
+    """
     for name in [name for name, value in environ.items() if not value and _OURS.fullmatch(name)]:
-        del environ[name]
+        if name != "RUNRELAY_JWT_SECRET":
+            del environ[name]
 
 
 def settings() -> Settings:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pytest
@@ -16,6 +19,7 @@ from schemathesis.core.result import Ok
 from runrelay.errors import RunlogError
 from runrelay.fanout.messages import parse_message
 from tests.relays import Producer, Served, StartProcess, StartRelay
+from tests.servers import HOST
 from tests.watching import eventually, watch
 
 pytest_plugins = ["tests.relay_rig"]
@@ -265,3 +269,26 @@ def test_the_api_keeps_to_its_own_schema(start_process: StartProcess) -> None:
         send()
     assert answered > 60
     assert "Traceback" not in relay.log
+
+
+async def test_what_follows_a_frame_that_was_too_big_is_not_looked_at(
+    start_relay: StartRelay, run_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It comes in many reads, and where the next frame begins is not known: each was an error in the relay's log."""
+    relay = await start_relay(max_frame_bytes=1000)
+    reader, writer = await asyncio.open_connection(HOST, relay.port)
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    path = f"GET /ws/{quote(run_id)} HTTP/1.1\r\nHost: {HOST}\r\n"
+    writer.write(f"{path}Connection: Upgrade\r\nUpgrade: websocket\r\n{key}\r\n".encode())
+    await reader.readuntil(b"initial_state")
+    writer.write(b"\x81\xfe\xff\xff" + bytes(4) + b"x" * 5_000)  # the first of 65,535 bytes
+    said = await reader.readuntil(b"\x03\xf1")  # 1009, in the close frame
+    assert b"a frame has at most 1000 bytes" in said
+    writer.write(b"x" * 5_000)  # it does not know yet
+    await writer.drain()
+    await reader.read()
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+    await eventually(lambda: not relay.relay.hub.connections, "the connection is gone")
+    assert [record.message for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []

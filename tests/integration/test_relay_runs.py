@@ -259,6 +259,20 @@ async def test_a_deleted_run_is_gone_with_its_files(
     _problem(await relay.http.delete(relay.run(run_id)), 404)
 
 
+async def test_who_watches_a_deleted_run_is_told_at_once_by_every_relay(
+    start_relay: StartRelay, producer: Producer, run_id: str
+) -> None:
+    """Else its page shows a run for seconds that another page has just deleted."""
+    one, other = [await start_relay(check_s=3600.0, end_after_s=3600.0) for _ in range(2)]
+    await producer.say(run_id, "END")
+    async with watch(one.ws(run_id), run_id) as here, watch(other.ws(run_id), run_id) as there:
+        for client in (here, there):
+            await client.frame("initial_state")
+        assert (await one.http.delete(one.run(run_id))).status_code == 204
+        for client in (here, there):
+            await client.frame("stale", run_id=run_id)
+
+
 async def test_what_a_deletion_left_can_be_deleted_again(
     relay: Served, producer: Producer, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

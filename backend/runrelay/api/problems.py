@@ -92,8 +92,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _unavailable(error: Exception) -> Problem:
-    detail = f"the run log is not available: {error}"
-    return Problem(503, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+    return Problem(503, str(error), headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 def problem_of(error: Exception) -> Problem:

@@ -166,3 +166,4 @@ class Relay:
                 return
             self.last_known.forget(run_id)
             self.hub.feed.deleted(run_id)
+            self.hub.look(run_id)

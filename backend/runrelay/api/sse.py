@@ -105,6 +105,8 @@ class EventStream(Response):
                 relay.metrics.refused += 1
                 await Problem(429, str(error), headers={"Retry-After": "5"}).response()(scope, receive, send)
                 return
+            log.info("stream of run %r opened by %s", self._run_id, self._address)
+            held.callback(log.info, "stream of run %r closed: %s", self._run_id, self._address)
             relay.hub.connect(self._connection)
             held.callback(relay.hub.disconnect, self._connection)
             if relay.hub.closing:  # since it was asked for, so that nobody has told it

@@ -169,6 +169,7 @@ class _Client:
         if self._expiry is not None:
             self._expiry.cancel()
         if self._connection is not None:
+            log.info("WebSocket of %s closed: %s", self._address, self._connection.closed)
             self._session.end()
             self.relay.hub.disconnect(self._connection)
         self.relay.limits.leave(self._address)

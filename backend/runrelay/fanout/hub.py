@@ -177,6 +177,12 @@ class Hub:
         for connection in self.connections:
             connection.send(batch)
 
+    def look(self, run_id: str) -> None:
+        """Something was done to a run's log that is no event of it, a deletion say: look now, not at the next check."""
+        topic = self._topics.get(run_id)
+        if topic is not None and topic.position is not None and self.link == "up":
+            topic.repair()
+
     async def check(self) -> None:
         """Compare every topic's position with its log, and repair those that differ.
 

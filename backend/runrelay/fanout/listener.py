@@ -61,7 +61,7 @@ class Listener:
 
     async def run(self) -> None:
         """Listen until cancelled. Never ends by itself."""
-        delay_s, first = 0.1, True
+        delay_s, first, lost = 0.1, True, False
         while True:
             connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
             try:
@@ -69,13 +69,15 @@ class Listener:
                 if not first:
                     self._metrics.reconnects += 1
                 log.info("listening on %s", ", ".join(self._runlog.keys.channels))
-                delay_s, first = 0.1, False
+                delay_s, first, lost = 0.1, False, False
                 self._on_subscribed()
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._read(connection), name="listener reads")
                     tasks.create_task(self._probe_on(), name="listener probes")
             except* (OSError, ResponseError, RunlogError, ConnectionError) as errors:
-                log.warning("the listener lost the run log: %s", errors.exceptions[0])
+                if not lost:  # not at each try
+                    log.warning("the listener lost the run log: %s", errors.exceptions[0])
+                lost = True
             finally:
                 self._hub.link_down()
                 await connection.disconnect(nowait=True)

@@ -86,8 +86,8 @@ class DirectConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_alive", "_bound_bytes", "_closing", "_exempt_bytes", "_fragments", "_goodbye", "_limit_bytes", "_on_lost",
-        "_on_message", "_parsing", "_peers", "_transport", "_waiting", "closed", "resume_bytes",
+        "_alive", "_bound_bytes", "_broken", "_closing", "_exempt_bytes", "_fragments", "_goodbye", "_limit_bytes",
+        "_on_lost", "_on_message", "_parsing", "_peers", "_transport", "_waiting", "closed", "resume_bytes",
     )  # fmt: skip
 
     def __init__(self, bound_bytes: int, limit_bytes: int, goodbye: Callable[[], str] = lambda: "") -> None:
@@ -99,6 +99,7 @@ class DirectConnection(asyncio.Protocol):
         self._exempt_bytes = 0
         self._waiting = False
         self._alive = True
+        self._broken = False
         self._closing: asyncio.TimerHandle | None = None
         self._parsing: tuple[StreamReader, Generator[None, None, Frame]] | None = None
         self._fragments: bytearray | None = None
@@ -194,6 +195,8 @@ class DirectConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse what has come; see asyncio.Protocol."""
         self._alive = True
+        if self._broken:
+            return  # where the next frame begins is not known (RFC 6455, section 7.1.7)
         reader, parser = self._parsing or (StreamReader(), None)
         reader.feed_data(data)
         try:
@@ -208,9 +211,13 @@ class DirectConnection(asyncio.Protocol):
                 else:
                     break  # the rest of the frame is to come
         except PayloadTooBig:
+            self._broken, parser = True, None
             self._refuse(CloseCode.FRAME_TOO_BIG, f"a frame has at most {self._limit_bytes} bytes")
         except ProtocolError as error:
+            self._broken, parser = True, None
             self._close(_PROTOCOL_ERROR, str(error))
+        if self._broken and self._transport is not None and self._transport.can_write_eof():
+            self._transport.write_eof()  # the client need not answer our close: it would not be read
         self._parsing = None if parser is None else (reader, parser)
 
     def _receive(self, frame: Frame) -> None:
