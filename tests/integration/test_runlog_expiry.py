@@ -165,6 +165,14 @@ def test_a_heartbeat_creates_nothing(life: Life) -> None:
     assert life.log.heartbeat([]) == {}
 
 
+def test_a_key_that_is_no_run_does_not_let_the_others_look_dead(life: Life) -> None:
+    """One name taken by somebody else's key, and every run of that worker would be marked as stalled."""
+    life.commit(started())
+    life.look.set(life.log.keys.run("taken")[0], "a string")
+    assert life.log.heartbeat(["taken", "r"]) == {"taken": None, "r": "running"}
+
+
+
 def test_a_heartbeat_to_nobody_is_an_outage(life: Life, start_valkey: Callable[..., Server]) -> None:
     """The thread that sends it goes on trying."""
     server = start_valkey()

@@ -119,18 +119,22 @@ class RunLog:
             return error
 
     def heartbeat(self, run_ids: Sequence[str]) -> dict[str, str | None]:
-        """Say that the workers of these runs are alive: their expiry is renewed. Returns their statuses."""
+        """Say that the workers of these runs are alive: their expiry is renewed. Returns their statuses.
+
+        None: there is no such run, or its name is taken by somebody else's key, which is no reason to let the others
+        look dead.
+        """
         calls: list[list[str | bytes | int]] = [
             [*self.keys.run(run_id), self.retention.run_ttl_s] for run_id in run_ids
         ]
         replies = self._call_script(self._connected(), HEARTBEAT, calls)
         for reply in replies:
-            if isinstance(reply, RunlogError):
+            if isinstance(reply, RunlogUnavailable):
                 raise reply
         statuses: dict[str, str | None] = dict.fromkeys(run_ids)
         pairs: list[str | int] = []
         for run_id, reply in zip(run_ids, replies, strict=True):
-            if reply is not None:
+            if reply is not None and not isinstance(reply, RunlogError):
                 status, now_ms = reply[0].decode(), reply[1]
                 statuses[run_id] = status
                 if not is_ended(status):
