@@ -172,7 +172,6 @@ def test_a_key_that_is_no_run_does_not_let_the_others_look_dead(life: Life) -> N
     assert life.log.heartbeat(["taken", "r"]) == {"taken": None, "r": "running"}
 
 
-
 def test_a_heartbeat_to_nobody_is_an_outage(life: Life, start_valkey: Callable[..., Server]) -> None:
     """The thread that sends it goes on trying."""
     server = start_valkey()
