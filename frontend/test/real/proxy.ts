@@ -24,7 +24,8 @@ export class FaultProxy {
     const server = createServer((request, response) => {
       if (this.sse === "refuse" && (request.url ?? "").includes("/events"))
         return void response.writeHead(503).end();
-      const onward = ask(this.#options(request), (answer) => {
+      // Its own connection each: a kept one may be closed by the relay in the moment in which it is used again.
+      const onward = ask({ ...this.#options(request), agent: false }, (answer) => {
         response.writeHead(answer.statusCode ?? 502, answer.headers);
         answer.pipe(response);
         answer.on("error", () => response.destroy());
