@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ import redis
 
 from runrelay.fanout import Hub, hub, joins, topics
 from runrelay.fanout.topics import Topic
+from runrelay.progress import Cursor
 from runrelay.runlog import Keys, View
 from runrelay.runlog.seals import seal
 from tests.broken_topics import NoAhead, NoRecent, NoRepair, NoSecondRead
@@ -92,6 +93,43 @@ async def test_the_last_message_before_a_silence_is_read_by_the_periodic_check(
         if checked:
             await relay.relay.hub.check()
         assert await _told_all(relay, producer, client, last) is checked
+
+
+@pytest.mark.parametrize("settled", [True, False])
+async def test_the_check_does_not_repair_what_is_on_its_way(
+    start_relay: StartRelay, link: PushLink, producer: Producer, run_id: str, settled: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """With thousands of clients the channel is often behind the log, by more than the log keeps: a repair would give
+    all of them a new state in place of events that were coming.
+    """
+    monkeypatch.setattr(hub, "_SETTLE_S", 1.0 if settled else 0.0)
+    looked = asyncio.Event()
+    async with _linked(start_relay, link, run_id) as (relay, client):
+        await producer.lines(run_id, 1, 2)
+        await eventually(lambda: client.story.seqs == [1, 2], "the first lines")
+        await client.ping()
+        before = relay.relay.metrics.repairs
+        link.hold()
+        last = await producer.lines(run_id, 3, 2)
+        runlog = relay.relay.runlog
+        positions = runlog.positions
+
+        async def look(run_ids: Sequence[str]) -> list[Cursor | None]:
+            found = await positions(run_ids)
+            looked.set()
+            return found
+
+        monkeypatch.setattr(runlog, "positions", look)
+        check = asyncio.create_task(relay.relay.hub.check())
+        await looked.wait()
+        if settled:
+            link.release()
+            await client.reached(last)
+        await check
+        await eventually(lambda: not any(t._repairing for t in relay.relay.hub._topics.values()), "nothing is read")
+        assert (relay.relay.metrics.repairs == before) is settled
+        link.release()
 
 
 async def test_the_check_comes_by_itself(

@@ -25,6 +25,8 @@ __all__ = ["Hub"]
 log = logging.getLogger(__name__)
 
 _CHECK_CHUNK = 500
+_SETTLE_S = 0.25
+"""A message that was on its way when the log was looked at has come by then."""
 _TURN_S = 0.003
 _PINGS_AT_ONCE = 100
 
@@ -184,13 +186,16 @@ class Hub:
             topic.repair()
 
     async def check(self) -> None:
-        """Compare every topic's position with its log, and repair those that differ.
+        """Compare every topic's position with its log, and repair those that stand still elsewhere.
 
-        For what no message tells: one lost on the way, the last before a silence; a log that is gone or was replaced.
+        For what no message tells: one lost on the way, the last before a silence; a log that is gone or was replaced. A
+        topic that moves finds by itself what it misses. While thousands are told of thousands of events, its log is far
+        ahead: a repair would read what is on its way already, or find it trimmed and begin anew.
         """
         for topic in [*self._topics.values()]:
             self._tidy(topic)  # one that was still reading when its last watcher left
         topics = [topic for topic in self._topics.values() if topic.position is not None]
+        elsewhere: list[tuple[Topic, Cursor | None]] = []
         for at in range(0, len(topics), _CHECK_CHUNK):
             chunk = topics[at : at + _CHECK_CHUNK]
             positions = await self.runlog.positions([topic.run_id for topic in chunk])
@@ -199,6 +204,11 @@ class Hub:
                     if topic.position is not None and topic.position.seq and not topic.stale:
                         topic.repair()
                 elif position != topic.position:
+                    elsewhere.append((topic, topic.position))
+        if elsewhere:
+            await asyncio.sleep(_SETTLE_S)
+            for topic, was_at in elsewhere:
+                if topic.position == was_at and not topic.has_news and topic.run_id not in self._arrived:
                     topic.repair()
 
     # What clients' handlers call

@@ -101,6 +101,11 @@ class Topic:
             or self.audience.is_delivering
         )
 
+    @property
+    def has_news(self) -> bool:
+        """Whether messages wait here, or are being delivered."""
+        return bool(self._backlog) or self.audience.is_delivering
+
     def watchers(self) -> list[Watcher]:
         """Everybody who has joined."""
         return [*self.audience.members, *self.ahead]

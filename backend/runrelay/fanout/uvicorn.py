@@ -56,6 +56,8 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
             self.transport.close()
             return None
         transport, self.transport = self.transport, cast("asyncio.Transport", _Given())
+        # It is in there itself: a ring of objects would wait for the collector, many times what a waiting client costs.
+        del self.scope["extensions"][EXTENSION]
         self.stop_keepalive()
         self.connections.discard(self)
         self.connections.add(cast("Any", connection))
