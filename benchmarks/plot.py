@@ -94,13 +94,17 @@ def _lines(figures: Figures, top: int) -> tuple[list[str], int]:
     for size in sizes:
         label = f"{size:,} clients" if size == sizes[-1] else f"{size:,}"
         parts.append(_text(x_of(size), top + height + 42, label, anchor="middle", fill=_FAINT))
-    for name, label, color in ((RUNRELAY.name, RUNRELAY.label, _OURS), (NCHAN.name, NCHAN.label, _NCHANS)):
+    drawn = [(RUNRELAY.name, RUNRELAY.label, _OURS), (NCHAN.name, NCHAN.label, _NCHANS)]
+    drawn.sort(key=lambda line: -series[line[0]][-1][1] if line[0] in series else 0.0)  # from the top
+    lowest = -math.inf
+    for name, label, color in drawn:
         points = [(x_of(size), y_of(age)) for size, age in series.get(name, [])]
         if points:
             path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
             parts.append(f'<path d="M{path}" fill="none" stroke="{color}" stroke-width="2.5"/>')
             parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{color}"/>' for x, y in points]
-            parts.append(_text(points[-1][0] + 10, points[-1][1] + 4, label, fill=color, bold=True))
+            lowest = max(points[-1][1], lowest + 15)  # names of lines that end close together stand below each other
+            parts.append(_text(points[-1][0] + 10, lowest + 4, label, fill=color, bold=True))
     return parts, height + 60
 
 
