@@ -54,9 +54,8 @@ def install(app: Celery, *, settings: PublisherSettings | None = None) -> None:
         configure(settings)
     else:
         current_sink()
-    app = (
-        app._get_current_object() if isinstance(app, Proxy) else app
-    )  # `current_app`: tasks know the application itself
+    if isinstance(app, Proxy):  # celery.current_app; tasks know the application itself
+        app = app._get_current_object()
     if id(app) not in _installed:
         _installed[id(app)] = Installation(app)
 
