@@ -3,12 +3,13 @@
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -181,35 +182,22 @@ def test_dev_names_the_folder_that_it_cannot_use(nowhere: str, tmp_path: Path) -
     assert line == "runrelay: cannot use .runrelay: File exists"
 
 
-def test_dev_warns_first_and_names_the_url_when_6379_is_another_servers(
-    start_valkey: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dev_warns_first_and_names_the_url_when_6379_is_another_servers(tmp_path: Path) -> None:
     """`runrelay tail` looks at 6379: without the hint it shows an unknown run of somebody else's server."""
-    from runrelay.ports import port_is_free
-
-    holder = None
-    if port_is_free("127.0.0.1", 6379):
-        holder = subprocess.Popen(
-            [sys.executable, "-c", "import socket,sys; s=socket.create_server(('127.0.0.1',6379)); sys.stdin.read()"],
-            stdin=subprocess.PIPE,
-        )
-        deadline_s = time.monotonic() + DEADLINE_S
-        while port_is_free("127.0.0.1", 6379):
-            assert time.monotonic() < deadline_s, "nobody took the port"
     env = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
-    try:
-        with started(
-            {**env, "PORT": str(free_port()), "RUNRELAY_CHANNEL": "ours"}, "dev", "--no-worker", cwd=tmp_path
-        ) as dev:
-            url = dev.until("valkey     redis://").split()[1]
-            (warning,) = [line for line in dev.seen if "6379 is taken" in line]
-            assert warning.startswith("WARNING: ")
-            assert "SUBSCRIBE ours" in dev.seen[-1]
-            assert f"export REDIS_URL={url}" in dev.until("for runrelay tail")
-            dev.until("startup complete")
-    finally:
-        if holder is not None:
-            holder.communicate()
+    # held from here on, unless somebody else does: a test that looked whether it is free would be in the way itself
+    with ExitStack() as held:
+        with suppress(OSError):
+            held.enter_context(socket.create_server(("127.0.0.1", 6379)))
+        dev = held.enter_context(
+            started({**env, "PORT": str(free_port()), "RUNRELAY_CHANNEL": "ours"}, "dev", "--no-worker", cwd=tmp_path)
+        )
+        url = dev.until("valkey     redis://").split()[1]
+        (warning,) = [line for line in dev.seen if "6379 is taken" in line]
+        assert warning.startswith("WARNING: ")
+        assert "SUBSCRIBE ours" in dev.seen[-1]
+        assert f"export REDIS_URL={url}" in dev.until("for runrelay tail")
+        dev.until("startup complete")
 
 
 @pytest.mark.parametrize(
