@@ -12,7 +12,7 @@ import redis
 
 from runrelay.progress import Event
 from runrelay.runlog import Batch, Keys, Retention
-from runrelay.runlog.commits import commit_args
+from runrelay.runlog.commits import NewLog, commit_args
 from runrelay.runlog.scripts import COMMIT, Script
 
 from ..contestants import RUNRELAY, Contestant
@@ -26,6 +26,7 @@ __all__ = ["cost_of_commits"]
 
 _KEYS: Final = Keys()
 _RUN: Final = "20251105_1430_bench0"
+_NEW_LOG: Final = NewLog.fresh()
 _ROUNDS: Final = 5
 
 
@@ -86,7 +87,7 @@ def _whole(events: int, size: int) -> Calls:
 
     def call(first: int) -> Sequence[str | bytes | int]:
         batch = Batch(_RUN, "producer0000", first, [_event(number) for number in range(first, first + size)])
-        return [3, *commit_args(_KEYS, Retention(), batch, epoch="k3x9m2p7q1za", server="benchmark")]
+        return [3, *commit_args(_KEYS, Retention(), batch, new_log=_NEW_LOG, server="benchmark")]
 
     return _calls(events, size, call)
 

@@ -41,7 +41,7 @@ class Interrupted(RunLog):
         if meanwhile is None or len(commands) < len(RUNS):
             return super()._call(connection, commands)
         self.meanwhile = None
-        half = len(commands) // 2
+        half = len(commands) - len(RUNS) // 2  # before the commits there is a PING
         replies = super()._call(connection, commands[:half])
         meanwhile()
         return replies + super()._call(connection, commands[half:])

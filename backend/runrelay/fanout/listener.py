@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 from redis.asyncio import ConnectionPool
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from ..errors import RunlogError, RunlogUnavailable
 from ..metrics import RelayMetrics
@@ -22,7 +22,8 @@ __all__ = ["Listener"]
 
 log = logging.getLogger(__name__)
 
-_READ_BYTES = 64 * 1024
+_MUCH_BYTES = 64 * 1024
+"""Who has sent this much at once has more."""
 
 
 class Listener:
@@ -95,30 +96,32 @@ class Listener:
             raise RunlogUnavailable(f"cannot subscribe: {error}") from error
 
     async def _read(self, connection: Any) -> None:
-        """Read what Redis pushes, many messages at a time.
+        """Read what Redis pushes until the connection breaks.
 
-        The connection is redis-py's, with what it does for TLS and AUTH. But its `read_response` costs as much for each
-        message as everything else that is done to it here: so the parser, hiredis', is fed directly.
+        The connection is redis-py's, with what it does for TLS and AUTH. But its streams and `read_response` cost more
+        for each message than everything else that is done to it here, and a task and two turns of the loop lie
+        between: so once it has subscribed, what comes goes from the transport to the parser, hiredis', at once.
         """
-        control = self._runlog.keys.control.encode()
-        receive = self._hub.receive
-        stream, parser = connection._reader, connection._parser._reader
-        while True:
-            while type(reply := parser.gets()) is list:  # what is not one: an error, or that more must come first
-                if reply[0] == b"message":
-                    if reply[1] != control:
-                        receive(reply[2])
-                    else:
-                        self._hear_control(reply[2])
-            if isinstance(reply, Exception):
-                raise RunlogUnavailable(f"the subscription broke: {reply}") from reply
-            try:
-                data = await stream.read(_READ_BYTES)
-            except (OSError, EOFError) as error:
-                raise RunlogUnavailable(f"the subscription broke: {error}") from error
-            if not data:
-                raise RunlogUnavailable("the subscription broke: Redis closed the connection")
-            parser.feed(data)
+        stream, transport = connection._reader, connection._writer.transport
+        pushes = _Pushes(connection._parser._reader, self._hear)
+        if stream._eof or transport.is_closing():
+            raise RunlogUnavailable("the subscription broke: Redis closed the connection")
+        transport.set_protocol(pushes)
+        pushes.data_received(bytes(stream._buffer))  # what came along with the answer
+        transport.resume_reading()
+        await pushes.lost
+
+    def _hear(self, replies: list[Any], more: bool) -> None:
+        control, messages = self._runlog.keys.control.encode(), []
+        for reply in replies:
+            if reply[0] == b"message":
+                if reply[1] != control:
+                    messages.append(reply[2])
+                else:  # in its place among the others: an adopter's marker says what came before it
+                    self._hub.receive(messages, more=True)
+                    messages = []
+                    self._hear_control(reply[2])
+        self._hub.receive(messages, more=more)
 
     def _hear_control(self, raw: bytes) -> None:
         try:
@@ -158,3 +161,36 @@ class Listener:
     async def say(self, message: dict[str, Any]) -> None:
         """Publish a message on the relays' control channel."""
         await self._runlog.publish(self._runlog.keys.control, orjson.dumps(message))
+
+
+class _Pushes(asyncio.Protocol):
+    """A subscribed connection's bytes, parsed as they come. `lost` raises what ended it."""
+
+    def __init__(self, parser: Any, hear: Callable[[list[Any], bool], None]) -> None:
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._parser = parser
+        self._hear = hear
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and hand on what is whole; see asyncio.Protocol."""
+        if self.lost.done():
+            return
+        parser, replies = self._parser, []
+        try:
+            parser.feed(data)
+            while type(reply := parser.gets()) is list:
+                replies.append(reply)
+            self._hear(replies, len(data) >= _MUCH_BYTES)
+        except RedisError as error:
+            reply = error
+        except Exception as error:  # not the link's: it ends the listener, and is seen
+            self.lost.set_exception(error)
+            return
+        if isinstance(reply, Exception):  # else the rest of a reply is to come
+            self.connection_lost(reply)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell who waits; see asyncio.Protocol."""
+        if not self.lost.done():
+            why = exc or "Redis closed the connection"
+            self.lost.set_exception(RunlogUnavailable(f"the subscription broke: {why}"))

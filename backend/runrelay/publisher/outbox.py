@@ -19,6 +19,7 @@ from ..progress.events import MAX_LOG_BYTES
 from ..runlog import Numbering
 from .boxes import Box, Entry, Flight, coalesced, entry_bytes
 from .overflow import Victims
+from .pace import Pace
 from .scopes import TaskScope
 
 __all__ = ["Counts", "Outbox"]
@@ -36,8 +37,9 @@ _RESERVE: Final = 16
 """One part in so many of the bound is kept for what is never dropped."""
 
 _ROOM_S: Final = 0.5
-_LOOKS: Final = 30
-_LOOK_EVERY_S: Final = 0.0001
+_LOOK_EVERY_S: Final = 0.00002
+_MAX_EARLY_S: Final = 1.0
+"""Who publishes more seldom than that is woken like anybody else."""
 
 _DEFAULTS: Final = Event(0)[6:]
 
@@ -107,6 +109,7 @@ class Outbox:
         self._ready: deque[Box] = deque()
         self._victims: Victims | None = None
         self._sorting = False
+        self._pace = Pace()
         # The flusher sleeps on a raw lock: releasing it is the cheapest way to wake a thread.
         self._wake = allocate_lock()
         self._wake.acquire()
@@ -210,18 +213,28 @@ class Outbox:
     def sleep(self, timeout_s: float | None = None) -> None:
         """Wait until something comes in, for `wake`, or for the timeout in seconds; it may return earlier than that.
 
-        To wake a thread is a system call, and by far the dearest part of publishing. So after work it looks around for
-        a few milliseconds before it lies down: who publishes at a steady pace then never pays for that.
+        To wake a thread is a system call, and by far the dearest part of publishing. So about when the next event is
+        due it is up, and looks: who publishes at a steady pace never pays for that, and is not waited for either.
         """
-        ready, ingress, wake = self._ready, self.ingress, self._wake
-        for _ in range(_LOOKS):
-            if ingress or ready or wake.acquire(timeout=_LOOK_EVERY_S):
+        pace, clock = self._pace, time.monotonic
+        early_s = pace.from_s - clock()
+        if 0 < early_s < _MAX_EARLY_S and self._lie_down(early_s):
+            pace.note(clock())
+            return
+        while clock() < pace.until_s:
+            if self.ingress or self._ready or self._wake.acquire(timeout=_LOOK_EVERY_S):
+                pace.note(clock())
                 return
+        if self._lie_down(timeout_s):
+            pace.note(clock())
+
+    def _lie_down(self, timeout_s: float | None) -> bool:
+        """Wait to be woken. Returns whether that has happened, or something is there already."""
         # Announced before the last look: who appends after that sees it. If both happen, the next sleep is cut short.
         self.rest = _ASLEEP
-        if not ingress and not ready:
-            wake.acquire(timeout=-1 if timeout_s is None else timeout_s)
+        news = bool(self.ingress or self._ready) or self._wake.acquire(timeout=-1 if timeout_s is None else timeout_s)
         self.rest = _AWAKE
+        return news
 
     def doze(self, seconds: float) -> None:
         """Wait although something may have come in; only `wake` shortens it."""

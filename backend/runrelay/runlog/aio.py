@@ -13,8 +13,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from ..errors import CommitRefused, RunlogError, RunlogUnavailable
-from ..progress import Cursor, Event, Snapshot, is_ended, new_epoch
-from .commits import Batch, Committed, Gap, Numbering, Retention, commit_args, parse_commit, refusal
+from ..progress import Cursor, Event, Snapshot, is_ended
+from .commits import Batch, Committed, Gap, NewLog, Numbering, Retention, commit_args, parse_commit, refusal
 from .keys import Keys
 from .reads import LOG_BYTES, SUMMARY_FIELDS, View, parse_position, parse_summary, parse_view, read_args
 from .scripts import COMMIT, DELETE, LEASE, READ, Script
@@ -187,12 +187,12 @@ class AsyncRunLog:
 
     async def _commit_as(self, batch: Batch, *, server_lost_data: bool) -> Committed:
         connection = await self._connected()
-        epoch = new_epoch()
+        new_log = NewLog.fresh()
         args = commit_args(
             self.keys,
             self.retention,
             batch,
-            epoch=epoch,
+            new_log=new_log,
             server=self._server,
             server_lost_data=server_lost_data,
         )
@@ -201,7 +201,7 @@ class AsyncRunLog:
         except NoScriptError:
             reply = await self._call(connection, "EVAL", COMMIT.text, 3, *args)
         done = parse_commit(batch.run_id, reply)
-        if done.epoch == epoch and not done.created:
+        if done.epoch == new_log.epoch and not done.created:
             # A known run began a new log: either the server has changed, or it has changed since we asked who it is (a
             # replica promoted under this very connection). Asking again keeps two producers from taking turns for ever.
             await self._disconnect()

@@ -10,10 +10,10 @@ from typing import Any, Final
 import orjson
 
 from ..errors import CommitRefused, RunExists, RunlogError, RunNotEnded
-from ..progress import TERMINAL_STATES, Cursor, Event, Status
+from ..progress import TERMINAL_STATES, Cursor, Event, Status, new_epoch
 from .keys import Keys
 
-__all__ = ["Batch", "Committed", "Gap", "Numbering", "Retention", "commit_args", "parse_commit"]
+__all__ = ["Batch", "Committed", "Gap", "NewLog", "Numbering", "Retention", "commit_args", "parse_commit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,19 @@ class Batch:
     producer: str
     first: int
     events: Sequence[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class NewLog:
+    """What a commit names and seals a run's log with if it begins one. Serves one call."""
+
+    epoch: str
+    seal_key: str
+
+    @staticmethod
+    def fresh() -> NewLog:
+        """A name and a key that nobody has met."""
+        return NewLog(new_epoch(), secrets.token_hex(8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +153,11 @@ def _fence(event: Event) -> bytes:
 
 
 def commit_args(
-    keys: Keys, retention: Retention, batch: Batch, *, epoch: str, server: str, server_lost_data: bool = False
+    keys: Keys, retention: Retention, batch: Batch, *, new_log: NewLog, server: str, server_lost_data: bool = False
 ) -> list[str | bytes | int]:
     """The script's keys (three) and arguments for one batch.
 
-    `epoch` is used if a new log begins, `server` is the identity of the server behind this connection.
+    `new_log` is used if a log begins, `server` is the identity of the server behind this connection.
     """
     rows: list[str | bytes | int] = []
     plain, named = True, 0
@@ -170,7 +183,7 @@ def commit_args(
         *keys.run(batch.run_id),
         keys.channel_of(batch.run_id),
         orjson.dumps(batch.run_id),
-        epoch,
+        new_log.epoch,
         server,
         batch.producer,
         batch.first,
@@ -179,7 +192,7 @@ def commit_args(
         retention.ended_run_ttl_s,
         retention.events,
         retention.log_lines,
-        secrets.token_hex(8),
+        new_log.seal_key,
         named if plain else b"",
         *rows,
     ]

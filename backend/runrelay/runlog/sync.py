@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from hiredis import pack_command
 from redis import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
 from ..errors import CommitRefused, RunlogError, RunlogUnavailable
-from ..progress import is_ended, new_epoch
-from .commits import Batch, Committed, Gap, Retention, commit_args, parse_commit, refusal
+from ..progress import is_ended
+from .commits import Batch, Committed, Gap, NewLog, Retention, commit_args, parse_commit, refusal
 from .keys import Keys
 from .scripts import COMMIT, HEARTBEAT, Script
 from .servers import IDENTITY_COMMANDS, LINK_ERRORS, identity, is_passing
@@ -43,7 +44,7 @@ class RunLog:
         )
         self._connection: Any = None
         self._server = ""
-        self._epoch = new_epoch()
+        self._new_log = NewLog.fresh()
 
     def close(self) -> None:
         """Drop the connection. The next call makes another."""
@@ -91,7 +92,7 @@ class RunLog:
                 self.keys,
                 self.retention,
                 batch,
-                epoch=self._epoch,
+                new_log=self._new_log,
                 server=self._server,
                 server_lost_data=server_lost_data,
             )
@@ -100,12 +101,12 @@ class RunLog:
         replies = self._call_script(connection, COMMIT, calls)
         results = [self._committed(batch, reply) for batch, reply in zip(batches, replies, strict=True)]
         # A fresh name serves one log only; after an error it may have been taken without our knowing.
-        if any(isinstance(r, RunlogError) or r.epoch == self._epoch for r in results):
+        if any(isinstance(r, RunlogError) or r.epoch == self._new_log.epoch for r in results):
             # A known run began a new log: either the server has changed, or it has changed since we asked who it is (a
             # replica promoted under this very connection). Asking again keeps two producers from taking turns for ever.
-            if any(isinstance(r, Committed) and r.epoch == self._epoch and not r.created for r in results):
+            if any(isinstance(r, Committed) and r.epoch == self._new_log.epoch and not r.created for r in results):
                 self.close()
-            self._epoch = new_epoch()
+            self._new_log = NewLog.fresh()
         return results
 
     def _committed(self, batch: Batch, reply: Any) -> Committed | RunlogError:
@@ -174,7 +175,10 @@ class RunLog:
 
     def _call_script(self, connection: Any, script: Script, calls: Sequence[list[str | bytes | int]]) -> list[Any]:
         """Run a script once per list of arguments. Those that the server did not know it for run again."""
-        replies = self._call(connection, [("EVALSHA", script.sha, 3, *args) for args in calls])
+        # The PING is for the relays. What Redis has for its clients it writes to the last comer first, and a script's
+        # caller comes after those whom it publishes to: it would wake up and be in their way. But whom Redis has
+        # something for already, a PONG, keeps that place, and they come first.
+        replies = self._call(connection, [("PING",), *(("EVALSHA", script.sha, 3, *args) for args in calls)])[1:]
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             head = ("EVAL", script.text)
@@ -201,7 +205,8 @@ class RunLog:
             if not connection.is_connected:
                 # redis-py would connect by itself, perhaps to a server whose identity nobody has asked for
                 raise RedisConnectionError("the connection was closed")
-            connection.send_packed_command(connection.pack_commands(commands))
+            # redis-py's packing looks at each argument once more, in Python, for longer than hiredis takes for all
+            connection.send_packed_command([b"".join([pack_command(command) for command in commands])])
             for _ in commands:
                 try:
                     replies.append(connection.read_response())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -237,6 +240,19 @@ def test_the_flusher_sleeps_until_something_comes() -> None:
     outbox.wake()
     outbox.wake()  # twice is once
     outbox.doze(30)
+
+
+def test_who_publishes_when_it_is_expected_wakes_nobody() -> None:
+    """The flusher is up about then, and looks by itself."""
+    outbox = outbox_of()
+    outbox.rest = 0
+    outbox._pace.until_s = time.monotonic() + 60.0
+    flusher = threading.Thread(target=outbox.sleep, daemon=True)
+    flusher.start()
+    outbox.ingress.append(("run", Event(0), None, None))  # as `append`, but for the waking
+    flusher.join(30.0)
+    assert not flusher.is_alive()
+    assert outbox._pace.until_s == 0.0, "one event after a long silence is no pace"
 
 
 @given(

@@ -8,20 +8,21 @@ import pytest
 from runrelay.errors import CommitRefused, RunExists, RunlogError, RunNotEnded
 from runrelay.progress import Cursor, Event, StepSpec, make_event
 from runrelay.runlog import Batch, Committed, Keys, Numbering, Retention
-from runrelay.runlog.commits import Gap, commit_args, parse_commit, refusal
+from runrelay.runlog.commits import Gap, NewLog, commit_args, parse_commit, refusal
 
 HEAD, WIDTH = 3 + 13, 9
 EPOCH = "k3x9m2p7q1za"
+NEW_LOG = NewLog(EPOCH, "0123456789abcdef")
 
 
 def args_of(*events: Event, **options: Any) -> list[Any]:
     batch = Batch("우주", "p", 7, events)
-    return commit_args(Keys(), Retention(), batch, epoch=EPOCH, server="s", **options)
+    return commit_args(Keys(), Retention(), batch, new_log=NEW_LOG, server="s", **options)
 
 
 def test_the_head_has_the_keys_and_what_concerns_the_whole_batch() -> None:
     """The script counts on their order."""
-    *head, seal_key, named = args_of(make_event("S"))[:HEAD]
+    *head, named = args_of(make_event("S"))[:HEAD]
     assert head == [
         *Keys().run("우주"),
         "autoshorts:progress",
@@ -35,9 +36,8 @@ def test_the_head_has_the_keys_and_what_concerns_the_whole_batch() -> None:
         3600,
         1000,
         1000,
+        "0123456789abcdef",
     ]
-    assert len(seal_key) == 16
-    assert seal_key != args_of()[HEAD - 2]
     assert named == 0
     assert args_of(server_lost_data=True)[9] == b"1"
 
