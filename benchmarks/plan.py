@@ -15,7 +15,9 @@ class Plan:
     rounds: int
     """Of the bursts, which are short."""
     paced_rounds: int
-    """Of what takes long: many clients, given rates."""
+    """Of what takes long: many clients."""
+    rate_rounds: int
+    """Of what is compared closely: given rates, and what is delivered of what is committed."""
     burst_s: float
     paced_s: float
     crowd: int
@@ -33,6 +35,7 @@ class Plan:
 FULL: Final = Plan(
     rounds=5,
     paced_rounds=3,
+    rate_rounds=5,
     burst_s=2.0,
     paced_s=5.0,
     crowd=5_000,
@@ -45,6 +48,7 @@ FULL: Final = Plan(
 QUICK: Final = Plan(
     rounds=1,
     paced_rounds=1,
+    rate_rounds=1,
     burst_s=0.5,
     paced_s=1.0,
     crowd=1_000,

@@ -184,16 +184,13 @@ class Stage:
         *,
         processes: int = 1,
         environment: Mapping[str, str] | None = None,
-        publisher_core: int | None = None,
         publisher_environment: Mapping[str, str] | None = None,
     ) -> Iterator[Session]:
         """A server, clients that hear their runs, and a publisher that they hear."""
         names = run_names(runs)
         with (
             self.server(contestant, processes=processes, environment=environment) as server,
-            self.publisher(
-                contestant, server.port, runs, core=publisher_core, environment=publisher_environment
-            ) as publisher,
+            self.publisher(contestant, server.port, runs, environment=publisher_environment) as publisher,
             Clients(contestant.target(server.port), names, clients) as joined,
         ):
             session = Session(server, joined, publisher, names)

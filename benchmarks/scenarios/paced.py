@@ -32,7 +32,7 @@ def thousand_at_a_rate(stage: Stage, plan: Plan, figures: Figures) -> None:
             figures.add("b", contestant.name, name, "ms", value_us / 1000, note)
         return f"one client: p50 {done.p50_us / 1000:8.2f}  p99 {done.p99_us / 1000:8.2f} ms"
 
-    take_turns(stage, "b", plan.paced_rounds, (RUNRELAY, NCHAN), alone)
+    take_turns(stage, "b", plan.rate_rounds, (RUNRELAY, NCHAN), alone)
 
 
 def crowd_at_a_rate(stage: Stage, plan: Plan, figures: Figures) -> None:
@@ -50,6 +50,6 @@ def _at_a_rate(stage: Stage, plan: Plan, figures: Figures, scenario: str, *, cli
             figures.add(scenario, contestant.name, name, "ms", value_us / 1000, note)
         return f"p50 {done.p50_us / 1000:8.2f}  p99 {done.p99_us / 1000:8.2f}  max {done.max_us / 1000:8.2f} ms  {note}"
 
-    take_turns(stage, scenario, plan.paced_rounds, _FAST, measure)
+    take_turns(stage, scenario, plan.rate_rounds, _FAST, measure)
     if plan.all_peers:
         take_turns(stage, scenario, 1, _SLOW, measure)
