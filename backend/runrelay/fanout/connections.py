@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from ..codes import CloseCode
@@ -15,6 +16,8 @@ __all__ = ["Connection", "QueuedConnection"]
 class Connection(Protocol):
     """A client as the hub sees it. Neither call blocks or raises."""
 
+    write: Callable[[bytes], object] | None
+    """Takes whole WebSocket frames and sends them at once, as long as nothing waits. None: `send` must see to it."""
     closed: tuple[CloseCode, str] | None
     """How it was closed, once it is."""
     resume_bytes: int
@@ -41,6 +44,7 @@ class QueuedConnection:
     """
 
     def __init__(self, bound_bytes: int) -> None:
+        self.write: Callable[[bytes], object] | None = None
         self.resume_bytes = bound_bytes // 2
         self.closed: tuple[CloseCode, str] | None = None
         self._bound_bytes = bound_bytes

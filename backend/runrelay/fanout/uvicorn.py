@@ -89,17 +89,17 @@ class DirectConnection(asyncio.Protocol):
 
     __slots__ = (
         "_alive", "_bound_bytes", "_broken", "_closing", "_exempt_bytes", "_fragments", "_goodbye", "_limit_bytes",
-        "_on_lost", "_on_message", "_parsing", "_peers", "_transport", "_waiting", "closed", "resume_bytes",
+        "_on_lost", "_on_message", "_parsing", "_peers", "_transport", "closed", "resume_bytes", "write",
     )  # fmt: skip
 
     def __init__(self, bound_bytes: int, limit_bytes: int, goodbye: Callable[[], str] = lambda: "") -> None:
+        self.write: Callable[[bytes], object] | None = None
         self.resume_bytes = bound_bytes // 2
         self.closed: tuple[CloseCode, str] | None = None
         self._bound_bytes = bound_bytes
         self._limit_bytes = limit_bytes
         self._goodbye = goodbye
         self._exempt_bytes = 0
-        self._waiting = False
         self._alive = True
         self._broken = False
         self._closing: asyncio.TimerHandle | None = None
@@ -124,7 +124,8 @@ class DirectConnection(asyncio.Protocol):
         if self._transport is None:
             return False
         self._transport.set_write_buffer_limits(high=0)  # `pause_writing` tells when anything waits at all
-        self._waiting = self._transport.get_write_buffer_size() > 0
+        if not self._transport.get_write_buffer_size():
+            self.write = self._transport.write
         raw = self._transport.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
             # the kernel would hide megabytes: what it has taken is not counted
@@ -142,7 +143,7 @@ class DirectConnection(asyncio.Protocol):
         transport = self._transport
         if self.closed is not None or transport is None:
             return False
-        if (self._waiting or exempt) and not self._fits(len(batch.wire), transport, exempt=exempt):
+        if (self.write is None or exempt) and not self._fits(len(batch.wire), transport, exempt=exempt):
             self.close(CloseCode.TOO_SLOW, "too slow")
             return False
         transport.write(batch.wire)
@@ -158,11 +159,12 @@ class DirectConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The kernel has not taken all: from here on the bound is looked at."""
-        self._waiting = True
+        self.write = None
 
     def resume_writing(self) -> None:
         """Nothing waits any more."""
-        self._waiting = False
+        if self.closed is None and self._transport is not None:
+            self.write = self._transport.write
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """See fanout.Connection.close."""
@@ -173,6 +175,7 @@ class DirectConnection(asyncio.Protocol):
         if self.closed is not None or transport is None:
             return
         self.closed = (CloseCode(code) if code != _PROTOCOL_ERROR else CloseCode.BAD_REQUEST), reason
+        self.write = None
         if not transport.is_closing():
             transport.write(Frame(Opcode.CLOSE, Close(code, reason).serialize()).serialize(mask=False))
             # The client's answer, or its slowness, has this long.
@@ -255,14 +258,14 @@ class DirectConnection(asyncio.Protocol):
         if transport is None:
             return
         if self.closed is None:
-            self.closed = CloseCode.NORMAL, ""
+            self.closed, self.write = (CloseCode.NORMAL, ""), None
             transport.write(Frame(Opcode.CLOSE, bytes(frame.data)[:2]).serialize(mask=False))
         transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is closed; see asyncio.Protocol."""
         self._peers.discard(self)
-        self._transport, self._parsing = None, None
+        self._transport, self._parsing, self.write = None, None, None
         if self.closed is None:
             self.closed = CloseCode.NORMAL, ""
         if self._closing is not None:

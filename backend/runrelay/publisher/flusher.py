@@ -17,6 +17,7 @@ from ..errors import CommitRefused, RunlogError, RunlogUnavailable
 from ..runlog import Batch, Committed, Numbering, RunLog
 from .boxes import Box, Entry, Flight
 from .outbox import Outbox
+from .pace import be_punctual
 from .scopes import STARTS
 
 if TYPE_CHECKING:
@@ -163,6 +164,7 @@ class Flusher:
             return all(box.settled_up_to(serial) for box, serial in targets)
 
     def _run(self) -> None:
+        be_punctual()
         runlog = self._connect()
         try:
             while not self._has_ended():

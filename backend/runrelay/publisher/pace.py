@@ -1,16 +1,19 @@
-"""Pace: when the next event is due, for who publishes at a steady pace. Pure."""
+"""Pace: when the next event is due, for who publishes at a steady pace."""
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from typing import Final
 
-__all__ = ["Pace"]
+__all__ = ["Pace", "be_punctual"]
 
 _STEADY: Final = 4
 """Two gaps in a row that differ by less than one part in so many are a pace."""
 _EARLY: Final = 4
 """The next event is expected from one part in so many of the gap before it is due, to as long after."""
-_MAX_MARGIN_S: Final = 0.0005
+_MAX_MARGIN_S: Final = 0.00025
+_PR_SET_TIMERSLACK: Final = 29  # linux/prctl.h
 
 
 class Pace:
@@ -31,3 +34,9 @@ class Pace:
         else:
             self.from_s = self.until_s = 0.0
         self._last_s, self._gap_s = now_s, gap_s
+
+
+def be_punctual() -> None:
+    """Let the calling thread's timeouts end when they are over. Linux, unasked, may add 50 µs, which saves power."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(1))  # in ns; what it answers does not matter

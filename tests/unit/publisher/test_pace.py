@@ -1,8 +1,12 @@
 """The pace of events: when the next one is expected."""
 
+import ctypes
+import sys
+import threading
+
 import pytest
 
-from runrelay.publisher.pace import Pace
+from runrelay.publisher.pace import Pace, be_punctual
 
 
 def after(*times_s: float) -> Pace:
@@ -19,9 +23,9 @@ def test_the_next_event_is_expected_when_the_gap_has_passed_again() -> None:
 
 
 def test_a_slow_pace_is_not_looked_for_long() -> None:
-    """Half a millisecond before and after: to look costs processor time, to be woken only some microseconds."""
+    """A quarter of a millisecond before and after: to look costs processor time, to be woken only some microseconds."""
     pace = after(100.0, 110.0, 120.0)
-    assert (pace.from_s, pace.until_s) == pytest.approx((129.9995, 130.0005))
+    assert (pace.from_s, pace.until_s) == pytest.approx((129.99975, 130.00025))
 
 
 @pytest.mark.parametrize("last_s", [100.0025, 100.0095, 100.003])
@@ -35,3 +39,24 @@ def test_one_event_is_no_pace() -> None:
     """Nor are two: the first has no gap before it."""
     assert after(100.0).until_s == 0.0
     assert after(100.0, 100.002).until_s == 0.0
+
+
+def slack_ns() -> int:
+    """The calling thread's, by PR_GET_TIMERSLACK."""
+    return int(ctypes.CDLL(None).prctl(30))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="timer slack is Linux'")
+def test_a_punctual_thread_has_no_slack() -> None:
+    """Of its own: its process goes on as before."""
+    before, after = slack_ns(), []
+
+    def thread() -> None:
+        be_punctual()
+        after.append(slack_ns())
+
+    run = threading.Thread(target=thread)
+    run.start()
+    run.join()
+    assert after == [1]
+    assert slack_ns() == before
