@@ -28,7 +28,7 @@ _CHECK_CHUNK = 500
 _SETTLE_S = 0.25
 """A message that was on its way when the log was looked at has come by then."""
 _TURN_S = 0.003
-_PINGS_AT_ONCE = 100
+_PINGS_AT_ONCE = 10
 
 
 class Hub:
