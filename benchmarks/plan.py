@@ -17,7 +17,7 @@ class Plan:
     paced_rounds: int
     """Of what takes long: many clients."""
     rate_rounds: int
-    """Of what is compared closely: given rates, and what is delivered of what is committed."""
+    """Of what is compared closely: given rates, what is delivered of what is committed, two processes beside one."""
     burst_s: float
     paced_s: float
     crowd: int

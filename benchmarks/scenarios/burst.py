@@ -58,7 +58,7 @@ def relay_processes(stage: Stage, plan: Plan, figures: Figures) -> None:
         figures.add("h", contestant.name, name, "deliveries", rate)
         return f"{clients:>6,} clients  --workers {processes} {rate:>12,.0f} deliveries per CPU second"
 
-    for _ in range(plan.paced_rounds):
+    for _ in range(plan.rate_rounds):
         for clients, processes in product(sorted({_CLIENTS, plan.crowd}), (1, 2)):
             take_turns(stage, "h", 1, (RUNRELAY,), partial(measure, clients=clients, processes=processes))
 

@@ -22,8 +22,8 @@ __all__ = ["Listener"]
 
 log = logging.getLogger(__name__)
 
-_MUCH_BYTES = 64 * 1024
-"""Who has sent this much at once has more."""
+_MUCH_BYTES = 4 * 1024
+"""More than a dozen messages at once: more are on their way."""
 
 
 class Listener:
@@ -48,6 +48,7 @@ class Listener:
     ) -> None:
         self.relay_id = secrets.token_hex(6)
         self._runlog = runlog
+        self._control = runlog.keys.control.encode()
         self._hub = hub
         self._metrics = metrics
         self._on_control = on_control
@@ -112,7 +113,7 @@ class Listener:
         await pushes.lost
 
     def _hear(self, replies: list[Any], more: bool) -> None:
-        control, messages = self._runlog.keys.control.encode(), []
+        control, messages = self._control, []
         for reply in replies:
             if reply[0] == b"message":
                 if reply[1] != control:

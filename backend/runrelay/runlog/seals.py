@@ -7,22 +7,21 @@ lies in the run's hash and is never published. A relay gets the key with its fir
 
 from __future__ import annotations
 
-import hashlib
+from hashlib import sha1
 from typing import Final
 
 __all__ = ["is_sealed", "seal"]
 
-_HEAD: Final = b',"seal":"'
 _DIGITS: Final = 16
-_TAIL_BYTES: Final = len(_HEAD) + _DIGITS + 2
+_TAIL_BYTES: Final = len(',"seal":""}') + _DIGITS
 
 
 def seal(body: bytes, key: bytes) -> bytes:
     """The seal of a message's bytes up to its seal field."""
-    return hashlib.sha1(key + body + key, usedforsecurity=False).hexdigest()[:_DIGITS].encode()
+    return sha1(key + body + key, usedforsecurity=False).hexdigest()[:_DIGITS].encode()
 
 
 def is_sealed(message: bytes, key: bytes) -> bool:
     """Whether a whole message carries the seal that this key makes."""
-    body, tail = message[:-_TAIL_BYTES], message[-_TAIL_BYTES:]
-    return tail == _HEAD + seal(body, key) + b'"}'
+    made = sha1(key + message[:-_TAIL_BYTES] + key, usedforsecurity=False).hexdigest()
+    return message[-_TAIL_BYTES:] == f',"seal":"{made[:_DIGITS]}"}}'.encode()
