@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .terminal import check_redis_url, clean, err, fail, out, settings, without_password
+from .terminal import STYLES, check_redis_url, err, fail, out, settings
 
 __all__ = ["app"]
 
@@ -29,14 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_RETRY_S = 0.5
 _PIPE_WIDTH = 10_000
 _PIPELINES = "pipelines.app:app"
 _LOG_LEVELS = ("debug", "info", "warning", "error")
-_STYLES = {
-    "queued": "dim", "running": "cyan", "retrying": "yellow", "stalled": "yellow",
-    "succeeded": "green", "failed": "red", "cancelled": "magenta", "unknown": "dim",
-}  # fmt: skip
 
 
 @app.command()
@@ -156,6 +151,7 @@ def tail(
 
     from .errors import RunrelayError
     from .progress import check_run_id, parse_cursor
+    from .tail import follow, follow_raw
 
     logging.getLogger("runrelay").setLevel(logging.ERROR)  # what happens to Redis is said in the run's own lines
     try:
@@ -164,118 +160,11 @@ def tail(
     except ValueError as error:
         raise fail(error) from None
     try:
-        asyncio.run(_tail_raw(run_id) if raw else _tail(run_id, cursor))
+        asyncio.run(follow_raw(settings(), run_id) if raw else follow(settings(), run_id, cursor))
     except RunrelayError as error:
         raise fail(error) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-
-
-async def _tail_raw(run_id: str) -> None:
-    from redis.exceptions import RedisError
-
-    from .errors import RunlogUnavailable
-    from .runlog import AsyncRunLog
-
-    given = settings()
-    runlog = AsyncRunLog(given.redis_url, given.keys(), given.retention())
-    heard = down = False
-    try:
-        while True:
-            try:
-                async with runlog.redis.pubsub() as pubsub:
-                    await pubsub.subscribe(runlog.keys.channel_of(run_id))
-                    async for message in pubsub.listen():
-                        if down:
-                            err.print("redis is up", style="yellow")
-                        heard, down = True, False
-                        if message["type"] == "message" and _is_about(run_id, message["data"]):
-                            out.print(clean(message["data"].decode()), markup=False, soft_wrap=True)
-            except RedisError as error:
-                if not heard:
-                    url = without_password(given.redis_url)
-                    raise RunlogUnavailable(f"no answer from {url}: {error}") from None
-                if not down:
-                    err.print("redis is down: what is said meanwhile is not heard here", style="yellow")
-                down = True
-                await asyncio.sleep(_RETRY_S)
-    finally:
-        await runlog.close()
-
-
-def _is_about(run_id: str, message: bytes) -> bool:
-    from .fanout.messages import parse_message
-
-    try:
-        return parse_message(message).run_id == run_id
-    except (TypeError, ValueError):
-        return False
-
-
-async def _tail(run_id: str, cursor: Any) -> None:
-    import orjson
-
-    from .codes import CloseCode
-    from .errors import RunlogUnavailable
-    from .fanout import Connection, Hub, Listener, QueuedConnection
-    from .metrics import RelayMetrics
-    from .runlog import AsyncRunLog
-
-    given = settings()
-    metrics = RelayMetrics()
-    runlog = AsyncRunLog(given.redis_url, given.keys(), given.retention())
-    hub = Hub(runlog, metrics, end_after_s=0.2)
-    listener = Listener(given.redis_url, runlog, hub, metrics)
-    connection = queue = QueuedConnection(16 << 20)
-
-    class Watcher:
-        connection: Connection = queue
-
-        def run_ended(self) -> None:
-            connection.close(CloseCode.NORMAL)
-
-    async def follow() -> None:
-        async with asyncio.timeout(5):
-            await hub.ready()
-        hub.connect(connection)
-        await hub.join(run_id, Watcher(), cursor)
-        while (batch := await connection.next()) is not None:
-            for frame in batch.frames:
-                _show(orjson.loads(frame.body))
-
-    tasks = [asyncio.create_task(work) for work in (hub.run(), listener.run(), follow())]
-    try:
-        await tasks[-1]
-    except TimeoutError:
-        raise RunlogUnavailable(f"no answer from {without_password(given.redis_url)} within 5 s") from None
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await runlog.close()
-
-
-def _show(frame: dict[str, Any]) -> None:
-    kind = frame["type"]
-    if kind == "upstream":
-        err.print(f"redis is {frame['status']}", style="yellow")
-    elif kind == "initial_state":
-        for line in frame["logs"]:
-            out.print(f"            {escape(clean(line))}", soft_wrap=True, style="dim")
-        _show_line(frame, "")
-    elif kind == "progress":
-        _show_line(frame, frame["message"])
-        if "error" in frame and "step" not in frame:
-            out.print(escape(clean(frame["error"])), style="red", soft_wrap=True)
-
-
-def _show_line(frame: dict[str, Any], message: str) -> None:
-    progress = frame["progress"]
-    percent = "   …" if progress is None else f"{progress:4.0%}"
-    style = _STYLES[frame["status"]]
-    step = f" [{frame['step']}]" if "step" in frame else ""
-    label = escape(f"{frame['state'] or frame['status']}{step}")
-    out.print(f"{percent} [{style}]{label}[/] {escape(clean(message))}", soft_wrap=True)
 
 
 @app.command()
@@ -301,7 +190,7 @@ def runs(
         ago_s = max(0, time.time() - (snapshot.updated_at or 0) / 1000)
         table.add_row(
             escape(snapshot.run_id),
-            f"[{_STYLES[snapshot.status]}]{snapshot.status}[/]",
+            f"[{STYLES[snapshot.status]}]{snapshot.status}[/]",
             escape(snapshot.state or ""),
             "" if snapshot.progress is None else f"{snapshot.progress:.0%}",
             f"{ago_s:.0f} s ago" if ago_s < 120 else f"{ago_s / 60:.0f} min ago",

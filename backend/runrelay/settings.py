@@ -40,14 +40,18 @@ class PublisherSettings:
         """Read `REDIS_URL` and `RUNRELAY_…`; an empty value counts as absent.
 
         Raises:
-            ValueError: a number is not one, or out of its range; the message names the variable.
+            ValueError: a number is not one, or out of its range, or the prefix is none; the message names the variable.
         """
         prefix = environ.get("RUNRELAY_PREFIX") or Keys().prefix
         spool = environ.get("RUNRELAY_SPOOL")
         kept = Retention()
+        try:
+            keys = Keys(prefix, environ.get("RUNRELAY_CHANNEL") or f"{prefix}:progress")
+        except ValueError as error:
+            raise ValueError(f"RUNRELAY_PREFIX: {error}") from None
         return PublisherSettings(
             redis_url=environ.get("REDIS_URL") or DEFAULT_REDIS_URL,
-            keys=Keys(prefix, environ.get("RUNRELAY_CHANNEL") or f"{prefix}:progress"),
+            keys=keys,
             retention=Retention(
                 run_ttl_s=_whole(environ, "RUNRELAY_RUN_TTL_S", kept.run_ttl_s, 1),
                 ended_run_ttl_s=_whole(environ, "RUNRELAY_ENDED_RUN_TTL_S", kept.ended_run_ttl_s, 1),

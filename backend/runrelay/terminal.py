@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 
     from .api import Settings
 
-__all__ = ["check_redis_url", "clean", "err", "fail", "forget_empty", "out", "settings", "without_password"]
+__all__ = ["STYLES", "check_redis_url", "clean", "err", "fail", "forget_empty", "out", "settings", "without_password"]
 
 # Not rich's emoji: what people logged is shown as they wrote it, `:ok:` included.
 out = Console(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, emoji=False)
+
+STYLES = {
+    "queued": "dim", "running": "cyan", "retrying": "yellow", "stalled": "yellow",
+    "succeeded": "green", "failed": "red", "cancelled": "magenta", "unknown": "dim",
+}  # fmt: skip
+"""Of a run's statuses."""
 
 _USUAL_NAMES = {"redis_url": "REDIS_URL", "port": "PORT"}
 _OURS = re.compile(r"REDIS_URL|PORT|CELERY_BROKER_URL|RUNRELAY_\w+")

@@ -12,3 +12,4 @@ execFileSync(
   { stdio: "inherit" },
 );
 await copyFile(here("../src/react/styles.css"), here("../dist/react/styles.css"));
+await copyFile(here("../../LICENSE"), here("../LICENSE")); // npm packs it from here

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -65,3 +67,16 @@ def test_the_package_has_no_other_names() -> None:
     with pytest.raises(AttributeError, match="no attribute 'publish_progres'"):
         _ = runrelay.publish_progres
     assert dir(runrelay) == sorted(runrelay.__all__)
+
+
+@pytest.mark.parametrize(
+    ("module", "missing", "extra"),
+    [("runrelay.celery", "celery", "celery"), ("runrelay.fastapi", "fastapi", "server")],
+)
+def test_without_its_extra_a_module_says_which_one(module: str, missing: str, extra: str) -> None:
+    """`No module named 'celery'` does not tell what to install."""
+    program = f"import sys; sys.modules[{missing!r}] = None; import {module}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.endswith(f"{module} needs the extra '{extra}' ({missing} is missing): pip install 'runrelay[{extra}]'")

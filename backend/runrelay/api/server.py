@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -80,6 +81,8 @@ def serve(
         port=settings.port,
         workers=workers,
         reload=reload,
+        # not all of the folder that one stands in: node_modules and data are no sources
+        reload_dirs=[name for name in ("backend", "workers") if Path(name).is_dir()] or None if reload else None,
         ws=ws,
         ws_max_size=settings.max_frame_bytes * 2,  # above our own limit, whose answer says what was wrong
         ws_per_message_deflate=False,

@@ -22,6 +22,7 @@ __all__ = [
     "Event",
     "Kind",
     "StepSpec",
+    "check_attempt",
     "check_progress",
     "encode_json",
     "make_event",
@@ -172,12 +173,7 @@ def make_event(
         if error is not None:
             error = cut_text(check_text("error", error), MAX_ERROR_BYTES)
     if attempt is not None:
-        if type(attempt) is not int:
-            raise TypeError(f"attempt must be an int, got {type(attempt).__name__}")
-        if attempt < 1:
-            raise ValueError(f"attempt must be 1 or more, got {attempt}")
-        if attempt > MAX_ATTEMPT:
-            raise ValueError(f"attempt must be at most {MAX_ATTEMPT}, got {attempt}")
+        check_attempt(attempt)
     return Event(
         time.time_ns() // 1_000_000 if ts_ms is None else ts_ms,
         state,
@@ -190,6 +186,21 @@ def make_event(
         error,
         attempt,
     )
+
+
+def check_attempt(attempt: Any) -> int:
+    """The number of an attempt.
+
+    Raises:
+        TypeError, ValueError: it is no int, or out of 1 to MAX_ATTEMPT.
+    """
+    if type(attempt) is not int:
+        raise TypeError(f"attempt must be an int, got {type(attempt).__name__}")
+    if attempt < 1:
+        raise ValueError(f"attempt must be 1 or more, got {attempt}")
+    if attempt > MAX_ATTEMPT:
+        raise ValueError(f"attempt must be at most {MAX_ATTEMPT}, got {attempt}")
+    return attempt
 
 
 def check_progress(value: SupportsFloat) -> float:

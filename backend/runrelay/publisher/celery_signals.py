@@ -16,7 +16,7 @@ from celery.utils.serialization import UnpickleableExceptionWrapper
 
 from ..errors import RunlogError
 from ..progress import Event, StepSpec, check_run_id, make_event
-from ..progress.events import MAX_RESULT_BYTES, Kind, encode_json
+from ..progress.events import MAX_RESULT_BYTES, Kind, check_attempt, encode_json
 from ..settings import PublisherSettings
 from .celery_canvas import HEADER, mark_as
 from .lifecycle import Publisher
@@ -305,10 +305,10 @@ def _info(request: Any) -> _Info | None:
     if raw is None:
         return None
     try:
-        steps = raw.get("steps")
+        steps, attempt = raw.get("steps"), raw.get("attempt")
         return _Info(
             check_run_id(raw["run_id"]),
-            attempt=raw.get("attempt"),
+            attempt=None if attempt is None else check_attempt(attempt),
             step=raw.get("step"),
             title=raw.get("title"),
             pipeline=raw.get("pipeline"),

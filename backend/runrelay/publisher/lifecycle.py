@@ -152,6 +152,10 @@ class Publisher:
 def _spool(folder: Path) -> Spool:
     from .spool import Spool  # only here: SQLite and POSIX locks are for those who want them
 
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # said now, not in the outage for which it is there; the task goes on
+        _log.error("the spool in %s cannot be used: %s", folder, error.strerror or error)
     return Spool(folder)
 
 

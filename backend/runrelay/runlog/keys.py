@@ -14,6 +14,11 @@ class Keys:
     prefix: str = "autoshorts"
     channel: str = "autoshorts:progress"
 
+    def __post_init__(self) -> None:
+        if not self.prefix or any(char in "{}" or char.isspace() for char in self.prefix):
+            # a brace would move the hash tag: a run's three keys would not be in one slot
+            raise ValueError(f"a prefix of keys has at least a character, no braces and no spaces, got {self.prefix!r}")
+
     def run(self, run_id: str) -> tuple[str, str, str]:
         """A run's own keys: hash, stream, log. The braces are a hash tag: all three in one slot, for scripts."""
         base = f"{self.prefix}:run:{{{run_id}}}"

@@ -37,9 +37,11 @@ export function RetryPanel({ connection, compact = false, words = ENGLISH }: Ret
       </strong>
       {attempt > 0 && status !== "offline" && <span className="rr-retry-count">{words.tries(attempt)}</span>}
       {leftMs !== null && (
-        <span className="rr-retry-wait">{words.retryIn(ticking(Math.ceil(leftMs / 1_000) * 1_000))}</span>
+        <span className="rr-retry-wait">
+          {words.retryIn(ticking(Math.ceil(leftMs / 1_000) * 1_000, words.units))}
+        </span>
       )}
-      {!compact && error !== null && <span className="rr-retry-error">{error.message}</span>}
+      {!compact && error !== null && <span className="rr-retry-error">{words.reason(error)}</span>}
       {!compact && <span className="rr-retry-advice">{advice}</span>}
       <button type="button" className="rr-button" onClick={retry}>
         {words.retryNow}

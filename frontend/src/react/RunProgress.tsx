@@ -34,7 +34,7 @@ export function RunProgress({ run, etaMs = null, label, words = ENGLISH }: RunPr
       <div className="rr-progress-text">
         <span className="rr-progress-percent">{value === null ? "–" : percent(value)}</span>
         {!ended && etaMs !== null && (
-          <span className="rr-progress-eta">{words.remaining(roughDuration(etaMs))}</span>
+          <span className="rr-progress-eta">{words.remaining(roughDuration(etaMs, words.units))}</span>
         )}
       </div>
     </div>

@@ -31,7 +31,9 @@ export function StepTimeline({ steps, words = ENGLISH }: StepTimelineProps): Rea
               <span className="rr-step-percent">{percent(step.progress)}</span>
             )}
             {took !== null && took >= 0 && (
-              <span className="rr-step-time">{(isEnded(step.status) ? duration : ticking)(took)}</span>
+              <span className="rr-step-time">
+                {(isEnded(step.status) ? duration : ticking)(took, words.units)}
+              </span>
             )}
             {step.error !== null && <span className="rr-step-error">{step.error}</span>}
           </li>

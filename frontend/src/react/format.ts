@@ -7,29 +7,43 @@ export function percent(progress: number): string {
   return "<1%";
 }
 
+/** What follows a number of these: a space belongs to it, where the language has one. */
+export interface Units {
+  readonly ms: string;
+  readonly s: string;
+  readonly m: string;
+  readonly h: string;
+}
+
+const UNITS: Units = { ms: " ms", s: " s", m: " m", h: " h" };
+
 /** 480 ms, 3.2 s, 1 m 05 s, 2 h 03 m. */
-export function duration(ms: number): string {
-  if (ms < 950) return `${Math.max(0, Math.round(ms / 10) * 10)} ms`;
-  if (ms < 9_950) return `${(ms / 1_000).toFixed(1)} s`;
+export function duration(ms: number, units = UNITS): string {
+  if (ms < 950) return `${Math.max(0, Math.round(ms / 10) * 10)}${units.ms}`;
+  if (ms < 9_950) return `${(ms / 1_000).toFixed(1)}${units.s}`;
   const seconds = Math.round(ms / 1_000);
-  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 60) return `${seconds}${units.s}`;
   const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} m ${String(seconds % 60).padStart(2, "0")} s`;
-  return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} m`;
+  if (minutes < 60) return `${minutes}${units.m} ${String(seconds % 60).padStart(2, "0")}${units.s}`;
+  return `${Math.floor(minutes / 60)}${units.h} ${String(minutes % 60).padStart(2, "0")}${units.m}`;
 }
 
 /** A running clock: whole seconds, or it would flicker. */
-export function ticking(ms: number): string {
-  return ms < 10_000 ? `${Math.floor(ms / 1_000)} s` : duration(Math.floor(ms / 1_000) * 1_000);
+export function ticking(ms: number, units = UNITS): string {
+  return ms < 10_000
+    ? `${Math.floor(ms / 1_000)}${units.s}`
+    : duration(Math.floor(ms / 1_000) * 1_000, units);
 }
 
 /** An estimate says only what it knows: 5-second steps below a minute, minutes above. */
-export function roughDuration(ms: number): string {
+export function roughDuration(ms: number, units = UNITS): string {
   const seconds = Math.max(1, Math.round(ms / 1_000));
-  if (seconds <= 10) return `${seconds} s`;
-  if (seconds < 60) return `${Math.ceil(seconds / 5) * 5} s`;
+  if (seconds <= 10) return `${seconds}${units.s}`;
+  if (seconds < 60) return `${Math.ceil(seconds / 5) * 5}${units.s}`;
   const minutes = Math.round(seconds / 60);
-  return minutes < 60 ? `${minutes} m` : `${Math.floor(minutes / 60)} h ${minutes % 60} m`;
+  return minutes < 60
+    ? `${minutes}${units.m}`
+    : `${Math.floor(minutes / 60)}${units.h} ${minutes % 60}${units.m}`;
 }
 
 /** 14:03:07.042 in the reader's time zone. */

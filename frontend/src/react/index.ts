@@ -34,6 +34,7 @@ export type {
 export { CloseCode, isEnded, MESSAGE_TYPES, RelayClient, RelayError, RunClient } from "../core/index.js";
 export type { ConnectionBadgeProps } from "./ConnectionBadge.js";
 export { ConnectionBadge } from "./ConnectionBadge.js";
+export type { Units } from "./format.js";
 export { clock, duration, percent, roughDuration, ticking } from "./format.js";
 export type { LogTailProps } from "./LogTail.js";
 export { LogTail } from "./LogTail.js";

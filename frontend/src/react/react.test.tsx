@@ -219,7 +219,7 @@ describe("components", () => {
     const step = { attempt: 2, weight: 1, startedAt: 1_000, finishedAt: 4_200, error: null, progress: 1 };
     render(<StepTimeline steps={[{ ...step, name: "plan", status: "succeeded" }]} words={KOREAN} />);
     expect(screen.getByRole("img", { name: "완료" })).toBeTruthy();
-    expect(screen.getByText("3.2 s")).toBeTruthy();
+    expect(screen.getByText("3.2초")).toBeTruthy();
     expect(screen.getByText("×2")).toBeTruthy();
   });
 

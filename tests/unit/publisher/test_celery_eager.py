@@ -11,6 +11,7 @@ from celery.local import Proxy
 
 from runrelay import publish_progress, run_progress
 from runrelay.celery import install, run_headers, send
+from runrelay.publisher.celery_signals import _info
 from runrelay.testing import capture_progress
 
 app = Celery("eager-test", broker="memory://", backend="cache+memory://", set_as_current=False)
@@ -84,3 +85,11 @@ def test_a_task_that_was_killed_fails_once() -> None:
             signals.task_failure.send(sender=app.tasks[work.name], task_id=request.id, exception=error)
     assert [event.state for event in captured.events] == ["FAILED"]
     assert captured.events[0].error == "TimeLimitExceeded: TimeLimitExceeded(1,)"
+
+
+@pytest.mark.parametrize("attempt", [0, True, "1", 10**18])
+def test_a_header_whose_attempt_is_none_is_no_run(attempt: object, caplog: pytest.LogCaptureFixture) -> None:
+    """One of 10**18 would make a run that can not be read again."""
+    request = {"runrelay": {"run_id": "run", "attempt": attempt}}
+    assert _info(request) is None
+    assert "is not a run: attempt must be" in caplog.text

@@ -55,11 +55,12 @@ def test_everything_can_be_set() -> None:
         ("RUNRELAY_OUTBOX_BYTES", "1.5", "must be a whole number"),
         ("RUNRELAY_OUTBOX_BYTES", "10", "must be 65536 or more, got 10"),
         ("RUNRELAY_LOG_LINES", "0", "must be 1 or more, got 0"),
+        ("RUNRELAY_PREFIX", "a{b", ": a prefix of keys has .* no braces and no spaces, got 'a{b'"),
     ],
 )
 def test_what_cannot_be_used_is_named(name: str, value: str, words: str) -> None:
     """A worker that starts with a setting that it has not understood."""
-    with pytest.raises(ValueError, match=f"{name} {words}"):
+    with pytest.raises(ValueError, match=f"{name} ?{words}"):
         PublisherSettings.from_env({name: value})
 
 
@@ -75,3 +76,11 @@ def test_a_url_that_is_none_is_refused_at_once() -> None:
     """A typing error in REDIS_URL that only a thread hears of."""
     with pytest.raises(ValueError, match="URL"):
         Publisher(PublisherSettings(redis_url="localhost:6379"))
+
+
+def test_a_spool_that_cannot_be_made_is_said_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Not in the outage for which it is there; and the task goes on."""
+    taken = tmp_path / "file"
+    taken.touch()
+    Publisher(PublisherSettings(spool=taken / "spool"))
+    assert caplog.messages == [f"the spool in {taken / 'spool'} cannot be used: Not a directory"]

@@ -52,3 +52,10 @@ def test_a_run_s_keys_are_in_one_slot_and_lead_back_to_it(text: str) -> None:
 def test_another_key_is_no_run(key: str) -> None:
     """What is not a run's hash is not listed as one."""
     assert Keys("p").run_id_of(key) is None
+
+
+@pytest.mark.parametrize("prefix", ["", "a{b", "a}", "a b", "a\n"])
+def test_a_prefix_does_not_move_the_hash_tag(prefix: str) -> None:
+    """A brace in it would put a run's three keys into three slots."""
+    with pytest.raises(ValueError, match="no braces and no spaces, got"):
+        Keys(prefix)

@@ -33,7 +33,7 @@ export function Attempts({ run }: { run: RunState }): ReactNode {
           <li key={attempt} className="attempt" data-status={status}>
             <StatusIcon status={status} label={words.status[status]} />
             <span>{words.attempt(attempt)}</span>
-            <span className="lane-number">{duration(endedAt - startedAt)}</span>
+            <span className="lane-number">{duration(endedAt - startedAt, words.units)}</span>
             {error !== null && <span className="attempt-error">{error.trimEnd().split("\n").at(-1)}</span>}
           </li>
         ))}
@@ -41,7 +41,9 @@ export function Attempts({ run }: { run: RunState }): ReactNode {
           <StatusIcon status={run.status} label={words.status[run.status]} />
           <span>{words.attempt(run.attempt)}</span>
           <span className="lane-number">
-            {begun !== null && end !== null && end > begun ? (ended ? duration : ticking)(end - begun) : ""}
+            {begun !== null && end !== null && end > begun
+              ? (ended ? duration : ticking)(end - begun, words.units)
+              : ""}
           </span>
         </li>
       </ol>

@@ -156,12 +156,13 @@ function Progress({ watched }: { watched: UseRun }): ReactNode {
         <span className="hero-times">
           {elapsedMs !== null && (
             <span>
-              <span className="muted">{words.elapsed}</span> {(ended ? duration : ticking)(elapsedMs)}
+              <span className="muted">{words.elapsed}</span>{" "}
+              {(ended ? duration : ticking)(elapsedMs, words.units)}
             </span>
           )}
           {!ended && leftMs !== null && leftMs > 0 && (
             <span>
-              <span className="muted">{words.left}</span> ~{roughDuration(leftMs)}
+              <span className="muted">{words.left}</span> ~{roughDuration(leftMs, words.units)}
             </span>
           )}
         </span>

@@ -54,7 +54,9 @@ export const RunRow = memo(function RunRow({ run, href }: { run: RunSummary; hre
           </>
         )}
       </span>
-      <span className="run-took">{tookMs === null ? "" : (ended ? duration : ticking)(tookMs)}</span>
+      <span className="run-took">
+        {tookMs === null ? "" : (ended ? duration : ticking)(tookMs, words.units)}
+      </span>
       <time
         className="run-since muted"
         dateTime={since === null ? undefined : new Date(since).toISOString()}

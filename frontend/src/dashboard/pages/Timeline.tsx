@@ -20,9 +20,9 @@ export function Timeline({ run }: { run: RunState }): ReactNode {
       <header className="panel-head">
         <h2 className="panel-title">{words.steps}</h2>
         <span className="muted panel-note">
-          {waitedMs !== null && words.queuedFor(duration(waitedMs))}
+          {waitedMs !== null && words.queuedFor(duration(waitedMs, words.units))}
           {waitedMs !== null && ranMs !== null && " · "}
-          {ranMs !== null && words.ranFor((ended ? duration : ticking)(ranMs))}
+          {ranMs !== null && words.ranFor((ended ? duration : ticking)(ranMs, words.units))}
         </span>
       </header>
       <ol className="lanes">

@@ -39,13 +39,13 @@ function ConnectionFacts(): ReactNode {
     [words.qualityLabel, status === "connected" ? words.quality[quality] : "–"],
     [words.latency, ms(statistics.latencyMs)],
     [words.averageLatency, ms(statistics.averageLatencyMs)],
-    [words.connectedFor, since === null || now === 0 ? "–" : ticking(Math.max(0, now - since))],
+    [words.connectedFor, since === null || now === 0 ? "–" : ticking(Math.max(0, now - since), words.units)],
     [words.reconnects, String(statistics.reconnects)],
     [words.missedHeartbeats, String(statistics.missedHeartbeats)],
   ];
   return (
     <>
-      {error !== null && <p className="menu-error">{error.message}</p>}
+      {error !== null && <p className="menu-error">{words.reason(error)}</p>}
       <dl className="facts">
         {facts.map(([label, value]) => (
           <div className="fact" key={label}>
