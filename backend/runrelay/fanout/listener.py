@@ -181,12 +181,12 @@ class _Pushes(asyncio.Protocol):
             parser.feed(data)
             while type(reply := parser.gets()) is list:
                 replies.append(reply)
-            self._hear(replies, len(data) >= _MUCH_BYTES)
         except RedisError as error:
             reply = error
-        except Exception as error:  # not the link's: it ends the listener, and is seen
-            self.lost.set_exception(error)
-            return
+        try:
+            self._hear(replies, len(data) >= _MUCH_BYTES)
+        except Exception:  # a fault of ours in one run must not make the relay deaf for all the others
+            log.exception("what the run log said could not be passed on")
         if isinstance(reply, Exception):  # else the rest of a reply is to come
             self.connection_lost(reply)
 
