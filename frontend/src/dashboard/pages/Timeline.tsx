@@ -89,7 +89,7 @@ function Row({ step, status, name, lane, tookMs }: RowProps): ReactNode {
           ? percent(step.progress)
           : tookMs === null
             ? ""
-            : (running ? ticking : duration)(tookMs)}
+            : (running ? ticking : duration)(tookMs, words.units)}
       </span>
       {step?.error != null && <span className="lane-error">{step.error.trimEnd().split("\n").at(-1)}</span>}
     </li>
