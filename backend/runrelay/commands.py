@@ -96,7 +96,7 @@ def serve(
         raise fail(f"log level must be one of {', '.join(_LOG_LEVELS)}, got {log_level!r}")
     # uvicorn gives this dictionary to each process that it starts, and sets logging up from nothing else there.
     uvicorn.config.LOGGING_CONFIG.update(log_config(log_level))
-    run(settings(), workers=workers, reload=reload, log_level=log_level)
+    run(settings(), workers=workers, reload=reload, sources=_sources(), log_level=log_level)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -124,11 +124,15 @@ def worker(
             from watchfiles import PythonFilter, run_process
         except ModuleNotFoundError:
             raise fail("--reload of a worker needs watchfiles: pip install watchfiles") from None
-        folders = [name for name in ("backend", "workers") if Path(name).is_dir()] or ["."]
         # Python only: the dashboard is built into one of the folders, and is nothing to the worker
-        run_process(*folders, target=shlex.join(command), target_type="command", watch_filter=PythonFilter())
+        run_process(*_sources(), target=shlex.join(command), target_type="command", watch_filter=PythonFilter())
     else:
         os.execv(sys.executable, command)  # noqa: S606 - no shell is what is wanted
+
+
+def _sources() -> list[str]:
+    """Folders to look at for changes: not all of the one that one stands in has sources (node_modules, data)."""
+    return [name for name in ("backend", "workers") if Path(name).is_dir()] or ["."]
 
 
 def _missing_for_a_worker(application: str) -> str | None:

@@ -62,3 +62,11 @@ class RunNotFound(RunrelayError):
     def __init__(self, run_id: str) -> None:
         super().__init__(f"no run {run_id!r}: it was never published to, has expired or was deleted")
         self.run_id = run_id
+
+
+def without_extra(module: str, extra: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
+    """What to raise where `module` cannot be imported: the name of the extra to install, if it is that."""
+    if error.name is None or error.name.startswith("runrelay"):
+        return error
+    text = f"{module} needs the extra '{extra}' ({error.name} is missing): pip install 'runrelay[{extra}]'"
+    return ModuleNotFoundError(text, name=error.name)

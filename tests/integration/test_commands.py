@@ -320,3 +320,16 @@ def test_a_title_is_held_to_what_a_worker_is_held_to(redis_url: str, prefix: str
     env = environment(redis_url, prefix)
     assert "title must have 1 to 200 characters, got 201" in the_line(run(env, "publish", "r", "--title", "x" * 201))
     assert "control character" in the_line(run(env, "publish", "r", "--title", "two\nlines"))
+
+
+def test_reloading_looks_at_sources_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """node_modules and the data of runs in the same folder are none."""
+    given: list[object] = []
+    monkeypatch.setattr("uvicorn.run", lambda *_, **options: given.append(options["reload_dirs"]))
+    monkeypatch.chdir(tmp_path)
+    serve = CliRunner().invoke
+    assert serve(app, ["serve", "--reload"]).exit_code == 0
+    (tmp_path / "backend").mkdir()
+    assert serve(app, ["serve", "--reload"]).exit_code == 0
+    assert serve(app, ["serve"]).exit_code == 0
+    assert given == [["."], ["backend"], None]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -66,10 +65,14 @@ def serve(
     *,
     workers: int = 1,
     reload: bool = False,
+    sources: Sequence[str] = (".",),
     log_level: str = "info",
     ws: str = "runrelay.fanout.uvicorn:FanoutProtocol",
 ) -> None:
     """Serve until a signal ends it. Settings reach worker processes through the environment, which they read anew.
+
+    Args:
+        reload: start anew when a file below one of the folders `sources` changes.
 
     Raises:
         SystemExit: the port is taken, or the application does not start.
@@ -81,8 +84,7 @@ def serve(
         port=settings.port,
         workers=workers,
         reload=reload,
-        # not all of the folder that one stands in: node_modules and data are no sources
-        reload_dirs=[name for name in ("backend", "workers") if Path(name).is_dir()] or None if reload else None,
+        reload_dirs=[*sources] if reload else None,
         ws=ws,
         ws_max_size=settings.max_frame_bytes * 2,  # above our own limit, whose answer says what was wrong
         ws_per_message_deflate=False,

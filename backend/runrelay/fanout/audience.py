@@ -62,7 +62,7 @@ class Audience:
         """Send frames to everybody; `on_delivered` is called when that is done, which may be before this returns."""
         self._batch = Batch(frames)
         self.idle.clear()
-        if len(self.members) <= _WATCHERS_PER_TURN:
+        if len(self.members) <= _WATCHERS_PER_TURN:  # nobody comes or goes within a turn: no queue is needed
             self._send(self._batch, self.members.values())
             self._done()
         else:

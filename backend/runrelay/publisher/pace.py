@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from typing import Final
 
@@ -39,4 +38,8 @@ class Pace:
 def be_punctual() -> None:
     """Let the calling thread's timeouts end when they are over. Linux, unasked, may add 50 µs, which saves power."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(1))  # in ns; what it answers does not matter
+        try:
+            from ctypes import CDLL, c_ulong
+        except ImportError:  # a Python that was built without libffi: late by 50 µs, and all the same a worker
+            return
+        CDLL(None).prctl(_PR_SET_TIMERSLACK, c_ulong(1))  # in ns; what it answers does not matter

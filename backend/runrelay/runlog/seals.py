@@ -23,5 +23,4 @@ def seal(body: bytes, key: bytes) -> bytes:
 
 def is_sealed(message: bytes, key: bytes) -> bool:
     """Whether a whole message carries the seal that this key makes."""
-    made = sha1(key + message[:-_TAIL_BYTES] + key, usedforsecurity=False).hexdigest()
-    return message[-_TAIL_BYTES:] == f',"seal":"{made[:_DIGITS]}"}}'.encode()
+    return message[-_TAIL_BYTES:] == b',"seal":"%b"}' % seal(message[:-_TAIL_BYTES], key)
