@@ -5,6 +5,7 @@ from __future__ import annotations
 from runrelay.fanout.audience import Watcher
 from runrelay.fanout.beginnings import Beginning
 from runrelay.fanout.topics import Topic
+from runrelay.progress import START
 
 __all__ = ["NoAhead", "NoPosition", "NoRecent", "NoRepair", "NoSecondRead", "NoStaleness"]
 
@@ -36,7 +37,7 @@ class NoPosition(Topic):
 
     def _work_off(self) -> bool:
         if self.position is not None and not self.audience.is_delivering and self._backlog:
-            first = self._backlog[0].cursor
+            first = self._backlog[0].cursor or START
             self.position = first._replace(seq=first.seq - 1)
         return super()._work_off()
 

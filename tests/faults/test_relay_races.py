@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 import redis
 
-from runrelay.fanout import Hub, hub, joins, topics
+from runrelay.fanout import Hub, hub, joins
 from runrelay.fanout.topics import Topic
 from runrelay.progress import Cursor
-from runrelay.runlog import Keys, View
-from runrelay.runlog.seals import seal
+from runrelay.runlog import Keys, Seal, View
 from tests.broken_topics import NoAhead, NoRecent, NoRepair, NoSecondRead
 from tests.pushlinks import PushLink, push_link
 from tests.relays import Producer, Served, StartRelay
@@ -381,7 +380,7 @@ async def test_a_made_up_message_harms_nobody(
     delivered but read from the stream.
     """
     if not sealed:
-        monkeypatch.setattr(topics, "is_sealed", lambda message, key: True)
+        monkeypatch.setattr(Seal, "is_on", lambda seal, message: True)
     relay = await start_relay(check_s=1000)
     epoch, seq = "0", 0
     if kind != "beginning":
@@ -400,7 +399,7 @@ async def test_a_made_up_message_harms_nobody(
             f'"seq":{made_up[1]},"epoch":"{made_up[0]}","ts":1,"attempt":1'
         ).encode()
         # sealed as well as can be without the key
-        await producer.publish(body + b',"seal":"' + seal(body, b"") + b'"}')
+        await producer.publish(body + b',"seal":"' + Seal(b"").of(body) + b'"}')
         last = await producer.lines(run_id, 4, 2)
         told = await _told_all(relay, producer, client, last)
         clean = "forged" not in client.story.messages and all(f.get("state") != "FORGED" for f in client.frames)

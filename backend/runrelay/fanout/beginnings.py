@@ -25,13 +25,13 @@ def initial_state_frame(snapshot: Snapshot, *, recovered: bool) -> Frame:
     But long errors of steps, which may have 64 KiB each, are cut before that: they leave no room for the log.
     """
     fields = snapshot.initial_state(recovered=recovered)
-    frame = Frame(fields, snapshot.cursor, snapshot.status)
+    frame = Frame.of(fields, snapshot.cursor, snapshot.status)
     if len(frame.body) > MAX_INITIAL_STATE_BYTES and fields["steps"]:
         most = max(_STEP_ERROR_BYTES, _STEP_ERRORS_BYTES // len(fields["steps"]))
         for step in fields["steps"]:
             if step["error"] is not None:
                 step["error"] = cut_text(step["error"], most)
-        frame = Frame(fields, snapshot.cursor, snapshot.status)
+        frame = Frame.of(fields, snapshot.cursor, snapshot.status)
     while len(frame.body) > MAX_INITIAL_STATE_BYTES and fields["logs"]:
         # JSON can be up to six times the text: drop as much as is over, in the lines' own encoded sizes
         over, dropped = len(frame.body) - MAX_INITIAL_STATE_BYTES, 0
@@ -42,7 +42,7 @@ def initial_state_frame(snapshot: Snapshot, *, recovered: bool) -> Frame:
             dropped += 1
         fields["logs"] = fields["logs"][dropped:]
         fields["logs_truncated"] += dropped
-        frame = Frame(fields, snapshot.cursor, snapshot.status)
+        frame = Frame.of(fields, snapshot.cursor, snapshot.status)
     return frame
 
 
@@ -66,5 +66,5 @@ class Beginning(NamedTuple):
         frames = [progress_frame(orjson.loads(event)) for event in events]
         if not frames:
             fields = {"type": "resumed", "run_id": snapshot.run_id, "id": str(snapshot.cursor)}
-            frames = [Frame(fields, snapshot.cursor, snapshot.status)]
+            frames = [Frame.of(fields, snapshot.cursor, snapshot.status)]
         return Beginning(view, Batch(frames), "resume")

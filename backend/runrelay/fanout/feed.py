@@ -98,9 +98,9 @@ class Feed:
             self._dirty.discard(run_id)
             if snapshot is not None:
                 self._told[run_id] = now
-                frames.append(Frame({"type": "run", **snapshot.summary()}))
+                frames.append(Frame.of({"type": "run", **snapshot.summary()}))
             elif run_id in self._deleted:
-                frames.append(Frame({"type": "run_deleted", "run_id": run_id}))
+                frames.append(Frame.of({"type": "run_deleted", "run_id": run_id}))
             self._deleted.discard(run_id)
         self._send(frames)
 

@@ -2,40 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from ..progress import Cursor, Status
 
-__all__ = ["Batch", "Frame", "progress_frame", "websocket_frame"]
+__all__ = ["Batch", "Frame", "progress_frame", "websocket_frames"]
 
 _TEXT: Final = 0x81  # FIN, opcode 1
 
 
-def websocket_frame(payload: bytes) -> bytes:
-    """A server's text frame around UTF-8 `payload`: not masked, not compressed (RFC 6455, section 5.2)."""
-    size = len(payload)
+@lru_cache(4096)
+def _head(size: int) -> bytes:
+    """What a server's text frame of so many bytes begins with: not masked, not compressed (RFC 6455, section 5.2)."""
     if size < 126:
-        return bytes((_TEXT, size)) + payload
+        return bytes((_TEXT, size))
     if size < 1 << 16:
-        return bytes((_TEXT, 126)) + size.to_bytes(2, "big") + payload
-    return bytes((_TEXT, 127)) + size.to_bytes(8, "big") + payload
+        return bytes((_TEXT, 126)) + size.to_bytes(2, "big")
+    return bytes((_TEXT, 127)) + size.to_bytes(8, "big")
 
 
-class Frame:
-    """One message to clients. `cursor` is the position after it; None for one that is no part of a run's log."""
+def websocket_frames(payloads: Iterable[bytes]) -> bytes:
+    """Each payload, UTF-8, as a text frame; all joined."""
+    parts: list[bytes] = []
+    for payload in payloads:
+        parts += _head(len(payload)), payload
+    return b"".join(parts)
 
-    __slots__ = ("body", "cursor", "kind", "status")
 
-    def __init__(self, fields: Mapping[str, Any], cursor: Cursor | None = None, status: Status | None = None) -> None:
-        self.kind: str = fields["type"]
-        self.body = orjson.dumps(fields)
-        self.cursor = cursor
-        self.status = status
-        """The run's status after it, for frames that tell it."""
+class Frame(NamedTuple):
+    """One message to clients."""
+
+    kind: str
+    body: bytes
+    cursor: Cursor | None = None
+    """The position after it; None for one that is no part of a run's log."""
+    status: Status | None = None
+    """The run's status after it, for frames that tell it."""
+
+    @staticmethod
+    def of(fields: Mapping[str, Any], cursor: Cursor | None = None, status: Status | None = None) -> Frame:
+        """The frame of these fields."""
+        return Frame(fields["type"], orjson.dumps(fields), cursor, status)
 
     @property
     def sse(self) -> bytes:
@@ -55,7 +66,7 @@ class Batch:
     @staticmethod
     def of(fields: Mapping[str, Any]) -> Batch:
         """A batch of one message that is no part of a run's log."""
-        return Batch([Frame(fields)])
+        return Batch([Frame.of(fields)])
 
     @cached_property
     def size_bytes(self) -> int:
@@ -65,7 +76,7 @@ class Batch:
     @cached_property
     def wire(self) -> bytes:
         """All as WebSocket frames, joined: one write."""
-        return b"".join([websocket_frame(frame.body) for frame in self.frames])
+        return websocket_frames([frame.body for frame in self.frames])
 
     @cached_property
     def texts(self) -> list[str]:
@@ -92,15 +103,15 @@ def progress_frame(message: Mapping[str, Any], cursor: Cursor | None = None) -> 
         "state": message["state"],
         "progress": message["progress"],
         "message": message["log"] or "",
-        "status": message["status"],
         "level": message.get("level", "info"),
-        "attempt": message["attempt"],
+        "status": message["status"],
         "seq": message["seq"],
         "id": str(cursor),
         "ts": message["ts"],
+        "attempt": message["attempt"],
     }
     if len(message) > 10:  # the nine that all have, and the seal
         for name in _OPTIONAL:
             if name in message:
                 fields[name] = message[name]
-    return Frame(fields, cursor, message["status"])
+    return Frame.of(fields, cursor, message["status"])

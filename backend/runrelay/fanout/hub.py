@@ -16,8 +16,8 @@ from ..runlog import AsyncRunLog, View
 from .audience import Watcher
 from .connections import Connection
 from .feed import Feed
-from .frames import Batch
-from .messages import Committed, Raw, parse_message
+from .frames import Batch, Frame
+from .messages import Committed, Raw, head_of, parse_message
 from .topics import Topic
 
 __all__ = ["Hub"]
@@ -63,7 +63,9 @@ class Hub:
         self._tick_s = tick_s
         self._on_raw = on_raw
         self._topics: dict[str, Topic] = {}
-        self._arrived: dict[str, list[Committed]] = {}
+        self._heads: dict[bytes, Topic] = {}
+        """The same topics, by what their messages begin with."""
+        self._arrived: dict[str, list[Committed | Frame]] = {}
         self._scheduled = False
         self._link_is_up = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
@@ -115,25 +117,32 @@ class Hub:
         that it goes out together; else they go at once, since another turn would be a delay for nothing.
         """
         self.metrics.messages += len(messages)
-        arrived, topics, watched = self._arrived, self._topics, self.feed.watched
+        arrived, topics, heads, watched = self._arrived, self._topics, self._heads, self.feed.watched
+        message: Committed | Frame | Raw | None
         for raw in messages:
-            try:
-                message = parse_message(raw)
-            except (TypeError, ValueError) as error:
-                self.metrics.malformed += 1
-                log.debug("discarded a message on the channel: %s", error)
-                continue
-            if isinstance(message, Raw):
-                if self._on_raw is not None:
-                    self._on_raw(message)
-                continue
-            if watched:
-                self.feed.note(message.run_id)
-            if message.run_id in topics:
-                if message.run_id in arrived:
-                    arrived[message.run_id].append(message)
+            topic = heads.get(raw.partition(b',"state":')[0])
+            message = None if topic is None else topic.log.frame(raw)
+            if topic is None or message is None:
+                try:
+                    message = parse_message(raw)
+                except (TypeError, ValueError) as error:
+                    self.metrics.malformed += 1
+                    log.debug("discarded a message on the channel: %s", error)
+                    continue
+                if isinstance(message, Raw):
+                    if self._on_raw is not None:
+                        self._on_raw(message)
+                    continue
+                topic = topics.get(message.run_id)
+                if watched:
+                    self.feed.note(message.run_id)
+            elif watched:
+                self.feed.note(topic.run_id)
+            if topic is not None:
+                if topic.run_id in arrived:
+                    arrived[topic.run_id].append(message)
                 else:
-                    arrived[message.run_id] = [message]
+                    arrived[topic.run_id] = [message]
         if arrived and not self._scheduled:
             if more:
                 self._schedule()
@@ -294,11 +303,12 @@ class Hub:
                 end_after_s=self._end_after_s,
                 spawn=self.spawn,
             )
+            self._heads[head_of(run_id)] = topic
         return topic
 
     def _tidy(self, topic: Topic) -> None:
         if not topic.in_use and self._topics.get(topic.run_id) is topic:
-            del self._topics[topic.run_id]
+            del self._topics[topic.run_id], self._heads[head_of(topic.run_id)]
             topic.close()
 
     async def _read(self, run_id: str, after: Cursor | None, event_bytes: int) -> View:

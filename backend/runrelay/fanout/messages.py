@@ -1,4 +1,9 @@
-"""Messages of the channel: told apart before anything is done with them."""
+"""Messages of the channel: told apart before anything is done with them.
+
+Nearly all are a watched run's news of being at work. What the commit script wrote is known to the byte, and the seal
+says that it did: so a frame is put together from the pieces of these, in a third of the time that it takes to read
+them as JSON and write that again. The others, and whatever is not as expected, are read.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,11 @@ import orjson
 
 from ..progress import Cursor, check_run_id
 from ..progress.run_ids import MAX_RUN_ID_CHARS
+from ..runlog import Seal
+from ..runlog.seals import TAIL_BYTES
+from .frames import Frame
 
-__all__ = ["MAX_RAW_BYTES", "Committed", "Raw", "parse_message"]
+__all__ = ["MAX_RAW_BYTES", "Committed", "KnownLog", "Raw", "head_of", "parse_message"]
 
 MAX_RAW_BYTES = 64 * 1024
 """A raw message above this is not adopted: the original's were under 1 KB."""
@@ -56,3 +64,34 @@ def parse_message(raw: bytes) -> Committed | Raw:
         raise ValueError(f"run_id must have at most {MAX_RUN_ID_CHARS} characters, got {len(run_id)}")
     # as the two would be made by their names, which takes twice as long
     return _new(Committed, (run_id, _new(Cursor, (epoch, seq)), fields, raw))
+
+
+def head_of(run_id: str) -> bytes:
+    """What a committed message of this run begins with, up to `,"state":`."""
+    return b'{"run_id":' + orjson.dumps(run_id)
+
+
+class KnownLog:
+    """A run's log whose name and key this process has."""
+
+    def __init__(self, epoch: str, seal_key: bytes) -> None:
+        self.seal = Seal(seal_key)
+        self._epoch = epoch
+        self._epoch_and_ts = f',"epoch":"{epoch}","ts":'.encode()
+        self._id = f',"id":"{epoch}-'.encode()
+
+    def frame(self, raw: bytes) -> Frame | None:
+        """The frame of a sealed message of this log that says no more than what a run at work does. None: any other.
+
+        It is cut at names that come before everything that may have names of its own (`data`), and which no text before
+        them can contain: a quotation mark in a text has a backslash before it.
+        """
+        head, _, rest = raw.partition(b',"log":')
+        log, _, rest = rest.partition(b',"status":"running","seq":')
+        seq, _, rest = rest.partition(self._epoch_and_ts)
+        if not rest or b',"level":' in rest or not self.seal.is_on(raw):
+            return None
+        body = b'{"type":"progress",%b,"message":%b,"level":"info","status":"running","seq":%b%b%b","ts":%b}' % (
+            head[1:], b'""' if log == b"null" else log, seq, self._id, seq, rest[:-TAIL_BYTES],
+        )  # fmt: skip
+        return _new(Frame, ("progress", body, _new(Cursor, (self._epoch, int(seq))), "running"))

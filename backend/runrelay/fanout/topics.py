@@ -38,12 +38,12 @@ import orjson
 from ..errors import RunlogError, RunlogUnavailable
 from ..metrics import RelayMetrics
 from ..progress import START, Cursor, is_ended
-from ..runlog import View, is_sealed
+from ..runlog import View
 from .audience import Audience, Watcher
 from .beginnings import Beginning, initial_state_frame
 from .frames import Batch, Frame, progress_frame
 from .joins import Joins
-from .messages import Committed
+from .messages import Committed, KnownLog
 
 __all__ = ["Topic"]
 
@@ -81,8 +81,9 @@ class Topic:
         self._spawn = spawn
         self._resume_bytes = resume_bytes
         self._end_after_s = end_after_s
-        self._seal_key = b""
-        self._backlog: list[Committed] = []
+        self.log = KnownLog("", b"")
+        """The run's log, once it is known."""
+        self._backlog: list[Committed | Frame] = []
         self._judged = 0
         """How many of the backlog came before the repair's read began."""
         self._repairing = False
@@ -112,8 +113,8 @@ class Topic:
 
     # What the channel brings
 
-    def receive(self, messages: list[Committed]) -> None:
-        """Take the run's messages of one loop turn, in the channel's order."""
+    def receive(self, messages: list[Committed | Frame]) -> None:
+        """Take the run's messages of one loop turn, in the channel's order. A frame is one that `log` made."""
         for waiter in self.waiters:
             waiter.set()
         if self.position is None and not self.joins.count:
@@ -137,16 +138,15 @@ class Topic:
         if self.stale and self._backlog:
             return False  # there is a log again, or this is late news of the one that is gone
         for i, message in enumerate(self._backlog):
-            cursor = message.cursor
+            cursor = message.cursor or START
             if cursor.epoch == position.epoch:
-                # without a key there is no log yet, and anybody can make a seal for it
-                if not (self._seal_key and is_sealed(message.raw, self._seal_key)):
+                if isinstance(message, Committed) and not self.log.seal.is_on(message.raw):
                     self._metrics.forged += 1
                     continue
                 if cursor.seq <= position.seq:
                     continue
                 if cursor.seq == position.seq + 1:
-                    frames.append(progress_frame(message.fields, cursor))
+                    frames.append(message if isinstance(message, Frame) else progress_frame(message.fields, cursor))
                     position = cursor
                     continue
             del self._backlog[:i]
@@ -172,8 +172,7 @@ class Topic:
                 rest = [frame for frame in frames if frame.cursor is not None and frame.cursor.seq > reached.seq]
                 if not rest or watcher.connection.send(Batch(rest)):
                     self.audience.add(watcher)
-        for frame in frames:
-            self._note_status(frame)
+        self._note_status(frames[-1])
         if self._backlog and not self._repairing and not self._work_off():
             self.repair()
 
@@ -198,7 +197,7 @@ class Topic:
         view = beginning.view
         reached = view.snapshot.cursor
         if self.position is None:
-            self.position, self._seal_key = reached, view.seal_key
+            self.position, self.log = reached, KnownLog(reached.epoch, view.seal_key)
         elif view.snapshot.exists and reached.epoch != self.position.epoch:
             return False
         elif not view.snapshot.exists and self.position != START and not self.stale:
@@ -261,7 +260,8 @@ class Topic:
                 # What came before the read and is not explained by it was never committed.
                 early, self._backlog = self._backlog[: self._judged], self._backlog[self._judged :]
                 for message in early:
-                    if message.cursor.epoch != reached.epoch or message.cursor.seq > reached.seq:
+                    epoch, seq = message.cursor or START
+                    if epoch != reached.epoch or seq > reached.seq:
                         self._metrics.forged += 1
                 if self._work_off():
                     return
@@ -281,7 +281,7 @@ class Topic:
                 self.audience.tell(Batch.of({"type": "stale", "run_id": self.run_id}))
             return
         was_stale, self.stale = self.stale, False
-        self._seal_key = view.seal_key
+        self.log = KnownLog(snapshot.cursor.epoch, view.seal_key)
         if self.position is None:
             self.position = snapshot.cursor
         elif view.events is not None and not was_stale:

@@ -4,7 +4,7 @@ from .aio import AsyncRunLog
 from .commits import Batch, Committed, Numbering, Retention
 from .keys import Keys
 from .reads import View
-from .seals import is_sealed
+from .seals import Seal
 from .sync import RunLog
 
 __all__ = [
@@ -15,6 +15,6 @@ __all__ = [
     "Numbering",
     "Retention",
     "RunLog",
+    "Seal",
     "View",
-    "is_sealed",
 ]

@@ -10,17 +10,28 @@ from __future__ import annotations
 from hashlib import sha1
 from typing import Final
 
-__all__ = ["is_sealed", "seal"]
+__all__ = ["TAIL_BYTES", "Seal"]
 
 _DIGITS: Final = 16
-_TAIL_BYTES: Final = len(',"seal":""}') + _DIGITS
+TAIL_BYTES: Final = len(',"seal":""}') + _DIGITS
+"""Of a message, its seal and the brace after it."""
 
 
-def seal(body: bytes, key: bytes) -> bytes:
-    """The seal of a message's bytes up to its seal field."""
-    return sha1(key + body + key, usedforsecurity=False).hexdigest()[:_DIGITS].encode()
+class Seal:
+    """The seals of one log, by its key. Nothing is sealed for a log that has not begun, and has none: with an empty key
+    anybody could.
+    """
 
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._begun = sha1(key, usedforsecurity=False)
 
-def is_sealed(message: bytes, key: bytes) -> bool:
-    """Whether a whole message carries the seal that this key makes."""
-    return message[-_TAIL_BYTES:] == b',"seal":"%b"}' % seal(message[:-_TAIL_BYTES], key)
+    def of(self, body: bytes) -> bytes:
+        """The seal of a message's bytes up to its seal field."""
+        digest = self._begun.copy()
+        digest.update(body + self._key)
+        return digest.hexdigest()[:_DIGITS].encode()
+
+    def is_on(self, message: bytes) -> bool:
+        """Whether a whole message carries its seal."""
+        return message[-TAIL_BYTES:] == b',"seal":"%b"}' % self.of(message[:-TAIL_BYTES]) and self._key != b""

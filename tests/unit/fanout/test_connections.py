@@ -9,12 +9,12 @@ import pytest
 
 from runrelay.codes import CloseCode
 from runrelay.fanout.connections import QueuedConnection
-from runrelay.fanout.frames import Batch, Frame, progress_frame, websocket_frame
+from runrelay.fanout.frames import Batch, Frame, progress_frame, websocket_frames
 from runrelay.progress import Cursor
 
 
 def _batch(size_bytes: int) -> Batch:
-    batch = Batch([Frame({"type": "x", "pad": "x" * (size_bytes - len(b'{"type":"x","pad":""}'))})])
+    batch = Batch([Frame.of({"type": "x", "pad": "x" * (size_bytes - len(b'{"type":"x","pad":""}'))})])
     assert batch.size_bytes == size_bytes
     return batch
 
@@ -88,7 +88,7 @@ async def test_a_writer_that_waits_is_woken() -> None:
 def test_websocket_frames(size: int, head: bytes) -> None:
     """The three lengths of RFC 6455, section 5.2."""
     payload = b"x" * size
-    assert websocket_frame(payload) == head + payload
+    assert websocket_frames([payload, b"y"]) == head + payload + b"\x81\x01y"
 
 
 def test_a_progress_frame_has_current_values_and_no_nulls_for_text() -> None:
@@ -108,7 +108,7 @@ def test_a_progress_frame_has_current_values_and_no_nulls_for_text() -> None:
 
 def test_each_form_is_made_once() -> None:
     """However many clients there are."""
-    batch = Batch([Frame({"type": "upstream", "status": "up"}), Frame({"type": "pong"})])
+    batch = Batch([Frame.of({"type": "upstream", "status": "up"}), Frame.of({"type": "pong"})])
     assert batch.wire is batch.wire
     assert batch.texts is batch.texts
     assert batch.sse is batch.sse

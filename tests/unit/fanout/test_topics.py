@@ -25,12 +25,11 @@ from runrelay.errors import RunlogUnavailable
 from runrelay.fanout import audience, joins, topics
 from runrelay.fanout.connections import Connection
 from runrelay.fanout.frames import Batch
-from runrelay.fanout.messages import Committed, parse_message
+from runrelay.fanout.messages import Committed, Raw, parse_message
 from runrelay.fanout.topics import Topic
 from runrelay.metrics import RelayMetrics
 from runrelay.progress import START, Cursor, Snapshot
-from runrelay.runlog import View
-from runrelay.runlog.seals import seal
+from runrelay.runlog import Seal, View
 from tests.broken_topics import NoAhead, NoPosition, NoRecent, NoRepair, NoSecondRead, NoStaleness
 from tests.watching import Story
 
@@ -57,7 +56,7 @@ class Log:
             "epoch": self.epoch, "ts": 1, "attempt": 1,
         }  # fmt: skip
         body = orjson.dumps(fields)[:-1]
-        return body + b',"seal":"' + seal(body, key) + b'"}'
+        return body + b',"seal":"' + Seal(key).of(body) + b'"}'
 
     def view(self, after: Cursor | None, most_bytes: int) -> View:
         """What the read script answers (runlog/read.lua)."""
@@ -205,10 +204,11 @@ class World(RuleBasedStateMachine):
         self._receive(heard, turns)
 
     def _receive(self, raws: list[bytes], turns: int) -> None:
-        messages = [parse_message(raw) for raw in raws]
+        """As the hub does: what is sealed is made a frame at once, what is not is judged later."""
+        messages = [self.topic.log.frame(raw) or parse_message(raw) for raw in raws]
 
         async def receive() -> None:
-            self.topic.receive([message for message in messages if isinstance(message, Committed)])
+            self.topic.receive([message for message in messages if not isinstance(message, Raw)])
 
         if self.topic.in_use:  # the hub keeps no other
             self.loop.run_until_complete(receive())
@@ -443,7 +443,7 @@ def test_without_a_protection_it_fails(broken: type[Topic]) -> None:
 
 def test_without_seals_a_forged_event_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """The negative control of the seal."""
-    monkeypatch.setattr(topics, "is_sealed", lambda message, key: True)
+    monkeypatch.setattr(Seal, "is_on", lambda seal, message: True)
     _controlled(Topic)
 
 
