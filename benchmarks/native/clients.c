@@ -274,7 +274,8 @@ static size_t take_answer(struct clients *all, struct client *client, const uint
     return (size_t)(end + 4 - data);
 }
 
-static void receive(struct clients *all, struct client *client) {
+/* Receive what is there. Returns whether there may be more: epoll is edge-triggered and tells only what is new. */
+static int receive(struct clients *all, struct client *client) {
     size_t have = client->tail_bytes, taken = 0;
     if (have + RECEIVE_BYTES / 2 > all->buffer_bytes) {
         all->buffer_bytes = (uint32_t)have + RECEIVE_BYTES;
@@ -284,15 +285,18 @@ static void receive(struct clients *all, struct client *client) {
         memcpy(all->buffer, client->tail, have);
     ssize_t got = recv(client->fd, all->buffer + have, all->buffer_bytes - have, 0);
     if (got <= 0) {
-        if (got < 0 && (errno == EAGAIN || errno == EINTR))
-            return;
+        if (got < 0 && errno == EAGAIN)
+            return 0;
+        if (got < 0 && errno == EINTR)
+            return 1;
         if (client->state == OPEN)
             all->counts.closed++;
         else
             all->counts.refused++;
         drop(all, client);
-        return;
+        return 0;
     }
+    size_t asked = all->buffer_bytes - have;
     all->counts.bytes += (uint64_t)got;
     all->counts.receives++;
     have += (size_t)got;
@@ -300,12 +304,14 @@ static void receive(struct clients *all, struct client *client) {
         taken = take_answer(all, client, all->buffer, have);
     if (client->state == OPEN)
         taken += take_frames(all, client, all->buffer + taken, have - taken, now_ns());
-    if (client->fd >= 0)
-        keep_tail(client, all->buffer + taken, have - taken);
+    if (client->fd < 0)
+        return 0;
+    keep_tail(client, all->buffer + taken, have - taken);
+    return (size_t)got == asked;
 }
 
 static void connected(struct clients *all, struct client *client, uint32_t index) {
-    struct epoll_event event = {.events = EPOLLIN, .data.u32 = index};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.u32 = index};
     if (send(client->fd, client->outgoing, client->request_bytes, MSG_NOSIGNAL) != (ssize_t)client->request_bytes) {
         all->counts.refused++;
         drop(all, client);
@@ -325,8 +331,9 @@ uint64_t clients_poll(struct clients *all, int timeout_ms, uint64_t target) {
             struct client *client = &all->each[events[i].data.u32];
             if (client->state == CONNECTING)
                 connected(all, client, events[i].data.u32);
-            else if (client->fd >= 0)
-                receive(all, client);
+            else /* after the last data may come an end, which is not told of a second time */
+                while (client->fd >= 0 && (receive(all, client) || events[i].events & (EPOLLRDHUP | EPOLLHUP)))
+                    ;
         }
     }
     return all->counts.messages;
