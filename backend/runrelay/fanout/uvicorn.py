@@ -35,6 +35,8 @@ _ABORT_AFTER_S: Final = 5.0
 _SEND_BUFFER_BYTES: Final = 128 * 1024
 _PROTOCOL_ERROR: Final = 1002  # RFC 6455, section 7.4.1
 _PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
+_PONG: Final = b"\x8a\x80"
+"""The client's answer begins so, and four bytes of a mask follow."""
 
 
 class FanoutProtocol(WebSocketsSansIOProtocol):
@@ -200,6 +202,8 @@ class DirectConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse what has come; see asyncio.Protocol."""
         self._alive = True
+        if len(data) == len(_PONG) + 4 and data.startswith(_PONG) and self._parsing is None:
+            return  # nearly all that most clients ever say
         if self._broken:
             return  # where the next frame begins is not known (RFC 6455, section 7.1.7)
         reader, parser = self._parsing or (StreamReader(), None)

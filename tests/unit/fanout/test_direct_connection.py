@@ -1,0 +1,107 @@
+"""A connection that was taken over from uvicorn, against a transport that only notes what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from websockets.frames import Frame, Opcode
+
+from runrelay.fanout.uvicorn import DirectConnection
+
+MASKED_PONG = b"\x8a\x80abcd"
+
+
+class Transport:
+    """A transport to nowhere."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.aborted = False
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        assert high == 0
+
+    def get_extra_info(self, name: str) -> Any:
+        return None
+
+
+class Protocol:
+    """uvicorn's, as far as it is handed over."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.connections: set[Any] = set()
+        self._transport = transport
+
+    def hand_over(self, connection: DirectConnection) -> Transport:
+        return self._transport
+
+
+@pytest.fixture
+def heard() -> list[bytes]:
+    """The client's messages."""
+    return []
+
+
+@pytest.fixture
+def transport() -> Transport:
+    """What the connection writes to."""
+    return Transport()
+
+
+@pytest.fixture
+def connection(transport: Transport, heard: list[bytes]) -> Iterator[DirectConnection]:
+    """A connection after the handshake."""
+    connection = DirectConnection(1000, 1000)
+    protocol: Any = Protocol(transport)
+    assert connection.take_over(protocol, heard.append, lambda: None)
+    yield connection
+    connection.connection_lost(None)
+
+
+def test_who_answers_pings_stays_and_who_does_not_is_cut_off(
+    connection: DirectConnection, transport: Transport
+) -> None:
+    """A phone that is gone says nothing, not even that."""
+    for _ in range(3):
+        connection.tick()
+        assert transport.written.pop() == b"\x89\x00"
+        connection.data_received(MASKED_PONG)
+    connection.tick()
+    connection.tick()
+    assert transport.aborted
+
+
+@pytest.mark.parametrize("cut", [2, 3, 7, 9])
+def test_what_looks_like_a_pong_within_a_message_is_the_message_s(
+    connection: DirectConnection, heard: list[bytes], cut: int
+) -> None:
+    """Bytes are told apart by where they stand."""
+    payload = b"x" * (cut - 2) + MASKED_PONG + b"y"
+    frame = b"\x81" + bytes((0x80 | len(payload),)) + bytes(4) + payload
+    begin = frame.index(MASKED_PONG)
+    connection.data_received(frame[:begin])
+    connection.data_received(MASKED_PONG)
+    connection.data_received(b"y")
+    assert heard == [payload]
+
+
+def test_pongs_beside_other_frames_are_passed_over(connection: DirectConnection, heard: list[bytes]) -> None:
+    """In one read, with a payload, cut in two."""
+    message = Frame(Opcode.TEXT, b"hello").serialize(mask=True)
+    pong = Frame(Opcode.PONG, b"12").serialize(mask=True)
+    connection.data_received(MASKED_PONG + message)
+    connection.data_received(pong)
+    connection.data_received(MASKED_PONG[:3])
+    connection.data_received(MASKED_PONG[3:] + message)
+    assert heard == [b"hello", b"hello"]
