@@ -20,9 +20,9 @@ async def test_each_message_is_sealed_with_the_run_s_key(log: Log, witness: Witn
     key = read(look, log.keys, "r").seal_key
     assert len(key) == 16
     heard = witness.heard()
-    assert all(Seal(key).is_on(message) for message in heard)
-    assert not Seal(key).is_on(heard[0].replace(b'"log":"1"', b'"log":"9"'))
-    assert not Seal(b"0" * 16).is_on(heard[0])
+    assert all(Seal(key).opened(message) for message in heard)
+    assert Seal(key).opened(heard[0].replace(b'"log":"1"', b'"log":"9"')) is None
+    assert Seal(b"0" * 16).opened(heard[0]) is None
     assert key not in b"".join(heard)
 
 

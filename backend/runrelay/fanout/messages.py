@@ -14,7 +14,6 @@ import orjson
 from ..progress import Cursor, check_run_id
 from ..progress.run_ids import MAX_RUN_ID_CHARS
 from ..runlog import Seal
-from ..runlog.seals import TAIL_BYTES
 from .frames import Frame
 
 __all__ = ["MAX_RAW_BYTES", "Committed", "KnownLog", "Raw", "head_of", "parse_message"]
@@ -86,12 +85,15 @@ class KnownLog:
         It is cut at names that come before everything that may have names of its own (`data`), and which no text before
         them can contain: a quotation mark in a text has a backslash before it.
         """
-        head, _, rest = raw.partition(b',"log":')
+        body = self.seal.opened(raw)
+        if body is None:
+            return None
+        head, _, rest = body.partition(b',"log":')
         log, _, rest = rest.partition(b',"status":"running","seq":')
         seq, _, rest = rest.partition(self._epoch_and_ts)
-        if not rest or b',"level":' in rest or not self.seal.is_on(raw):
+        if not rest or b',"level":' in rest:
             return None
-        body = b'{"type":"progress",%b,"message":%b,"level":"info","status":"running","seq":%b%b%b","ts":%b}' % (
-            head[1:], b'""' if log == b"null" else log, seq, self._id, seq, rest[:-TAIL_BYTES],
+        frame = b'{"type":"progress",%b,"message":%b,"level":"info","status":"running","seq":%b%b%b","ts":%b}' % (
+            head[1:], b'""' if log == b"null" else log, seq, self._id, seq, rest,
         )  # fmt: skip
-        return _new(Frame, ("progress", body, _new(Cursor, (self._epoch, int(seq))), "running"))
+        return _new(Frame, ("progress", frame, _new(Cursor, (self._epoch, int(seq))), "running"))

@@ -140,7 +140,7 @@ class Topic:
         for i, message in enumerate(self._backlog):
             cursor = message.cursor or START
             if cursor.epoch == position.epoch:
-                if isinstance(message, Committed) and not self.log.seal.is_on(message.raw):
+                if isinstance(message, Committed) and self.log.seal.opened(message.raw) is None:
                     self._metrics.forged += 1
                     continue
                 if cursor.seq <= position.seq:

@@ -10,11 +10,9 @@ from __future__ import annotations
 from hashlib import sha1
 from typing import Final
 
-__all__ = ["TAIL_BYTES", "Seal"]
+__all__ = ["Seal"]
 
 _DIGITS: Final = 16
-TAIL_BYTES: Final = len(',"seal":""}') + _DIGITS
-"""Of a message, its seal and the brace after it."""
 
 
 class Seal:
@@ -32,6 +30,7 @@ class Seal:
         digest.update(body + self._key)
         return digest.hexdigest()[:_DIGITS].encode()
 
-    def is_on(self, message: bytes) -> bool:
-        """Whether a whole message carries its seal."""
-        return message[-TAIL_BYTES:] == b',"seal":"%b"}' % self.of(message[:-TAIL_BYTES]) and self._key != b""
+    def opened(self, message: bytes) -> bytes | None:
+        """A whole message's bytes up to its seal field, if that has this log's seal. None: it does not."""
+        body, _, end = message.rpartition(b',"seal":"')
+        return body if end == self.of(body) + b'"}' and self._key else None

@@ -443,7 +443,7 @@ def test_without_a_protection_it_fails(broken: type[Topic]) -> None:
 
 def test_without_seals_a_forged_event_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """The negative control of the seal."""
-    monkeypatch.setattr(Seal, "is_on", lambda seal, message: True)
+    monkeypatch.setattr(Seal, "opened", lambda seal, message: message.rpartition(b',"seal":')[0])
     _controlled(Topic)
 
 
