@@ -35,7 +35,7 @@ class Plan:
 FULL: Final = Plan(
     rounds=5,
     paced_rounds=3,
-    rate_rounds=7,
+    rate_rounds=9,
     burst_s=2.0,
     paced_s=5.0,
     crowd=5_000,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
@@ -241,6 +242,28 @@ async def test_above_the_total_503_with_retry_after(start_relay: StartRelay, run
         assert int(refused.value.response.headers["Retry-After"]) > 0
         answer = await relay.http.get(relay.run(run_id, "/events"))
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+        assert (await relay.http.get(relay.run(run_id), params={"wait": "0", "after": "0-0"})).status_code == 404
+        held = await relay.http.get(relay.run(run_id), params={"wait": "30", "after": "0-0"})
+        assert (held.status_code, held.headers["Retry-After"]) == (503, "2")
+
+
+async def test_a_held_request_is_a_connection(start_relay: StartRelay, producer: Producer, run_id: str) -> None:
+    """Whoever is refused a WebSocket could hold requests instead, thousands. What is answered at once never counts."""
+    relay = await start_relay(max_connections_per_run=1)
+    cursor = await producer.say(run_id, "RENDERING")
+    params = {"wait": "30", "after": cursor}
+    asking = asyncio.create_task(relay.http.get(relay.run(run_id), params=params))
+    await eventually(lambda: relay.relay.held, "the first is held")
+    refused = await relay.http.get(relay.run(run_id), params=params)
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "5")
+    assert "run" in refused.json()["detail"]
+    assert (await relay.http.get(relay.run(run_id), params={"after": cursor})).status_code == 200
+    assert (await relay.http.get(relay.run(run_id, "/events"))).status_code == 429
+    await producer.say(run_id, progress=0.5)
+    assert (await asking).json()["progress"] == 0.5
+    await eventually(lambda: relay.relay.limits.total == 0, "its place is free again")
+    async with watch(relay.ws(run_id), run_id) as client:
+        await client.frame("initial_state")
 
 
 # A client that does not keep up

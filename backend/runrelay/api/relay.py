@@ -9,8 +9,8 @@ import logging
 import random
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import orjson
@@ -23,7 +23,8 @@ from ..metrics import RelayMetrics
 from ..pipelines import Pipeline, load_pipelines
 from ..progress import Snapshot, check_run_id
 from ..runlog import AsyncRunLog
-from .limits import Limits
+from .limits import Limits, TooMany
+from .problems import Problem
 from .settings import Settings
 
 __all__ = ["Relay", "retry_reason"]
@@ -110,6 +111,26 @@ class Relay:
     def ready(self) -> bool:
         """Whether clients see the truth here: the listener hears, and nothing has died."""
         return self.failure is None and self.hub.link == "up" and not self.hub.closing
+
+    @contextmanager
+    def place(self, address: str, run_id: str) -> Iterator[None]:
+        """Count an HTTP request among the connections to a run for as long as the block takes.
+
+        Raises:
+            Problem: 503, this process has as many as it may have; 429, the address or the run has.
+        """
+        if self.limits.is_full:
+            raise Problem(503, "too many connections", headers={"Retry-After": "2"})
+        with contextlib.ExitStack() as held:
+            try:
+                self.limits.enter(address)
+                held.callback(self.limits.leave, address)
+                self.limits.enter_run(run_id)
+                held.callback(self.limits.leave_run, run_id)
+            except TooMany as error:
+                self.metrics.refused += 1
+                raise Problem(429, str(error), headers={"Retry-After": "5"}) from error
+            yield
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -64,7 +64,7 @@ def json_response(body: Any, status: int = 200, headers: dict[str, str] | None =
     responses={
         200: {"content": {"application/json": {"example": _EXAMPLE}}, "description": "The snapshot."},
         304: {"description": "Nothing has changed since `If-None-Match`."},
-        **responses(400, 401, 403, 404, 503),
+        **responses(400, 401, 403, 404, 429, 503),
     },
 )
 async def poll(
@@ -76,13 +76,17 @@ async def poll(
     wait: Annotated[float, Query(ge=0, le=_MAX_WAIT_S, description="Seconds to wait for a change.")] = 0,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """The snapshot. With `wait`, the answer is held until the run is not where `after` or `If-None-Match` says."""
+    """The snapshot. With `wait`, the answer is held until the run is not where `after` or `If-None-Match` says;
+    for so long it counts as a connection.
+    """
     cursor = cursor_of(after)
     tags = None if if_none_match is None else _tags(if_none_match)
     try:
         view = await _read(relay, run_id, cursor)
         if wait and (_is_known(view, tags) if cursor is None else view.snapshot.cursor == cursor):
-            view = await _wait_for_change(relay, request, run_id, cursor, view.snapshot.cursor, wait)
+            address = request.client.host if request.client else ""
+            with relay.place(address, run_id):
+                view = await _wait_for_change(relay, request, run_id, cursor, view.snapshot.cursor, wait)
     except RunlogUnavailable as error:
         return _last_known(relay, run_id, error)
     snapshot = view.snapshot

@@ -17,7 +17,6 @@ from ..errors import RunlogError, RunlogUnavailable
 from ..fanout import Batch, QueuedConnection
 from ..progress import Cursor, is_ended
 from .dependencies import RunGrant, RunId, cursor_of
-from .limits import TooMany
 from .problems import Problem, ProblemRoute, responses
 from .relay import Relay
 from .sessions import RunWatcher
@@ -59,9 +58,8 @@ async def events(
     `end` comes some seconds after a terminal event; the stream closes then.
     """
     relay: Relay = request.state.runrelay
-    if relay.hub.closing or relay.limits.is_full:
-        why = "too many connections" if relay.limits.is_full else "the relay is going away"
-        raise Problem(503, why, headers={"Retry-After": "2"})
+    if relay.hub.closing:
+        raise Problem(503, "the relay is going away", headers={"Retry-After": "2"})
     cursor = cursor_of(last_event_id or lastEventId or after)
     if cursor is not None and await _is_over(relay, run_id, cursor):
         return Response(status_code=204)
@@ -97,13 +95,9 @@ class EventStream(Response):
         relay = self._relay
         with ExitStack() as held:
             try:
-                relay.limits.enter(self._address)
-                held.callback(relay.limits.leave, self._address)
-                relay.limits.enter_run(self._run_id)
-                held.callback(relay.limits.leave_run, self._run_id)
-            except TooMany as error:
-                relay.metrics.refused += 1
-                await Problem(429, str(error), headers={"Retry-After": "5"}).response()(scope, receive, send)
+                held.enter_context(relay.place(self._address, self._run_id))
+            except Problem as problem:
+                await problem.response()(scope, receive, send)
                 return
             log.info("stream of run %r opened by %s", self._run_id, self._address)
             held.callback(log.info, "stream of run %r closed: %s", self._run_id, self._address)
