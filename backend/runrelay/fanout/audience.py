@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Final, Protocol
 
 from ..metrics import RelayMetrics
@@ -64,7 +65,7 @@ class Audience:
         self._batch = Batch(frames)
         self.idle.clear()
         if len(self.members) <= _WATCHERS_PER_TURN:  # nobody comes or goes within a turn: no queue is needed
-            self._send(self._batch, [*self.members.values()])
+            self._send(self._batch, self.members.values())
             self._done()
         else:
             self._waiting.extend(self.members)
@@ -81,19 +82,19 @@ class Audience:
         else:
             self._done()
 
-    def _send(self, batch: Batch, connections: Sequence[Connection]) -> None:
+    def _send(self, batch: Batch, connections: Iterable[Connection]) -> None:
         """Send to these. For each of thousands the kernel takes long enough to cool the cache: so, little else, and
         what is to be looked up is so for several at once: the processor then waits for the memory of all of them.
         """
-        wire, cut_off = batch.wire, set()
-        for at in range(0, len(connections), _LOOKED_UP_AT_ONCE):
-            part = connections[at : at + _LOOKED_UP_AT_ONCE]
+        wire, count, cut_off, each = batch.wire, 0, set(), iter(connections)
+        while part := [*islice(each, _LOOKED_UP_AT_ONCE)]:
+            count += len(part)
             for connection, write in zip(part, [connection.write for connection in part], strict=True):
                 if write is not None:
                     write(wire)
                 elif not connection.send(batch):
                     cut_off.add(connection)
-        self._metrics.deliveries += len(connections) * len(batch.frames)
+        self._metrics.deliveries += count * len(batch.frames)
         if cut_off:
             for watcher in [watcher for watcher, connection in self.members.items() if connection in cut_off]:
                 del self.members[watcher]
