@@ -27,9 +27,19 @@ from runrelay.pipelines import Pipeline
 from runrelay.progress import make_event
 from runrelay.runlog import AsyncRunLog, Committed, Keys, Numbering
 from tests.servers import HOST, free_port
-from tests.watching import DEADLINE_S, eventually
+from tests.watching import DEADLINE_S, Client, eventually, watch
 
-__all__ = ["BOTH_PROTOCOLS", "FAST", "Producer", "RelayProcess", "Served", "StartProcess", "StartRelay", "serve_here"]
+__all__ = [
+    "BOTH_PROTOCOLS",
+    "FAST",
+    "Producer",
+    "RelayProcess",
+    "Served",
+    "StartProcess",
+    "StartRelay",
+    "serve_here",
+    "told_all",
+]
 
 START_TIMEOUT_S = 30.0
 FAST = "runrelay.fanout.uvicorn:FanoutProtocol"
@@ -231,3 +241,19 @@ class StartRelay(Protocol):
 
 
 StartProcess = Callable[..., RelayProcess]
+
+
+async def told_all(relay: Served, producer: Producer, client: Client, last: str) -> bool:
+    """Whether a client has been told all, once the relay has heard everything that was published before now.
+
+    Raises AssertionError if it was told something that it may not.
+    """
+    await producer.say("marker", log="known before it is watched, so that no repair is needed")
+    async with watch(relay.ws("marker"), "marker") as witness:
+        await witness.frame("initial_state")
+        await witness.reached(await producer.say("marker", log="now"))
+    await eventually(
+        lambda: not any(t._repairing or t.audience.is_delivering for t in relay.relay.hub._topics.values()), "quiet"
+    )
+    await client.ping()
+    return client.story.position == last

@@ -245,6 +245,7 @@ async def test_above_the_total_503_with_retry_after(start_relay: StartRelay, run
         assert (await relay.http.get(relay.run(run_id), params={"wait": "0", "after": "0-0"})).status_code == 404
         held = await relay.http.get(relay.run(run_id), params={"wait": "30", "after": "0-0"})
         assert (held.status_code, held.headers["Retry-After"]) == (503, "2")
+        assert relay.relay.metrics.refused == 3
 
 
 async def test_a_held_request_is_a_connection(start_relay: StartRelay, producer: Producer, run_id: str) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from runrelay.errors import CommitRefused, RunExists, RunlogError, RunNotEnded
+from runrelay.errors import RunlogError
 from runrelay.progress import Cursor, StepSpec, make_event
 from runrelay.runlog import Numbering
 from runrelay.runlog.commits import Gap
@@ -242,67 +242,6 @@ async def test_a_lost_event_that_does_not_pass_leaves_the_log_as_it_is(log: Log,
 def test_a_gap_says_where_the_server_stands() -> None:
     """Whoever debugs it wants the number."""
     assert "up to number 7 only" in str(Gap(7))
-
-
-# Conditions
-
-
-async def test_absent_is_refused_for_a_run_that_exists(log: Log, witness: Witness) -> None:
-    """Two starts under one id must not become one run."""
-    condition = queued(must="absent")
-    await log.commit("r", [condition])
-    with pytest.raises(RunExists) as raised:
-        await log.commit("r", [condition])
-    assert (raised.value.run_id, raised.value.status, raised.value.attempt) == ("r", "queued", 1)
-    assert len(witness.heard()) == 1
-
-
-async def test_absent_sent_again_after_a_lost_reply_is_not_refused_by_itself(log: Log, witness: Witness) -> None:
-    """The run that is in the way is its own: the caller would be told 409 for a run it has just started."""
-    condition = queued(must="absent")
-    first = await log.commit("r", [condition], Numbering("p"))
-    again = await log.commit("r", [condition], Numbering("p"))
-    assert (again.before, again.after, again.epoch, again.status) == (1, 1, first.epoch, "queued")
-    assert len(witness.heard()) == 1
-
-
-async def test_ended_is_refused_until_it_has(log: Log) -> None:
-    """A retry of a run that still runs would have two workers write to it."""
-    retry = queued(must="ended")
-    with pytest.raises(CommitRefused, match="unknown") as raised:
-        await log.commit("r", [retry])
-    assert not isinstance(raised.value, RunNotEnded)
-    await log.commit("r", [started()])
-    with pytest.raises(RunNotEnded, match="running") as ended_:
-        await log.commit("r", [retry])
-    assert (ended_.value.status, ended_.value.attempt) == ("running", 1)
-    await log.commit("r", [ended("FAILED")])
-    assert (await log.commit("r", [retry])).attempt == 2
-
-
-async def test_unfinished_is_refused_once_it_has_ended(log: Log) -> None:
-    """Cancelling what has ended is a conflict, not a second end."""
-    cancel = ended("CANCELLED", must="unfinished")
-    with pytest.raises(CommitRefused, match="unknown"):
-        await log.commit("r", [cancel])
-    await log.commit("r", [started()])
-    assert (await log.commit("r", [cancel])).status == "cancelled"
-    with pytest.raises(CommitRefused, match="cancelled"):
-        await log.commit("r", [cancel])
-
-
-async def test_a_refused_batch_leaves_nothing_behind(log: Log, look: Any) -> None:
-    """Half a batch, or a mark of one that was refused, would swallow the events that come after."""
-    await log.commit("r", [said("1")])
-    before = look.hgetall(log.keys.run("r")[0])
-    numbering = Numbering.fresh()
-    with pytest.raises(CommitRefused):
-        await log.commit("r", [said("2"), queued(must="absent")], numbering)
-    assert look.hgetall(log.keys.run("r")[0]) == before
-    assert numbering.next == 1
-    with pytest.raises(CommitRefused):
-        await log.commit("nobody", [queued(must="ended")])
-    assert not look.exists(*log.keys.run("nobody"))
 
 
 # What else an event carries

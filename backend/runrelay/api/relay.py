@@ -120,6 +120,7 @@ class Relay:
             Problem: 503, this process has as many as it may have; 429, the address or the run has.
         """
         if self.limits.is_full:
+            self.metrics.refused += 1
             raise Problem(503, "too many connections", headers={"Retry-After": "2"})
         with contextlib.ExitStack() as held:
             try:

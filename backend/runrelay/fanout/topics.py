@@ -138,7 +138,7 @@ class Topic:
         if self.stale and self._backlog:
             return False  # there is a log again, or this is late news of the one that is gone
         for i, message in enumerate(self._backlog):
-            cursor = message.cursor or START
+            cursor = message.cursor or START  # a frame of a log has one
             if cursor.epoch == position.epoch:
                 if isinstance(message, Committed) and self.log.seal.opened(message.raw) is None:
                     self._metrics.forged += 1
