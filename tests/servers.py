@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import redis
 
 from runrelay import leash
 from runrelay.embedded import valkey_binary
 from runrelay.ports import port_is_free, wait_until_ready
 
-__all__ = ["Server", "free_port", "redis_server_binary", "valkey_binary"]
+__all__ = ["Server", "free_port", "make_certificate", "redis_server_binary", "valkey_binary"]
 
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 15.0
@@ -35,6 +36,17 @@ def free_port() -> int:
         if port_is_free(HOST, port):
             return port
     raise RuntimeError(f"none of 100 ports tried in {_PORTS.start}..{_PORTS.stop - 1} is free")
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A key and a certificate for this machine, signed by itself. Skips the test where there is no openssl."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl on this machine (Debian: apt-get install openssl)")
+    key, certificate = folder / "tls.key", folder / "tls.crt"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=runrelay-test"
+    names = ["-addext", f"subjectAltName=IP:{HOST}", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*command.split(), *names], check=True, capture_output=True)
+    return key, certificate
 
 
 def redis_server_binary() -> Path | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from runrelay.errors import RunlogUnavailable
 from runrelay.progress import make_event
 from runrelay.runlog import AsyncRunLog, Batch, Keys, Numbering, RunLog
 from tests.relays import Producer, StartRelay
-from tests.servers import HOST, Server, free_port
+from tests.servers import HOST, Server, free_port, make_certificate
 from tests.watching import eventually, watch
 
 pytest_plugins = ["tests.relay_rig"]
@@ -37,12 +35,7 @@ class Guarded:
 @pytest.fixture
 def guarded(start_redis_server: Callable[..., Server], tmp_path: Path) -> Guarded:
     """Debian's redis-server with a certificate of its own. Valkey from PyPI is built without TLS."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl on this machine (Debian: apt-get install openssl)")
-    key, certificate, users = tmp_path / "tls.key", tmp_path / "tls.crt", tmp_path / "users.acl"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=runrelay-test"
-    names = ["-addext", f"subjectAltName=IP:{HOST}", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([*command.split(), *names], check=True, capture_output=True)
+    (key, certificate), users = make_certificate(tmp_path), tmp_path / "users.acl"
     users.write_text(f"user default on nopass -@all +ping\nuser app on >{PASSWORD} ~* &* +@all\n", encoding="utf-8")
     port = free_port()
     server = start_redis_server(

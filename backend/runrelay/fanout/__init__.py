@@ -9,7 +9,7 @@ What a message meets on its way:
     frames.py        an event becomes bytes, once
     audience.py      the bytes go to everybody who watches the run, a part of them in each turn
     connections.py   one client's bounded queue, under any server
-    uvicorn.py       the same straight on the transport, under our own protocol class
+    uvicorn.py       the same straight on the connection, under our own protocol class
 
 beginnings.py and joins.py bring a watcher to where the others are; feed.py tells of changes in the list of runs.
 """

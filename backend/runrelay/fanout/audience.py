@@ -6,7 +6,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import Final, Protocol
+from sys import getswitchinterval
+from time import monotonic
+from typing import ClassVar, Final, Protocol
 
 from ..metrics import RelayMetrics
 from .connections import Connection
@@ -17,6 +19,10 @@ __all__ = ["Audience", "Watcher"]
 _WATCHERS_PER_TURN: Final = 500
 """A write costs about 4 µs, so a turn takes about 2 ms."""
 _LOOKED_UP_AT_ONCE: Final = 20
+_LOCKS_LOST: Final = 5.0
+"""Then the lock is shared. Of each hundred parts one may lose it: other guests of the machine look the same."""
+_PARDONED: Final = 0.01
+_SHARE_LOCK_S: Final = 60.0
 
 
 class Watcher(Protocol):
@@ -34,6 +40,10 @@ class Audience:
     A batch to many takes several turns of the loop, so that nothing else has to wait for it. There is one at a time.
     Who is added meanwhile gets it last; who is removed, or cut off, gets no more of it.
     """
+
+    _share_lock_until_s: ClassVar[float] = 0.0
+    """Until then another thread of this process is taken to want the interpreter's lock."""
+    _locks_lost: ClassVar[float] = 0.0
 
     def __init__(self, metrics: RelayMetrics, on_delivered: Callable[[Sequence[Frame]], None]) -> None:
         self.members: dict[Watcher, Connection] = {}
@@ -85,19 +95,39 @@ class Audience:
     def _send(self, batch: Batch, connections: Iterable[Connection]) -> None:
         """Send to these. For each of thousands the kernel takes long enough to cool the cache: so, little else, and
         what is to be looked up is so for several at once: the processor then waits for the memory of all of them.
+
+        The kernel's own send is the shortest way, but Python lets go of the interpreter's lock for it. A thread that
+        computes then has it for 5 ms (the switch interval), at each of thousands of sends: so, when that is seen to
+        happen, the way through the transport, which keeps the lock, is taken for a while.
         """
-        wire, count, cut_off, each = batch.wire, 0, set(), iter(connections)
+        wire, size, count, cut_off, each = batch.wire, len(batch.wire), 0, set(), iter(connections)
         while part := [*islice(each, _LOOKED_UP_AT_ONCE)]:
             count += len(part)
-            for connection, write in zip(part, [connection.write for connection in part], strict=True):
-                if write is not None:
-                    write(wire)
-                elif not connection.send(batch):
-                    cut_off.add(connection)
+            began_s = monotonic()
+            direct = began_s > Audience._share_lock_until_s
+            for connection, send_now in zip(part, [connection.send_now for connection in part], strict=True):
+                try:
+                    taken = send_now(wire) if direct and send_now is not None else 0
+                except OSError:  # nothing, or never anything again
+                    taken = 0
+                if taken != size:
+                    direct = direct and send_now is None  # its `send_now` is gone; a client may be here twice
+                    if not connection.send(batch, taken=taken):
+                        cut_off.add(connection)
+            locks = int((monotonic() - began_s) / getswitchinterval()) if direct else 0
+            if locks or Audience._locks_lost:
+                self._note_lost(locks)
         self._metrics.deliveries += count * len(batch.frames)
         if cut_off:
             for watcher in [watcher for watcher, connection in self.members.items() if connection in cut_off]:
                 del self.members[watcher]
+
+    @staticmethod
+    def _note_lost(locks: int) -> None:
+        lost = Audience._locks_lost + locks - _PARDONED
+        if lost > _LOCKS_LOST:
+            Audience._share_lock_until_s, lost = monotonic() + _SHARE_LOCK_S, 0.0
+        Audience._locks_lost = max(0.0, lost)
 
     def _done(self) -> None:
         assert self._batch is not None

@@ -16,17 +16,20 @@ __all__ = ["Connection", "QueuedConnection"]
 class Connection(Protocol):
     """A client as the hub sees it. Neither call blocks or raises."""
 
-    write: Callable[[bytes], object] | None
-    """Takes whole WebSocket frames and sends them at once, as long as nothing waits. None: `send` must see to it."""
+    send_now: Callable[[bytes], int] | None
+    """The kernel's own send, as long as nothing waits: takes whole WebSocket frames and says how many bytes of them it
+    has taken; raises OSError if none. None: only `send` will do."""
     closed: tuple[CloseCode, str] | None
     """How it was closed, once it is."""
     resume_bytes: int
     """A cursor is honoured event by event up to this many bytes; beyond, a new initial_state is cheaper."""
 
-    def send(self, batch: Batch, *, exempt: bool = False) -> bool:
+    def send(self, batch: Batch, *, exempt: bool = False, taken: int = 0) -> bool:
         """Take frames to be sent in order. False: the client is closed or was just cut off, and gets nothing more.
 
-        exempt: do not count these bytes against the client's bound (its initial_state).
+        Args:
+            exempt: do not count these bytes against the client's bound (its initial_state).
+            taken: how many bytes `send_now` has taken of them.
         """
 
     def close(self, code: CloseCode, reason: str = "") -> None:
@@ -44,7 +47,7 @@ class QueuedConnection:
     """
 
     def __init__(self, bound_bytes: int) -> None:
-        self.write: Callable[[bytes], object] | None = None
+        self.send_now: Callable[[bytes], int] | None = None
         self.resume_bytes = bound_bytes // 2
         self.closed: tuple[CloseCode, str] | None = None
         self._bound_bytes = bound_bytes
@@ -59,8 +62,9 @@ class QueuedConnection:
         """Bytes that wait and count against the bound."""
         return self._waiting_bytes
 
-    def send(self, batch: Batch, *, exempt: bool = False) -> bool:
+    def send(self, batch: Batch, *, exempt: bool = False, taken: int = 0) -> bool:
         """See Connection.send."""
+        assert not taken, "there is no `send_now`"
         if self.closed is not None:
             return False
         size = 0 if exempt else batch.size_bytes

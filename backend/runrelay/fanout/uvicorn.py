@@ -1,4 +1,4 @@
-"""The fast path under uvicorn: whole frames written straight to the transport, and no task per client.
+"""The fast path under uvicorn: whole frames sent straight on the connection, and no task per client.
 
 `uvicorn --ws runrelay.fanout.uvicorn:FanoutProtocol` (which `runrelay serve` sets) offers each connection to the
 application through the ASGI scope's `extensions`. uvicorn does the handshake; then the application may take the
@@ -85,17 +85,20 @@ class DirectConnection(asyncio.Protocol):
     than `bound_bytes` of it, initial_state aside, closes the connection with 4408. If the close has not gone through
     after 5 s, the connection is aborted.
 
+    While nothing waits, frames go past the transport, by the socket's own send (`send_now`). What that does not take is
+    the transport's, and all that follows goes behind it, until the transport tells that nothing waits any more.
+
     A frame that the client is sending is parsed by websockets' generator; between frames there is neither a parser nor
     a buffer.
     """
 
     __slots__ = (
         "_alive", "_bound_bytes", "_broken", "_closing", "_exempt_bytes", "_fragments", "_goodbye", "_limit_bytes",
-        "_on_lost", "_on_message", "_parsing", "_peers", "_transport", "closed", "resume_bytes", "write",
+        "_on_lost", "_on_message", "_parsing", "_peers", "_socket", "_transport", "closed", "resume_bytes", "send_now",
     )  # fmt: skip
 
     def __init__(self, bound_bytes: int, limit_bytes: int, goodbye: Callable[[], str] = lambda: "") -> None:
-        self.write: Callable[[bytes], object] | None = None
+        self.send_now: Callable[[bytes], int] | None = None
         self.resume_bytes = bound_bytes // 2
         self.closed: tuple[CloseCode, str] | None = None
         self._bound_bytes = bound_bytes
@@ -110,6 +113,7 @@ class DirectConnection(asyncio.Protocol):
         self._on_message: Callable[[bytes], None] = _ignore
         self._on_lost: Callable[[], None] | None = None
         self._transport: asyncio.Transport | None = None
+        self._socket: socket.socket | None = None
         self._peers: set[Any] = set()
 
     def take_over(
@@ -126,12 +130,16 @@ class DirectConnection(asyncio.Protocol):
         if self._transport is None:
             return False
         self._transport.set_write_buffer_limits(high=0)  # `pause_writing` tells when anything waits at all
-        if not self._transport.get_write_buffer_size():
-            self.write = self._transport.write
         raw = self._transport.get_extra_info("socket")
-        if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
+        if raw is None:
+            return True
+        if raw.family in (socket.AF_INET, socket.AF_INET6):
             # the kernel would hide megabytes: what it has taken is not counted
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        if self._transport.get_extra_info("sslcontext") is None:
+            self._socket = socket.socket(raw.family, raw.type, raw.proto, raw.fileno())
+            if not self._transport.get_write_buffer_size():
+                self.send_now = self._socket.send
         return True
 
     def on_lost(self, callback: Callable[[], None]) -> None:
@@ -140,15 +148,15 @@ class DirectConnection(asyncio.Protocol):
 
     # To the client
 
-    def send(self, batch: Batch, *, exempt: bool = False) -> bool:
+    def send(self, batch: Batch, *, exempt: bool = False, taken: int = 0) -> bool:
         """See fanout.Connection.send. One write for the whole batch."""
         transport = self._transport
         if self.closed is not None or transport is None:
             return False
-        if (self.write is None or exempt) and not self._fits(len(batch.wire), transport, exempt=exempt):
+        if (self.send_now is None or exempt) and not self._fits(len(batch.wire), transport, exempt=exempt):
             self.close(CloseCode.TOO_SLOW, "too slow")
             return False
-        transport.write(batch.wire)
+        transport.write(batch.wire[taken:])
         return True
 
     def _fits(self, size: int, transport: asyncio.Transport, *, exempt: bool) -> bool:
@@ -160,13 +168,13 @@ class DirectConnection(asyncio.Protocol):
         return waiting - self._exempt_bytes + size <= self._bound_bytes
 
     def pause_writing(self) -> None:
-        """The kernel has not taken all: from here on the bound is looked at."""
-        self.write = None
+        """The kernel has not taken all: what follows waits behind it, and from here on the bound is looked at."""
+        self.send_now = None
 
     def resume_writing(self) -> None:
         """Nothing waits any more."""
-        if self.closed is None and self._transport is not None:
-            self.write = self._transport.write
+        if self.closed is None and self._socket is not None:
+            self.send_now = self._socket.send
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """See fanout.Connection.close."""
@@ -177,7 +185,7 @@ class DirectConnection(asyncio.Protocol):
         if self.closed is not None or transport is None:
             return
         self.closed = (CloseCode(code) if code != _PROTOCOL_ERROR else CloseCode.BAD_REQUEST), reason
-        self.write = None
+        self.send_now = None
         if not transport.is_closing():
             transport.write(Frame(Opcode.CLOSE, Close(code, reason).serialize()).serialize(mask=False))
             # The client's answer, or its slowness, has this long.
@@ -262,14 +270,17 @@ class DirectConnection(asyncio.Protocol):
         if transport is None:
             return
         if self.closed is None:
-            self.closed, self.write = (CloseCode.NORMAL, ""), None
+            self.closed, self.send_now = (CloseCode.NORMAL, ""), None
             transport.write(Frame(Opcode.CLOSE, bytes(frame.data)[:2]).serialize(mask=False))
         transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is closed; see asyncio.Protocol."""
         self._peers.discard(self)
-        self._transport, self._parsing, self.write = None, None, None
+        self._transport, self._parsing, self.send_now = None, None, None
+        if self._socket is not None:
+            self._socket.detach()  # the transport closes it
+            self._socket = None
         if self.closed is None:
             self.closed = CloseCode.NORMAL, ""
         if self._closing is not None:

@@ -94,16 +94,20 @@ class Viewer:
 
     def __init__(self, after: str | None, contents: dict[str, str], *, direct: bool = False) -> None:
         self.connection: Connection = self
-        self.write: Callable[[bytes], object] | None = self._hear if direct else None
+        self.send_now: Callable[[bytes], int] | None = self._take if direct else None
         self.story = Story(after)
         self.broken: AssertionError | None = None
         self._contents = contents
 
-    def send(self, batch: Batch, *, exempt: bool = False) -> bool:
+    def send(self, batch: Batch, *, exempt: bool = False, taken: int = 0) -> bool:
         if self.closed is not None:
             return False
         self._hear(batch.wire)
         return True
+
+    def _take(self, wire: bytes) -> int:
+        self._hear(wire)
+        return len(wire)
 
     def _hear(self, wire: bytes) -> None:
         try:
@@ -116,7 +120,7 @@ class Viewer:
             self.broken = self.broken or error
 
     def close(self, code: CloseCode, reason: str = "") -> None:
-        self.closed, self.write = (code, reason), None
+        self.closed, self.send_now = (code, reason), None
 
     def tick(self) -> None:
         pass

@@ -1,0 +1,324 @@
+"""Frames sent past the transport by the kernel's own send: whole, in order, and only where that may be."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import uvloop
+
+from runrelay.codes import CloseCode
+from runrelay.fanout import audience as audience_module
+from runrelay.fanout.audience import Audience
+from runrelay.fanout.connections import Connection
+from runrelay.fanout.frames import Batch, Frame
+from runrelay.fanout.uvicorn import DirectConnection
+from runrelay.metrics import RelayMetrics
+from tests.servers import HOST, make_certificate
+from tests.watching import eventually
+
+BOUND = 1 << 26
+LOOPS = pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
+NewLoop = Callable[[], asyncio.AbstractEventLoop]
+
+
+@dataclass(eq=False)
+class Onlooker:
+    """A watcher; one connection can be several."""
+
+    connection: Connection
+
+    def run_ended(self) -> None:
+        raise AssertionError("the run has not ended")
+
+
+class Taking(asyncio.Protocol):
+    """Hands its transport over at once, as uvicorn's protocol does after the handshake."""
+
+    def __init__(self, connection: DirectConnection) -> None:
+        self.connections: set[Any] = set()
+        self._connection = connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: Any = transport
+        taking: Any = self
+        assert self._connection.take_over(taking, lambda message: None, lambda: None)
+
+    def hand_over(self, connection: DirectConnection) -> asyncio.Transport:
+        self._transport.set_protocol(connection)
+        transport: asyncio.Transport = self._transport
+        return transport
+
+
+@asynccontextmanager
+async def serving(connection: DirectConnection, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """The port of a server whose one connection is taken over."""
+    server = await asyncio.get_running_loop().create_server(lambda: Taking(connection), HOST, 0, ssl=tls)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await eventually(lambda: connection._transport is None, "the connection is lost")
+
+
+@asynccontextmanager
+async def taken_over(connection: DirectConnection) -> AsyncIterator[socket.socket]:
+    """The client's end of a connection that was taken over; it takes in little before it is read."""
+    async with serving(connection) as port:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(client, (HOST, port))
+            await eventually(lambda: connection._transport is not None, "the connection is taken over")
+            yield client
+
+
+@contextmanager
+def own_lock() -> Iterator[None]:
+    """Whatever the machine was busy with: sends may let go of the interpreter's lock."""
+    before = Audience._share_lock_until_s, Audience._locks_lost
+    Audience._share_lock_until_s, Audience._locks_lost = 0.0, 0.0
+    try:
+        yield
+    finally:
+        Audience._share_lock_until_s, Audience._locks_lost = before
+
+
+def said(number: int, size: int) -> Batch:
+    """A frame that says its number, and is long."""
+    return Batch([Frame.of({"type": "said", "number": number, "pad": "x" * size})])
+
+
+def frames(stream: bytes) -> Iterator[bytes]:
+    """What is in a stream of WebSocket frames; a torn one is an error."""
+    while stream:
+        assert stream[0] in (0x81, 0x89), f"no frame begins with {stream[:20]!r}"
+        start, size = 2, stream[1]
+        if size >= 126:
+            start = 4 if size == 126 else 10
+            size = int.from_bytes(stream[2:start], "big")
+        assert len(stream) >= start + size, "the last frame is not whole"
+        if stream[0] == 0x81:
+            yield stream[start : start + size]
+        stream = stream[start + size :]
+
+
+class Careless(DirectConnection):
+    """Sends past what waits in the transport."""
+
+    def pause_writing(self) -> None:
+        pass
+
+
+async def _hear_numbers(connection: DirectConnection) -> None:
+    """A client that reads now and then, through two watchers, hears every number in order."""
+    loop = asyncio.get_running_loop()
+    stream, expected = bytearray(), []
+    delivered: list[int] = []
+    audience = Audience(RelayMetrics(), lambda frames: delivered.append(len(frames)))
+    for _ in range(2):
+        audience.add(Onlooker(connection))
+    async with taken_over(connection) as client:
+        for number in range(300):
+            audience.deliver(said(number, (number * 7919) % 30_000).frames)
+            expected += [number, number]
+            if number % 3 == 0:
+                connection.tick()
+                connection._alive = True
+            if number % 5 == 0:
+                assert connection.send(said(1000 + number, 20_000), exempt=True)
+                expected.append(1000 + number)
+            if number % 4 == 0:
+                stream += await loop.sock_recv(client, 200_000)
+        assert connection.closed is None
+        connection._transport.close()  # type: ignore[union-attr]  # what waits is sent first
+        while data := await loop.sock_recv(client, 1 << 20):
+            stream += data
+    assert len(delivered) == 300
+    assert [orjson.loads(body)["number"] for body in frames(bytes(stream))] == expected
+
+
+@LOOPS
+def test_no_frame_is_torn_and_none_overtakes_another(loop: NewLoop) -> None:
+    """What the kernel does not take waits in the transport, and what follows must go behind it: sends, pings, too."""
+    with own_lock(), asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(_hear_numbers(DirectConnection(BOUND, 1000)))
+
+
+@LOOPS
+def test_without_waiting_behind_the_transport_frames_are_torn(loop: NewLoop) -> None:
+    """The control."""
+    with own_lock(), asyncio.Runner(loop_factory=loop) as runner, pytest.raises((AssertionError, ValueError)):
+        runner.run(_hear_numbers(Careless(BOUND, 1000)))
+
+
+@LOOPS
+def test_a_lost_connection_s_number_is_free_for_another(loop: NewLoop) -> None:
+    """The descriptor is the transport's. To close it twice would close whoever has got its number since."""
+
+    async def lose() -> None:
+        connection = DirectConnection(BOUND, 1000)
+        async with taken_over(connection):
+            number = connection._socket.fileno()  # type: ignore[union-attr]
+            connection._transport.abort()  # type: ignore[union-attr]
+            await eventually(lambda: connection._transport is None, "the connection is lost")
+            assert connection.send_now is None
+            taken = [os.open(os.devnull, os.O_RDONLY)]
+            while number not in taken:
+                taken.append(os.dup(taken[0]))
+            await asyncio.sleep(0)
+            gc.collect()
+            for descriptor in taken:
+                os.close(descriptor)
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(lose())
+
+
+@LOOPS
+def test_behind_tls_everything_goes_through_the_transport(loop: NewLoop, tmp_path: Path) -> None:
+    """The socket carries what is encrypted."""
+    key, certificate = make_certificate(tmp_path)
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(certificate, key)
+    client_side = ssl.create_default_context(cafile=str(certificate))
+
+    async def encrypted() -> None:
+        connection = DirectConnection(BOUND, 1000)
+        audience = Audience(RelayMetrics(), lambda frames: None)
+        audience.add(Onlooker(connection))
+        async with serving(connection, server_side) as port:
+            reader, writer = await asyncio.open_connection(HOST, port, ssl=client_side)
+            await eventually(lambda: connection._transport is not None, "the connection is taken over")
+            assert connection.send_now is None
+            batch = said(1, 10)
+            audience.deliver(batch.frames)
+            assert await reader.readexactly(len(batch.wire)) == batch.wire
+            assert connection.send_now is None, "nor when all was taken"
+            writer.close()
+            await writer.wait_closed()
+
+    with own_lock(), asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(encrypted())
+
+
+class Clock:
+    """A clock that only goes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Rivalled:
+    """A connection whose sends cost the interpreter's lock as long as somebody else computes."""
+
+    resume_bytes = 1000
+    closed: tuple[CloseCode, str] | None = None
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.rival = False
+        self.ways: list[str] = []
+        self.send_now: Callable[[bytes], int] | None = self._send_now
+
+    def _send_now(self, wire: bytes) -> int:
+        self.ways.append("kernel")
+        if self.rival:
+            self.clock.now_s += 1.1 * sys.getswitchinterval()
+        return len(wire)
+
+    def send(self, batch: Batch, *, exempt: bool = False, taken: int = 0) -> bool:
+        assert not taken
+        self.ways.append("transport")
+        return True
+
+    def close(self, code: CloseCode, reason: str = "") -> None:
+        raise AssertionError("nobody is cut off")
+
+    def tick(self) -> None:
+        pass
+
+
+class Narrow(Rivalled):
+    """A connection whose kernel takes a part; what follows must go behind the rest."""
+
+    def _send_now(self, wire: bytes) -> int:
+        assert self.ways == [], "the rest waits in the transport"
+        self.ways.append("kernel")
+        return 3
+
+    def send(self, batch: Batch, *, exempt: bool = False, taken: int = 0) -> bool:
+        assert taken == (3 if self.ways == ["kernel"] else 0)
+        self.ways.append("transport")
+        return True
+
+
+def test_a_connection_that_is_there_twice_is_not_sent_past_its_rest() -> None:
+    """A client that subscribes anew is, for a moment, its run's watcher twice; both are looked up at once."""
+    connection = Narrow(Clock())
+    audience = Audience(RelayMetrics(), lambda frames: None)
+    for _ in range(3):
+        audience.add(Onlooker(connection))
+    with own_lock():
+        audience.deliver(said(1, 10).frames)
+    assert connection.ways == ["kernel", "transport", "transport", "transport"]
+
+
+def test_when_a_thread_computes_the_lock_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each send would hand it the interpreter for 5 ms: a thousand clients would have their message after seconds."""
+    clock = Clock()
+    monkeypatch.setattr(audience_module, "monotonic", clock)
+    connection = Rivalled(clock)
+    audience = Audience(RelayMetrics(), lambda frames: None)
+    for _ in range(100):
+        audience.add(Onlooker(connection))
+
+    def ways() -> dict[str, int]:
+        connection.ways.clear()
+        audience.deliver(said(1, 10).frames)
+        return {way: connection.ways.count(way) for way in connection.ways}
+
+    with own_lock():
+        assert ways() == {"kernel": 100}
+        connection.rival = True
+        assert ways() == {"kernel": 20, "transport": 80}, "noticed after so many"
+        assert ways() == {"transport": 100}, "and remembered"
+        connection.rival = False
+        clock.now_s += 61
+        assert ways() == {"kernel": 100}, "for a while"
+
+
+def test_when_a_thread_computes_it_is_noticed_over_many_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with a client or two: then none of them loses the lock often. What is seldom lost is the machine's noise."""
+    clock = Clock()
+    monkeypatch.setattr(audience_module, "monotonic", clock)
+    connection = Rivalled(clock)
+    audiences = [Audience(RelayMetrics(), lambda frames: None) for _ in range(1000)]
+    for audience in audiences:
+        audience.add(Onlooker(connection))
+
+    def ways(rival_every: int) -> set[str]:
+        connection.ways.clear()
+        for number, audience in enumerate(audiences):
+            connection.rival = number % rival_every == 0
+            audience.deliver(said(1, 10).frames)
+        return {*connection.ways}
+
+    with own_lock():
+        assert ways(rival_every=200) == {"kernel"}
+        assert ways(rival_every=10) == {"kernel", "transport"}
+        assert ways(rival_every=10) == {"transport"}
