@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from websockets.frames import Frame, Opcode
 
+from runrelay.fanout.frames import Batch
 from runrelay.fanout.uvicorn import DirectConnection
 
 MASKED_PONG = b"\x8a\x80abcd"
@@ -17,10 +18,10 @@ class Transport:
     """A transport to nowhere."""
 
     def __init__(self) -> None:
-        self.written: list[bytes] = []
+        self.written: list[bytes | memoryview] = []
         self.aborted = False
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self.written.append(data)
 
     def abort(self) -> None:
@@ -67,6 +68,16 @@ def connection(transport: Transport, heard: list[bytes]) -> Iterator[DirectConne
     assert connection.take_over(protocol, heard.append, lambda: None)
     yield connection
     connection.connection_lost(None)
+
+
+def test_what_is_left_of_a_batch_is_shared(connection: DirectConnection, transport: Transport) -> None:
+    """It waits for each of thousands of slow clients: copies would fill the memory, a view costs nothing."""
+    batch = Batch.of({"type": "said", "pad": "x" * 1000})
+    assert connection.send(batch, taken=600, exempt=True)
+    (rest,) = transport.written
+    assert isinstance(rest, memoryview)
+    assert rest.obj is batch.wire
+    assert rest == batch.wire[600:]
 
 
 def test_who_answers_pings_stays_and_who_does_not_is_cut_off(
