@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from sys import getswitchinterval
-from time import monotonic
+from time import monotonic, process_time, thread_time
 from typing import ClassVar, Final, Protocol
 
 from ..metrics import RelayMetrics
@@ -19,9 +19,8 @@ __all__ = ["Audience", "Watcher"]
 _WATCHERS_PER_TURN: Final = 500
 """A write costs about 4 µs, so a turn takes about 2 ms."""
 _LOOKED_UP_AT_ONCE: Final = 20
-_LOCKS_LOST: Final = 5.0
-"""Then the lock is shared. Of each hundred parts one may lose it: other guests of the machine look the same."""
-_PARDONED: Final = 0.01
+_RIVALS_SHARE: Final = 0.3
+"""Of the time. Threads that compute less than this are no rivals."""
 _SHARE_LOCK_S: Final = 60.0
 
 
@@ -43,7 +42,8 @@ class Audience:
 
     _share_lock_until_s: ClassVar[float] = 0.0
     """Until then another thread of this process is taken to want the interpreter's lock."""
-    _locks_lost: ClassVar[float] = 0.0
+    _slow_at: ClassVar[tuple[float, float]] = (0.0, 0.0)
+    """When sends were last slow, and what other threads had computed by then, both in s."""
 
     def __init__(self, metrics: RelayMetrics, on_delivered: Callable[[Sequence[Frame]], None]) -> None:
         self.members: dict[Watcher, Connection] = {}
@@ -97,8 +97,8 @@ class Audience:
         what is to be looked up is so for several at once: the processor then waits for the memory of all of them.
 
         The kernel's own send is the shortest way, but Python lets go of the interpreter's lock for it. A thread that
-        computes then has it for 5 ms (the switch interval), at each of thousands of sends: so, when that is seen to
-        happen, the way through the transport, which keeps the lock, is taken for a while.
+        computes then has it for 5 ms (the switch interval), at each of thousands of sends: so, when there is one, the
+        way through the transport, which keeps the lock, is taken for a while.
         """
         wire, size, count, cut_off, each = batch.wire, len(batch.wire), 0, set(), iter(connections)
         while part := [*islice(each, _LOOKED_UP_AT_ONCE)]:
@@ -114,20 +114,21 @@ class Audience:
                     direct = direct and send_now is None  # its `send_now` is gone; a client may be here twice
                     if not connection.send(batch, taken=taken):
                         cut_off.add(connection)
-            locks = int((monotonic() - began_s) / getswitchinterval()) if direct else 0
-            if locks or Audience._locks_lost:
-                self._note_lost(locks)
+            if direct and monotonic() - began_s > getswitchinterval():
+                self._look_for_rivals()
         self._metrics.deliveries += count * len(batch.frames)
         if cut_off:
             for watcher in [watcher for watcher, connection in self.members.items() if connection in cut_off]:
                 del self.members[watcher]
 
     @staticmethod
-    def _note_lost(locks: int) -> None:
-        lost = Audience._locks_lost + locks - _PARDONED
-        if lost > _LOCKS_LOST:
-            Audience._share_lock_until_s, lost = monotonic() + _SHARE_LOCK_S, 0.0
-        Audience._locks_lost = max(0.0, lost)
+    def _look_for_rivals() -> None:
+        """Sends were slow: was it the machine, or have other threads of this process computed since it last was so?"""
+        now_s, others_s = monotonic(), process_time() - thread_time()
+        then_s, others_then_s = Audience._slow_at
+        Audience._slow_at = now_s, others_s
+        if others_s - others_then_s > _RIVALS_SHARE * (now_s - then_s):
+            Audience._share_lock_until_s = now_s + _SHARE_LOCK_S
 
     def _done(self) -> None:
         assert self._batch is not None
