@@ -138,6 +138,7 @@ class DirectConnection(asyncio.Protocol):
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         if self._transport.get_extra_info("sslcontext") is None:
             self._socket = socket.socket(raw.family, raw.type, raw.proto, raw.fileno())
+            self._socket.setblocking(False)  # whatever `socket.setdefaulttimeout` says: the loop may not wait in it
             if not self._transport.get_write_buffer_size():
                 self.send_now = self._socket.send
         return True

@@ -187,6 +187,27 @@ def test_a_lost_connection_s_number_is_free_for_another(loop: NewLoop) -> None:
 
 
 @LOOPS
+def test_an_application_s_default_timeout_is_not_waited_for(loop: NewLoop) -> None:
+    """A client that does not read would hold the loop for so long."""
+
+    async def fill() -> None:
+        connection = DirectConnection(BOUND, 1000)
+        async with taken_over(connection):
+            send_now = connection.send_now
+            assert send_now is not None
+            with pytest.raises(BlockingIOError):
+                sum(send_now(bytes(100_000)) for _ in range(1000))
+
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(0.2)
+    try:
+        with asyncio.Runner(loop_factory=loop) as runner:
+            runner.run(fill())
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+@LOOPS
 def test_behind_tls_everything_goes_through_the_transport(loop: NewLoop, tmp_path: Path) -> None:
     """The socket carries what is encrypted."""
     key, certificate = make_certificate(tmp_path)
