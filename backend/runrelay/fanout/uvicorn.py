@@ -167,7 +167,7 @@ class DirectConnection(asyncio.Protocol):
         if exempt:
             self._exempt_bytes += size
             return True
-        return waiting - self._exempt_bytes + size <= self._bound_bytes
+        return not waiting or waiting - self._exempt_bytes + size <= self._bound_bytes
 
     def pause_writing(self) -> None:
         """The kernel has not taken all: what follows waits behind it, and from here on the bound is looked at."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from websockets.frames import Frame, Opcode
 
+from runrelay.codes import CloseCode
 from runrelay.fanout.frames import Batch
 from runrelay.fanout.uvicorn import DirectConnection
 
@@ -16,6 +17,8 @@ MASKED_PONG = b"\x8a\x80abcd"
 
 class Transport:
     """A transport to nowhere."""
+
+    waiting = 0
 
     def __init__(self) -> None:
         self.written: list[bytes | memoryview] = []
@@ -28,7 +31,10 @@ class Transport:
         self.aborted = True
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.waiting
+
+    def is_closing(self) -> bool:
+        return False
 
     def set_write_buffer_limits(self, high: int) -> None:
         assert high == 0
@@ -73,11 +79,22 @@ def connection(transport: Transport, heard: list[bytes]) -> Iterator[DirectConne
 def test_what_is_left_of_a_batch_is_shared(connection: DirectConnection, transport: Transport) -> None:
     """It waits for each of thousands of slow clients: copies would fill the memory, a view costs nothing."""
     batch = Batch.of({"type": "said", "pad": "x" * 1000})
-    assert connection.send(batch, taken=600, exempt=True)
+    assert connection.send(batch, taken=600)
     (rest,) = transport.written
     assert isinstance(rest, memoryview)
     assert rest.obj is batch.wire
     assert rest == batch.wire[600:]
+
+
+async def test_the_bound_is_for_what_waits_not_for_what_is_sent(
+    connection: DirectConnection, transport: Transport
+) -> None:
+    """Behind TLS, say, where all goes through the transport: who takes everything is not slow, however much it is."""
+    assert connection.send(Batch.of({"type": "said", "pad": "x" * 2000}))
+    transport.waiting = 900
+    assert connection.send(Batch.of({"type": "said"}))
+    assert not connection.send(Batch.of({"type": "said", "pad": "x" * 100}))
+    assert connection.closed == (CloseCode.TOO_SLOW, "too slow")
 
 
 def test_who_answers_pings_stays_and_who_does_not_is_cut_off(
