@@ -1,6 +1,6 @@
 """Fixtures for tests of the relay: `pytest_plugins = ["tests.relay_rig"]`.
 
-What tests import is in relays.py and watching.py.
+What tests import is in relays.py, watching.py and works.py.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from runrelay.pipelines import Pipeline
 from runrelay.runlog import Keys
 from tests.relays import FAST, Producer, RelayProcess, Served, StartProcess, StartRelay, serve_here
+from tests.works import Input, Works
 
 
 @pytest.fixture
@@ -76,3 +78,16 @@ def start_process(redis_url: str, prefix: str, tmp_path: Path) -> Iterator[Start
     yield start
     for process in started:
         process.kill()
+
+
+@pytest.fixture
+def works() -> Works:
+    """The pipeline `test` of `working_relay`."""
+    return Works()
+
+
+@pytest_asyncio.fixture
+async def working_relay(start_relay: StartRelay, works: Works, tmp_path: Path) -> AsyncIterator[Served]:
+    """A relay with the pipelines `test` and `bare`; the second can neither cancel nor name its steps."""
+    bare = Pipeline("bare", "Bare", Input, lambda run_id, value, attempt: None)
+    yield await start_relay({"test": works.pipeline(), "bare": bare}, end_after_s=0.2, files=tmp_path / "files")
