@@ -8,6 +8,7 @@ What a message meets on its way:
     topics.py        one run: what follows its position is delivered, all else makes it read the log
     frames.py        an event becomes bytes, once
     audience.py      the bytes go to everybody who watches the run, a part of them in each turn
+    rivals.py        threads that would have the interpreter at each of these sends
     connections.py   one client's bounded queue, under any server
     uvicorn.py       the same straight on the connection, under our own protocol class
 

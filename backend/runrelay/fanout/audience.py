@@ -7,21 +7,19 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from sys import getswitchinterval
-from time import monotonic, process_time, thread_time
-from typing import ClassVar, Final, Protocol
+from time import monotonic
+from typing import Final, Protocol
 
 from ..metrics import RelayMetrics
 from .connections import Connection
 from .frames import Batch, Frame
+from .rivals import rivals
 
 __all__ = ["Audience", "Watcher"]
 
 _WATCHERS_PER_TURN: Final = 500
 """A write costs about 4 µs, so a turn takes about 2 ms."""
 _LOOKED_UP_AT_ONCE: Final = 20
-_RIVALS_SHARE: Final = 0.3
-"""Of the time. Threads that compute less than this are no rivals."""
-_SHARE_LOCK_S: Final = 60.0
 
 
 class Watcher(Protocol):
@@ -39,11 +37,6 @@ class Audience:
     A batch to many takes several turns of the loop, so that nothing else has to wait for it. There is one at a time.
     Who is added meanwhile gets it last; who is removed, or cut off, gets no more of it.
     """
-
-    _share_lock_until_s: ClassVar[float] = 0.0
-    """Until then another thread of this process is taken to want the interpreter's lock."""
-    _slow_at: ClassVar[tuple[float, float]] = (0.0, 0.0)
-    """When sends were last slow, and what other threads had computed by then, both in s."""
 
     def __init__(self, metrics: RelayMetrics, on_delivered: Callable[[Sequence[Frame]], None]) -> None:
         self.members: dict[Watcher, Connection] = {}
@@ -96,15 +89,13 @@ class Audience:
         """Send to these. For each of thousands the kernel takes long enough to cool the cache: so, little else, and
         what is to be looked up is so for several at once: the processor then waits for the memory of all of them.
 
-        The kernel's own send is the shortest way, but Python lets go of the interpreter's lock for it. A thread that
-        computes then has it for 5 ms (the switch interval), at each of thousands of sends: so, when there is one, the
-        way through the transport, which keeps the lock, is taken for a while.
+        The kernel's own send is the shortest way, but it lets go of the interpreter's lock: see rivals.py.
         """
         wire, size, count, cut_off, each = batch.wire, len(batch.wire), 0, set(), iter(connections)
         while part := [*islice(each, _LOOKED_UP_AT_ONCE)]:
             count += len(part)
             began_s = monotonic()
-            direct = began_s > Audience._share_lock_until_s
+            direct = began_s > rivals.seen_until_s
             for connection, send_now in zip(part, [connection.send_now for connection in part], strict=True):
                 try:
                     taken = send_now(wire) if direct and send_now is not None else 0
@@ -115,20 +106,11 @@ class Audience:
                     if not connection.send(batch, taken=taken):
                         cut_off.add(connection)
             if direct and monotonic() - began_s > getswitchinterval():
-                self._look_for_rivals()
+                rivals.look()
         self._metrics.deliveries += count * len(batch.frames)
         if cut_off:
             for watcher in [watcher for watcher, connection in self.members.items() if connection in cut_off]:
                 del self.members[watcher]
-
-    @staticmethod
-    def _look_for_rivals() -> None:
-        """Sends were slow: was it the machine, or have other threads of this process computed since it last was so?"""
-        now_s, others_s = monotonic(), process_time() - thread_time()
-        then_s, others_then_s = Audience._slow_at
-        Audience._slow_at = now_s, others_s
-        if others_s - others_then_s > _RIVALS_SHARE * (now_s - then_s):
-            Audience._share_lock_until_s = now_s + _SHARE_LOCK_S
 
     def _done(self) -> None:
         assert self._batch is not None

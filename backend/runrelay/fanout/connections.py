@@ -14,7 +14,7 @@ __all__ = ["Connection", "QueuedConnection"]
 
 
 class Connection(Protocol):
-    """A client as the hub sees it. Neither call blocks or raises."""
+    """A client as the hub sees it. No call blocks, and only `send_now` raises."""
 
     send_now: Callable[[bytes], int] | None
     """The kernel's own send, as long as nothing waits: takes whole WebSocket frames and says how many bytes of them it

@@ -9,7 +9,7 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ import uvloop
 
 from runrelay.codes import CloseCode
 from runrelay.fanout import audience as audience_module
+from runrelay.fanout import rivals as rivals_module
 from runrelay.fanout.audience import Audience
 from runrelay.fanout.connections import Connection
 from runrelay.fanout.frames import Batch, Frame
+from runrelay.fanout.rivals import Rivals
 from runrelay.fanout.uvicorn import DirectConnection
 from runrelay.metrics import RelayMetrics
 from tests.servers import HOST, make_certificate
@@ -84,15 +86,10 @@ async def taken_over(connection: DirectConnection) -> AsyncIterator[socket.socke
             yield client
 
 
-@contextmanager
-def own_lock() -> Iterator[None]:
-    """Whatever the machine was busy with: sends may let go of the interpreter's lock."""
-    before = Audience._share_lock_until_s, Audience._slow_at
-    Audience._share_lock_until_s, Audience._slow_at = 0.0, (0.0, 0.0)
-    try:
-        yield
-    finally:
-        Audience._share_lock_until_s, Audience._slow_at = before
+@pytest.fixture(autouse=True)
+def unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine was busy with: no rivals have been seen."""
+    monkeypatch.setattr(audience_module, "rivals", Rivals())
 
 
 def said(number: int, size: int) -> Batch:
@@ -152,14 +149,14 @@ async def _hear_numbers(connection: DirectConnection) -> None:
 @LOOPS
 def test_no_frame_is_torn_and_none_overtakes_another(loop: NewLoop) -> None:
     """What the kernel does not take waits in the transport, and what follows must go behind it: sends, pings, too."""
-    with own_lock(), asyncio.Runner(loop_factory=loop) as runner:
+    with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(_hear_numbers(DirectConnection(BOUND, 1000)))
 
 
 @LOOPS
 def test_without_waiting_behind_the_transport_frames_are_torn(loop: NewLoop) -> None:
     """The control."""
-    with own_lock(), asyncio.Runner(loop_factory=loop) as runner, pytest.raises((AssertionError, ValueError)):
+    with asyncio.Runner(loop_factory=loop) as runner, pytest.raises((AssertionError, ValueError)):
         runner.run(_hear_numbers(Careless(BOUND, 1000)))
 
 
@@ -230,7 +227,7 @@ def test_behind_tls_everything_goes_through_the_transport(loop: NewLoop, tmp_pat
             writer.close()
             await writer.wait_closed()
 
-    with own_lock(), asyncio.Runner(loop_factory=loop) as runner:
+    with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(encrypted())
 
 
@@ -241,8 +238,9 @@ class Clock:
         self.now_s = 1000.0
         self.others_s = 0.0
         monkeypatch.setattr(audience_module, "monotonic", lambda: self.now_s)
-        monkeypatch.setattr(audience_module, "process_time", lambda: 50.0 + self.others_s)
-        monkeypatch.setattr(audience_module, "thread_time", lambda: 50.0)
+        monkeypatch.setattr(rivals_module, "monotonic", lambda: self.now_s)
+        monkeypatch.setattr(rivals_module, "process_time", lambda: 50.0 + self.others_s)
+        monkeypatch.setattr(rivals_module, "thread_time", lambda: 50.0)
 
 
 class Rivalled:
@@ -296,8 +294,7 @@ def test_a_connection_that_is_there_twice_is_not_sent_past_its_rest() -> None:
     audience = Audience(RelayMetrics(), lambda frames: None)
     for _ in range(3):
         audience.add(Onlooker(connection))
-    with own_lock():
-        audience.deliver(said(1, 10).frames)
+    audience.deliver(said(1, 10).frames)
     assert connection.ways == ["kernel", "transport", "transport", "transport"]
 
 
@@ -315,14 +312,13 @@ def test_when_a_thread_computes_the_lock_is_kept(monkeypatch: pytest.MonkeyPatch
         audience.deliver(said(1, 10).frames)
         return {way: connection.ways.count(way) for way in connection.ways}
 
-    with own_lock():
-        assert ways() == {"kernel": 100}
-        connection.rival = True
-        assert ways() == {"kernel": 40, "transport": 60}, "noticed after so many"
-        assert ways() == {"transport": 100}, "and remembered"
-        connection.rival = False
-        clock.now_s += 60
-        assert ways() == {"kernel": 100}, "for a while"
+    assert ways() == {"kernel": 100}
+    connection.rival = True
+    assert ways() == {"kernel": 40, "transport": 60}, "noticed after so many"
+    assert ways() == {"transport": 100}, "and remembered"
+    connection.rival = False
+    clock.now_s += 60
+    assert ways() == {"kernel": 100}, "for a while"
 
 
 def test_it_is_noticed_with_one_client_in_each_of_many_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,11 +326,10 @@ def test_it_is_noticed_with_one_client_in_each_of_many_runs(monkeypatch: pytest.
     clock = Clock(monkeypatch)
     connection = Rivalled(clock)
     connection.rival = True
-    with own_lock():
-        for _ in range(100):
-            audience = Audience(RelayMetrics(), lambda frames: None)
-            audience.add(Onlooker(connection))
-            audience.deliver(said(1, 10).frames)
+    for _ in range(100):
+        audience = Audience(RelayMetrics(), lambda frames: None)
+        audience.add(Onlooker(connection))
+        audience.deliver(said(1, 10).frames)
     assert connection.ways == ["kernel"] * 2 + ["transport"] * 98
 
 
@@ -346,9 +341,8 @@ def test_what_another_process_takes_is_no_reason(monkeypatch: pytest.MonkeyPatch
     audience = Audience(RelayMetrics(), lambda frames: None)
     for _ in range(100):
         audience.add(Onlooker(connection))
-    with own_lock():
-        for _ in range(10):
-            clock.now_s += 1
-            clock.others_s += 0.02
-            audience.deliver(said(1, 10).frames)
+    for _ in range(10):
+        clock.now_s += 1
+        clock.others_s += 0.02
+        audience.deliver(said(1, 10).frames)
     assert {*connection.ways} == {"kernel"}
