@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ __all__ = [
     "CHANNELS",
     "CONTESTANTS",
     "NCHAN",
+    "NCHAN_OVER_REDIS",
     "PLAIN",
     "PLAIN_DEFLATE",
     "RUNRELAY",
@@ -46,8 +47,8 @@ class Contestant:
 
     name: str
     label: str
-    serve: Callable[[int, int], list[str]]
-    """The server's command: port, processes."""
+    serve: Callable[[int, str, int], list[str]]
+    """The server's command: port, Redis URL, processes."""
     publish: Callable[[int, str, int], list[str]]
     """The publisher's command: port, Redis URL, how many runs."""
     greetings: int
@@ -69,7 +70,8 @@ class Contestant:
         return Target(port, self.path, self.hello, self.headers)
 
 
-def _runrelay_serve(port: int, processes: int) -> list[str]:
+def _runrelay_serve(port: int, redis_url: str, processes: int) -> list[str]:
+    del redis_url  # it is in the environment
     program = str(Path(sys.executable).parent / "runrelay")
     return [program, "serve", "--port", str(port), "--workers", str(processes), "--log-level", "warning"]
 
@@ -82,8 +84,9 @@ def _own_publisher(kind: str) -> Callable[[int, str, int], list[str]]:
     return command
 
 
-def _uvicorn(module: str) -> Callable[[int, int], list[str]]:
-    def command(port: int, processes: int) -> list[str]:
+def _uvicorn(module: str) -> Callable[[int, str, int], list[str]]:
+    def command(port: int, redis_url: str, processes: int) -> list[str]:
+        del redis_url  # it is in the environment
         return [
             *(str(_PEERS / "bin" / "uvicorn"), f"benchmarks.peers.{module}:app", "--port", str(port)),
             *("--workers", str(processes), "--backlog", "4096", "--log-level", "error", "--no-access-log"),
@@ -130,15 +133,29 @@ def _system_path() -> str:
     return f"{os.environ.get('PATH', '')}:/usr/sbin"
 
 
-def _nchan_serve(port: int, processes: int) -> list[str]:
-    del processes
-    nginx, folder = shutil.which("nginx", path=_system_path()), BUILD / "nginx"
-    if nginx is None:
-        raise BenchmarkError(_nchan_missing())
-    folder.mkdir(parents=True, exist_ok=True)
-    config = (HERE / "peers" / "nchan.conf").read_text().format(module=_nchan_module(), folder=folder, port=port)
-    (folder / "nginx.conf").write_text(config)
-    return [nginx, "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log"), "-p", str(folder)]
+def _nchan(*, over_redis: bool) -> Callable[[int, str, int], list[str]]:
+    def command(port: int, redis_url: str, processes: int) -> list[str]:
+        del processes
+        nginx, folder = shutil.which("nginx", path=_system_path()), BUILD / "nginx"
+        if nginx is None:
+            raise BenchmarkError(_nchan_missing())
+        upstream, storage = f"upstream redis {{ nchan_redis_server {redis_url}; }}", "nchan_redis_pass redis;"
+        folder.mkdir(parents=True, exist_ok=True)
+        config = (
+            (HERE / "peers" / "nchan.conf")
+            .read_text()
+            .format(
+                module=_nchan_module(),
+                folder=folder,
+                port=port,
+                upstream=upstream if over_redis else "",
+                storage=storage if over_redis else "",
+            )
+        )
+        (folder / "nginx.conf").write_text(config)
+        return [nginx, "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log"), "-p", str(folder)]
+
+    return command
 
 
 def _nchan_version() -> str:
@@ -204,13 +221,16 @@ CHANNELS: Final = Contestant(
 NCHAN: Final = Contestant(
     "nchan",
     "Nchan",
-    _nchan_serve,
+    _nchan(over_redis=False),
     _own_publisher("nchan"),
     greetings=0,
     version=_nchan_version,
     missing=_nchan_missing,
 )
-CONTESTANTS: Final = (RUNRELAY, NCHAN, PLAIN, PLAIN_DEFLATE, SOCKETIO, CHANNELS)
+"""It keeps messages in its own memory: they end with it."""
+NCHAN_OVER_REDIS: Final = replace(NCHAN, name="nchan-redis", label="Nchan over Redis", serve=_nchan(over_redis=True))
+"""The same, but a message is in Redis before anybody gets it, as it is with Runrelay."""
+CONTESTANTS: Final = (RUNRELAY, NCHAN, NCHAN_OVER_REDIS, PLAIN, PLAIN_DEFLATE, SOCKETIO, CHANNELS)
 
 
 def install_peers() -> None:

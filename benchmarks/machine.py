@@ -6,14 +6,26 @@ import contextlib
 import os
 import platform
 import resource
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Cores", "cpu_s", "descendants", "describe", "memory_bytes", "raise_file_limit", "slab_bytes", "take_cores"]
+__all__ = [
+    "Cores",
+    "cpu_s",
+    "descendants",
+    "describe",
+    "memory_bytes",
+    "raise_file_limit",
+    "slab_bytes",
+    "take_cores",
+    "wakeful_cores",
+]
 
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+_WAKEFUL: Final = Path("/dev/cpu_dma_latency")
+"""While it is open, cores answer within the microseconds that were written to it; kernel.org, pm_qos_interface."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,19 @@ def take_cores() -> Cores:
         raise RuntimeError(f"the benchmarks need 2 cores, got {len(cores)}")
     os.sched_setaffinity(0, {cores[1]})
     return Cores(server=cores[0], generator=cores[1])
+
+
+@contextlib.contextmanager
+def wakeful_cores() -> Iterator[None]:
+    """Let no core sleep when it idles, where that is allowed: Linux' /dev/cpu_dma_latency, as cyclictest does it.
+
+    To wake one up takes a virtual machine tens of microseconds, of whoever sends to a process there: a server, at each
+    client that happens to be faster than it. That measures the hypervisor, and chance.
+    """
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            held.enter_context(_WAKEFUL.open("wb", buffering=0)).write(bytes(4))
+        yield
 
 
 def raise_file_limit() -> int:
@@ -94,5 +119,6 @@ def describe() -> dict[str, str]:
         "processor": f"{cpu}, {os.cpu_count()} cores",
         "memory": memory,
         "system": f"{system}, Linux {platform.release()}",
+        "idle cores": "kept awake while ages are taken" if os.access(_WAKEFUL, os.W_OK) else "may sleep",
         "Python": platform.python_version(),
     }

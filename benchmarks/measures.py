@@ -8,7 +8,7 @@ from typing import Final
 
 from .figures import percentile
 from .generator import BenchmarkError
-from .machine import cpu_s
+from .machine import cpu_s, wakeful_cores
 from .session import Session
 
 __all__ = ["Burst", "Paced", "burst", "paced", "sized_burst"]
@@ -89,18 +89,20 @@ def sized_burst(session: Session, about_s: float) -> Burst:
         messages = max(1, int(messages * growth) // len(session.runs)) * len(session.runs)
 
 
-def paced(session: Session, rate: float, for_s: float) -> Paced:
+def paced(session: Session, rate: float, for_s: float, *, at_random: bool = False) -> Paced:
     """Publish `rate` messages per second over all runs, and take each message's age at its receipt.
 
+    at_random: evenly only on average; how close together two of them come is chance, and the same for every server.
     A server that cannot keep up has some seconds more; what it has not delivered then is not waited for.
     """
     clients, publisher = session.clients, session.publisher
     messages = max(1, int(rate * for_s) // len(session.runs)) * len(session.runs)
     expected = session.expected(messages)
     clients.reset(publisher.number, each=True)
-    publisher.order(messages, rate)
-    arrived = clients.poll(for_s + _GRACE_S, expected)
-    publisher.finish()
+    with wakeful_cores():
+        publisher.order(messages, rate, at_random=at_random)
+        arrived = clients.poll(for_s + _GRACE_S, expected)
+        publisher.finish()
     counts = clients.counts
     if counts.lost or counts.doubled or counts.closed:
         raise BenchmarkError(f"{session.server.contestant.label} at {rate:g} messages/s: {clients.describe()}")

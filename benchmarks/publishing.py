@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Final
 
 __all__ = ["Publish", "follow_orders", "run_names", "text_of"]
@@ -31,9 +32,10 @@ def text_of(number: int, at_ns: int) -> str:
 
 
 def follow_orders(publish: Publish, runs: Sequence[str], flush: Callable[[], None] = lambda: None) -> None:
-    """Do what is asked on stdin until it ends: `{"count": 100, "rate": 50.0, "flush": true}`.
+    """Do what is asked on stdin until it ends: `{"count": 100, "rate": 50.0, "at_random": false, "flush": true}`.
 
-    Messages go to the runs in turn. rate: messages per second over all runs; 0: as fast as can be. When a line is done
+    Messages go to the runs in turn. rate: messages per second over all runs; 0: as fast as can be. at_random: not at
+    even intervals but independently of each other (a Poisson process), always the same. When a line is done
     `{"began_ns": …, "ended_ns": …}` is answered; with flush, after everything has left the process.
 
     At a rate, a message's time is when it was due: a server that holds its publisher up must not look faster for it.
@@ -43,9 +45,13 @@ def follow_orders(publish: Publish, runs: Sequence[str], flush: Callable[[], Non
     for line in sys.stdin:
         order = json.loads(line)
         rate: float = order["rate"]
+        chance = Random(order["count"])
         began_ns = time.monotonic_ns()
-        for index in range(order["count"]):
-            at_ns = began_ns + round(index / rate * 1e9) if rate else time.monotonic_ns()
+        due_s = 0.0
+        for _ in range(order["count"]):
+            at_ns = began_ns + round(due_s * 1e9) if rate else time.monotonic_ns()
+            if rate:
+                due_s += chance.expovariate(rate) if order["at_random"] else 1 / rate
             if (ahead_ns := at_ns - time.monotonic_ns()) > 0:
                 time.sleep(ahead_ns / 1e9)
             number, run = divmod(published, len(runs))

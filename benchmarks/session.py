@@ -82,9 +82,10 @@ class Publisher:
         answer: dict[str, int] = json.loads(line)
         return answer
 
-    def order(self, count: int, rate: float = 0.0, *, flush: bool = False) -> None:
+    def order(self, count: int, rate: float = 0.0, *, at_random: bool = False, flush: bool = False) -> None:
         """Have so many messages published, to the runs in turn; returns at once."""
-        self._orders.write(json.dumps({"count": count, "rate": rate, "flush": flush}) + "\n")
+        order = {"count": count, "rate": rate, "at_random": at_random, "flush": flush}
+        self._orders.write(json.dumps(order) + "\n")
         self._orders.flush()
         self.published += count
         self._open += 1
@@ -132,7 +133,7 @@ class Stage:
         with redis.Redis.from_url(self.valkey.url) as client:
             client.flushall()
         port = free_port()
-        command = ["taskset", "--cpu-list", str(self.cores.server), *contestant.serve(port, processes)]
+        command = ["taskset", "--cpu-list", str(self.cores.server), *contestant.serve(port, self.valkey.url, processes)]
         given = _environment({"REDIS_URL": self.valkey.url, **contestant.environment, **(environment or {})})
         with (BUILD / f"{contestant.name}.log").open("wb") as log:
             process = subprocess.Popen(command, cwd=ROOT, env=given, stdout=log, stderr=log)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..contestants import CHANNELS, NCHAN, PLAIN, RUNRELAY, SOCKETIO, Contestant
+from ..contestants import CHANNELS, NCHAN, NCHAN_OVER_REDIS, PLAIN, RUNRELAY, SOCKETIO, Contestant
 from ..figures import Figures
-from ..measures import paced
+from ..measures import Paced, paced
 from ..plan import Plan
 from ..session import Stage
 from .rounds import take_turns
@@ -14,7 +14,8 @@ from .rounds import take_turns
 __all__ = ["crowd_at_a_rate", "thousand_at_a_rate"]
 
 _RUNS: Final = 10
-_FAST: Final = (RUNRELAY, NCHAN, PLAIN)
+_CLOSE: Final = (RUNRELAY, NCHAN)
+_FAST: Final = (NCHAN_OVER_REDIS, PLAIN)
 _SLOW: Final = (SOCKETIO, CHANNELS)
 """Both scenarios ask for 50,000 deliveries per second."""
 
@@ -32,7 +33,8 @@ def thousand_at_a_rate(stage: Stage, plan: Plan, figures: Figures) -> None:
             figures.add("b", contestant.name, name, "ms", value_us / 1000, note)
         return f"one client: p50 {done.p50_us / 1000:8.2f}  p99 {done.p99_us / 1000:8.2f} ms"
 
-    take_turns(stage, "b", plan.rate_rounds, (RUNRELAY, NCHAN), alone)
+    take_turns(stage, "b", plan.rate_rounds, _CLOSE, alone)
+    take_turns(stage, "b", plan.paced_rounds, (NCHAN_OVER_REDIS,), alone)
 
 
 def crowd_at_a_rate(stage: Stage, plan: Plan, figures: Figures) -> None:
@@ -44,12 +46,20 @@ def _at_a_rate(stage: Stage, plan: Plan, figures: Figures, scenario: str, *, cli
     def measure(contestant: Contestant) -> str:
         with stage.session(contestant, clients, _RUNS) as session:
             paced(session, rate, 0.5)  # warm
-            done = paced(session, rate, plan.paced_s)
-        note = "" if done.arrived == 1.0 else f"cannot keep up: {done.arrived:.0%} came in time"
-        for name, value_us in (("p50", done.p50_us), ("p99", done.p99_us), ("max", done.max_us)):
-            figures.add(scenario, contestant.name, name, "ms", value_us / 1000, note)
-        return f"p50 {done.p50_us / 1000:8.2f}  p99 {done.p99_us / 1000:8.2f}  max {done.max_us / 1000:8.2f} ms  {note}"
+            evenly = paced(session, rate, plan.paced_s)
+            at_random = paced(session, rate, plan.paced_s, at_random=True)
+        for done, how in ((evenly, ""), (at_random, " at random")):
+            note = "" if done.arrived == 1.0 else f"cannot keep up: {done.arrived:.0%} came in time"
+            for name, value_us in (("p50", done.p50_us), ("p99", done.p99_us), ("max", done.max_us)):
+                figures.add(scenario, contestant.name, f"{name}{how}", "ms", value_us / 1000, note)
+        return f"{_text(evenly)}; at random {_text(at_random)}"
 
-    take_turns(stage, scenario, plan.rate_rounds, _FAST, measure)
+    take_turns(stage, scenario, plan.rate_rounds, _CLOSE, measure)
+    take_turns(stage, scenario, plan.paced_rounds, _FAST, measure)
     if plan.all_peers:
         take_turns(stage, scenario, 1, _SLOW, measure)
+
+
+def _text(done: Paced) -> str:
+    late = "" if done.arrived == 1.0 else f", only {done.arrived:.0%} in time"
+    return f"p50 {done.p50_us / 1000:.2f} p99 {done.p99_us / 1000:.2f} max {done.max_us / 1000:.2f} ms{late}"
