@@ -110,6 +110,8 @@ class Report:
     def text(self) -> str:
         """What is printed."""
         parts = ["\n".join(self.surroundings()), aligned(self.table()), aligned(self.goals())]
+        if self.quick:
+            parts.append("one round, fewer clients: the goals are set for the full run")
         if self.failures:
             parts.append("\n".join(f"not measured: {what}: {why}" for what, why in self.failures.items()))
         return "\n\n".join(parts) + f"\n\n{self.when}, {self.took_s:.0f} s\n"
