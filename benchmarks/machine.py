@@ -59,6 +59,12 @@ def wakeful_cores() -> Iterator[None]:
         yield
 
 
+def _may_keep_awake() -> bool:
+    with contextlib.suppress(OSError), _WAKEFUL.open("wb"):
+        return True
+    return False
+
+
 def raise_file_limit() -> int:
     """Let this process and what it starts open as many files as it may; returns how many."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -119,6 +125,6 @@ def describe() -> dict[str, str]:
         "processor": f"{cpu}, {os.cpu_count()} cores",
         "memory": memory,
         "system": f"{system}, Linux {platform.release()}",
-        "idle cores": "kept awake while ages are taken" if os.access(_WAKEFUL, os.W_OK) else "may sleep",
+        "idle cores": "kept awake while ages are taken" if _may_keep_awake() else "may sleep",
         "Python": platform.python_version(),
     }

@@ -45,6 +45,11 @@ class Paced:
     arrived: float
     """Share of the messages that came before the time was up."""
 
+    @property
+    def note(self) -> str:
+        """What is to be said of a server that cannot keep up; else empty."""
+        return "" if self.arrived == 1.0 else f"cannot keep up: {self.arrived:.0%} came in time"
+
 
 def burst(session: Session, messages: int) -> Burst:
     """Publish `messages` as fast as they come; every client must get each.
