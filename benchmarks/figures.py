@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from math import comb
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["Figure", "Figures", "Goal", "percentile"]
+__all__ = ["Figure", "Figures", "Goal", "median_interval", "percentile"]
+
+_CONFIDENCE: Final = 0.95
 
 
 def percentile(values: Sequence[int], share: float) -> float:
@@ -15,6 +18,22 @@ def percentile(values: Sequence[int], share: float) -> float:
     if not values:
         return float("nan")
     return float(values[min(len(values) - 1, max(0, round(share * len(values)) - 1))])
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Between which the median of what `values` are drawn from lies with 95 % confidence; None: there are too few.
+
+    Of n values, as many lie below it as heads come of n coins, whatever the distribution: so it is between the k-th
+    lowest and the k-th highest unless fewer than k heads, or tails, have come.
+    """
+    ordered, count = sorted(values), len(values)
+    beyond, interval = 0.0, None
+    for k in range(count // 2):
+        beyond += 2 * comb(count, k) / 2**count
+        if beyond > 1 - _CONFIDENCE:
+            break
+        interval = ordered[k], ordered[-1 - k]
+    return interval
 
 
 @dataclass(slots=True)
@@ -33,11 +52,6 @@ class Figure:
         """The middle of the rounds."""
         return median(self.values)
 
-    @property
-    def spread(self) -> float:
-        """From the lowest round to the highest, as a share of the median."""
-        return (max(self.values) - min(self.values)) / self.median if self.median else 0.0
-
 
 @dataclass(frozen=True, slots=True)
 class Goal:
@@ -48,6 +62,13 @@ class Goal:
     reached: float
     wanted: float
     at_least: bool = True
+    interval: tuple[float, float] | None = None
+    """What `reached` is the middle of, with 95 % confidence; None: it is not known."""
+
+    @staticmethod
+    def of(scenario: str, text: str, ratios: Sequence[float], wanted: float, *, at_least: bool = True) -> Goal:
+        """A goal for the median of rounds' ratios."""
+        return Goal(scenario, text, median(ratios), wanted, at_least, median_interval(ratios))
 
     @property
     def met(self) -> bool:
@@ -76,6 +97,19 @@ class Figures:
         """A figure's median, if it was measured."""
         figure = self.find(scenario, contestant, name)
         return None if figure is None else figure.median
+
+    def ratios(self, scenario: str, of: tuple[str, str], to: tuple[str, str]) -> list[float]:
+        """One figure divided by another, each a contestant and a name; empty if one of them was not measured.
+
+        Round by round: what changes on the machine from one round to the next changes both. If a round failed for one
+        of them, it is not known whose belongs to whose, and only the medians are divided.
+        """
+        over, under = (self.find(scenario, *figure) for figure in (of, to))
+        if over is None or under is None:
+            return []
+        if len(over.values) != len(under.values):
+            return [over.median / under.median]
+        return [a / b for a, b in zip(over.values, under.values, strict=True)]
 
     def of(self, scenario: str) -> list[Figure]:
         """A scenario's figures, those of one name together, in the order of the names' first."""

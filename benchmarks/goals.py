@@ -19,24 +19,21 @@ def goals(figures: Figures) -> list[Goal]:
 
 
 def _fan_out(figures: Figures) -> Iterator[Goal]:
-    ours, nchan = (figures.median("a", name, "deliveries") for name in (_US, NCHAN.name))
-    if ours is not None:
-        yield Goal("a", "deliveries per second", ours, 2_000_000)
-    if ours is not None and nchan is not None:
-        yield Goal("a", "times Nchan's deliveries", ours / nchan, 10)
-    for scenario, name in product("bc", ("p99", "p99 at random")):
-        ours, nchan = (figures.median(scenario, who, name) for who in (_US, NCHAN.name))
-        if ours is not None and nchan is not None:
-            yield Goal(scenario, f"{name}, beside Nchan's, ms", ours, nchan, at_least=False)
+    deliveries = figures.median("a", _US, "deliveries")
+    if deliveries is not None:
+        yield Goal("a", "deliveries per second", deliveries, 2_000_000)
+    for scenario, name, wanted, at_least in (
+        ("a", "deliveries", 10.0, True),
+        *((scenario, name, 1.0, False) for scenario, name in product("bc", ("p99", "p99 at random"))),
+    ):
+        if ratios := figures.ratios(scenario, (_US, name), (NCHAN.name, name)):
+            yield Goal.of(scenario, f"{name}, as a multiple of Nchan's", ratios, wanted, at_least=at_least)
 
 
 def _many_runs(figures: Figures) -> Iterator[Goal]:
-    ceiling, delivered, alone = (
-        figures.median("d", _US, name)
-        for name in ("committed, nobody watching", "delivered", "listener and hub alone, runs in turn")
-    )
-    if ceiling is not None and delivered is not None:
-        yield Goal("d", "delivered, share of what Redis commits", delivered / ceiling, 0.9)
+    if ratios := figures.ratios("d", (_US, "delivered"), (_US, "committed, nobody watching")):
+        yield Goal.of("d", "delivered, share of what Redis commits", ratios, 0.9)
+    alone = figures.median("d", _US, "listener and hub alone, runs in turn")
     if alone is not None:
         yield Goal("d", "events per second, listener and hub alone", alone, 80_000)
 
@@ -54,10 +51,10 @@ def _clients(figures: Figures) -> Iterator[Goal]:
         yield Goal("g", f"{figure.name}, µs", figure.median, wanted, at_least=False)
     for figure in figures.of("h"):
         if figure.name.endswith(", 1 process"):
-            two = figures.median("h", _US, figure.name.replace("1 process", "2 processes"))
-            if two is not None:
+            two = figure.name.replace("1 process", "2 processes")
+            if ratios := figures.ratios("h", (_US, two), (_US, figure.name)):
                 clients = figure.name.removeprefix("per CPU second, ").removesuffix(", 1 process")
-                yield Goal("h", f"two processes, share of what one delivers, {clients}", two / figure.median, 0.9)
+                yield Goal.of("h", f"two processes, share of what one delivers, {clients}", ratios, 0.9)
 
 
 def _growth(figures: Figures) -> Iterator[Goal]:

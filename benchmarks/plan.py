@@ -18,6 +18,8 @@ class Plan:
     """Of what takes long: many clients."""
     rate_rounds: int
     """Of what is compared closely: given rates, what is delivered of what is committed, two processes beside one."""
+    level_rounds: int
+    """Of what is about level: b."""
     burst_s: float
     paced_s: float
     crowd: int
@@ -36,6 +38,7 @@ FULL: Final = Plan(
     rounds=5,
     paced_rounds=3,
     rate_rounds=9,
+    level_rounds=21,
     burst_s=2.0,
     paced_s=5.0,
     crowd=5_000,
@@ -49,6 +52,7 @@ QUICK: Final = Plan(
     rounds=1,
     paced_rounds=1,
     rate_rounds=1,
+    level_rounds=1,
     burst_s=0.5,
     paced_s=1.0,
     crowd=1_000,

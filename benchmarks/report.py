@@ -96,7 +96,9 @@ class Report:
         for goal in goals(self.figures):
             sign = "≥" if goal.at_least else "≤"
             met = "met" if goal.met else "**missed**"
-            cells = (goal.scenario, goal.text, number(goal.reached), f"{sign} {number(goal.wanted)}", met)
+            between = "" if goal.interval is None else " ({}–{})".format(*map(number, goal.interval))
+            reached = f"{number(goal.reached)}{between}"
+            cells = (goal.scenario, goal.text, reached, f"{sign} {number(goal.wanted)}", met)
             lines.append(f"| {' | '.join(cells)} |")
         return lines
 

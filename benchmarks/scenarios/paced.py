@@ -22,7 +22,7 @@ _SLOW: Final = (SOCKETIO, CHANNELS)
 
 def thousand_at_a_rate(stage: Stage, plan: Plan, figures: Figures) -> None:
     """1,000 clients on 10 runs, 500 messages per second; and one client, whose messages tell the way to the fan-out."""
-    _at_a_rate(stage, plan, figures, "b", clients=1_000, rate=500.0)
+    _at_a_rate(stage, plan, figures, "b", clients=1_000, rate=500.0, rounds=plan.level_rounds)
 
     def alone(contestant: Contestant) -> str:
         with stage.session(contestant, 1, 1) as session:
@@ -39,10 +39,12 @@ def thousand_at_a_rate(stage: Stage, plan: Plan, figures: Figures) -> None:
 
 def crowd_at_a_rate(stage: Stage, plan: Plan, figures: Figures) -> None:
     """5,000 clients on 10 runs, 100 messages per second."""
-    _at_a_rate(stage, plan, figures, "c", clients=plan.crowd, rate=100.0)
+    _at_a_rate(stage, plan, figures, "c", clients=plan.crowd, rate=100.0, rounds=plan.rate_rounds)
 
 
-def _at_a_rate(stage: Stage, plan: Plan, figures: Figures, scenario: str, *, clients: int, rate: float) -> None:
+def _at_a_rate(
+    stage: Stage, plan: Plan, figures: Figures, scenario: str, *, clients: int, rate: float, rounds: int
+) -> None:
     def measure(contestant: Contestant) -> str:
         with stage.session(contestant, clients, _RUNS) as session:
             paced(session, rate, 0.5)  # warm
@@ -53,7 +55,7 @@ def _at_a_rate(stage: Stage, plan: Plan, figures: Figures, scenario: str, *, cli
                 figures.add(scenario, contestant.name, f"{name}{how}", "ms", value_us / 1000, done.note)
         return f"{_text(evenly)}; at random {_text(at_random)}"
 
-    take_turns(stage, scenario, plan.rate_rounds, _CLOSE, measure)
+    take_turns(stage, scenario, rounds, _CLOSE, measure)
     take_turns(stage, scenario, plan.paced_rounds, _FAST, measure)
     if plan.all_peers:
         take_turns(stage, scenario, 1, _SLOW, measure)
