@@ -85,8 +85,8 @@ def serve(
     """The relay: WebSocket, SSE, polling, API, dashboard. Needs a Redis or Valkey (REDIS_URL)."""
     import uvicorn.config
 
+    from .api.logs import log_config
     from .api.server import serve as run
-    from .logs import log_config
 
     if port is not None:
         os.environ["PORT"] = str(port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from pathlib import Path
 
@@ -53,6 +54,31 @@ async def test_included_in_an_application(
             assert answer.status_code == status
             assert answer.headers["content-type"] == "application/problem+json", "our errors, without its handlers"
         assert (await served.http.get("/not/ours")).headers["content-type"] == "application/json", "its own are its own"
+
+
+@BOTH_PROTOCOLS
+async def test_an_application_logs_no_token(
+    redis_url: str,
+    prefix: str,
+    run_id: str,
+    tmp_path: Path,
+    protocol: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a URL is where browsers send it; and it is good for whoever reads the application's log."""
+    app = FastAPI()
+    app.include_router(router(Settings(redis_url=redis_url, prefix=prefix, files=tmp_path, drain_s=0.5)))
+    async with serve_here({}, ws=protocol, app=app) as served:
+        for name in ("uvicorn.access", "uvicorn.error"):  # which end in uvicorn's own handlers, and are quiet here
+            caplog.set_level(logging.INFO, name)
+            monkeypatch.setattr(logging.getLogger(name), "handlers", [caplog.handler])
+        async with watch(served.ws(run_id, "token=of-the-socket"), run_id) as client:
+            await client.frame("initial_state")
+        await served.http.get(served.run(run_id) + "?after=&token=of-the-request&x=1")
+    assert "token=…&x=1" in caplog.text
+    assert "token=…" in next(line for line in caplog.messages if "[accepted]" in line)
+    assert "of-the" not in caplog.text
 
 
 class _Behind:

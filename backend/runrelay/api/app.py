@@ -14,6 +14,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from ..pipelines import Pipeline
 from . import actions, health, runs, sse, websockets
 from .dashboard import install_dashboard
+from .logs import keep_tokens_out
 from .problems import install_problems, responses
 from .relay import Relay
 from .server import drain_on_signals
@@ -38,6 +39,7 @@ def relay_router(
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
+        keep_tokens_out()
         relay = Relay(chosen, pipelines)
         async with relay.running():
             app.state.runrelay = relay
