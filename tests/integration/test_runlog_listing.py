@@ -1,15 +1,17 @@
 """The list of runs, its repair, deletions, leases and heartbeats as the relays see them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from runrelay.duties import Upkeep
 from runrelay.errors import RunlogUnavailable
-from runrelay.progress import Cursor
-from runrelay.runlog import AsyncRunLog, Batch, Keys, Numbering, RunLog
+from runrelay.metrics import RelayMetrics
+from runrelay.progress import Cursor, Event
+from runrelay.runlog import AsyncRunLog, Batch, Committed, Keys, Numbering, RunLog
 from tests.runlog_rig import (
     DEADLINE_S,
     Link,
@@ -194,9 +196,30 @@ async def test_silent_runs_are_found_the_longest_silent_first(runlog: AsyncRunLo
         look.zadd(runlog.keys.alive, {"b": 10, "c": 20})
     assert await runlog.silent_since(now - 60_000) == ["b", "c"]
     assert await runlog.silent_since(now - 60_000, count=1) == ["b"]
-    await runlog.stop_watching(["b"])
-    await runlog.stop_watching([])
+    await runlog.stop_watching(["b"], now - 60_000)
+    await runlog.stop_watching([], now)
     assert await runlog.silent_since(now - 60_000) == ["c"]
+
+
+async def test_a_worker_that_speaks_up_while_the_reaper_looks_is_watched_on(
+    runlog: AsyncRunLog, store: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its new heartbeat went with the old one: dead before the next, it was never found."""
+    await runlog.commit("r", [started()])
+    worker = RunLog(store.url, runlog.keys)
+    commit = runlog.commit
+
+    async def heard_meanwhile(run_id: str, events: Sequence[Event]) -> Committed:
+        done = await commit(run_id, events)
+        worker.heartbeat([run_id])
+        return done
+
+    with look_at(store) as look:
+        look.zadd(runlog.keys.alive, {"r": 10})
+    monkeypatch.setattr(runlog, "commit", heard_meanwhile)
+    await Upkeep(runlog, RelayMetrics(), "reaper").mark_stalled()
+    worker.close()
+    assert await runlog.silent_since(await runlog.server_now_ms()) == ["r"]
 
 
 async def test_heartbeats_are_dated_by_redis_not_by_the_worker(

@@ -62,7 +62,8 @@ class Upkeep:
         """Mark runs that are running and whose worker has been silent for too long. Returns how many.
 
         The commit itself looks at the heartbeat again, so a worker that speaks up in between is not marked, and two
-        relays that both try mark a run once.
+        relays that both try mark a run once. And who has spoken up since is watched on: it may die before it does
+        again.
         """
         before_ms = await self._runlog.server_now_ms() - self._stalled_after_ms
         silent = await self._runlog.silent_since(before_ms)
@@ -85,7 +86,7 @@ class Upkeep:
                 log.error("run %r cannot be marked as stalled: %s", run_id, error)
                 continue
             marked += done.after > done.before
-        await self._runlog.stop_watching(silent)
+        await self._runlog.stop_watching(silent, before_ms)
         self._metrics.stalled += marked
         return marked
 

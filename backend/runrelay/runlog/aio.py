@@ -17,7 +17,7 @@ from ..progress import Cursor, Event, Snapshot, is_ended
 from .commits import Batch, Committed, Gap, NewLog, Numbering, Retention, commit_args, parse_commit, refusal
 from .keys import Keys
 from .reads import LOG_BYTES, SUMMARY_FIELDS, View, parse_position, parse_summary, parse_view, read_args
-from .scripts import COMMIT, DELETE, LEASE, READ, Script
+from .scripts import COMMIT, DELETE, FORGET, LEASE, READ, Script
 from .servers import IDENTITY_COMMANDS, LINK_ERRORS, identity, is_passing
 
 __all__ = ["AsyncRunLog"]
@@ -219,11 +219,10 @@ class AsyncRunLog:
             rows = await redis.zrangebyscore(self.keys.alive, "-inf", before_ms, start=0, num=count)
         return _names(rows)
 
-    async def stop_watching(self, run_ids: Sequence[str]) -> None:
-        """Forget the heartbeats of these runs, until the next one."""
+    async def stop_watching(self, run_ids: Sequence[str], before_ms: int) -> None:
+        """Forget the heartbeats of these runs, until the next one. One that has come after `before_ms` stays."""
         if run_ids:
-            async with self._reading() as redis:
-                await redis.zrem(self.keys.alive, *run_ids)
+            await self._script(FORGET, [self.keys.alive, before_ms, *run_ids], keys=1)
 
     async def unlist(self, run_ids: Sequence[str]) -> None:
         """Take runs that are gone out of the list."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
-__all__ = ["COMMIT", "DELETE", "HEARTBEAT", "LEASE", "READ", "Script"]
+__all__ = ["COMMIT", "DELETE", "FORGET", "HEARTBEAT", "LEASE", "READ", "Script"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,4 +33,5 @@ COMMIT: Final = Script.load("commit")
 READ: Final = Script.load("read")
 HEARTBEAT: Final = Script.load("heartbeat")
 DELETE: Final = Script.load("delete")
+FORGET: Final = Script.load("forget")
 LEASE: Final = Script.load("lease")
