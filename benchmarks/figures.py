@@ -101,8 +101,8 @@ class Figures:
     def ratios(self, scenario: str, of: tuple[str, str], to: tuple[str, str]) -> list[float]:
         """One figure divided by another, each a contestant and a name; empty if one of them was not measured.
 
-        Round by round: what changes on the machine from one round to the next changes both. If a round failed for one
-        of them, it is not known whose belongs to whose, and only the medians are divided.
+        Round by round: what changes on the machine from one round to the next changes both. If one of them has fewer
+        rounds, it is not known whose belongs to whose, and only the medians are divided.
         """
         over, under = (self.find(scenario, *figure) for figure in (of, to))
         if over is None or under is None:

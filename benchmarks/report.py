@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, Final
 
 from .contestants import CONTESTANTS
@@ -85,10 +86,11 @@ class Report:
         return f"| {' | '.join(cells)} |"
 
     def _ratio(self, figure: Figure, reference: str) -> str:
-        beside = self.figures.median(figure.scenario, reference, figure.name)
-        if not beside or figure.contestant == reference:
+        if figure.contestant == reference:
             return ""
-        return f"{number(figure.median / beside)}"
+        name = figure.name
+        ratios = self.figures.ratios(figure.scenario, (figure.contestant, name), (reference, name))
+        return number(median(ratios)) if ratios else ""
 
     def goals(self) -> list[str]:
         """Markdown: what was asked for, what was reached."""

@@ -71,4 +71,6 @@ def test_the_table_says_how_sure_a_comparison_is() -> None:
     figures = beside([0.9 + number / 100 for number in range(9)], [1.0] * 9)
     report = Report(figures, {"b": "title"}, {}, {}, "now", 1.0, quick=False)
     assert report.goals()[-1] == "| b | p99, as a multiple of Nchan's | 0.94 (0.91–0.97) | ≤ 1 | met |"
+    ours = next(line for line in report.table() if "Runrelay" in line)
+    assert ours.split(" | ")[-2] == "0.94", "the table's ratio is the goal's"
     assert Report.from_json(report.to_json()).table() == report.table()
