@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from pipelines.shorts.layout import FilmFormat, Layout, lay_out
+from pipelines.shorts.layout import Layout, lay_out
+from pipelines.shorts.paint.scene import FilmFormat
 from pipelines.shorts.settings import ShortsSettings
-from pipelines.shorts.storyteller import tell
+from pipelines.shorts.story.storyteller import tell
 from pipelines.shorts.vocabulary import Locale
 
 SMALL = FilmFormat(width=144, height=256, fps=8)

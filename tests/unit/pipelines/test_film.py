@@ -22,8 +22,8 @@ from pipelines.shorts.qa import FilmRejected, check_film
 from pipelines.shorts.render import make_film
 from pipelines.shorts.request import ShortsInput
 from pipelines.shorts.settings import ShortsSettings
-from pipelines.shorts.sound_files import RATE_HZ, decode
-from pipelines.shorts.synth import Samples, level_dbfs
+from pipelines.shorts.sound.sound_files import RATE_HZ, decode
+from pipelines.shorts.sound.synth import Samples, level_dbfs
 from pipelines.shorts.timeline import read_timeline
 from pipelines.shorts.vocabulary import Locale
 from pipelines.shorts.voice import make_voice

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pipelines.shorts.layout import FilmFormat, Layout, read_layout, write_layout
-from pipelines.shorts.palette import from_hex, mix, palette_for, shade, to_hex
+from pipelines.shorts.layout import Layout, read_layout, write_layout
+from pipelines.shorts.paint.palette import from_hex, mix, palette_for, shade, to_hex
+from pipelines.shorts.paint.scene import FilmFormat
 from pipelines.shorts.timeline import longest_line_s, plan_timeline, read_timeline, write_timeline
 from pipelines.shorts.vocabulary import BACKDROPS, LIGHTS, MOODS
 from tests.unit.pipelines.rig import layout_for

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from pipelines.shorts import captions
-from pipelines.shorts.canvas import Bar, Canvas, Cut, Gradient, Oval, Poly, Stroke, smooth
-from pipelines.shorts.captions import draw_caption, typeset, wrap
-from pipelines.shorts.characters import CHARACTERS
 from pipelines.shorts.images import make_images
-from pipelines.shorts.layout import FilmFormat, Scene
-from pipelines.shorts.palette import palette_for
-from pipelines.shorts.particles import draw_specks, specks_at
-from pipelines.shorts.picture import SceneView, captions_for, load_layers, paint_layers, save_layers
-from pipelines.shorts.staging import OVERSCAN, stage
-from pipelines.shorts.things import THINGS
+from pipelines.shorts.paint import captions
+from pipelines.shorts.paint.canvas import Bar, Canvas, Cut, Gradient, Oval, Poly, Stroke, smooth
+from pipelines.shorts.paint.captions import draw_caption, typeset, wrap
+from pipelines.shorts.paint.characters import CHARACTERS
+from pipelines.shorts.paint.palette import palette_for
+from pipelines.shorts.paint.particles import draw_specks, specks_at
+from pipelines.shorts.paint.picture import SceneView, captions_for, load_layers, paint_layers, save_layers
+from pipelines.shorts.paint.scene import FilmFormat, Scene
+from pipelines.shorts.paint.staging import OVERSCAN, stage
+from pipelines.shorts.paint.things import THINGS
 from pipelines.shorts.vocabulary import BACKDROPS, HEROES, LIGHTS, SHOTS, WEATHERS, Backdrop, Hero, Light, Weather
 from tests.unit.pipelines.rig import SMALL, Recorder, layout_for
 
@@ -205,10 +205,10 @@ def test_a_caption_comes_and_goes() -> None:
 def test_the_first_scene_carries_the_title() -> None:
     """A model's title is shown, and is not lost where its first caption says something else."""
     layout = layout_for("바다")
-    assert len(captions_for(layout, layout.scenes[0])) == 1
-    assert len(captions_for(layout, layout.scenes[1])) == 1
+    assert len(captions_for(layout.title, layout.scenes[0], layout.format)) == 1
+    assert len(captions_for(layout.title, layout.scenes[1], layout.format)) == 1
     titled = layout.model_copy(update={"title": "고요한 바다의 노래"})
-    assert len(captions_for(titled, titled.scenes[0])) == 2
+    assert len(captions_for(titled.title, titled.scenes[0], titled.format)) == 2
 
 
 def test_layers_survive_files(tmp_path: Path) -> None:

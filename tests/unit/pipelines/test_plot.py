@@ -10,8 +10,8 @@ from pipelines.shorts import wording
 from pipelines.shorts.layout import read_layout
 from pipelines.shorts.plot import make_plot
 from pipelines.shorts.request import ShortsInput
-from pipelines.shorts.scenario import COLUMNS, parse_csv
 from pipelines.shorts.settings import ShortsSettings
+from pipelines.shorts.story.scenario import COLUMNS, parse_csv
 from tests.unit.pipelines.rig import OFFLINE, Recorder, Reply, fake_openai
 
 CSV = (

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.shorts import espeak, voice
-from pipelines.shorts.harmony import Note, compose, key_for
+from pipelines.shorts import voice
 from pipelines.shorts.mix import duck, make_soundtrack
-from pipelines.shorts.music import MUSIC_DBFS, fade, make_music
-from pipelines.shorts.sound_files import RATE_HZ, decode, read_wav, speed_up, write_wav
-from pipelines.shorts.synth import Samples, level_dbfs, normalise, synthesise
+from pipelines.shorts.music import MUSIC_DBFS, make_music
+from pipelines.shorts.sound import espeak
+from pipelines.shorts.sound.harmony import Note, compose, key_for
+from pipelines.shorts.sound.sound_files import RATE_HZ, decode, read_wav, speed_up, write_wav
+from pipelines.shorts.sound.synth import Samples, fade, level_dbfs, normalise, synthesise
 from pipelines.shorts.timeline import read_timeline
 from pipelines.shorts.vocabulary import MOODS, Mood
 from pipelines.shorts.voice import make_voice
@@ -90,11 +91,11 @@ def test_levels_are_set_without_clipping() -> None:
 
 def test_fades_begin_and_end_in_silence() -> None:
     """A click at the end of a film is the last thing that one remembers."""
-    faded = fade(np.ones((RATE_HZ, 2), np.float32), 0.1, 0.2)
+    faded = fade(np.ones((RATE_HZ, 2), np.float32), RATE_HZ, 0.1, 0.2)
     assert faded[0].tolist() == [0, 0]
     assert faded[-1].tolist() == [0, 0]
     assert faded[RATE_HZ // 2].tolist() == [1, 1]
-    assert fade(np.ones(10, np.float32), 1.0, 1.0).shape == (10,)
+    assert fade(np.ones(10, np.float32), RATE_HZ, 1.0, 1.0).shape == (10,)
 
 
 def test_music_is_as_long_and_as_loud_as_planned(tmp_path: Path) -> None:

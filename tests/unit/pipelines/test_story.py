@@ -7,10 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipelines.shorts import lexicon, phrases
 from pipelines.shorts.request import ShortsInput
-from pipelines.shorts.scenario import COLUMNS, MAX_CAPTION_CHARS, Beat, Scenario, ScenarioError, parse_csv, write_csv
-from pipelines.shorts.storyteller import tell
+from pipelines.shorts.story import lexicon, phrases
+from pipelines.shorts.story.scenario import (
+    COLUMNS,
+    MAX_CAPTION_CHARS,
+    Beat,
+    Scenario,
+    ScenarioError,
+    parse_csv,
+    write_csv,
+)
+from pipelines.shorts.story.storyteller import tell
 from pipelines.shorts.vocabulary import BACKDROPS, HEROES, LIGHTS, MOODS, WEATHERS, Locale
 
 GOOD = Scenario(

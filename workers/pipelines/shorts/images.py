@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.shorts.layout import Layout
-from pipelines.shorts.picture import SceneView, captions_for, paint_layers, save_layers
+from pipelines.shorts.paint.picture import SceneView, captions_for, paint_layers, save_layers
 from pipelines.shorts.reporting import Report
 from pipelines.shorts.wording import say
 from pipelines.shorts.workfiles import LAYERS, whole_file
@@ -22,7 +22,7 @@ def make_images(layout: Layout, folder: Path, report: Report) -> list[Path]:
         layers = paint_layers(scene, layout.format)
         save_layers(layers, folder / LAYERS, scene.index)
         report(progress=(scene.index - 0.4) / count)
-        view = SceneView(scene, layers, captions_for(layout, scene), layout.format)
+        view = SceneView(scene, layers, captions_for(layout.title, scene, layout.format), layout.format)
         path = folder / scene.image
         with whole_file(path) as part:
             view.frame(scene.duration_s / 2, scene.duration_s).save(part, compress_level=3)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from pipelines.shorts.harmony import Key, key_for
-from pipelines.shorts.lexicon import has_hangul
-from pipelines.shorts.palette import Palette, palette_for
-from pipelines.shorts.scenario import Scenario
-from pipelines.shorts.storyteller import seed_of
-from pipelines.shorts.vocabulary import Backdrop, Hero, Light, Locale, Mood, Shot, Weather
+from pipelines.shorts.paint.palette import palette_for
+from pipelines.shorts.paint.scene import DEFAULT_FORMAT, Colours, FilmFormat, Part, Scene
+from pipelines.shorts.sound.harmony import Key, key_for
+from pipelines.shorts.story.lexicon import has_hangul
+from pipelines.shorts.story.scenario import Scenario
+from pipelines.shorts.story.storyteller import seed_of
+from pipelines.shorts.vocabulary import Locale, Mood
 from pipelines.shorts.workfiles import LAYOUT, scene_image, whole_file
 
 __all__ = [
@@ -32,60 +33,8 @@ _TAIL_S: Final = 0.5
 _MUSIC_RESERVE: Final = 1.6
 """The music is written this much longer than the film is planned: a slow voice may stretch the film."""
 
-HexColour = Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FilmFormat(_Part):
-    """Size and rate of the picture; both sides even, as 4:2:0 video needs."""
-
-    width: int = Field(default=576, ge=64, le=2160, multiple_of=2)
-    height: int = Field(default=1024, ge=64, le=3840, multiple_of=2)
-    fps: int = Field(default=24, ge=1, le=60)
-
-
-DEFAULT_FORMAT: Final = FilmFormat()
-
-
-class Colours(_Part):
-    """A scene's palette."""
-
-    sky_top: HexColour
-    sky_mid: HexColour
-    sky_low: HexColour
-    glow: HexColour
-    far: HexColour
-    mid: HexColour
-    near: HexColour
-    accent: HexColour
-    ink: HexColour
-
-    def palette(self) -> Palette:
-        """The same as the painter takes it."""
-        return Palette(**self.model_dump())
-
-
-class Scene(_Part):
-    """One scene with its place in time; `index` counts from 1."""
-
-    index: int = Field(ge=1)
-    start_s: float = Field(ge=0)
-    duration_s: float = Field(gt=0, le=30)
-    backdrop: Backdrop
-    hero: Hero
-    light: Light
-    weather: Weather
-    shot: Shot
-    caption: str = Field(min_length=1)
-    image: str
-    seed: int = Field(ge=0)
-    colours: Colours
-
-
-class MusicPlan(_Part):
+class MusicPlan(Part):
     """What the composer is asked for."""
 
     key: Key
@@ -94,7 +43,7 @@ class MusicPlan(_Part):
     duration_s: float = Field(gt=0)
 
 
-class VoiceLine(_Part):
+class VoiceLine(Part):
     """One line to be spoken, and the scene that it belongs to."""
 
     scene: int = Field(ge=1)
@@ -103,7 +52,7 @@ class VoiceLine(_Part):
     language: Locale
 
 
-class Layout(_Part):
+class Layout(Part):
     """A film, ready to be made."""
 
     version: Literal[1] = 1

@@ -8,10 +8,9 @@ from typing import Final
 import numpy as np
 
 from pipelines.shorts.layout import Layout
-from pipelines.shorts.music import fade
 from pipelines.shorts.reporting import Report
-from pipelines.shorts.sound_files import RATE_HZ, read_wav, write_wav
-from pipelines.shorts.synth import Samples, normalise, reverberate
+from pipelines.shorts.sound.sound_files import RATE_HZ, read_wav, write_wav
+from pipelines.shorts.sound.synth import Samples, fade, normalise, reverberate
 from pipelines.shorts.timeline import read_timeline
 from pipelines.shorts.wording import say
 from pipelines.shorts.workfiles import MUSIC, SOUNDTRACK, VOICE
@@ -42,7 +41,7 @@ def make_soundtrack(layout: Layout, folder: Path, report: Report) -> Path:
         mixed = (mixed + spoken + room).astype(np.float32)
     report(progress=0.8)
     path = folder / SOUNDTRACK
-    write_wav(path, fade(normalise(mixed, _TARGET_DBFS), fade_in_s=0.02, fade_out_s=0.9))
+    write_wav(path, fade(normalise(mixed, _TARGET_DBFS), RATE_HZ, fade_in_s=0.02, fade_out_s=0.9))
     report(progress=1.0, log=say(layout.locale, "mix_done", duration_s=length / RATE_HZ))
     return path
 

@@ -11,7 +11,8 @@ from pipelines.shorts.layout import Layout, lay_out, write_layout
 from pipelines.shorts.openai_client import Message, ServiceFailed, ask
 from pipelines.shorts.reporting import Report
 from pipelines.shorts.request import ShortsInput
-from pipelines.shorts.scenario import (
+from pipelines.shorts.settings import ShortsSettings
+from pipelines.shorts.story.scenario import (
     COLUMNS,
     MAX_SCENES,
     MAX_SECONDS,
@@ -22,8 +23,7 @@ from pipelines.shorts.scenario import (
     parse_csv,
     write_csv,
 )
-from pipelines.shorts.settings import ShortsSettings
-from pipelines.shorts.storyteller import tell
+from pipelines.shorts.story.storyteller import tell
 from pipelines.shorts.vocabulary import Locale
 from pipelines.shorts.wording import say
 from pipelines.shorts.workfiles import SCENARIO, whole_file

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from pipelines.shorts.layout import Layout
 from pipelines.shorts.reporting import Report
-from pipelines.shorts.sound_files import RATE_HZ, decode
-from pipelines.shorts.synth import level_dbfs
+from pipelines.shorts.sound.sound_files import RATE_HZ, decode
+from pipelines.shorts.sound.synth import level_dbfs
 from pipelines.shorts.timeline import read_timeline
 from pipelines.shorts.wording import say
 from pipelines.shorts.workfiles import FILM

@@ -13,9 +13,9 @@ from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
 
 from pipelines.shorts.layout import Layout
-from pipelines.shorts.picture import SceneView, captions_for, load_layers
+from pipelines.shorts.paint.picture import SceneView, captions_for, load_layers
 from pipelines.shorts.reporting import Report
-from pipelines.shorts.sound_files import RATE_HZ, read_wav
+from pipelines.shorts.sound.sound_files import RATE_HZ, read_wav
 from pipelines.shorts.timeline import Timeline, read_timeline
 from pipelines.shorts.wording import say
 from pipelines.shorts.workfiles import FILM, LAYERS, POSTER, SOUNDTRACK, whole_file
@@ -33,7 +33,12 @@ def make_film(layout: Layout, folder: Path, report: Report) -> Path:
     report(state="RENDERING", progress=0.0, log=say(layout.locale, "render_begins"))
     timeline = read_timeline(folder)
     views = [
-        SceneView(scene, load_layers(folder / LAYERS, scene.index), captions_for(layout, scene), layout.format)
+        SceneView(
+            scene,
+            load_layers(folder / LAYERS, scene.index),
+            captions_for(layout.title, scene, layout.format),
+            layout.format,
+        )
         for scene in layout.scenes
     ]
     path = folder / FILM

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from pipelines.shorts.layout import DEFAULT_FORMAT, FilmFormat
+from pipelines.shorts.paint.scene import DEFAULT_FORMAT, FilmFormat
 
 __all__ = ["ShortsSettings"]
 

@@ -11,13 +11,13 @@ from typing import Final
 
 import numpy as np
 
-from pipelines.shorts import espeak
 from pipelines.shorts.layout import Layout, VoiceLine
 from pipelines.shorts.openai_client import ServiceFailed, speak
 from pipelines.shorts.reporting import Report
 from pipelines.shorts.settings import ShortsSettings
-from pipelines.shorts.sound_files import RATE_HZ, decode, speed_up, write_wav
-from pipelines.shorts.synth import Samples, normalise
+from pipelines.shorts.sound import espeak
+from pipelines.shorts.sound.sound_files import RATE_HZ, decode, speed_up, write_wav
+from pipelines.shorts.sound.synth import Samples, normalise
 from pipelines.shorts.timeline import Timeline, longest_line_s, plan_timeline, write_timeline
 from pipelines.shorts.vocabulary import Locale
 from pipelines.shorts.wording import say

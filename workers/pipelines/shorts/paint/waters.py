@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import random
 
-from pipelines.shorts.canvas import Bar, Canvas, Gradient, Oval, Poly, Shape, Stroke
-from pipelines.shorts.palette import mix, shade
-from pipelines.shorts.scenery import clouds, hills, stars, sun
-from pipelines.shorts.tones import HORIZON_Y, WHITE, Tones
+from pipelines.shorts.paint.canvas import Bar, Canvas, Gradient, Oval, Poly, Shape, Stroke
+from pipelines.shorts.paint.palette import mix, shade
+from pipelines.shorts.paint.scenery import clouds, hills, stars, sun
+from pipelines.shorts.paint.tones import HORIZON_Y, WHITE, Tones
 
 __all__ = ["paint_depths", "paint_sea", "paint_seabed", "paint_waves"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import random
 
-from pipelines.shorts.canvas import Bar, Canvas, Gradient, Oval, Poly, Shape, Stroke
-from pipelines.shorts.palette import Colour, mix, shade
-from pipelines.shorts.scenery import hills, open_sky, stars, sun, tufts
-from pipelines.shorts.tones import HORIZON_Y, WHITE, Tones
+from pipelines.shorts.paint.canvas import Bar, Canvas, Gradient, Oval, Poly, Shape, Stroke
+from pipelines.shorts.paint.palette import Colour, mix, shade
+from pipelines.shorts.paint.scenery import hills, open_sky, stars, sun, tufts
+from pipelines.shorts.paint.tones import HORIZON_Y, WHITE, Tones
 
 __all__ = [
     "paint_clearing",

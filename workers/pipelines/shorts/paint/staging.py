@@ -7,8 +7,8 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
-from pipelines.shorts.layout import Scene
-from pipelines.shorts.tones import GROUND_Y
+from pipelines.shorts.paint.scene import Scene
+from pipelines.shorts.paint.tones import GROUND_Y
 from pipelines.shorts.vocabulary import Hero
 
 __all__ = ["OVERSCAN", "Camera", "Staging", "stage"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import random
 
-from pipelines.shorts.canvas import Bar, Canvas, Cut, Gradient, Oval, Point, Poly, Shape
-from pipelines.shorts.palette import Colour, mix
-from pipelines.shorts.tones import HORIZON_Y, WHITE, Tones
+from pipelines.shorts.paint.canvas import Bar, Canvas, Cut, Gradient, Oval, Point, Poly, Shape
+from pipelines.shorts.paint.palette import Colour, mix
+from pipelines.shorts.paint.tones import HORIZON_Y, WHITE, Tones
 
 __all__ = ["clouds", "hills", "open_sky", "stars", "sun", "tufts"]
 

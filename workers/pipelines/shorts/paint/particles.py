@@ -11,8 +11,8 @@ from typing import Final
 
 from PIL import Image
 
-from pipelines.shorts.canvas import Bar, Canvas, Cut, Oval
-from pipelines.shorts.palette import Colour
+from pipelines.shorts.paint.canvas import Bar, Canvas, Cut, Oval
+from pipelines.shorts.paint.palette import Colour
 from pipelines.shorts.vocabulary import Weather
 
 __all__ = ["Speck", "draw_specks", "specks_at"]

@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.shorts.harmony import Instrument, Note
+from pipelines.shorts.sound.harmony import Instrument, Note
 
-__all__ = ["Samples", "level_dbfs", "normalise", "reverberate", "synthesise"]
+__all__ = ["Samples", "fade", "level_dbfs", "normalise", "reverberate", "synthesise"]
 
 Samples = NDArray[np.float32]
 """Stereo or mono samples within -1..1, shape (n, 2) or (n,)."""
@@ -181,3 +181,13 @@ _INSTRUMENTS: Final[Mapping[Instrument, Callable[[int, float, int, np.random.Gen
     "hat": _hat,
     "snap": _snap,
 }
+
+
+def fade(sound: Samples, rate_hz: int, fade_in_s: float, fade_out_s: float) -> Samples:
+    """`sound` rising from and falling to silence; a fade longer than the sound takes all of it."""
+    gain = np.ones(len(sound), np.float32)
+    rise = min(len(sound), round(fade_in_s * rate_hz))
+    fall = min(len(sound), round(fade_out_s * rate_hz))
+    gain[:rise] *= np.linspace(0, 1, rise, dtype=np.float32)
+    gain[len(sound) - fall :] *= np.linspace(1, 0, fall, dtype=np.float32) ** 1.5
+    return (sound * (gain[:, None] if sound.ndim == 2 else gain)).astype(np.float32)

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from pipelines.shorts.palette import Colour
+from pipelines.shorts.paint.palette import Colour
 
 __all__ = ["Bar", "Canvas", "Cut", "Fill", "Gradient", "Oval", "Point", "Poly", "Shape", "Stroke", "smooth"]
 

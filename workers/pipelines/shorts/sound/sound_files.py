@@ -11,7 +11,7 @@ from typing import Final, Literal
 import av
 import numpy as np
 
-from pipelines.shorts.synth import Samples
+from pipelines.shorts.sound.synth import Samples
 from pipelines.shorts.workfiles import whole_file
 
 __all__ = ["RATE_HZ", "decode", "read_wav", "speed_up", "write_wav"]

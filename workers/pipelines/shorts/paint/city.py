@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 
-from pipelines.shorts.canvas import Bar, Canvas, Cut, Gradient, Oval, Poly, Shape, smooth
-from pipelines.shorts.palette import Colour, mix, shade
-from pipelines.shorts.scenery import open_sky, stars, sun
-from pipelines.shorts.tones import Tones
+from pipelines.shorts.paint.canvas import Bar, Canvas, Cut, Gradient, Oval, Poly, Shape, smooth
+from pipelines.shorts.paint.palette import Colour, mix, shade
+from pipelines.shorts.paint.scenery import open_sky, stars, sun
+from pipelines.shorts.paint.tones import Tones
 
 __all__ = ["paint_city", "paint_room", "paint_street", "paint_table", "skyline"]
 

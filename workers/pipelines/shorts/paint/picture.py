@@ -9,17 +9,17 @@ from typing import Final
 
 from PIL import Image
 
-from pipelines.shorts.backdrops import paint_backdrop, paint_ground
-from pipelines.shorts.canvas import Canvas, Oval
-from pipelines.shorts.captions import Caption, draw_caption, typeset
-from pipelines.shorts.characters import CHARACTERS, paint_helmet
-from pipelines.shorts.layout import FilmFormat, Layout, Scene
-from pipelines.shorts.palette import from_hex
-from pipelines.shorts.particles import draw_specks, specks_at
-from pipelines.shorts.sprites import Sprite
-from pipelines.shorts.staging import OVERSCAN, Camera, Staging, stage
-from pipelines.shorts.things import THINGS, paint_hull
-from pipelines.shorts.tones import Tones
+from pipelines.shorts.paint.backdrops import paint_backdrop, paint_ground
+from pipelines.shorts.paint.canvas import Canvas, Oval
+from pipelines.shorts.paint.captions import Caption, draw_caption, typeset
+from pipelines.shorts.paint.characters import CHARACTERS, paint_helmet
+from pipelines.shorts.paint.palette import from_hex
+from pipelines.shorts.paint.particles import draw_specks, specks_at
+from pipelines.shorts.paint.scene import FilmFormat, Scene
+from pipelines.shorts.paint.sprites import Sprite
+from pipelines.shorts.paint.staging import OVERSCAN, Camera, Staging, stage
+from pipelines.shorts.paint.things import THINGS, paint_hull
+from pipelines.shorts.paint.tones import Tones
 from pipelines.shorts.workfiles import whole_file
 
 __all__ = ["Layers", "SceneView", "captions_for", "load_layers", "paint_layers", "save_layers"]
@@ -88,13 +88,13 @@ def load_layers(folder: Path, index: int) -> Layers:
     return Layers(back.convert("RGB"), ground.convert("RGBA"), hero.convert("RGBA"))
 
 
-def captions_for(layout: Layout, scene: Scene) -> list[Caption]:
+def captions_for(film_title: str, scene: Scene, film_format: FilmFormat) -> list[Caption]:
     """The texts of a scene: the first shows the film's title, and its own line too where that says more."""
-    width, height = layout.format.width, layout.format.height
+    width, height = film_format.width, film_format.height
     accent = from_hex(scene.colours.accent)
     if scene.index > 1:
         return [typeset(scene.caption, "line", width, height, accent)]
-    title = scene.caption if _same(scene.caption, layout.title) else layout.title
+    title = scene.caption if _same(scene.caption, film_title) else film_title
     texts = [typeset(title, "title", width, height, accent)]
     if title != scene.caption:
         texts.append(typeset(scene.caption, "line", width, height, accent))

@@ -7,10 +7,10 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from pipelines.shorts.canvas import Bar, Canvas, Cut, Gradient, Oval, Poly, Shape, Stroke, smooth
-from pipelines.shorts.characters import in_light
-from pipelines.shorts.palette import Colour, mix, shade
-from pipelines.shorts.tones import WHITE, Tones
+from pipelines.shorts.paint.canvas import Bar, Canvas, Cut, Gradient, Oval, Poly, Shape, Stroke, smooth
+from pipelines.shorts.paint.characters import in_light
+from pipelines.shorts.paint.palette import Colour, mix, shade
+from pipelines.shorts.paint.tones import WHITE, Tones
 from pipelines.shorts.vocabulary import Hero
 
 __all__ = ["THINGS", "paint_hull"]

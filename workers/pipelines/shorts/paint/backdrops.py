@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from pipelines.shorts import city, nature, space, waters
-from pipelines.shorts.canvas import Canvas
-from pipelines.shorts.palette import shade
-from pipelines.shorts.tones import HORIZON_Y, Tones
+from pipelines.shorts.paint import city, nature, space, waters
+from pipelines.shorts.paint.canvas import Canvas
+from pipelines.shorts.paint.palette import shade
+from pipelines.shorts.paint.tones import HORIZON_Y, Tones
 from pipelines.shorts.vocabulary import Backdrop
 
 __all__ = ["paint_backdrop", "paint_ground"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import random
 
-from pipelines.shorts.canvas import Bar, Canvas, Cut, Gradient, Oval, Stroke
-from pipelines.shorts.palette import mix, shade
-from pipelines.shorts.scenery import hills, stars
-from pipelines.shorts.tones import WHITE, Tones
+from pipelines.shorts.paint.canvas import Bar, Canvas, Cut, Gradient, Oval, Stroke
+from pipelines.shorts.paint.palette import mix, shade
+from pipelines.shorts.paint.scenery import hills, stars
+from pipelines.shorts.paint.tones import WHITE, Tones
 
 __all__ = ["paint_moon", "paint_space"]
 

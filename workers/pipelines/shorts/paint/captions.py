@@ -9,7 +9,7 @@ from typing import Final, Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from pipelines.shorts.palette import Colour
+from pipelines.shorts.paint.palette import Colour
 
 __all__ = ["Caption", "CaptionStyle", "draw_caption", "typeset", "wrap"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pipelines.shorts.palette import Colour, Palette, from_hex
+from pipelines.shorts.paint.palette import Colour, Palette, from_hex
 from pipelines.shorts.vocabulary import Light
 
 __all__ = ["GROUND_Y", "HORIZON_Y", "WHITE", "Tones"]

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from pipelines.shorts import lexicon, phrases
-from pipelines.shorts.scenario import MAX_CAPTION_CHARS, Beat, Scenario
+from pipelines.shorts.story import lexicon, phrases
+from pipelines.shorts.story.scenario import MAX_CAPTION_CHARS, Beat, Scenario
 from pipelines.shorts.vocabulary import Backdrop, Hero, Light, Locale, Mood, Shot, Weather
 
 __all__ = ["seed_of", "tell"]

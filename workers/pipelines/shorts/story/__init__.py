@@ -1,0 +1,1 @@
+"""A story without a model: `storyteller.tell` makes a scenario from the prompt alone."""
