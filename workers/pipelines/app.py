@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from typing import Any, Final, ParamSpec, Protocol, cast
 
 from celery import Celery, Signature
 
 from pipelines.settings import WorkerSettings
 from runrelay.celery import install
+from runrelay.pipelines import ENTRY_POINT_GROUP
 
 __all__ = ["TaskOf", "app", "settings", "task"]
 
@@ -22,11 +24,18 @@ _VISIBILITY_S: Final = 600
 
 settings: Final = WorkerSettings.from_env(os.environ)
 
+
+def _task_modules() -> list[str]:
+    """The tasks of this package's pipelines: each lies beside its entry point, in tasks.py."""
+    modules = [entry.module for entry in entry_points(group=ENTRY_POINT_GROUP)]
+    return [f"{module}.tasks" for module in modules if module.startswith("pipelines.")]
+
+
 app: Final = Celery(
     "pipelines",
     broker=settings.broker_url,
     backend=settings.result_url,
-    include=["pipelines.shorts.tasks"],
+    include=_task_modules(),
 )
 app.conf.update(
     # A task is acknowledged when it is done, so that a killed worker's tasks are done again by another one.
