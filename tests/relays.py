@@ -32,7 +32,9 @@ from tests.watching import DEADLINE_S, Client, eventually, watch
 __all__ = [
     "BOTH_PROTOCOLS",
     "FAST",
+    "STANDARD",
     "Producer",
+    "QuietServer",
     "RelayProcess",
     "Served",
     "StartProcess",
@@ -66,7 +68,7 @@ class Address:
         return f"{self.url}/api/runs/{quote(run_id, safe='')}{tail}"
 
 
-class _Server(uvicorn.Server):
+class QuietServer(uvicorn.Server):
     """Leaves the test process' signal handlers alone."""
 
     @contextmanager
@@ -105,7 +107,7 @@ async def serve_here(
         ws_per_message_deflate=False,
         ws_max_size=1 << 20,
     )
-    server = _Server(config)
+    server = QuietServer(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]), name="uvicorn")
     try:
         await eventually(lambda: server.started or serving.done(), "the server has started")

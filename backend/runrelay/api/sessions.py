@@ -58,13 +58,13 @@ class Session(Protocol):
         """Take a message of the client's (a ping never comes here). Raises Close to end the connection."""
 
 
-def parse_frame(raw: bytes, limit_bytes: int) -> dict[str, Any]:
+def parse_frame(raw: str | bytes, limit_bytes: int) -> dict[str, Any]:
     """Read a client's frame.
 
     Raises:
         Close: it is too big, not JSON, or not an object with a type.
     """
-    if len(raw) > limit_bytes:
+    if len(raw) > limit_bytes:  # text comes from the fast path, which has counted its bytes
         raise Close(CloseCode.FRAME_TOO_BIG, f"a frame has at most {limit_bytes} bytes, got {len(raw)}")
     try:
         message = orjson.loads(raw)
@@ -75,7 +75,7 @@ def parse_frame(raw: bytes, limit_bytes: int) -> dict[str, Any]:
     return message
 
 
-def dispatch(session: Session, connection: Connection, raw: bytes, limit_bytes: int) -> None:
+def dispatch(session: Session, connection: Connection, raw: str | bytes, limit_bytes: int) -> None:
     """Answer a ping; hand anything else to the session."""
     message = parse_frame(raw, limit_bytes)
     if message["type"] == "ping":

@@ -14,7 +14,8 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from ..codes import CloseCode
 from ..errors import RunlogError
 from ..fanout import Batch, Connection, QueuedConnection
-from ..fanout.uvicorn import EXTENSION, DirectConnection, FanoutProtocol
+from ..fanout.direct_connection import DirectConnection, Message
+from ..fanout.uvicorn import EXTENSION, FanoutProtocol
 from .auth import Refused, authorize, is_foreign_origin
 from .limits import TooMany
 from .relay import Relay, retry_reason
@@ -144,7 +145,7 @@ class _Client:
         except RunlogError as error:  # somebody else's key under the run's name, say
             self._refuse(CloseCode.SERVICE_RESTART, str(error), retry_reason())
 
-    def receive(self, raw: bytes) -> None:
+    def receive(self, raw: Message) -> None:
         """Take a message of the client's."""
         connection = self._connection
         if connection is None:

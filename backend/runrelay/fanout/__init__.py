@@ -10,7 +10,7 @@ What a message meets on its way:
     audience.py      the bytes go to everybody who watches the run, a part of them in each turn
     rivals.py        threads that would have the interpreter at each of these sends
     connections.py   one client's bounded queue, under any server
-    uvicorn.py       the same straight on the connection, under our own protocol class
+    direct_connection.py   the same straight on the connection; uvicorn.py hands it over after the handshake
 
 beginnings.py and joins.py bring a watcher to where the others are; feed.py tells of changes in the list of runs.
 """

@@ -9,8 +9,8 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from runrelay.codes import CloseCode
+from runrelay.fanout.direct_connection import DirectConnection, Message
 from runrelay.fanout.frames import Batch
-from runrelay.fanout.uvicorn import DirectConnection
 
 MASKED_PONG = b"\x8a\x80abcd"
 
@@ -39,6 +39,9 @@ class Transport:
     def set_write_buffer_limits(self, high: int) -> None:
         assert high == 0
 
+    def can_write_eof(self) -> bool:
+        return False
+
     def get_extra_info(self, name: str) -> Any:
         return None
 
@@ -55,7 +58,7 @@ class Protocol:
 
 
 @pytest.fixture
-def heard() -> list[bytes]:
+def heard() -> list[Message]:
     """The client's messages."""
     return []
 
@@ -67,7 +70,7 @@ def transport() -> Transport:
 
 
 @pytest.fixture
-def connection(transport: Transport, heard: list[bytes]) -> Iterator[DirectConnection]:
+def connection(transport: Transport, heard: list[Message]) -> Iterator[DirectConnection]:
     """A connection after the handshake."""
     connection = DirectConnection(1000, 1000)
     protocol: Any = Protocol(transport)
@@ -112,11 +115,11 @@ def test_who_answers_pings_stays_and_who_does_not_is_cut_off(
 
 @pytest.mark.parametrize("cut", [2, 3, 7, 9])
 def test_what_looks_like_a_pong_within_a_message_is_the_message_s(
-    connection: DirectConnection, heard: list[bytes], cut: int
+    connection: DirectConnection, heard: list[Message], cut: int
 ) -> None:
     """Bytes are told apart by where they stand."""
     payload = b"x" * (cut - 2) + MASKED_PONG + b"y"
-    frame = b"\x81" + bytes((0x80 | len(payload),)) + bytes(4) + payload
+    frame = b"\x82" + bytes((0x80 | len(payload),)) + bytes(4) + payload
     begin = frame.index(MASKED_PONG)
     connection.data_received(frame[:begin])
     connection.data_received(MASKED_PONG)
@@ -124,7 +127,7 @@ def test_what_looks_like_a_pong_within_a_message_is_the_message_s(
     assert heard == [payload]
 
 
-def test_pongs_beside_other_frames_are_passed_over(connection: DirectConnection, heard: list[bytes]) -> None:
+def test_pongs_beside_other_frames_are_passed_over(connection: DirectConnection, heard: list[Message]) -> None:
     """In one read, with a payload, cut in two."""
     message = Frame(Opcode.TEXT, b"hello").serialize(mask=True)
     pong = Frame(Opcode.PONG, b"12").serialize(mask=True)
@@ -132,4 +135,30 @@ def test_pongs_beside_other_frames_are_passed_over(connection: DirectConnection,
     connection.data_received(pong)
     connection.data_received(MASKED_PONG[:3])
     connection.data_received(MASKED_PONG[3:] + message)
-    assert heard == [b"hello", b"hello"]
+    assert heard == ["hello", "hello"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (Frame(Opcode.TEXT, b"\xff").serialize(mask=True), 1007),
+        (Frame(Opcode.TEXT, b"ok \xff", fin=False).serialize(mask=True), 1007),
+        (Frame(Opcode.CLOSE, b"\x03\xe8\xff").serialize(mask=True), 1007),
+        (Frame(Opcode.CLOSE, b"\x03").serialize(mask=True), 1002),
+        (Frame(Opcode.CLOSE, (1005).to_bytes(2, "big")).serialize(mask=True), 1002),
+    ],
+    ids=["text", "unfinished text", "reason", "one byte", "a code that is never sent"],
+)
+async def test_what_rfc_6455_forbids_is_not_echoed(
+    connection: DirectConnection, transport: Transport, heard: list[Message], frame: bytes, code: int
+) -> None:
+    """Text that is none reached JSON's parser, and a close code that nobody may send came back (the whole suite runs
+    in tests/acceptance/test_autobahn.py).
+    """
+    connection.data_received(frame)
+    (answer,) = transport.written
+    assert answer[0] == 0x88
+    assert int.from_bytes(answer[2:4], "big") == code
+    assert connection.closed is not None
+    assert connection.closed[0] is CloseCode.BAD_REQUEST
+    assert not heard

@@ -23,9 +23,9 @@ from runrelay.fanout import audience as audience_module
 from runrelay.fanout import rivals as rivals_module
 from runrelay.fanout.audience import Audience
 from runrelay.fanout.connections import Connection
+from runrelay.fanout.direct_connection import DirectConnection
 from runrelay.fanout.frames import Batch, Frame
 from runrelay.fanout.rivals import Rivals
-from runrelay.fanout.uvicorn import DirectConnection
 from runrelay.metrics import RelayMetrics
 from tests.servers import HOST, make_certificate
 from tests.watching import eventually
