@@ -16,7 +16,7 @@ from pathlib import Path
 from . import leash
 from .embedded import EmbeddedValkey
 from .ports import port_is_free
-from .terminal import without_password
+from .runlog.server_url import without_password
 
 __all__ = ["Child", "run_all"]
 

@@ -15,7 +15,8 @@ from .fanout import Connection, Hub, Listener, QueuedConnection
 from .fanout.messages import parse_message
 from .metrics import RelayMetrics
 from .runlog import AsyncRunLog
-from .terminal import STYLES, clean, err, out, without_password
+from .runlog.server_url import without_password
+from .terminal import STYLES, clean, err, out
 
 if TYPE_CHECKING:
     from .api import Settings
@@ -73,7 +74,7 @@ async def follow(given: Settings, run_id: str, cursor: Cursor | None) -> None:
     metrics = RelayMetrics()
     runlog = AsyncRunLog(given.redis_url, given.keys(), given.retention())
     hub = Hub(runlog, metrics, end_after_s=0.2)
-    listener = Listener(given.redis_url, runlog, hub, metrics)
+    listener = Listener(runlog, hub, metrics)
     connection = queue = QueuedConnection(16 << 20)
 
     class Watcher:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .api import Settings
 
-__all__ = ["STYLES", "check_redis_url", "clean", "err", "fail", "forget_empty", "out", "settings", "without_password"]
+__all__ = ["STYLES", "check_redis_url", "clean", "err", "fail", "forget_empty", "out", "settings"]
 
 # Not rich's emoji: what people logged is shown as they wrote it, `:ok:` included.
 out = Console(highlight=False, emoji=False)
@@ -79,18 +79,12 @@ def settings() -> Settings:
 
 def check_redis_url(url: str) -> None:
     """Raise `typer.Exit` if a URL could never lead to a server."""
-    from redis.connection import parse_url
+    from .runlog.topology import check_url
 
     try:
-        parse_url(url)  # type: ignore[no-untyped-call]
+        check_url(url)
     except ValueError as error:
-        raise fail(f"REDIS_URL: {error}, got {without_password(url)!r}") from None
-
-
-def without_password(url: str) -> str:
-    """The URL of a server, to be shown."""
-    head, at, tail = url.rpartition("@")
-    return f"{head.split('://')[0]}://…@{tail}" if at else url
+        raise fail(error) from None
 
 
 def _variable(field: str) -> str:

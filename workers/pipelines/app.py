@@ -33,8 +33,8 @@ def _task_modules() -> list[str]:
 
 app: Final = Celery(
     "pipelines",
-    broker=settings.broker_url,
-    backend=settings.result_url,
+    broker=settings.broker.url,
+    backend=settings.results.url,
     include=_task_modules(),
 )
 app.conf.update(
@@ -49,14 +49,19 @@ app.conf.update(
     # Who starts a run waits for this: a broker that is away must be told in seconds.
     task_publish_retry_policy={"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5},
     result_expires=3600,
-    result_backend_transport_options={"global_keyprefix": "pipelines:"},
+    result_backend_transport_options={"global_keyprefix": "pipelines:", **settings.results.transport_options},
 )
-if settings.broker_url.startswith(("redis", "valkey", "sentinel")):
+if settings.broker.url.startswith(("redis", "valkey", "sentinel")):
     app.conf.broker_transport_options = {
         "visibility_timeout": _VISIBILITY_S,
         "socket_connect_timeout": 3,
         "global_keyprefix": "pipelines:",
+        **settings.broker.transport_options,
     }
+if settings.broker.use_ssl is not None:
+    app.conf.broker_use_ssl = settings.broker.use_ssl
+if settings.results.use_ssl is not None:
+    app.conf.redis_backend_use_ssl = settings.results.use_ssl
 install(app)
 
 

@@ -91,7 +91,6 @@ class Relay:
             on_raw=self.adopter.receive,
         )
         self.listener = Listener(
-            settings.redis_url,
             self.runlog,
             self.hub,
             self.metrics,

@@ -22,6 +22,7 @@ __all__ = ["Listener"]
 
 log = logging.getLogger(__name__)
 
+_CONNECT_S = 5.0
 _MUCH_BYTES = 4 * 1024
 """More than a dozen messages at once: more are on their way."""
 
@@ -36,7 +37,6 @@ class Listener:
 
     def __init__(
         self,
-        redis_url: str,
         runlog: AsyncRunLog,
         hub: Hub,
         metrics: RelayMetrics,
@@ -55,9 +55,7 @@ class Listener:
         self._on_subscribed = on_subscribed
         self._probe_s = probe_s
         self._deaf_after_s = deaf_after_s
-        self._pool: ConnectionPool = ConnectionPool.from_url(
-            redis_url, protocol=2, socket_timeout=None, socket_connect_timeout=2.0
-        )
+        self._pool: ConnectionPool = runlog.topology.pool(protocol=2, socket_timeout=None, socket_connect_timeout=2.0)
         self._probe = 0
         self._heard = asyncio.Event()
 
@@ -76,6 +74,7 @@ class Listener:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._read(connection), name="listener reads")
                     tasks.create_task(self._probe_on(), name="listener probes")
+                    tasks.create_task(self._runlog.topology.watch(), name="listener watches the primary")
             except* (OSError, ResponseError, RunlogError, ConnectionError) as errors:
                 if not lost:  # not at each try
                     log.warning("the listener lost the run log: %s", errors.exceptions[0])
@@ -88,13 +87,14 @@ class Listener:
 
     async def _subscribe(self, connection: Any) -> None:
         try:
-            await connection.connect()
+            async with asyncio.timeout(_CONNECT_S):  # a server that is frozen accepts, and never answers
+                await connection.connect()
             channels = self._runlog.keys.channels
             await connection.send_command("SUBSCRIBE", *channels)
             for _ in channels:
                 await asyncio.wait_for(connection.read_response(), 5.0)
         except Exception as error:
-            raise RunlogUnavailable(f"cannot subscribe: {error}") from error
+            raise RunlogUnavailable(f"cannot subscribe: {str(error) or 'no answer'}") from error
 
     async def _read(self, connection: Any) -> None:
         """Read what Redis pushes until the connection breaks.

@@ -19,6 +19,7 @@ from .keys import Keys
 from .reads import LOG_BYTES, SUMMARY_FIELDS, View, parse_position, parse_summary, parse_view, read_args
 from .scripts import COMMIT, DELETE, FORGET, LEASE, READ, Script
 from .servers import IDENTITY_COMMANDS, LINK_ERRORS, identity, is_passing
+from .topology import AsyncTopology
 
 __all__ = ["AsyncRunLog"]
 
@@ -29,6 +30,9 @@ class AsyncRunLog:
     """The run log of one event loop. Reads share a pool; commits take turns on one connection.
 
     Every method raises `RunlogUnavailable` when Redis cannot be reached or cannot write.
+
+    Raises:
+        ValueError: no server can be reached by this URL.
     """
 
     def __init__(
@@ -47,7 +51,8 @@ class AsyncRunLog:
         # Timeouts are ours: with a socket_timeout, redis-py sends under `asyncio.wait_for`, which in Python 3.11 loses
         # a cancellation that comes just when the sending is done. A task that was cancelled would go on.
         options: dict[str, Any] = {"protocol": 2, "socket_timeout": None, "socket_connect_timeout": connect_timeout_s}
-        self._pool: ConnectionPool = ConnectionPool.from_url(redis_url, **options)
+        self.topology = AsyncTopology(redis_url)
+        self._pool: ConnectionPool = self.topology.pool(**options)
         self.redis: Redis = Redis(connection_pool=self._pool)
         self._reads = asyncio.Semaphore(max_connections)
         self._commits = asyncio.Lock()

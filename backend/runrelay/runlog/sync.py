@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hiredis import pack_command
-from redis import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
@@ -16,6 +15,7 @@ from .commits import Batch, Committed, Gap, NewLog, Retention, commit_args, pars
 from .keys import Keys
 from .scripts import COMMIT, HEARTBEAT, Script
 from .servers import IDENTITY_COMMANDS, LINK_ERRORS, identity, is_passing
+from .topology import Topology
 
 __all__ = ["RunLog"]
 
@@ -25,6 +25,9 @@ class RunLog:
 
     It connects on first use and after errors, never retries by itself, and does not survive a fork: a child
     makes its own.
+
+    Raises:
+        ValueError: no server can be reached by this URL.
     """
 
     def __init__(
@@ -38,10 +41,9 @@ class RunLog:
     ) -> None:
         self.keys = keys or Keys()
         self.retention = retention or Retention()
-        # The pool only knows how to make a connection from a URL; none is ever drawn from it.
-        self._pool = ConnectionPool.from_url(
-            redis_url, protocol=2, socket_timeout=timeout_s, socket_connect_timeout=connect_timeout_s
-        )
+        self._topology = Topology(redis_url)
+        # The pool only knows how to make a connection; none is ever drawn from it.
+        self._pool = self._topology.pool(protocol=2, socket_timeout=timeout_s, socket_connect_timeout=connect_timeout_s)
         self._connection: Any = None
         self._server = ""
         self._new_log = NewLog.fresh()
@@ -160,6 +162,8 @@ class RunLog:
 
     def _connected(self) -> Any:
         try:
+            if self._connection is not None and self._topology.leads_elsewhere(self._connection):
+                self.close()
             if self._connection is None:
                 self._connection = self._pool.make_connection()
             if not self._connection.is_connected:

@@ -1,0 +1,291 @@
+"""The primary by the word of its sentinels: asked at each connect, and held against what the server says itself.
+
+The classes that connect are redis-py's (`redis.sentinel`, `redis.asyncio.sentinel`); three things are done otherwise.
+
+- redis-py's `Sentinel` asks one sentinel after the other through clients of its own, each of which tries four times
+  with pauses of seconds, and its reordering of the list can lose a sentinel when two tasks ask at once. Here each
+  sentinel is asked once, on a connection of its own, within `ASK_S`.
+- A sentinel that was cut off from the others goes on naming the old primary. So whom a sentinel names must say itself
+  that it is a primary (`ROLE`); if it does not, or is not there, the next question goes to the next sentinel.
+- An old primary that was only frozen comes back as a primary, and stays one until the sentinels demote it, some seconds
+  later. What it accepts meanwhile is lost. So connections are held against the sentinels' word again every `CHECK_S`
+  (`check`), not only when they break. The rest is for the servers to prevent: `min-replicas-to-write 1`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from typing import Any, Final
+
+from redis import sentinel as sync
+from redis.asyncio import sentinel as aio_sentinel
+from redis.asyncio.connection import Connection as AsyncConnection
+from redis.asyncio.connection import SSLConnection as AsyncSSLConnection
+from redis.connection import Connection, SSLConnection
+from redis.exceptions import AuthenticationError, ConnectionError, NoPermissionError, RedisError, ResponseError
+
+from .server_url import SentinelUrl
+
+__all__ = ["ASK_S", "CHECK_S", "AsyncSentinels", "Sentinels", "async_pool", "pool"]
+
+log = logging.getLogger(__name__)
+
+ASK_S: Final = 1.0
+"""What one sentinel has for connecting and for each answer."""
+CHECK_S: Final = 2.0
+"""Between two looks at whether the primary is still the one that a connection leads to."""
+Address = tuple[str, int]
+
+
+class _Asked:
+    """Which sentinel to ask first, and what its answer means."""
+
+    def __init__(self, url: SentinelUrl) -> None:
+        self.url = url
+        self._first = 0
+        self.options: dict[str, Any] = {
+            "protocol": 2,
+            "socket_connect_timeout": ASK_S,
+            "username": url.sentinel_username,
+            "password": url.sentinel_password,
+            **{name: value for name, value in url.options.items() if url.tls and name.startswith("ssl_")},
+        }
+        self.questions: Final = (
+            ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", url.master_name),
+            ("SENTINEL", "MASTER", url.master_name),
+        )
+
+    def in_turn(self) -> list[tuple[int, Address]]:
+        """All sentinels with their numbers, beginning with the one that answered last."""
+        numbered = list(enumerate(self.url.sentinels))
+        return numbered[self._first :] + numbered[: self._first]
+
+    def answered(self, number: int) -> None:
+        """This one knows a primary; it is asked first from now on."""
+        self._first = number
+
+    def was_wrong(self) -> None:
+        """The primary that was named cannot be reached, or is none: ask another sentinel next."""
+        self._first = (self._first + 1) % len(self.url.sentinels)
+
+    def primary(self, address: Any, state: Any) -> Address:
+        """The primary's address from the answers to both questions.
+
+        Raises:
+            ConnectionError: this sentinel does not know it, or holds it to be down.
+        """
+        if isinstance(address, ResponseError):
+            raise address
+        if address is None:
+            raise ConnectionError(f"it knows no primary of the name {self.url.master_name!r}")
+        host, port = address[0].decode(), int(address[1])
+        if not isinstance(state, Exception):
+            fields = dict(zip(state[::2], state[1::2], strict=False))
+            same = fields.get(b"ip") == address[0] and fields.get(b"port") == address[1]
+            # During a failover the first answer is the new primary already, the second still the old one.
+            if same and {b"s_down", b"o_down", b"disconnected"} & set(fields.get(b"flags", b"").split(b",")):
+                raise ConnectionError(f"it holds the primary {host}:{port} to be down")
+        return host, port
+
+    def nobody(self, errors: list[str]) -> ConnectionError:
+        """What to raise when no sentinel knows the primary."""
+        return sync.MasterNotFoundError(
+            f"no sentinel knows where the primary {self.url.master_name!r} is: {'; '.join(errors)}"
+        )
+
+
+def _is_primary(reply: Any) -> bool:
+    """Whether an answer to ROLE is a primary's. A server that may not tell (no right to ROLE) is believed to be one."""
+    return isinstance(reply, NoPermissionError) or (isinstance(reply, list) and reply[:1] == [b"master"])
+
+
+def _not_primary(host: str, port: int, reply: Any) -> ConnectionError:
+    role = reply[0].decode() if isinstance(reply, list) else reply
+    return ConnectionError(f"{host}:{port}, which a sentinel named, is no primary but says {role!r}")
+
+
+class Sentinels(_Asked):
+    """For threads. What redis-py's pool wants of a `sentinel_manager`."""
+
+    def discover_master(self, _name: str) -> Address:
+        """Where the primary is. Blocks for `ASK_S` per sentinel and step at most.
+
+        Raises:
+            ConnectionError: no sentinel knows.
+        """
+        errors = []
+        for number, (host, port) in self.in_turn():
+            make = SSLConnection if self.url.tls else Connection
+            connection = make(host=host, port=port, socket_timeout=ASK_S, **self.options)
+            try:
+                found = self.primary(*_answers(connection, self.questions))
+            except (RedisError, OSError) as error:
+                errors.append(f"{host}:{port}: {error}")
+                continue
+            finally:
+                connection.disconnect()  # type: ignore[no-untyped-call]
+            self.answered(number)
+            return found
+        raise self.nobody(errors)
+
+    def leads_elsewhere(self, connection: Any) -> bool:
+        """Whether the primary is known to be another than the one that a connection leads to."""
+        try:
+            return self.discover_master(self.url.master_name) != (connection.host, connection.port)
+        except (RedisError, OSError):
+            return False
+
+
+class AsyncSentinels(_Asked):
+    """For one event loop. It knows the connections that were made through it, and closes those that lead elsewhere."""
+
+    def __init__(self, url: SentinelUrl) -> None:
+        super().__init__(url)
+        self.connections: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    async def discover_master(self, _name: str) -> Address:
+        """Where the primary is. Takes `ASK_S` per sentinel at most.
+
+        Raises:
+            ConnectionError: no sentinel knows.
+        """
+        errors = []
+        for number, (host, port) in self.in_turn():
+            make = AsyncSSLConnection if self.url.tls else AsyncConnection
+            # no socket_timeout: with one, redis-py sends under `asyncio.wait_for`, see AsyncRunLog
+            connection = make(host=host, port=port, socket_timeout=None, **self.options)
+            try:
+                async with asyncio.timeout(ASK_S):
+                    await connection.connect()  # type: ignore[no-untyped-call]
+                    answers = []
+                    for question in self.questions:
+                        await connection.send_command(*question)
+                        answers.append(await _reply(connection))
+                found = self.primary(*answers)
+            except (RedisError, OSError) as error:
+                errors.append(f"{host}:{port}: {str(error) or 'no answer'}")
+                continue
+            finally:
+                await connection.disconnect(nowait=True)
+            self.answered(number)
+            return found
+        raise self.nobody(errors)
+
+    async def check(self) -> None:
+        """Close the connections that lead to a server that is no longer the primary.
+
+        Their users see a broken connection, and connect again to where the primary is. When no sentinel answers, or
+        none knows a primary, nothing is closed.
+        """
+        try:
+            primary = await self.discover_master(self.url.master_name)
+        except (RedisError, OSError):
+            return
+        for connection in list(self.connections):
+            if connection.is_connected and (connection.host, connection.port) != primary:
+                log.warning("the primary is at %s:%d now, no longer at %s:%d", *primary, *_address(connection))
+                await connection.disconnect(nowait=True)
+
+
+def _address(connection: Any) -> Address:
+    return connection.host, connection.port
+
+
+def _answers(connection: Any, questions: Any) -> list[Any]:
+    connection.connect()
+    answers: list[Any] = []
+    for question in questions:
+        connection.send_command(*question)
+        try:
+            answers.append(connection.read_response())
+        except ResponseError as error:
+            answers.append(error)
+    return answers
+
+
+async def _reply(connection: Any) -> Any:
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error
+
+
+class _PrimaryConnection(sync.SentinelManagedConnection):
+    """Leads to whom the sentinels name, if that server says that it is the primary."""
+
+    def connect_to(self, address: Address) -> None:
+        """Connect, and ask for the role; see redis-py."""
+        try:
+            super().connect_to(address)  # type: ignore[no-untyped-call]
+        except (AuthenticationError, NoPermissionError):
+            raise  # no sentinel's fault
+        except (RedisError, OSError):
+            self.connection_pool.sentinel_manager.was_wrong()
+            raise
+
+    def on_connect_check_health(self, check_health: bool = True) -> None:
+        """As soon as it is authenticated, and before a subscription is renewed; see redis-py."""
+        super().on_connect_check_health(check_health=check_health)
+        self.send_command("ROLE", check_health=False)  # type: ignore[no-untyped-call]
+        try:
+            reply = self.read_response()
+        except ResponseError as error:
+            reply = error
+        if not _is_primary(reply):
+            raise _not_primary(self.host, self.port, reply)
+
+
+class _PrimarySSLConnection(_PrimaryConnection, sync.SentinelManagedSSLConnection):
+    pass
+
+
+class _AsyncPrimaryConnection(aio_sentinel.SentinelManagedConnection):
+    """The same for asyncio."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        self.connection_pool.sentinel_manager.connections.add(self)
+
+    async def connect_to(self, address: Address) -> None:
+        """Connect, and ask for the role; see redis-py."""
+        try:
+            await super().connect_to(address)  # type: ignore[no-untyped-call]
+        except (AuthenticationError, NoPermissionError):
+            raise
+        except (RedisError, OSError, asyncio.CancelledError):
+            # cancelled by a timeout: it accepts connections and does not answer
+            self.connection_pool.sentinel_manager.was_wrong()
+            raise
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        """As soon as it is authenticated, and before a subscription is renewed; see redis-py."""
+        await super().on_connect_check_health(check_health=check_health)
+        await self.send_command("ROLE", check_health=False)
+        reply = await _reply(self)
+        if not _is_primary(reply):
+            raise _not_primary(self.host, self.port, reply)
+
+
+class _AsyncPrimarySSLConnection(_AsyncPrimaryConnection, aio_sentinel.SentinelManagedSSLConnection):
+    pass
+
+
+def _options(url: SentinelUrl, given: dict[str, Any]) -> dict[str, Any]:
+    """A connection's options; what stands in the URL goes before what is given, as with other URLs."""
+    return {**given, "db": url.db, "username": url.username, "password": url.password, **url.options}
+
+
+def pool(sentinels: Sentinels, **options: Any) -> Any:
+    """redis-py's pool of connections to the primary, for threads."""
+    kind = _PrimarySSLConnection if sentinels.url.tls else _PrimaryConnection
+    given = _options(sentinels.url, options)
+    return sync.SentinelConnectionPool(sentinels.url.master_name, sentinels, connection_class=kind, **given)  # type: ignore[no-untyped-call]
+
+
+def async_pool(sentinels: AsyncSentinels, **options: Any) -> Any:
+    """redis-py's pool of connections to the primary, for asyncio."""
+    kind = _AsyncPrimarySSLConnection if sentinels.url.tls else _AsyncPrimaryConnection
+    given = _options(sentinels.url, options)
+    return aio_sentinel.SentinelConnectionPool(sentinels.url.master_name, sentinels, connection_class=kind, **given)  # type: ignore[no-untyped-call]

@@ -1,0 +1,100 @@
+"""Where the run log is: the one place that turns a URL into connections.
+
+`redis://`, `rediss://` and `unix://` mean one server; `redis+sentinel://` means the primary that sentinels name. A
+pool only knows how to make connections: of those that are made with `make_connection` it holds none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from typing import Any, Final
+
+from redis import ConnectionPool
+from redis.asyncio import ConnectionPool as AsyncConnectionPool
+
+from . import sentinels
+from .server_url import is_sentinel_url, parse_sentinel_url, without_password
+
+__all__ = ["AsyncTopology", "Topology", "check_url"]
+
+_SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
+_UNKNOWN_OPTION: Final = re.compile(r"\w+\.__init__\(\) got an unexpected keyword argument")
+
+
+def check_url(url: str, setting: str = "REDIS_URL") -> None:
+    """Check a URL without connecting.
+
+    Raises:
+        ValueError: it could never lead to a server; the message names the setting, the value without its passwords,
+            and what is wrong.
+    """
+    Topology(url, setting).pool()
+
+
+class Topology:
+    """Where the run log is, for a thread. Shares nothing with a forked child's but the URL."""
+
+    def __init__(self, url: str, setting: str = "REDIS_URL") -> None:
+        self._url = url
+        self._setting = setting
+        self._sentinels = sentinels.Sentinels(parse_sentinel_url(url, setting)) if is_sentinel_url(url) else None
+        self._checked_s = 0.0
+
+    def pool(self, **options: Any) -> ConnectionPool:
+        """A pool with these options of redis-py's connections; the URL's own go before them.
+
+        Raises:
+            ValueError: no connection can be made from the URL; the message says why.
+        """
+        try:
+            if self._sentinels is not None:
+                made: ConnectionPool = sentinels.pool(self._sentinels, **options)
+            else:
+                if self._url.partition("://")[0] not in _SCHEMES:
+                    raise ValueError(f"must begin with one of {', '.join(f'{scheme}://' for scheme in _SCHEMES)}")
+                made = ConnectionPool.from_url(self._url, **options)
+            made.connection_class(**made.connection_kwargs)  # an option that there is not is found here
+        except (TypeError, ValueError) as error:
+            text = _UNKNOWN_OPTION.sub("there is no option", str(error))
+            raise ValueError(f"{self._setting}: {text}, got {without_password(self._url)!r}") from None
+        return made
+
+    def leads_elsewhere(self, connection: Any) -> bool:
+        """Whether a connection is known to lead to a server that is no longer the primary.
+
+        Asked before each commit; the sentinels are asked every `CHECK_S` at most. Without sentinels: never.
+        """
+        if self._sentinels is None:
+            return False
+        now_s = time.monotonic()
+        if now_s - self._checked_s < sentinels.CHECK_S:
+            return False
+        self._checked_s = now_s
+        return self._sentinels.leads_elsewhere(connection)
+
+
+class AsyncTopology:
+    """Where the run log is, for one event loop; for all its pools together."""
+
+    def __init__(self, url: str, setting: str = "REDIS_URL") -> None:
+        check_url(url, setting)
+        self._url = url
+        self._sentinels = sentinels.AsyncSentinels(parse_sentinel_url(url, setting)) if is_sentinel_url(url) else None
+
+    def pool(self, **options: Any) -> AsyncConnectionPool:
+        """A pool with these options of redis-py's connections; the URL's own go before them."""
+        if self._sentinels is not None:
+            made: AsyncConnectionPool = sentinels.async_pool(self._sentinels, **options)
+            return made
+        return AsyncConnectionPool.from_url(self._url, **options)
+
+    async def watch(self) -> None:
+        """Close connections that lead to a server that is no longer the primary, until cancelled.
+
+        Without sentinels there is nothing to watch, and it returns.
+        """
+        while self._sentinels is not None:
+            await asyncio.sleep(sentinels.CHECK_S)
+            await self._sentinels.check()

@@ -1,0 +1,60 @@
+"""A URL of a Redis as Celery wants it: it has a form of its own for sentinels."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from runrelay.runlog.server_url import is_sentinel_url, parse_sentinel_url
+
+__all__ = ["CeleryUrl", "celery_url"]
+
+_SENTINEL_TIMEOUT_S: Final = 1.0
+
+
+class CeleryUrl(NamedTuple):
+    """What Celery is told of a server: for the broker (`broker_…`) or the result backend (`result_backend_…`)."""
+
+    url: str
+    transport_options: dict[str, Any]
+    use_ssl: dict[str, Any] | None
+    """The options of TLS, by redis-py's names; None: no TLS, or as the URL says."""
+
+
+def celery_url(url: str, setting: str) -> CeleryUrl:
+    """Translate `redis+sentinel://…`; any other URL stays as it is.
+
+    Args:
+        setting: name of the variable that the URL comes from, for the error.
+
+    Raises:
+        ValueError: a URL of sentinels is malformed; the message names the variable and the right form.
+    """
+    if not is_sentinel_url(url):
+        return CeleryUrl(url, {}, None)
+    given = parse_sentinel_url(url, setting)
+    login = ""
+    if given.username or given.password:
+        login = f"{quote(given.username or '', safe='')}:{quote(given.password or '', safe='')}@"
+    hosts = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in given.sentinels]
+    tls = {name: value for name, value in given.options.items() if name.startswith("ssl_")}
+    sentinel_options: dict[str, Any] = {
+        "socket_timeout": _SENTINEL_TIMEOUT_S,
+        "socket_connect_timeout": _SENTINEL_TIMEOUT_S,
+        # redis-py would try a sentinel that is gone four times, with pauses of seconds, before it asks the next
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if given.sentinel_username:
+        sentinel_options["username"] = given.sentinel_username
+    if given.sentinel_password:
+        sentinel_options["password"] = given.sentinel_password
+    if given.tls:
+        sentinel_options.update(ssl=True, **tls)
+    return CeleryUrl(
+        ";".join(f"sentinel://{login}{host}/{given.db}" for host in hosts),
+        {"master_name": given.master_name, "sentinel_kwargs": sentinel_options},
+        {"ssl_cert_reqs": "required", **tls} if given.tls else None,
+    )
