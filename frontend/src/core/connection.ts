@@ -1,117 +1,423 @@
-/** The connection's axis of the client's state. Pure: what happened to the link, folded. */
+/**
+ * The page's one connection to a relay: which transport, when to try again, when to give up. (The way back to a
+ * better transport is upgrade.ts.)
+ *
+ * Every transport object lives once. Events of one that was replaced are dropped, because it is no longer `#current`.
+ * Runs and lists subscribe here and keep their own cursors, so the next transport continues where the last one stopped.
+ */
 
-import { qualityOf } from "./quality.js";
-import type { ConnectionError, ConnectionState, ConnectionStatus, TransportKind } from "./types.js";
+import type { BackoffOptions } from "./backoff.js";
+import { BACKOFF, retryDelayMs } from "./backoff.js";
+import { CloseCode, isTerminalCode } from "./codes.js";
+import type { ConnectionEvent } from "./connectionState.js";
+import { foldConnection, IDLE } from "./connectionState.js";
+import type { Environment } from "./environment.js";
+import { FALLBACK_ORDER, nextTransport } from "./fallback.js";
+import type { Frame } from "./frames.js";
+import { PageLifecycle } from "./pageLifecycle.js";
+import { Subscribable } from "./subscribable.js";
+import type { FeedListener, RunSubscription } from "./subscriptions.js";
+import { Subscriptions } from "./subscriptions.js";
+import type { Transport, TransportClose, TransportEvents } from "./transport.js";
+import { broken } from "./transport.js";
+import { needsRun } from "./transports.js";
+import type { ConnectionState, TransportKind } from "./types.js";
+import type { ProbeEvents } from "./upgrade.js";
+import { Upgrade } from "./upgrade.js";
 
-export const IDLE: ConnectionState = {
-  status: "idle",
-  transport: null,
-  quality: "critical",
-  attempt: 0,
-  retryInMs: null,
-  retryAt: null,
-  upstream: "up",
-  error: null,
-  statistics: {
-    reconnects: 0,
-    lastReconnectAt: null,
-    connectedSince: null,
-    missedHeartbeats: 0,
-    averageLatencyMs: null,
-    latencyMs: null,
-    lastHeartbeatAt: null,
-  },
+export interface ConnectionOptions {
+  readonly transports: readonly TransportKind[];
+  readonly backoff: BackoffOptions;
+  /** A connection that held for so long resets the tries; after 4408 (too slow) it has to hold longer. */
+  readonly healthyAfterMs: number;
+  readonly healthyAfterSlowMs: number;
+  /** Hidden for so long, the page lets go of its connection until it is seen again. */
+  readonly pauseHiddenAfterMs: number;
+}
+
+export const CONNECTION_DEFAULTS: ConnectionOptions = {
+  transports: FALLBACK_ORDER,
+  backoff: BACKOFF,
+  healthyAfterMs: 10_000,
+  healthyAfterSlowMs: 30_000,
+  pauseHiddenAfterMs: 5 * 60_000,
 };
 
-/** The latest round trips weigh most; one slow one is forgotten after a handful. */
-const LATENCY_WEIGHT = 0.2;
+/** Makes a transport; called again after 4401 with a renewed token. Throws when this environment has none such. */
+export type Opener = (kind: TransportKind, token: string | null, events: TransportEvents) => Transport;
+export type TokenSource = (renew: boolean) => Promise<string | null> | string | null;
 
-export type LinkEvent =
-  | { readonly type: "opening"; readonly attempt: number }
-  | {
-      readonly type: "proven";
-      readonly transport: TransportKind;
-      readonly now: number;
-      readonly again: boolean;
-    }
-  | { readonly type: "waiting"; readonly attempt: number; readonly inMs: number; readonly now: number }
-  | { readonly type: "lost"; readonly error: ConnectionError }
-  | { readonly type: "stopped"; readonly status: "idle" | "offline" | "paused" | "failed" | "closed" }
-  | { readonly type: "upstream"; readonly status: "up" | "down" }
-  | { readonly type: "latency"; readonly ms: number }
-  | { readonly type: "missed" }
-  /** Time passed: the quality depends on the silence, and how many answers are due. */
-  | { readonly type: "looked"; readonly now: number; readonly heardAt: number; readonly due: number };
+const ALIVE_CHECK_MS = 5_000;
+const OFFLINE_RETRY_MS = 15_000;
+/** From the last subscription's end to the close: a React remount or a change of page must not reconnect. */
+const LINGER_MS = 2_000;
 
-export function foldLink(state: ConnectionState, event: LinkEvent): ConnectionState {
-  switch (event.type) {
-    case "opening": {
-      const status: ConnectionStatus = event.attempt === 0 ? "connecting" : "reconnecting";
-      return { ...down(state, status), attempt: event.attempt };
+type Timer = ReturnType<typeof setTimeout>;
+
+export class Connection extends Subscribable {
+  readonly #open: Opener;
+  readonly #token: TokenSource;
+  readonly #environment: Environment;
+  readonly #options: ConnectionOptions;
+  readonly #subscriptions = new Subscriptions();
+  readonly #page: PageLifecycle;
+  readonly #upgrade: Upgrade;
+  #state: ConnectionState = IDLE;
+
+  #current: Transport | null = null;
+  #kind: TransportKind;
+  #proven = false;
+  #opening = 0; // counts openings: an answer of the token source for an older one is dropped
+  #tries = 0;
+  #wasProven = false;
+  #renewed = false;
+  #lastCode: number | null = null;
+  #heardAt = 0;
+  #due = 0;
+
+  #retryTimer: Timer | undefined;
+  #healthyTimer: Timer | undefined;
+  #lingerTimer: Timer | undefined;
+
+  constructor(
+    open: Opener,
+    token: TokenSource,
+    environment: Environment,
+    options: ConnectionOptions = CONNECTION_DEFAULTS,
+  ) {
+    super();
+    this.#open = open;
+    this.#token = token;
+    this.#environment = environment;
+    this.#options = options;
+    this.#kind = options.transports[0] ?? "polling";
+    this.#page = new PageLifecycle(environment, options.pauseHiddenAfterMs, {
+      onOnline: () => this.#onOnline(),
+      onOffline: () => this.#onOffline(),
+      onLongHidden: () => this.#pause(),
+      onSeen: (hiddenMs) => this.#onSeen(hiddenMs),
+      onTick: (now, slept) => this.#onTick(now, slept),
+    });
+    this.#upgrade = new Upgrade({
+      candidates: () => this.#usable(options.transports.slice(0, options.transports.indexOf(this.#kind))),
+      token: () => this.#token(false),
+      openProbe: (kind, token_, probe) => this.#openProbe(kind, token_, probe),
+      onUpgraded: (kind, transport) => this.#onUpgraded(kind, transport),
+    });
+  }
+
+  get state(): ConnectionState {
+    return this.#state;
+  }
+
+  addRun(runId: string, subscription: RunSubscription): void {
+    this.#subscriptions.runs.set(runId, subscription);
+    if (!this.#wake()) this.#current?.subscribe(runId, subscription.cursor());
+  }
+
+  removeRun(runId: string, subscription: RunSubscription): void {
+    if (this.#subscriptions.runs.get(runId) !== subscription) return;
+    this.#subscriptions.runs.delete(runId);
+    this.#current?.unsubscribe(runId);
+    this.#upgrade.unsubscribe(runId);
+    this.#lingerWhenUnused();
+  }
+
+  /** Ask again for everything after this run's cursor: something is missing. */
+  resumeRun(runId: string): void {
+    const subscription = this.#subscriptions.runs.get(runId);
+    if (subscription === undefined || this.#current === null) return;
+    this.#current.unsubscribe(runId);
+    this.#current.subscribe(runId, subscription.cursor());
+  }
+
+  addFeed(listener: FeedListener): void {
+    this.#subscriptions.feeds.add(listener);
+    if (!this.#wake() && this.#subscriptions.feeds.size === 1) this.#current?.subscribeFeed(true);
+  }
+
+  removeFeed(listener: FeedListener): void {
+    if (!this.#subscriptions.feeds.delete(listener) || this.#subscriptions.feeds.size > 0) return;
+    this.#current?.subscribeFeed(false);
+    this.#lingerWhenUnused();
+  }
+
+  /** A person's retry: now, with all tries again, from the top. */
+  retry(): void {
+    if (this.#subscriptions.isEmpty || this.#state.status === "connected") return;
+    this.#tries = 0;
+    this.#renewed = false;
+    this.#kind = this.#options.transports[0] ?? "polling";
+    this.#connect();
+  }
+
+  close(): void {
+    this.#stop("idle");
+    this.#page.stop();
+    clearTimeout(this.#lingerTimer);
+  }
+
+  // --- opening -------------------------------------------------------------------------------------------------
+
+  /** Whether this began to connect: what is watched is then subscribed with everything else. */
+  #wake(): boolean {
+    clearTimeout(this.#lingerTimer);
+    this.#page.start();
+    if (this.#state.status !== "idle") return false;
+    // A new subscriber resets the count of tries.
+    this.#tries = 0;
+    this.#renewed = false;
+    this.#connect();
+    return true;
+  }
+
+  #connect(quietly = false): void {
+    this.#release();
+    const opening = ++this.#opening;
+    if (!quietly) this.#fold({ type: "opening", attempt: this.#tries });
+    const token = this.#token(false);
+    if (token === null || typeof token === "string") return this.#openCurrent(token);
+    token.then(
+      (value) => opening === this.#opening && this.#openCurrent(value),
+      () => opening === this.#opening && this.#failed(broken("the token source failed")),
+    );
+  }
+
+  #openCurrent(token: string | null): void {
+    this.#proven = false;
+    // Frames may come while the constructor runs (they don't in browsers, they do in tests): bind by a box.
+    const box: { transport: Transport | null } = { transport: null };
+    const isCurrent = () => box.transport !== null && this.#current === box.transport;
+    try {
+      box.transport = this.#open(
+        this.#kind,
+        token,
+        this.#events(isCurrent, () => this.#onProven()),
+      );
+    } catch (error) {
+      // No such transport here, or the page's policy forbids it: as good as refused.
+      return this.#failed(broken(messageOf(error)));
     }
-    case "proven":
-      return {
-        ...state,
-        status: "connected",
-        transport: event.transport,
-        // Until the first round trip is measured, a link that just proved itself is given the benefit.
-        quality: "excellent",
-        attempt: 0,
-        retryInMs: null,
-        retryAt: null,
-        error: null,
-        statistics: {
-          ...state.statistics,
-          reconnects: state.statistics.reconnects + (event.again ? 1 : 0),
-          lastReconnectAt: event.again ? event.now : state.statistics.lastReconnectAt,
-          connectedSince: event.now,
-          latencyMs: null,
-          lastHeartbeatAt: event.now,
-        },
-      };
-    case "waiting":
-      return {
-        ...down(state, "reconnecting"),
-        attempt: event.attempt,
-        retryInMs: event.inMs,
-        retryAt: event.now + event.inMs,
-      };
-    case "lost":
-      return { ...state, error: event.error };
-    case "stopped":
-      return { ...down(state, event.status), attempt: event.status === "failed" ? state.attempt : 0 };
-    case "upstream":
-      return state.upstream === event.status ? state : { ...state, upstream: event.status };
-    case "latency": {
-      const average = state.statistics.averageLatencyMs;
-      const averageLatencyMs = average === null ? event.ms : average + LATENCY_WEIGHT * (event.ms - average);
-      return { ...state, statistics: { ...state.statistics, latencyMs: event.ms, averageLatencyMs } };
+    this.#current = box.transport;
+    this.#subscriptions.subscribeAll(box.transport);
+  }
+
+  #events(isCurrent: () => boolean, onProven: () => void): TransportEvents {
+    return {
+      onProven: () => isCurrent() && onProven(),
+      onFrames: (frames) => isCurrent() && this.#deliver(frames),
+      onAlive: () => {
+        if (!isCurrent()) return;
+        this.#heardAt = Date.now();
+        this.#due = 0;
+      },
+      onLatency: (ms) => isCurrent() && this.#fold({ type: "latency", ms }),
+      onMissed: () => {
+        if (!isCurrent()) return;
+        this.#due += 1;
+        this.#fold({ type: "missed" });
+      },
+      onClose: (close) => isCurrent() && this.#failed(close),
+    };
+  }
+
+  #onProven(): void {
+    this.#proven = true;
+    this.#heardAt = Date.now();
+    this.#due = 0;
+    this.#fold({ type: "proven", transport: this.#kind, now: this.#heardAt, again: this.#wasProven });
+    this.#wasProven = true;
+    // Not at once: else the client would reconnect in a loop to a relay that accepts and drops.
+    const healthyMs =
+      this.#lastCode === CloseCode.TOO_SLOW ? this.#options.healthyAfterSlowMs : this.#options.healthyAfterMs;
+    clearTimeout(this.#healthyTimer);
+    this.#healthyTimer = setTimeout(() => {
+      this.#tries = 0;
+      this.#renewed = false;
+      this.#lastCode = null;
+    }, healthyMs);
+    this.#upgrade.plan();
+  }
+
+  // --- losing --------------------------------------------------------------------------------------------------
+
+  #failed(close: TransportClose): void {
+    const proven = this.#proven;
+    this.#release();
+    this.#lastCode = close.code;
+    this.#fold({ type: "lost", error: { code: close.code, message: close.message } });
+    // Refused for good: the same question would get the same answer.
+    if (close.code !== null && isTerminalCode(close.code)) return this.#stop("closed");
+    // The token is missing or has expired: one renewal, at once; a second refusal is an answer.
+    if (close.code === CloseCode.UNAUTHORIZED) return this.#renew();
+    // No network, and the link agrees: wait for the browser to say otherwise, spend no tries.
+    if (!this.#environment.isOnline()) return this.#goOffline();
+    if (this.#subscriptions.isEmpty) return this.#stop("idle");
+    const transports = this.#usable(this.#options.transports);
+    // A server that says when to come back wants to be asked again, over the same transport.
+    const next = nextTransport(transports, { kind: this.#kind, proven: proven || close.retryInMs !== null });
+    this.#kind = next.kind;
+    // Stepping down to something untried costs nothing and hardly waits.
+    if (!next.counts) return this.#waitAndConnect(this.#options.backoff.minMs);
+    this.#tries += 1;
+    const { backoff } = this.#options;
+    const delayMs = retryDelayMs(this.#tries, this.#environment.random(), backoff, close.retryInMs);
+    // Ten in a row: from here on a person decides. Staying on without end would hide that nothing comes.
+    if (delayMs === null) return this.#stop("failed");
+    this.#waitAndConnect(delayMs);
+  }
+
+  /** The browser's word for it may be wrong (a relay on this very machine): look now and then, without a word. */
+  #goOffline(): void {
+    this.#stop("offline");
+    this.#kind = this.#options.transports[0] ?? "polling";
+    this.#retryTimer = setTimeout(() => this.#connect(true), OFFLINE_RETRY_MS);
+  }
+
+  #waitAndConnect(delayMs: number): void {
+    this.#fold({ type: "waiting", attempt: Math.max(1, this.#tries), inMs: delayMs, now: Date.now() });
+    this.#retryTimer = setTimeout(() => this.#connect(), delayMs);
+  }
+
+  #renew(): void {
+    if (this.#renewed) return this.#stop("closed");
+    this.#renewed = true;
+    const opening = ++this.#opening;
+    this.#fold({ type: "opening", attempt: Math.max(1, this.#tries) });
+    Promise.resolve(this.#token(true)).then(
+      (token) => {
+        if (opening !== this.#opening) return;
+        // No source to renew it from: the refusal stands.
+        if (token === null) this.#stop("closed");
+        else this.#openCurrent(token);
+      },
+      () => {
+        if (opening !== this.#opening) return;
+        // That is no answer yet: perhaps the network is away for the source, too.
+        this.#renewed = false;
+        this.#failed(broken("the token source failed"));
+      },
+    );
+  }
+
+  /** Let go of transports and timers; the state is the caller's. */
+  #release(): void {
+    this.#opening += 1;
+    for (const timer of [this.#retryTimer, this.#healthyTimer]) clearTimeout(timer);
+    const current = this.#current;
+    // Forgotten first, closed then: whatever closing sets off is no longer ours.
+    this.#current = null;
+    this.#proven = false;
+    current?.close();
+    this.#upgrade.stop();
+  }
+
+  #stop(status: "idle" | "offline" | "paused" | "failed" | "closed"): void {
+    this.#release();
+    this.#fold({ type: "stopped", status });
+  }
+
+  // --- upgrading ----------------------------------------------------------------------------------------------
+
+  /** A transport that streams single runs is of no use while no run is watched. */
+  #usable(kinds: readonly TransportKind[]): readonly TransportKind[] {
+    return kinds.filter((kind) => this.#subscriptions.runs.size > 0 || !needsRun(kind));
+  }
+
+  #openProbe(kind: TransportKind, token: string | null, probe: ProbeEvents): Transport {
+    const box: { transport: Transport | null } = { transport: null };
+    const isOurs = () =>
+      box.transport !== null && (this.#current === box.transport || this.#upgrade.isProbe(box.transport));
+    const events = this.#events(isOurs, probe.onProven);
+    const transport = this.#open(kind, token, {
+      ...events,
+      onClose: (close) => {
+        if (!probe.onClose(close)) events.onClose(close);
+      },
+    });
+    box.transport = transport;
+    // Such a transport proves itself only with a run. Any other needs none: its runs move over when it has proven itself.
+    const first = this.#subscriptions.runs.entries().next().value;
+    if (needsRun(kind) && first !== undefined) transport.subscribe(first[0], first[1].cursor());
+    return transport;
+  }
+
+  #onUpgraded(kind: TransportKind, transport: Transport): void {
+    const old = this.#current;
+    this.#current = transport;
+    this.#kind = kind;
+    old?.close();
+    this.#onProven();
+    // Same cursors: an event that both carried is dropped as a double, one that neither carried is sent now.
+    this.#subscriptions.subscribeAll(transport);
+  }
+
+  // --- delivering ----------------------------------------------------------------------------------------------
+
+  #deliver(frames: readonly Frame[]): void {
+    for (const frame of this.#subscriptions.deliver(frames)) {
+      if (frame.type === "upstream") this.#fold({ type: "upstream", status: frame.status });
+      else if (frame.type === "error" && frame.runId !== null) {
+        return this.#failed({ code: frame.code, message: frame.message, retryInMs: null });
+      }
     }
-    case "missed": {
-      const { statistics } = state;
-      return { ...state, statistics: { ...statistics, missedHeartbeats: statistics.missedHeartbeats + 1 } };
-    }
-    case "looked": {
-      const quality = qualityOf({
-        connected: state.status === "connected",
-        latencyMs: state.statistics.latencyMs,
-        silenceMs: event.now - event.heardAt,
-        missed: event.due,
-      });
-      if (quality === state.quality && state.statistics.lastHeartbeatAt === event.heardAt) return state;
-      return { ...state, quality, statistics: { ...state.statistics, lastHeartbeatAt: event.heardAt } };
-    }
+  }
+
+  // --- the page and the clock ----------------------------------------------------------------------------------
+
+  #onOnline(): void {
+    // A new network: whatever was waited for is moot, and a better transport may work here.
+    this.#tries = 0;
+    this.#upgrade.reset();
+    if (this.#state.status === "connected") {
+      this.#current?.checkAlive(ALIVE_CHECK_MS);
+      this.#upgrade.plan();
+    } else if (this.#state.status !== "closed" && !this.#subscriptions.isEmpty) this.#connect();
+  }
+
+  #onOffline(): void {
+    const { status } = this.#state;
+    // The browser may be wrong (a relay on this machine, a VPN): ask before believing it.
+    if (status === "connected") this.#current?.checkAlive(ALIVE_CHECK_MS);
+    else if (status === "connecting" || status === "reconnecting") this.#goOffline();
+  }
+
+  #pause(): void {
+    const { status } = this.#state;
+    if (status !== "idle" && status !== "closed" && status !== "failed") this.#stop("paused");
+  }
+
+  #onSeen(hiddenMs: number): void {
+    const { status } = this.#state;
+    // Somebody looks: don't let them wait out a long pause.
+    const waits = status === "paused" || status === "reconnecting" || status === "offline";
+    if (waits && !this.#subscriptions.isEmpty) this.#connect();
+    else if (status === "connected" && hiddenMs > ALIVE_CHECK_MS) this.#current?.checkAlive(ALIVE_CHECK_MS);
+  }
+
+  #onTick(now: number, slept: boolean): void {
+    // Timers stood still, the other end has probably given us up. Ask, instead of waiting to find out.
+    if (slept && this.#state.status === "connected") this.#current?.checkAlive(ALIVE_CHECK_MS);
+    this.#fold({ type: "looked", now, heardAt: this.#heardAt, due: this.#due });
+  }
+
+  #lingerWhenUnused(): void {
+    if (!this.#subscriptions.isEmpty) return;
+    clearTimeout(this.#lingerTimer);
+    this.#lingerTimer = setTimeout(() => {
+      this.#stop("idle");
+      this.#page.stop();
+    }, LINGER_MS);
+  }
+
+  #fold(event: ConnectionEvent): void {
+    const next = foldConnection(this.#state, event);
+    if (next === this.#state) return;
+    this.#state = next;
+    this.notify();
   }
 }
 
-function down(state: ConnectionState, status: ConnectionStatus): ConnectionState {
-  return {
-    ...state,
-    status,
-    transport: null,
-    quality: "critical",
-    retryInMs: null,
-    retryAt: null,
-    statistics: { ...state.statistics, connectedSince: null, latencyMs: null },
-  };
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -6,11 +6,12 @@ export type { BackoffOptions } from "./backoff.js";
 export { BACKOFF, retryDelayMs } from "./backoff.js";
 export type { MessageType } from "./codes.js";
 export { CloseCode, isTerminalCode, MESSAGE_TYPES } from "./codes.js";
+/** `LinkOptions` is its name before 0.2, kept for those who import it. */
+export type { ConnectionOptions, ConnectionOptions as LinkOptions } from "./connection.js";
 export type { Environment, PageSignal } from "./environment.js";
 export { pageEnvironment } from "./environment.js";
 export { remainingMs } from "./eta.js";
 export type { Frame, ProgressEvent, Snapshot } from "./frames.js";
-export type { LinkOptions } from "./link.js";
 export { RelayError } from "./problem.js";
 export { qualityOf } from "./quality.js";
 export { applyEvents, applySnapshot, unknownRun } from "./reducer.js";

@@ -18,8 +18,8 @@ export class PollingTransport implements Transport {
   readonly #requestOf: (runId: string) => PollRequest;
   readonly #loops = new Map<string, PollLoop>();
   /** Asks whether the relay is there when there is no run to ask about. */
-  readonly #knock: () => Promise<unknown>;
-  #knocking: ReturnType<typeof setInterval> | undefined;
+  readonly #pingRelay: () => Promise<unknown>;
+  #pingTimer: ReturnType<typeof setInterval> | undefined;
   #proven = false;
   #over = false;
 
@@ -27,12 +27,12 @@ export class PollingTransport implements Transport {
     environment: Environment,
     events: TransportEvents,
     requestOf: (runId: string) => PollRequest,
-    knock: () => Promise<unknown>,
+    pingRelay: () => Promise<unknown>,
   ) {
     this.#environment = environment;
     this.#events = events;
     this.#requestOf = requestOf;
-    this.#knock = knock;
+    this.#pingRelay = pingRelay;
   }
 
   subscribe(runId: string, after: string | null): void {
@@ -64,12 +64,12 @@ export class PollingTransport implements Transport {
   /** The list has its own polling (runList.ts); here it only needs an answer that proves the relay is there. */
   subscribeFeed(wanted: boolean): void {
     if (!wanted || this.#over) return;
-    const knock = () => this.#loops.size === 0 && this.probe();
-    this.#knocking ??= setInterval(knock, PING_EVERY_MS);
-    knock();
+    const pingRelay = () => this.#loops.size === 0 && this.checkAlive();
+    this.#pingTimer ??= setInterval(pingRelay, PING_EVERY_MS);
+    pingRelay();
   }
 
-  probe(): void {
+  checkAlive(): void {
     if (this.#over) return;
     const loop = this.#loops.values().next().value;
     if (loop !== undefined) return loop.hurry();
@@ -80,7 +80,7 @@ export class PollingTransport implements Transport {
       this.#events.onLatency(Date.now() - begunAt);
       this.#events.onFrames([{ type: "upstream", status }]);
     };
-    this.#knock().then(
+    this.#pingRelay().then(
       () => answered("up"),
       (error: unknown) => (isUpstreamDown(error) ? answered("down") : this.#ended(closeOf(error))),
     );
@@ -88,7 +88,7 @@ export class PollingTransport implements Transport {
 
   close(): void {
     this.#over = true;
-    clearInterval(this.#knocking);
+    clearInterval(this.#pingTimer);
     for (const loop of this.#loops.values()) loop.stop();
     this.#loops.clear();
   }

@@ -3,8 +3,8 @@ import { BACKOFF, retryDelayMs } from "./backoff.js";
 import { CloseCode, isTerminalCode, retryInMsOf } from "./codes.js";
 import { parseCursor, relate } from "./cursor.js";
 import { remainingMs, withSample } from "./eta.js";
+import { nextTransport, upgradeDelayMs } from "./fallback.js";
 import { readFrame } from "./frames.js";
-import { climbDelayMs, nextTry } from "./ladder.js";
 import { qualityOf } from "./quality.js";
 import { matches, merge } from "./runList.js";
 import type { ProgressSample, RunSummary } from "./types.js";
@@ -110,20 +110,26 @@ describe("the time left", () => {
   });
 });
 
-describe("the ladder", () => {
+describe("the transports", () => {
   const all = ["websocket", "sse", "polling"] as const;
   it("what was carrying a moment ago is tried again first", () => {
-    expect(nextTry(all, { kind: "websocket", proven: true })).toEqual({ kind: "websocket", counts: true });
+    expect(nextTransport(all, { kind: "websocket", proven: true })).toEqual({
+      kind: "websocket",
+      counts: true,
+    });
   });
   it("what does not get through gives way at once, at no cost", () => {
-    expect(nextTry(all, { kind: "websocket", proven: false })).toEqual({ kind: "sse", counts: false });
-    expect(nextTry(all, { kind: "sse", proven: false })).toEqual({ kind: "polling", counts: false });
+    expect(nextTransport(all, { kind: "websocket", proven: false })).toEqual({ kind: "sse", counts: false });
+    expect(nextTransport(all, { kind: "sse", proven: false })).toEqual({ kind: "polling", counts: false });
   });
   it("below the last comes the first, after a wait", () => {
-    expect(nextTry(all, { kind: "polling", proven: false })).toEqual({ kind: "websocket", counts: true });
+    expect(nextTransport(all, { kind: "polling", proven: false })).toEqual({
+      kind: "websocket",
+      counts: true,
+    });
   });
   it("looks up soon, then rarely", () =>
-    expect([0, 1, 2, 3, 9].map(climbDelayMs)).toEqual([5_000, 15_000, 60_000, 300_000, 300_000]));
+    expect([0, 1, 2, 3, 9].map(upgradeDelayMs)).toEqual([5_000, 15_000, 60_000, 300_000, 300_000]));
 });
 
 describe("frames", () => {

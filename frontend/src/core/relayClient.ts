@@ -2,21 +2,18 @@
 
 import type { RunFilter } from "./api.js";
 import { RelayApi } from "./api.js";
+import type { ConnectionOptions } from "./connection.js";
+import { CONNECTION_DEFAULTS, Connection } from "./connection.js";
 import type { Environment } from "./environment.js";
 import { pageEnvironment } from "./environment.js";
 import type { Frame } from "./frames.js";
-import type { LinkOptions } from "./link.js";
-import { LINK, Link } from "./link.js";
-import type { PollRequest } from "./polling.js";
-import { PollingTransport } from "./pollingTransport.js";
 import { MAX_LOG_LINES } from "./reducer.js";
 import { RunClient } from "./runClient.js";
 import { RunList } from "./runList.js";
-import { SseTransport } from "./sse.js";
 import type { Transport, TransportEvents } from "./transport.js";
+import { openTransport } from "./transports.js";
 import type { ConnectionState, TransportKind } from "./types.js";
 import { RelayUrls } from "./urls.js";
-import { WebSocketTransport } from "./websocket.js";
 
 export type Token = string | (() => string | null | Promise<string | null>);
 
@@ -31,7 +28,7 @@ export interface RelayClientOptions {
   readonly logDetails?: boolean;
   /** Log lines kept of each run. */
   readonly maxLogLines?: number;
-  readonly link?: Partial<LinkOptions>;
+  readonly link?: Partial<ConnectionOptions>;
   /** For tests. */
   readonly environment?: Environment;
 }
@@ -44,7 +41,7 @@ export class RelayClient {
   readonly #options: RelayClientOptions;
   readonly #environment: Environment;
   readonly #urls: RelayUrls;
-  readonly #link: Link;
+  readonly #connection: Connection;
   readonly #runs = new Map<string, RunClient>();
   readonly #lists = new Map<string, RunList>();
   readonly #announced = new Set<string>();
@@ -59,26 +56,26 @@ export class RelayClient {
     this.api = new RelayApi(this.#urls, this.#environment, token, () =>
       typeof options.token === "string" ? options.token : this.#knownToken,
     );
-    const ladder = options.transports ?? LINK.ladder;
-    this.#link = new Link(
+    const transports = options.transports ?? CONNECTION_DEFAULTS.transports;
+    this.#connection = new Connection(
       (kind, value, events) => this.#open(kind, value, events),
       token,
       this.#environment,
       {
-        ...LINK,
+        ...CONNECTION_DEFAULTS,
         ...options.link,
-        ladder,
+        transports,
       },
     );
   }
 
   /** The page's connection. */
   get connection(): ConnectionState {
-    return this.#link.state;
+    return this.#connection.state;
   }
 
   subscribeConnection(listener: () => void): () => void {
-    return this.#link.subscribe(listener);
+    return this.#connection.subscribe(listener);
   }
 
   /**
@@ -86,18 +83,18 @@ export class RelayClient {
    * all day. Ended runs that somebody starts again are then followed again.
    */
   stayConnected(): () => void {
-    const sink = (frame: Frame) => {
+    const listener = (frame: Frame) => {
       if (frame.type !== "run") return;
       const run = this.#runs.get(frame.summary.runId);
       if (run !== undefined && frame.summary.attempt > run.state.run.attempt) run.reopen();
     };
-    this.#link.addFeed(sink);
-    return () => this.#link.removeFeed(sink);
+    this.#connection.addFeed(listener);
+    return () => this.#connection.removeFeed(listener);
   }
 
   /** Try to connect now. */
   reconnect(): void {
-    this.#link.retry();
+    this.#connection.retry();
   }
 
   /** The store of a run: the same for everybody who asks. */
@@ -105,7 +102,13 @@ export class RelayClient {
     const known = this.#runs.get(runId);
     if (known !== undefined) return known;
     const { logDetails = false, maxLogLines = MAX_LOG_LINES } = this.#options;
-    const run = new RunClient(runId, this.#link, this.api, { logDetails, maxLogLines }, this.#announced);
+    const run = new RunClient(
+      runId,
+      this.#connection,
+      this.api,
+      { logDetails, maxLogLines },
+      this.#announced,
+    );
     this.#runs.set(runId, run);
     this.#forgetOldest();
     return run;
@@ -117,14 +120,14 @@ export class RelayClient {
     const name = JSON.stringify([status ?? "", pipeline ?? "", q ?? "", limit ?? null]);
     const known = this.#lists.get(name);
     if (known !== undefined) return known;
-    const list = new RunList(this.api, this.#link, filter);
+    const list = new RunList(this.api, this.#connection, filter);
     if (this.#lists.size >= KEEP_RUNS) this.#lists.clear(); // those in use are held by who uses them
     this.#lists.set(name, list);
     return list;
   }
 
   close(): void {
-    this.#link.close();
+    this.#connection.close();
   }
 
   #forgetOldest(): void {
@@ -147,24 +150,14 @@ export class RelayClient {
   }
 
   #open(kind: TransportKind, token: string | null, events: TransportEvents): Transport {
-    // A browser's WebSocket and EventSource cannot carry headers: the token goes into the address there.
-    const request = (runId: string): PollRequest => ({
-      address: (query) => this.#urls.http(this.#urls.run(runId), query),
-      headers: token === null ? {} : { authorization: `Bearer ${token}` },
-    });
-    const cursorOf = (runId: string) => this.#cursorOf(runId);
-    const knock = () => this.api.runs({ limit: 1 });
-    switch (kind) {
-      case "websocket":
-        return new WebSocketTransport(this.#urls.ws("/ws", { token }), this.#environment, events);
-      case "sse": {
-        const address = (runId: string, after: string | null) =>
-          this.#urls.http(`${this.#urls.run(runId)}/events`, { after, token });
-        return new SseTransport(this.#environment, events, address, request, cursorOf, knock);
-      }
-      case "polling":
-        return new PollingTransport(this.#environment, events, request, knock);
-    }
+    const context = {
+      environment: this.#environment,
+      urls: this.#urls,
+      token,
+      cursorOf: (runId: string) => this.#cursorOf(runId),
+      pingRelay: () => this.api.runs({ limit: 1 }),
+    };
+    return openTransport(kind, context, events);
   }
 
   #cursorOf(runId: string): string | null {

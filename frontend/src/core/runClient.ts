@@ -2,12 +2,13 @@
 
 import type { RelayApi } from "./api.js";
 import { isTerminalCode } from "./codes.js";
-import { foldLink } from "./connection.js";
+import type { Connection } from "./connection.js";
+import { foldConnection } from "./connectionState.js";
 import { START } from "./cursor.js";
 import type { Frame, ProgressEvent } from "./frames.js";
-import type { Link } from "./link.js";
 import { applyEvents, applyLogDetails, applySnapshot, unknownRun } from "./reducer.js";
-import type { RunSink } from "./sinks.js";
+import { Subscribable } from "./subscribable.js";
+import type { RunSubscription } from "./subscriptions.js";
 import type { ConnectionError, ConnectionState, RunState } from "./types.js";
 import { isEnded } from "./types.js";
 
@@ -34,15 +35,14 @@ const FORGET_MS = 10_000;
 /** An unanswered question for what is missing is asked again. */
 const RESUME_MS = 5_000;
 
-export class RunClient {
+export class RunClient extends Subscribable {
   readonly runId: string;
-  readonly #link: Link;
+  readonly #connection: Connection;
   readonly #api: RelayApi;
   readonly #options: RunClientOptions;
   readonly #announced: Set<string>;
-  readonly #listeners = new Set<() => void>();
   readonly #outcomeListeners = new Set<(outcome: Outcome) => void>();
-  readonly #sink: RunSink;
+  readonly #subscription: RunSubscription;
   #state: RunClientState;
   /** Shown instead of the link's: closed, for nothing more will come; or waiting, being refused for now. */
   #own: ConnectionState | null = null;
@@ -54,17 +54,24 @@ export class RunClient {
   #askTimer: ReturnType<typeof setTimeout> | undefined;
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
   #lingerTimer: ReturnType<typeof setTimeout> | undefined;
-  #stopLink: (() => void) | null = null;
+  #stopConnection: (() => void) | null = null;
 
   /** `announced` holds the outcomes already told on this page, over all its clients. */
-  constructor(runId: string, link: Link, api: RelayApi, options: RunClientOptions, announced: Set<string>) {
+  constructor(
+    runId: string,
+    connection: Connection,
+    api: RelayApi,
+    options: RunClientOptions,
+    announced: Set<string>,
+  ) {
+    super();
     this.runId = runId;
-    this.#link = link;
+    this.#connection = connection;
     this.#api = api;
     this.#options = options;
     this.#announced = announced;
-    this.#state = { run: unknownRun(runId), connection: link.state };
-    this.#sink = {
+    this.#state = { run: unknownRun(runId), connection: connection.state };
+    this.#subscription = {
       cursor: () => (this.#state.run.cursor === START ? null : this.#state.run.cursor),
       onFrames: (frames) => this.#onFrames(frames),
     };
@@ -80,14 +87,13 @@ export class RunClient {
     return this.#state;
   }
 
-  /** Watch until the returned function is called; the first watcher connects. */
-  subscribe(listener: () => void): () => void {
-    this.#listeners.add(listener);
+  /** The first watcher connects. */
+  protected override onSubscribe(): void {
     this.#start();
-    return () => {
-      this.#listeners.delete(listener);
-      if (this.#listeners.size === 0) this.#stopSoon();
-    };
+  }
+
+  protected override onUnsubscribe(): void {
+    if (!this.hasListeners) this.#stopSoon();
   }
 
   /**
@@ -113,7 +119,7 @@ export class RunClient {
 
   /** Try to connect now (after the automatic tries were used up, or instead of waiting). */
   reconnect(): void {
-    this.#link.retry();
+    this.#connection.retry();
     this.reopen();
   }
 
@@ -129,14 +135,14 @@ export class RunClient {
     this.#lingerTimer = undefined;
     if (this.#watching) return;
     this.#watching = true;
-    this.#stopLink = this.#link.subscribe(() => this.#show(this.#state.run));
+    this.#stopConnection = this.#connection.subscribe(() => this.#show(this.#state.run));
     // Also when it had ended: while nobody looked here it may have begun again, or have been deleted.
     this.#ask();
   }
 
   #ask(): void {
     this.#own = null;
-    if (this.#watching) this.#link.addRun(this.runId, this.#sink);
+    if (this.#watching) this.#connection.addRun(this.runId, this.#subscription);
     this.#show(this.#state.run);
   }
 
@@ -148,9 +154,9 @@ export class RunClient {
       this.#restsSince = Date.now();
       clearTimeout(this.#askTimer);
       this.#askTimer = undefined;
-      this.#stopLink?.();
-      this.#stopLink = null;
-      this.#link.removeRun(this.runId, this.#sink);
+      this.#stopConnection?.();
+      this.#stopConnection = null;
+      this.#connection.removeRun(this.runId, this.#subscription);
     }, LINGER_MS);
   }
 
@@ -223,10 +229,10 @@ export class RunClient {
         if (!isTerminalCode(code)) {
           // Too many watch this run, or on this connection: there may be room later.
           const waiting = { type: "waiting", attempt: 1, inMs: RESUME_MS, now: Date.now() } as const;
-          this.#own = { ...foldLink(this.#link.state, waiting), error: { code, message } };
+          this.#own = { ...foldConnection(this.#connection.state, waiting), error: { code, message } };
           this.#askTimer ??= setTimeout(() => {
             this.#askTimer = undefined;
-            this.#link.resumeRun(this.runId);
+            this.#connection.resumeRun(this.runId);
           }, RESUME_MS);
           return run;
         }
@@ -240,8 +246,8 @@ export class RunClient {
   }
 
   #close(error: ConnectionError | null): void {
-    this.#own = { ...foldLink(this.#link.state, { type: "stopped", status: "closed" }), error };
-    this.#link.removeRun(this.runId, this.#sink);
+    this.#own = { ...foldConnection(this.#connection.state, { type: "stopped", status: "closed" }), error };
+    this.#connection.removeRun(this.runId, this.#subscription);
   }
 
   /** Something is missing before what came: everything after our cursor, please. Once, until there is an answer. */
@@ -249,8 +255,8 @@ export class RunClient {
     const now = Date.now();
     if (this.#resumeAskedAt !== null && now - this.#resumeAskedAt < RESUME_MS) return;
     this.#resumeAskedAt = now;
-    this.#show(run); // the sink's cursor is read from the state
-    this.#link.resumeRun(this.runId);
+    this.#show(run); // the subscription's cursor is read from the state
+    this.#connection.resumeRun(this.runId);
   }
 
   #fetchDetails(): void {
@@ -261,14 +267,14 @@ export class RunClient {
   }
 
   #show(run: RunState): void {
-    const connection = this.#connection();
+    const connection = this.#connectionState();
     if (run === this.#state.run && connection === this.#state.connection) return;
     this.#state = { run, connection };
-    for (const listener of this.#listeners) listener();
+    this.notify();
   }
 
-  #connection(): ConnectionState {
-    const { state } = this.#link;
+  #connectionState(): ConnectionState {
+    const { state } = this.#connection;
     const own = this.#own;
     return own !== null && (own.status === "closed" || state.status === "connected") ? own : state;
   }

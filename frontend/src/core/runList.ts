@@ -1,9 +1,10 @@
 /** The list of runs, kept live: pages from the API, changes from the feed, polling where there is no feed. */
 
 import type { RelayApi, RunFilter } from "./api.js";
+import type { Connection } from "./connection.js";
 import { relate } from "./cursor.js";
 import type { Frame } from "./frames.js";
-import type { Link } from "./link.js";
+import { Subscribable } from "./subscribable.js";
 import type { RunSummary } from "./types.js";
 import { isEnded } from "./types.js";
 
@@ -56,27 +57,27 @@ function append(runs: readonly RunSummary[], more: readonly RunSummary[]): reado
   return [...runs, ...more.filter((run) => !known.has(run.runId))];
 }
 
-export class RunList {
+export class RunList extends Subscribable {
   readonly #api: RelayApi;
-  readonly #link: Link;
+  readonly #connection: Connection;
   readonly #filter: RunFilter;
-  readonly #listeners = new Set<() => void>();
   readonly #changed = new Map<string, RunSummary | null>();
   /** What the feed told since the page was asked for. */
   #told: Map<string, RunSummary | null> | null = null;
   readonly #onFrame = (frame: Frame) => this.#received(frame);
   #state: RunListState = { status: "loading", runs: [], nextCursor: null, loadingMore: false, error: null };
   #owner: AbortController | null = null;
-  #stopLink: (() => void) | null = null;
+  #stopConnection: (() => void) | null = null;
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
   #pollTimer: ReturnType<typeof setTimeout> | undefined;
   #lingerTimer: ReturnType<typeof setTimeout> | undefined;
   #wasLive = false;
   #upstream: "up" | "down" = "up";
 
-  constructor(api: RelayApi, link: Link, filter: RunFilter) {
+  constructor(api: RelayApi, connection: Connection, filter: RunFilter) {
+    super();
     this.#api = api;
-    this.#link = link;
+    this.#connection = connection;
     this.#filter = filter;
   }
 
@@ -84,15 +85,14 @@ export class RunList {
     return this.#state;
   }
 
-  subscribe(listener: () => void): () => void {
-    this.#listeners.add(listener);
+  protected override onSubscribe(): void {
     clearTimeout(this.#lingerTimer);
     this.#lingerTimer = undefined;
-    if (this.#stopLink === null) this.#start();
-    return () => {
-      this.#listeners.delete(listener);
-      if (this.#listeners.size === 0) this.#lingerTimer ??= setTimeout(() => this.#stop(), 1_000);
-    };
+    if (this.#stopConnection === null) this.#start();
+  }
+
+  protected override onUnsubscribe(): void {
+    if (!this.hasListeners) this.#lingerTimer ??= setTimeout(() => this.#stop(), 1_000);
   }
 
   /** Fetch the first page again, keeping what is shown until it is here. */
@@ -138,8 +138,8 @@ export class RunList {
   }
 
   #start(): void {
-    this.#link.addFeed(this.#onFrame);
-    this.#stopLink = this.#link.subscribe(() => this.#linkChanged());
+    this.#connection.addFeed(this.#onFrame);
+    this.#stopConnection = this.#connection.subscribe(() => this.#connectionChanged());
     this.#wasLive = this.#isLive();
     void this.refresh();
   }
@@ -148,9 +148,9 @@ export class RunList {
     this.#lingerTimer = undefined;
     this.#owner?.abort();
     this.#owner = null;
-    this.#stopLink?.();
-    this.#stopLink = null;
-    this.#link.removeFeed(this.#onFrame);
+    this.#stopConnection?.();
+    this.#stopConnection = null;
+    this.#connection.removeFeed(this.#onFrame);
     clearTimeout(this.#flushTimer);
     clearTimeout(this.#pollTimer);
     this.#flushTimer = undefined;
@@ -158,14 +158,14 @@ export class RunList {
   }
 
   #isLive(): boolean {
-    return this.#link.state.status === "connected" && this.#link.state.transport === "websocket";
+    return this.#connection.state.status === "connected" && this.#connection.state.transport === "websocket";
   }
 
-  #linkChanged(): void {
+  #connectionChanged(): void {
     const live = this.#isLive();
-    const back = this.#link.state.upstream === "up" && this.#upstream === "down";
-    this.#upstream = this.#link.state.upstream;
-    const connected = this.#link.state.status === "connected";
+    const back = this.#connection.state.upstream === "up" && this.#upstream === "down";
+    this.#upstream = this.#connection.state.upstream;
+    const connected = this.#connection.state.status === "connected";
     // The feed has no cursor: after any gap in listening the page is fetched again.
     if (back || (live && !this.#wasLive) || (connected && this.#state.error !== null)) void this.refresh();
     else if (!live) this.#planPoll();
@@ -173,10 +173,10 @@ export class RunList {
   }
 
   #planPoll(): void {
-    if (this.#stopLink === null || this.#isLive() || this.#pollTimer !== undefined) return;
+    if (this.#stopConnection === null || this.#isLive() || this.#pollTimer !== undefined) return;
     this.#pollTimer = setTimeout(() => {
       this.#pollTimer = undefined;
-      const { status } = this.#link.state;
+      const { status } = this.#connection.state;
       // While the link itself waits or has given up, so does the list.
       if (status === "connected" || status === "connecting") void this.refresh();
     }, POLL_MS);
@@ -198,6 +198,6 @@ export class RunList {
 
   #set(state: RunListState): void {
     this.#state = state;
-    for (const listener of this.#listeners) listener();
+    this.notify();
   }
 }

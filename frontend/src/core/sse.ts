@@ -49,7 +49,7 @@ export class SseTransport implements Transport {
     address: (runId: string, after: string | null) => string,
     requestOf: (runId: string) => PollRequest,
     cursorOf: (runId: string) => string | null,
-    knock: () => Promise<unknown>,
+    pingRelay: () => Promise<unknown>,
   ) {
     if (environment.EventSource === undefined) throw new Error("this environment has no EventSource");
     this.#Source = environment.EventSource;
@@ -69,7 +69,7 @@ export class SseTransport implements Transport {
         onClose: (close) => this.#ended(close),
       },
       requestOf,
-      knock,
+      pingRelay,
     );
     this.#liveness = new Liveness(
       {
@@ -99,7 +99,7 @@ export class SseTransport implements Transport {
     if (this.#runId === null) this.#others.subscribeFeed(wanted);
   }
 
-  probe(): void {
+  checkAlive(): void {
     // Nothing can be asked over a stream; a poll beside it finds out, and catches up.
     if (this.#runId !== null) this.#verify();
   }

@@ -35,7 +35,7 @@ export interface Transport {
   /** Follow the list of runs; only a WebSocket can. */
   subscribeFeed(wanted: boolean): void;
   /** Make sure within `deadlineMs` that the other end is there, or close. */
-  probe(deadlineMs: number): void;
+  checkAlive(deadlineMs: number): void;
   close(): void;
 }
 

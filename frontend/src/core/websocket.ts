@@ -55,7 +55,7 @@ export class WebSocketTransport implements Transport {
     this.#say("feed", { type: wanted ? "subscribe" : "unsubscribe", runs: true });
   }
 
-  probe(deadlineMs: number): void {
+  checkAlive(deadlineMs: number): void {
     if (this.#over) return;
     this.#send({ type: "ping" });
     this.#liveness.pinged(deadlineMs);

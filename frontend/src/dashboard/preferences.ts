@@ -1,6 +1,7 @@
 /** What the reader chose, kept in this browser: theme, language, notifications. */
 
 import { useSyncExternalStore } from "react";
+import { Subscribable } from "../core/subscribable.js";
 
 export interface Preferences {
   readonly theme: "auto" | "light" | "dark";
@@ -9,7 +10,7 @@ export interface Preferences {
 }
 
 const KEY = "runrelay.preferences";
-const listeners = new Set<() => void>();
+const changes = new Subscribable();
 let current: Preferences | null = null;
 
 function read(): Preferences {
@@ -40,7 +41,7 @@ export function setPreferences(change: Partial<Preferences>): void {
     // not kept then: it still holds for this page
   }
   apply(current);
-  for (const listener of listeners) listener();
+  changes.notify();
 }
 
 /** Put theme and language onto the document. */
@@ -52,8 +53,5 @@ export function apply(chosen: Preferences): void {
 }
 
 export function usePreferences(): Preferences {
-  return useSyncExternalStore((changed) => {
-    listeners.add(changed);
-    return () => listeners.delete(changed);
-  }, preferences);
+  return useSyncExternalStore(changes.subscribe, preferences);
 }

@@ -1,9 +1,10 @@
 /** The token of this tab, for relays that want one. It comes from a form, or from a link that ends in `#token=…`. */
 
 import { useSyncExternalStore } from "react";
+import { Subscribable } from "../core/subscribable.js";
 
 const KEY = "runrelay.token";
-const listeners = new Set<() => void>();
+const changes = new Subscribable();
 let current: string | null | undefined;
 
 export function token(): string | null {
@@ -24,7 +25,7 @@ export function setToken(value: string): void {
   } catch {
     // as above
   }
-  for (const listener of listeners) listener();
+  changes.notify();
 }
 
 /** Take the token out of the address before anybody copies it from there. A fragment never reaches a server. */
@@ -36,8 +37,5 @@ export function takeTokenFromAddress(): void {
 }
 
 export function useToken(): string | null {
-  return useSyncExternalStore((changed) => {
-    listeners.add(changed);
-    return () => listeners.delete(changed);
-  }, token);
+  return useSyncExternalStore(changes.subscribe, token);
 }

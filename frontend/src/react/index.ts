@@ -5,12 +5,12 @@
 export type {
   BackoffOptions,
   ConnectionError,
+  ConnectionOptions,
   ConnectionState,
   ConnectionStatistics,
   ConnectionStatus,
   Environment,
   Json,
-  LinkOptions,
   LogLevel,
   LogLine,
   MessageType,

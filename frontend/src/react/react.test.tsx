@@ -5,7 +5,7 @@ import { StrictMode } from "react";
 import { renderToString } from "react-dom/server";
 import { afterEach, beforeEach, describe, expect, expectTypeOf, it, vi } from "vitest";
 import { initial, progress, ScriptedBrowser } from "../../test/scripted";
-import { IDLE } from "../core/connection.js";
+import { IDLE } from "../core/connectionState.js";
 import { unknownRun } from "../core/reducer.js";
 import type { LogLine, RunStatusName, UseRun } from "./index.js";
 import {

@@ -1,5 +1,5 @@
 import { useCallback, useSyncExternalStore } from "react";
-import { IDLE } from "../core/connection.js";
+import { IDLE } from "../core/connectionState.js";
 import type { ConnectionState, RelayClient } from "../core/index.js";
 import { useRelayClient } from "./provider.js";
 

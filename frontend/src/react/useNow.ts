@@ -1,33 +1,32 @@
 import { useCallback, useSyncExternalStore } from "react";
+import { Subscribable } from "../core/subscribable.js";
 
 /** One timer for everything that moves at the same pace, however many rows there are. */
-class Ticker {
+class Ticker extends Subscribable {
   now = 0;
   readonly #everyMs: number;
-  readonly #listeners = new Set<() => void>();
   #timer: ReturnType<typeof setInterval> | null = null;
 
   constructor(everyMs: number) {
+    super();
     this.#everyMs = everyMs;
   }
 
-  subscribe(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    if (this.#timer === null) {
-      this.now = Date.now();
-      this.#timer = setInterval(() => this.#tick(), this.#everyMs);
-    }
-    return () => {
-      this.#listeners.delete(listener);
-      if (this.#listeners.size > 0 || this.#timer === null) return;
-      clearInterval(this.#timer);
-      this.#timer = null;
-    };
+  protected override onSubscribe(): void {
+    if (this.#timer !== null) return;
+    this.now = Date.now();
+    this.#timer = setInterval(() => this.#tick(), this.#everyMs);
+  }
+
+  protected override onUnsubscribe(): void {
+    if (this.hasListeners || this.#timer === null) return;
+    clearInterval(this.#timer);
+    this.#timer = null;
   }
 
   #tick(): void {
     this.now = Date.now();
-    for (const listener of this.#listeners) listener();
+    this.notify();
   }
 }
 

@@ -1,5 +1,5 @@
 import { useCallback, useEffect, useMemo, useRef, useSyncExternalStore } from "react";
-import { IDLE } from "../core/connection.js";
+import { IDLE } from "../core/connectionState.js";
 import type {
   ConnectionState,
   LogLine,

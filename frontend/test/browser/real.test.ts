@@ -85,27 +85,27 @@ describe.skipIf(chromiumPath() === null || missing() !== null)(
     }, 120_000);
 
     it("WebSocket refused → stream → polling → WebSocket, with one cursor", async () => {
-      await write("ladder", 2);
-      const page = await open(runPath("ladder"));
+      await write("transports", 2);
+      const page = await open(runPath("transports"));
       await over(page, "WebSocket");
       proxy.websocket = "refuse";
       proxy.cut();
-      await write("ladder", 2);
+      await write("transports", 2);
       await over(page, "Event stream");
-      await agrees(page, "ladder");
-      await write("ladder", 2);
-      await agrees(page, "ladder");
+      await agrees(page, "transports");
+      await write("transports", 2);
+      await agrees(page, "transports");
       proxy.sse = "refuse";
       proxy.cutAll();
-      await write("ladder", 2);
+      await write("transports", 2);
       await over(page, "Polling");
-      await agrees(page, "ladder");
-      await write("ladder", 2);
-      await agrees(page, "ladder");
+      await agrees(page, "transports");
+      await write("transports", 2);
+      await agrees(page, "transports");
       proxy.websocket = "pass";
       await over(page, "WebSocket");
-      await write("ladder", 2);
-      await agrees(page, "ladder");
+      await write("transports", 2);
+      await agrees(page, "transports");
     }, 120_000);
 
     it("a WebSocket that is accepted and silent", async () => {

@@ -2,7 +2,7 @@
 
 import type { Environment } from "./environment.js";
 
-export interface PageWatchEvents {
+export interface PageLifecycleEvents {
   onOnline(): void;
   /** The browser's word, which may be wrong. */
   onOffline(): void;
@@ -10,7 +10,7 @@ export interface PageWatchEvents {
   onLongHidden(): void;
   onSeen(hiddenMs: number): void;
   /** Every five seconds; `slept` when far more than that has passed. */
-  onLook(now: number, slept: boolean): void;
+  onTick(now: number, slept: boolean): void;
 }
 
 const LOOK_EVERY_MS = 5_000;
@@ -20,17 +20,17 @@ const SLEPT_MS = 15_000;
 type Timer = ReturnType<typeof setTimeout>;
 
 /** Watches between `start()` and `stop()`, and leaves nothing behind. */
-export class PageWatch {
+export class PageLifecycle {
   readonly #environment: Environment;
   readonly #longHiddenMs: number;
-  readonly #events: PageWatchEvents;
+  readonly #events: PageLifecycleEvents;
   #stopSignals: (() => void) | null = null;
   #hiddenAt: number | null = null;
   #hiddenTimer: Timer | undefined;
   #lookTimer: Timer | undefined;
 
   /** `longHiddenMs` may be infinite. */
-  constructor(environment: Environment, longHiddenMs: number, events: PageWatchEvents) {
+  constructor(environment: Environment, longHiddenMs: number, events: PageLifecycleEvents) {
     this.#environment = environment;
     this.#longHiddenMs = longHiddenMs;
     this.#events = events;
@@ -74,7 +74,7 @@ export class PageWatch {
     this.#lookTimer = setTimeout(() => {
       const now = Date.now();
       this.#look(now);
-      this.#events.onLook(now, now - before > LOOK_EVERY_MS + SLEPT_MS);
+      this.#events.onTick(now, now - before > LOOK_EVERY_MS + SLEPT_MS);
     }, LOOK_EVERY_MS);
   }
 }

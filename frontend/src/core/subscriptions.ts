@@ -4,17 +4,17 @@ import { CloseCode } from "./codes.js";
 import type { Frame } from "./frames.js";
 import type { Transport } from "./transport.js";
 
-export interface RunSink {
+export interface RunSubscription {
   /** Where to continue, or null to begin with the present state. */
   cursor(): string | null;
   onFrames(frames: readonly Frame[]): void;
 }
 
-export type FeedSink = (frame: Frame) => void;
+export type FeedListener = (frame: Frame) => void;
 
-export class Sinks {
-  readonly runs = new Map<string, RunSink>();
-  readonly feeds = new Set<FeedSink>();
+export class Subscriptions {
+  readonly runs = new Map<string, RunSubscription>();
+  readonly feeds = new Set<FeedListener>();
 
   get isEmpty(): boolean {
     return this.runs.size === 0 && this.feeds.size === 0;

@@ -1,0 +1,74 @@
+/** The transports that there are: the one place where a new one is named, beside its kind in types.ts. */
+
+import type { Environment } from "./environment.js";
+import type { PollRequest } from "./polling.js";
+import { PollingTransport } from "./pollingTransport.js";
+import { SseTransport } from "./sse.js";
+import type { Transport, TransportEvents } from "./transport.js";
+import type { TransportKind } from "./types.js";
+import type { RelayUrls } from "./urls.js";
+import { WebSocketTransport } from "./websocket.js";
+
+/** What a transport is opened with. */
+export interface TransportContext {
+  readonly environment: Environment;
+  readonly urls: RelayUrls;
+  readonly token: string | null;
+  readonly cursorOf: (runId: string) => string | null;
+  /** Asks the relay anything, to know that it is there. */
+  readonly pingRelay: () => Promise<unknown>;
+}
+
+interface TransportSpec {
+  /** It streams single runs: it is of no use while no run is watched, and proves itself only with one. */
+  readonly needsRun: boolean;
+  /** Throws when this environment has no such transport. */
+  create(context: TransportContext, events: TransportEvents): Transport;
+}
+
+const TRANSPORTS: Readonly<Record<TransportKind, TransportSpec>> = {
+  websocket: {
+    needsRun: false,
+    // A browser's WebSocket cannot send headers: the token goes into the address.
+    create: ({ urls, token, environment }, events) =>
+      new WebSocketTransport(urls.ws("/ws", { token }), environment, events),
+  },
+  sse: {
+    needsRun: true,
+    create: (context, events) => {
+      const { urls, token, environment } = context;
+      const address = (runId: string, after: string | null) =>
+        urls.http(`${urls.run(runId)}/events`, { after, token });
+      return new SseTransport(
+        environment,
+        events,
+        address,
+        pollOf(context),
+        context.cursorOf,
+        context.pingRelay,
+      );
+    },
+  },
+  polling: {
+    needsRun: false,
+    create: (context, events) =>
+      new PollingTransport(context.environment, events, pollOf(context), context.pingRelay),
+  },
+};
+
+export function needsRun(kind: TransportKind): boolean {
+  return TRANSPORTS[kind].needsRun;
+}
+
+export function openTransport(
+  kind: TransportKind,
+  context: TransportContext,
+  events: TransportEvents,
+): Transport {
+  return TRANSPORTS[kind].create(context, events);
+}
+
+function pollOf({ urls, token }: TransportContext): (runId: string) => PollRequest {
+  const headers: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` };
+  return (runId) => ({ address: (query) => urls.http(urls.run(runId), query), headers });
+}
