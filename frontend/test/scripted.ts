@@ -1,6 +1,9 @@
 /** A browser that does what a test says: sockets, streams, requests and signals, all by hand. */
 
 import type { Environment, PageSignal } from "../src/core/environment";
+import type { EventStreamEvents, EventStreamOpener } from "../src/core/eventStream";
+import type { TransportClose } from "../src/core/transport";
+import { broken } from "../src/core/transport";
 
 export class ScriptedSocket {
   onopen: (() => void) | null = null;
@@ -49,42 +52,36 @@ export class ScriptedSocket {
 }
 
 export class ScriptedStream {
-  onopen: (() => void) | null = null;
-  onerror: ((event: Event) => void) | null = null;
   closed = false;
-  readyState = 0;
-  readonly #listeners = new Map<string, ((event: MessageEvent) => void)[]>();
 
-  constructor(readonly url: string) {}
-
-  addEventListener(name: string, listener: (event: MessageEvent) => void): void {
-    this.#listeners.set(name, [...(this.#listeners.get(name) ?? []), listener]);
-  }
-
-  close(): void {
-    this.closed = true;
-  }
+  constructor(
+    readonly url: string,
+    readonly headers: Readonly<Record<string, string>>,
+    readonly events: EventStreamEvents,
+  ) {}
 
   open(): void {
-    this.onopen?.();
+    if (!this.closed) this.events.onOpen();
   }
 
   say(frame: Record<string, unknown>): void {
     this.event(String(frame.type), JSON.stringify(frame));
   }
 
-  /** An event as it is written, which may have no frame in it (the relay's `end` and `heartbeat` have none). */
+  /** An event as it is written, which may have no frame in it (other relays' `end` and `heartbeat` have none). */
   event(name: string, data: string): void {
-    if (this.closed) return;
-    const event = new MessageEvent(name, { data });
-    for (const listener of this.#listeners.get(name) ?? []) listener(event);
+    if (!this.closed) this.events.onEvent(name, data);
   }
 
-  /** Break off; or, with `refused`, be answered with anything but a stream. */
-  fail(refused = false): void {
+  /** Break off. */
+  fail(): void {
+    this.end(broken("the event stream broke"));
+  }
+
+  end(end: TransportClose | null): void {
     if (this.closed) return;
-    this.readyState = refused ? 2 : 0;
-    this.onerror?.(new Event("error"));
+    this.closed = true;
+    this.events.onEnd(end);
   }
 }
 
@@ -107,7 +104,7 @@ export class ScriptedBrowser {
   readonly environment: Environment;
   readonly #signals = new Set<(signal: PageSignal) => void>();
 
-  constructor(without: readonly ("WebSocket" | "EventSource")[] = []) {
+  constructor(without: readonly ("WebSocket" | "eventStream")[] = []) {
     const { sockets, streams } = this;
     class Socket extends ScriptedSocket {
       constructor(url: string) {
@@ -115,15 +112,16 @@ export class ScriptedBrowser {
         sockets.push(this);
       }
     }
-    class Stream extends ScriptedStream {
-      constructor(url: string) {
-        super(url);
-        streams.push(this);
-      }
-    }
+    const openStream: EventStreamOpener = (url, headers, events) => {
+      const stream = new ScriptedStream(url, headers, events);
+      streams.push(stream);
+      return () => {
+        stream.closed = true;
+      };
+    };
     this.environment = {
       WebSocket: without.includes("WebSocket") ? undefined : (Socket as unknown as typeof WebSocket),
-      EventSource: without.includes("EventSource") ? undefined : (Stream as unknown as typeof EventSource),
+      eventStream: without.includes("eventStream") ? undefined : openStream,
       fetch: (input, init) => this.#fetch(String(input), init ?? {}),
       random: () => this.random,
       origin: "http://page",

@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { EPOCH, initial, progress, ScriptedBrowser } from "../../test/scripted";
 import { CloseCode } from "./codes.js";
+import { closeOf } from "./polling.js";
+import { RelayError } from "./problem.js";
 import type { RelayClientOptions } from "./relayClient.js";
 import { RelayClient } from "./relayClient.js";
 
@@ -382,7 +384,7 @@ describe("tokens", () => {
   });
 });
 
-describe("falling back and climbing up", () => {
+describe("fallback and upgrade", () => {
   it("WebSocket refused → SSE → polling, without a word from the reader, with one cursor", async () => {
     watch();
     browser.socket.drop();
@@ -412,7 +414,7 @@ describe("falling back and climbing up", () => {
     expect(browser.streams).toHaveLength(1);
   });
 
-  it("climbs back without a hole: the better transport is proven before the other is let go", async () => {
+  it("upgrades without a hole: the better transport is proven before the other is closed", async () => {
     watch();
     browser.socket.drop();
     await vi.advanceTimersByTimeAsync(500);
@@ -432,7 +434,7 @@ describe("falling back and climbing up", () => {
     expect(texts()).toEqual(["line 1", "line 2", "line 3"]);
   });
 
-  it("a wall that stays is looked at more and more rarely", async () => {
+  it("a proxy that goes on forbidding WebSockets is probed more and more rarely", async () => {
     watch();
     browser.socket.drop();
     await vi.advanceTimersByTimeAsync(500);
@@ -495,24 +497,53 @@ describe("falling back and climbing up", () => {
     expect(state()).toMatchObject({ run: { status: "succeeded" }, connection: { status: "closed" } });
   });
 
-  it.each([
-    ["that it has ended", "succeeded", "closed", "connected"],
-    ["anything else", "running", "reconnecting", "reconnecting"],
-  ])("of a stream that is refused a poll tells why: %s", async (_, runStatus, shown, link) => {
+  const refused = (status: number, retryAfterMs: number | null = null) =>
+    closeOf(new RelayError(status, "the relay says why", {}, retryAfterMs));
+
+  it("204 is the end of the run: no reconnecting", async () => {
     browser = new ScriptedBrowser(["WebSocket"]);
     watch();
-    client.run("other").subscribe(() => {});
     await vi.advanceTimersByTimeAsync(500);
     browser.stream.open();
     browser.stream.say(initial(1));
-    browser.stream.say(progress(2, { status: runStatus }));
+    browser.stream.say(progress(2, { status: "succeeded" }));
     browser.stream.fail();
     await vi.advanceTimersByTimeAsync(1_000);
-    browser.stream.fail(true); // 204, say
-    const { request } = browser;
-    expect(request.url).toBe(`http://page/api/runs/r?after=${EPOCH}-2`);
-    await request.answer(200, { ...initial(2, { status: runStatus }), events: [], log_lines: [] });
-    expect([state().connection.status, client.connection.status]).toEqual([shown, link]);
+    browser.stream.end(null);
+    await vi.advanceTimersByTimeAsync(33);
+    expect([state().connection.status, client.connection.status]).toEqual(["closed", "connected"]);
+    expect(browser.streams).toHaveLength(2);
+  });
+
+  it("a stream that is refused for good says so of the run, and the relay is there", async () => {
+    browser = new ScriptedBrowser(["WebSocket"]);
+    watch();
+    await vi.advanceTimersByTimeAsync(500);
+    browser.stream.end(refused(403));
+    await vi.advanceTimersByTimeAsync(33);
+    expect(state().connection).toMatchObject({ status: "closed", error: { code: 4403 } });
+    expect(client.connection.status).toBe("connected");
+  });
+
+  it("a relay that is full is asked again when it said", async () => {
+    browser = new ScriptedBrowser(["WebSocket"]);
+    watch();
+    await vi.advanceTimersByTimeAsync(500);
+    browser.stream.end(refused(429, 7_000));
+    expect(client.connection).toMatchObject({ status: "reconnecting", retryInMs: 7_000 });
+    expect(client.connection.error).toEqual({ code: 4429, message: "the relay says why" });
+  });
+
+  it("a token that a stream refuses is renewed, and goes in a header", async () => {
+    browser = new ScriptedBrowser(["WebSocket"]);
+    const token = vi.fn(async () => `t${token.mock.calls.length}`);
+    watch("r", { token });
+    await vi.advanceTimersByTimeAsync(500);
+    expect(browser.stream).toMatchObject({ headers: { authorization: "Bearer t1" } });
+    expect(browser.stream.url).not.toContain("token");
+    browser.stream.end(refused(401));
+    await settle();
+    expect(browser.stream.headers).toEqual({ authorization: "Bearer t2" });
   });
 
   it("while no stream is open, polls keep the link alive", async () => {
@@ -558,12 +589,12 @@ describe("falling back and climbing up", () => {
   });
 
   it("without any transport left it gives up in so many words", async () => {
-    browser = new ScriptedBrowser(["WebSocket", "EventSource"]);
+    browser = new ScriptedBrowser(["WebSocket", "eventStream"]);
     watch("r", { transports: ["websocket", "sse"] });
     await vi.advanceTimersByTimeAsync(600_000);
     expect(client.connection).toMatchObject({
       status: "failed",
-      error: { message: "this environment has no EventSource" },
+      error: { message: "this environment cannot read streams" },
     });
   });
 });

@@ -1,10 +1,14 @@
 /** What the client needs of the browser, in one place, so that it can be imported (and tested) without a window. */
 
+import type { EventStreamOpener } from "./eventStream.js";
+import { eventStreams } from "./eventStream.js";
+
 export type PageSignal = "online" | "offline" | "hidden" | "visible";
 
 export interface Environment {
   readonly WebSocket: typeof WebSocket | undefined;
-  readonly EventSource: typeof EventSource | undefined;
+  /** Opens a stream of server-sent events; undefined where responses cannot be read piece by piece. */
+  readonly eventStream: EventStreamOpener | undefined;
   readonly fetch: typeof fetch;
   /** 0..1, for jitter. */
   readonly random: () => number;
@@ -20,10 +24,11 @@ export interface Environment {
 /** The environment of this page (or of a server: everything is looked up when it is needed, never at import). */
 export function pageEnvironment(): Environment {
   const page = typeof document === "undefined" ? null : document;
+  const send: typeof fetch = (...request) => globalThis.fetch(...request);
   return {
     WebSocket: globalThis.WebSocket,
-    EventSource: globalThis.EventSource,
-    fetch: (...request) => globalThis.fetch(...request),
+    eventStream: typeof ReadableStream === "undefined" ? undefined : eventStreams(send),
+    fetch: send,
     random: Math.random,
     origin: typeof location === "undefined" ? null : location.origin,
     isHidden: () => page?.visibilityState === "hidden",

@@ -1,14 +1,14 @@
 /**
- * Server-Sent Events: one EventSource for the run watched first, polling for the others.
+ * Server-Sent Events: one stream for the run watched first, polling for the others.
  *
- * A browser allows six HTTP/1.1 connections to a host, and an EventSource keeps one for good: ten runs on ten
- * of them would stop the page. EventSource's own reconnecting is not used (it knows no backoff, no limit and no
- * other transport): on its first error it is closed, and the link decides.
+ * A browser allows six HTTP/1.1 connections to a host, and a stream keeps one: ten runs on ten of them would stop the page.
+ * The transport does not reconnect by itself: at the end of its stream it closes, and the connection decides.
  */
 
-import { MESSAGE_TYPES } from "./codes.js";
+import { isTerminalCode } from "./codes.js";
 import { relate, START } from "./cursor.js";
 import type { Environment } from "./environment.js";
+import type { EventStreamOpener } from "./eventStream.js";
 import type { Frame } from "./frames.js";
 import { readFrame } from "./frames.js";
 import { Liveness } from "./liveness.js";
@@ -18,9 +18,6 @@ import { PollingTransport } from "./pollingTransport.js";
 import type { Transport, TransportClose, TransportEvents } from "./transport.js";
 import { broken, UP } from "./transport.js";
 
-/** EventSource.CLOSED */
-const CLOSED = 2;
-const BROKEN = broken("the event stream broke");
 /** A stream from which nothing came for so long after it opened is checked by a poll: a proxy may hold it back. */
 const CHECK_AFTER_MS = 5_000;
 
@@ -28,13 +25,14 @@ export class SseTransport implements Transport {
   readonly kind = "sse";
   readonly #environment: Environment;
   readonly #events: TransportEvents;
-  readonly #Source: typeof EventSource;
+  readonly #openStream: EventStreamOpener;
   readonly #address: (runId: string, after: string | null) => string;
   readonly #requestOf: (runId: string) => PollRequest;
   readonly #cursorOf: (runId: string) => string | null;
   readonly #others: PollingTransport;
   readonly #liveness: Liveness;
-  #source: EventSource | null = null;
+  /** Closes the stream that is open. */
+  #closeOpen: (() => void) | null = null;
   #runId: string | null = null;
   #wantsFeed = false;
   #heard = false;
@@ -51,8 +49,8 @@ export class SseTransport implements Transport {
     cursorOf: (runId: string) => string | null,
     pingRelay: () => Promise<unknown>,
   ) {
-    if (environment.EventSource === undefined) throw new Error("this environment has no EventSource");
-    this.#Source = environment.EventSource;
+    if (environment.eventStream === undefined) throw new Error("this environment cannot read streams");
+    this.#openStream = environment.eventStream;
     this.#cursorOf = cursorOf;
     this.#environment = environment;
     this.#address = address;
@@ -64,7 +62,7 @@ export class SseTransport implements Transport {
         ...events,
         onProven: () => {},
         // while there is a stream, its silence is what counts
-        onAlive: () => this.#source === null && this.#alive(),
+        onAlive: () => this.#closeOpen === null && this.#alive(),
         onMissed: () => {},
         onClose: (close) => this.#ended(close),
       },
@@ -88,7 +86,7 @@ export class SseTransport implements Transport {
 
   unsubscribe(runId: string): void {
     if (this.#runId !== runId) return this.#others.unsubscribe(runId);
-    this.#closeSource();
+    this.#closeStream();
     this.#runId = null;
     this.subscribeFeed(this.#wantsFeed);
   }
@@ -107,57 +105,55 @@ export class SseTransport implements Transport {
   close(): void {
     this.#over = true;
     this.#liveness.stop();
-    this.#closeSource();
+    this.#closeStream();
     this.#others.close();
   }
 
   #open(runId: string, after: string | null): void {
-    this.#closeSource();
+    this.#closeStream();
     this.#runId = runId;
     this.#heard = false;
-    const source = new this.#Source(this.#address(runId, after));
-    this.#source = source;
-    let isOpen = false;
-    source.onopen = () => {
-      isOpen = true;
-      this.#alive();
-      // With a cursor and nothing missed a healthy stream is silent until the heartbeat: look once, don't trust.
-      this.#checkTimer = setTimeout(() => this.#verify(), CHECK_AFTER_MS);
-    };
-    for (const name of [...MESSAGE_TYPES, "heartbeat"]) {
-      source.addEventListener(name, (event) => this.#received(name, event as MessageEvent<unknown>));
-    }
-    source.onerror = (event) => {
-      // Our server's `event: error` comes through the same door as the browser's, but has data.
-      if (event instanceof MessageEvent) return;
-      // Refused in HTTP's words: with 204, for there is nothing more to come? A poll tells.
-      if (source.readyState === CLOSED && !isOpen) this.#verify(true);
-      else this.#ended(BROKEN);
-    };
+    this.#closeOpen = this.#openStream(this.#address(runId, after), this.#requestOf(runId).headers, {
+      onOpen: () => {
+        this.#alive();
+        // With a cursor and nothing missed a healthy stream is silent until the heartbeat: check it once.
+        this.#checkTimer = setTimeout(() => this.#verify(), CHECK_AFTER_MS);
+      },
+      onEvent: (name, data) => this.#received(name, data),
+      onEnd: (end) => this.#streamEnded(runId, end),
+    });
   }
 
-  #received(name: string, event: MessageEvent<unknown>): void {
-    if (this.#over || this.#source === null) return;
-    if (typeof event.data !== "string") return; // the browser's own error event
+  #received(name: string, data: string): void {
     this.#alive();
     const isFirst = !this.#heard && name !== "heartbeat";
     this.#heard = true;
     if (name !== "upstream") this.#stopCheck();
-    // The event's name says that it is the end, and the stream whose: the relay puts nothing into it.
+    // The event's name says that it is the end, and the stream says of which run: other relays put nothing into it.
     const isEnd = name === "end" && this.#runId !== null;
-    const frame: Frame | null = isEnd ? { type: "end", runId: this.#runId ?? "" } : readFrame(event.data);
-    if (isEnd) this.#closeSource(); // or EventSource would come back by itself
+    const frame: Frame | null = isEnd ? { type: "end", runId: this.#runId ?? "" } : readFrame(data);
+    if (isEnd) this.#closeStream();
     if (frame === null) return;
     if (isFirst && frame.type !== "upstream") this.#events.onFrames([UP]);
     this.#events.onFrames([frame]);
   }
 
+  #streamEnded(runId: string, end: TransportClose | null): void {
+    const isRefusal = end !== null && end.code !== null && isTerminalCode(end.code);
+    if (end !== null && !isRefusal) return this.#ended(end);
+    // The run has ended, or is refused for good: the relay is there.
+    this.#closeStream();
+    this.#alive();
+    const about = { message: end?.message ?? "", code: end?.code ?? 0, runId };
+    this.#events.onFrames([isRefusal ? { type: "error", ...about } : { type: "end", runId }]);
+  }
+
   /** One poll: if it brings what the stream did not, the stream is being held back and is given up. */
-  #verify(isRefused = false): void {
+  #verify(): void {
     this.#stopCheck();
     const runId = this.#runId;
     if (runId === null || this.#over) return;
-    const source = this.#source;
+    const open = this.#closeOpen;
     this.#check = new PollLoop(
       runId,
       this.#cursorOf(runId),
@@ -167,15 +163,13 @@ export class SseTransport implements Transport {
       {
         onAnswer: (frames) => {
           this.#check?.stop();
-          if (this.#over || source !== this.#source) return;
+          if (this.#over || open !== this.#closeOpen) return;
           // Looked at before the frames are folded in: afterwards everything has been seen.
           const late = frames.some((frame) => this.#isNews(runId, frame));
           this.#events.onFrames(frames);
           if (late) this.#ended(broken("the event stream is held back on its way"));
-          else if (isRefused && frames.some((frame) => frame.type === "end")) this.#alive();
-          else if (isRefused) this.#ended(BROKEN);
         },
-        onClose: () => this.#ended(BROKEN),
+        onClose: (close) => this.#ended(close),
       },
     );
     this.#check.start();
@@ -204,10 +198,10 @@ export class SseTransport implements Transport {
     this.#check = null;
   }
 
-  #closeSource(): void {
+  #closeStream(): void {
     this.#stopCheck();
-    this.#source?.close();
-    this.#source = null;
+    this.#closeOpen?.();
+    this.#closeOpen = null;
   }
 
   #ended(close: TransportClose): void {

@@ -36,9 +36,9 @@ const TRANSPORTS: Readonly<Record<TransportKind, TransportSpec>> = {
   sse: {
     needsRun: true,
     create: (context, events) => {
-      const { urls, token, environment } = context;
+      const { urls, environment } = context;
       const address = (runId: string, after: string | null) =>
-        urls.http(`${urls.run(runId)}/events`, { after, token });
+        urls.http(`${urls.run(runId)}/events`, { after });
       return new SseTransport(
         environment,
         events,

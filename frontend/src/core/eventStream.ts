@@ -1,0 +1,60 @@
+/**
+ * A stream of server-sent events over fetch: unlike the browser's EventSource it carries a token in a header, and it tells
+ * an end from a refusal (204, 401, 429 with Retry-After).
+ */
+
+import { closeOf } from "./polling.js";
+import { problemOf } from "./problem.js";
+import type { TransportClose } from "./transport.js";
+import { broken } from "./transport.js";
+
+export interface EventStreamEvents {
+  onOpen(): void;
+  onEvent(name: string, data: string): void;
+  /** The stream is over; null is the answer 204: the cursor is the run's end. Not called after it was closed here. */
+  onEnd(end: TransportClose | null): void;
+}
+
+/** Opens a stream. Returns the function that closes it; after that it tells nothing more. */
+export type EventStreamOpener = (
+  url: string,
+  headers: Readonly<Record<string, string>>,
+  events: EventStreamEvents,
+) => () => void;
+
+/** The opener that uses `send`, a fetch. */
+export function eventStreams(send: typeof fetch): EventStreamOpener {
+  return (url, headers, events) => {
+    const owner = new AbortController();
+    const { signal } = owner;
+    read(send, url, { headers, cache: "no-store", signal }, events)
+      .catch(() => broken("the event stream broke"))
+      .then((end) => signal.aborted || events.onEnd(end));
+    return () => owner.abort();
+  };
+}
+
+async function read(
+  send: typeof fetch,
+  url: string,
+  request: RequestInit,
+  events: EventStreamEvents,
+): Promise<TransportClose | null> {
+  // Loaded with the first stream, beside it: a page whose WebSocket works never needs the parser.
+  const [response, { createParser }] = await Promise.all([send(url, request), import("eventsource-parser")]);
+  if (response.status === 204) return null;
+  if (!response.ok) return closeOf(await problemOf(response));
+  const type = response.headers.get("content-type");
+  if (!type?.startsWith("text/event-stream")) return broken(`expected an event stream, got ${type}`);
+  events.onOpen();
+  const parser = createParser({
+    onEvent: ({ event = "message", data }) => request.signal?.aborted || events.onEvent(event, data),
+  });
+  const decoder = new TextDecoder();
+  const reader = response.body?.getReader();
+  for (;;) {
+    const piece = await reader?.read();
+    if (!piece || piece.done) return broken("the event stream ended");
+    parser.feed(decoder.decode(piece.value, { stream: true }));
+  }
+}
