@@ -1,7 +1,7 @@
 # Each target does all of its own set-up; see scripts/prepare.py. `make help` lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests run dev test check bench bench-quick lock clean
+.PHONY: help setup setup-tests run dev test test-faults check bench bench-quick lock clean
 
 PORT ?= 8000
 ARGS ?=
@@ -26,6 +26,9 @@ dev: setup  ## like run, and both halves reload on change
 
 test: setup-tests  ## all tests (ARGS="-k word" goes to pytest)
 	@exec $(VENV)/python scripts/run_tests.py $(ARGS)
+
+test-faults: setup-tests  ## the fault tests in their long forms
+	@exec $(VENV)/python -m pytest tests/faults tests/integration/test_relay_bad_input.py --long $(ARGS)
 
 check: setup  ## format, lint, types, imports
 	@exec $(VENV)/python scripts/check.py

@@ -10,6 +10,26 @@ import pytest
 from tests.servers import Server, redis_server_binary, valkey_binary
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="the long forms of the fault tests (make test-faults)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long"):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(600))
+        return
+    kept = [item for item in items if item.get_closest_marker("long") is None]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
+@pytest.fixture
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether tests run in their long form."""
+    return bool(request.config.getoption("--long"))
+
+
 def pytest_configure() -> None:
     # What the developer has set for their own runs must neither change the tests nor be written to by them.
     for name in list(os.environ):

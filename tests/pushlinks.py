@@ -10,33 +10,28 @@ from typing import Any
 
 import hiredis
 
-from tests.servers import HOST
+from tests.links import READ_BYTES, Pair, TcpLink
 
 __all__ = ["PushLink", "push_link"]
 
 
-class PushLink:
-    """A TCP relay in front of a server; `url` leads through it. What commands answer passes untouched.
+class PushLink(TcpLink):
+    """A TcpLink in front of a Redis; `url` leads through it. What commands answer passes untouched.
 
-    `lose`: pushes of which this is true never arrive. `hold`: while set, pushes wait. `refuse`: while set, no new
-    connection is let through.
+    `lose`: pushes of which this is true never arrive. `hold`: while set, pushes wait. `cut` breaks subscribers only.
     """
 
     def __init__(self, port: int) -> None:
-        self.port = port
+        super().__init__(port)
         self.lose: Callable[[bytes], bool] = lambda payload: False
         self.lost = 0
-        self.refuse = False
         self._flow = asyncio.Event()
         self._flow.set()
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._subscribers: set[asyncio.StreamWriter] = set()
 
     @property
     def url(self) -> str:
-        assert self._server is not None
-        return f"redis://{HOST}:{self._server.sockets[0].getsockname()[1]}/0"
+        """The URL of the Redis behind it."""
+        return self.redis_url
 
     def hold(self) -> None:
         """Let pushes wait from now on."""
@@ -48,50 +43,22 @@ class PushLink:
 
     def cut(self) -> None:
         """Break every subscriber's connection."""
-        for writer in [*self._subscribers]:
-            writer.transport.abort()
+        for pair in [*self.pairs]:
+            if pair.subscribed:
+                pair.abort()
 
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, HOST, 0)
-
-    async def close(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        self.release()
-        for writer in [*self._writers]:
-            writer.transport.abort()
-        await self._server.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.refuse:
-            writer.transport.abort()
-            return
-        their_reader, their_writer = await asyncio.open_connection(HOST, self.port)
-        self._writers |= {writer, their_writer}
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._up(reader, their_writer, writer))
-                tasks.create_task(self._down(their_reader, writer))
-        except* OSError:
-            pass
-        finally:
-            for one in (writer, their_writer):
-                one.transport.abort()
-                self._writers.discard(one)
-            self._subscribers.discard(writer)
-
-    async def _up(self, reader: asyncio.StreamReader, to: asyncio.StreamWriter, back: asyncio.StreamWriter) -> None:
-        while data := await reader.read(1 << 16):
+    async def _up(self, pair: Pair, reader: asyncio.StreamReader) -> None:
+        while data := await reader.read(READ_BYTES):
             if re.search(rb"\r\nS?SUBSCRIBE\r\n", data):
-                self._subscribers.add(back)
-            to.write(data)
-            await to.drain()
-        raise ConnectionResetError
+                pair.subscribed = True
+            pair.server.write(data)
+            await pair.server.drain()
 
-    async def _down(self, reader: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+    async def _down(self, pair: Pair, reader: asyncio.StreamReader) -> None:
         parser = hiredis.Reader()
-        while data := await reader.read(1 << 16):
-            if to not in self._subscribers:
+        to = pair.client
+        while data := await reader.read(READ_BYTES):
+            if not pair.subscribed:
                 to.write(data)
                 await to.drain()
                 continue
@@ -103,7 +70,6 @@ class PushLink:
                 else:
                     to.write(_encoded(push))
             await to.drain()
-        raise ConnectionResetError
 
 
 def _encoded(value: Any) -> bytes:

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -26,6 +25,7 @@ from runrelay.api.relay import Relay
 from runrelay.pipelines import Pipeline
 from runrelay.progress import make_event
 from runrelay.runlog import AsyncRunLog, Committed, Keys, Numbering
+from tests.publishers import ROOT, program
 from tests.servers import HOST, free_port
 from tests.watching import DEADLINE_S, Client, eventually, watch
 
@@ -127,15 +127,20 @@ async def serve_here(
 
 
 class RelayProcess(Address):
-    """`runrelay serve` as a process of its own. It keeps its port when it is killed and started again."""
+    """`runrelay serve` as a process of its own. It keeps its port when it is killed and started again.
 
-    def __init__(self, folder: Path, redis_url: str, prefix: str, **settings: object) -> None:
+    broken: switches of tests/broken.py, for a negative control.
+    """
+
+    def __init__(self, folder: Path, redis_url: str, prefix: str, *, broken: str = "", **settings: object) -> None:
         self.port = free_port()
+        self._program = program("runrelay.cli", "serve", "--port", str(self.port), broken=broken)
         self._log_path = folder / f"relay-{self.port}.log"
         self._folder = folder
         self._environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
+            "PYTHONPATH": str(ROOT),
             "REDIS_URL": redis_url,
             "RUNRELAY_PREFIX": prefix,
             "RUNRELAY_DASHBOARD": "false",
@@ -154,21 +159,29 @@ class RelayProcess(Address):
         """What the relay has logged since it was first started."""
         return self._log_path.read_text(errors="replace")
 
-    def start(self) -> None:
-        """Start, or start again, and wait until it is ready."""
-        program = [sys.executable, "-W", "error", "-m", "runrelay.cli", "serve", "--port", str(self.port)]
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def launch(self) -> None:
+        """Start, or start again, without waiting for anything."""
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                leash.command(program, signal.SIGKILL),
+                leash.command(self._program, signal.SIGKILL),
                 cwd=self._folder,
                 env=self._environ,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+
+    def start(self) -> None:
+        """Start, or start again, and wait until it is ready."""
+        self.launch()
         deadline = time.monotonic() + START_TIMEOUT_S
         with httpx.Client(trust_env=False) as http:
             while True:
-                if self._process.poll() is not None:
+                if not self.is_running:
                     raise AssertionError(f"the relay has ended:\n{self.log}")
                 try:
                     if http.get(f"{self.url}/readyz", timeout=2).status_code == 200:

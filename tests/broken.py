@@ -1,0 +1,168 @@
+"""A program of ours with one protection switched off, for the negative controls of tests that need real processes.
+
+    python -m tests.broken SWITCH[,SWITCH…] MODULE ARGUMENT…
+
+runs the module's `main` with these switches. A test whose check still passes then has checked nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+__all__ = ["SWITCHES", "main"]
+
+SWITCHES: dict[str, Callable[[], None]] = {}
+
+
+def switch(change: Callable[[], None]) -> Callable[[], None]:
+    """Name a change by its function."""
+    SWITCHES[change.__name__] = change
+    return change
+
+
+# Of a publisher
+
+
+@switch
+def no_retry() -> None:
+    """What could not be committed at the first try is forgotten."""
+    from runrelay.errors import RunlogError, RunlogUnavailable
+    from runrelay.runlog import RunLog
+
+    commit_many = RunLog.commit_many
+
+    def once(self: RunLog, batches: Any) -> Any:
+        try:
+            results = commit_many(self, batches)
+        except RunlogUnavailable as error:
+            results = [error] * len(batches)
+        return [RunlogError("given up") if isinstance(one, RunlogUnavailable) else one for one in results]
+
+    RunLog.commit_many = once  # type: ignore[method-assign]
+
+
+@switch
+def no_numbers() -> None:
+    """Each try is a new producer's: the run log cannot know what it has already."""
+    from runrelay.runlog import Batch, Numbering, RunLog
+
+    commit_many = RunLog.commit_many
+
+    def anew(self: RunLog, batches: Sequence[Batch]) -> Any:
+        return commit_many(self, [Batch(one.run_id, Numbering.fresh().producer, 1, one.events) for one in batches])
+
+    RunLog.commit_many = anew  # type: ignore[method-assign]
+
+
+@switch
+def no_identity() -> None:
+    """All servers are one: a log is continued wherever it is found."""
+    import runrelay.runlog.aio
+    import runrelay.runlog.sync
+
+    for module in (runrelay.runlog.sync, runrelay.runlog.aio):
+        module.identity = lambda *_: "one and the same"  # type: ignore[attr-defined]
+
+
+# Of a relay
+
+
+@switch
+def no_repair_after_reconnect() -> None:
+    """The listener is back, and what it has missed is not read."""
+    from runrelay.fanout import Hub
+
+    def link_up(self: Hub) -> None:
+        self.link = "up"
+        self._link_is_up.set()
+        self._tell_all("up")
+
+    Hub.link_up = link_up  # type: ignore[method-assign]
+
+
+@switch
+def no_repair() -> None:
+    """What does not follow is not explained by the log: it is thrown away."""
+    from runrelay.fanout import hub
+    from tests.broken_topics import NoRepair
+
+    hub.Topic = NoRepair  # type: ignore[attr-defined]
+
+
+@switch
+def no_check() -> None:
+    """Nobody compares positions with the log."""
+    from runrelay.fanout import Hub
+
+    async def check(self: Hub) -> None:
+        pass
+
+    Hub.check = check  # type: ignore[method-assign]
+
+
+@switch
+def no_probe() -> None:
+    """A subscription that is there is believed to hear."""
+    import asyncio
+
+    from runrelay.fanout import Listener
+
+    async def believe(self: Listener) -> None:
+        self._hub.link_up()
+        await asyncio.Event().wait()
+
+    Listener._probe_on = believe  # type: ignore[method-assign]
+
+
+@switch
+def no_pings() -> None:
+    """Nobody looks whether a client is still there."""
+    from runrelay.fanout.uvicorn import DirectConnection
+
+    DirectConnection.tick = lambda self: None  # type: ignore[method-assign]
+
+
+@switch
+def quick_pings() -> None:
+    """Not a protection less: clients are looked after every second instead of every twenty."""
+    from runrelay.fanout import Hub
+
+    init = Hub.__init__
+
+    def quick(self: Hub, *given: Any, **more: Any) -> None:
+        init(self, *given, **{**more, "tick_s": 1.0})
+
+    Hub.__init__ = quick  # type: ignore[method-assign]
+
+
+# Of both
+
+
+def _clock(by_s: int) -> Callable[[], None]:
+    def turn() -> None:
+        time_, time_ns = time.time, time.time_ns
+        time.time = lambda: time_() + by_s
+        time.time_ns = lambda: time_ns() + by_s * 1_000_000_000
+
+    return turn
+
+
+SWITCHES["an_hour_fast"] = _clock(3600)
+SWITCHES["an_hour_slow"] = _clock(-3600)
+
+
+def main() -> None:
+    """Switch off, then run."""
+    switches, module, *arguments = sys.argv[1:]
+    for name in switches.split(","):
+        SWITCHES[name]()
+    sys.argv = [module, *arguments]
+    importlib.import_module(module).main()
+
+
+if __name__ == "__main__":
+    main()

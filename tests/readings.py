@@ -1,0 +1,125 @@
+"""What an honest client knows of a run, held against the contract frame by frame.
+
+The runs that are watched are told in numbered lines, `<generation> <number>…` (tests/numbered.py): a generation is one
+life of a publisher. So a lost, doubled or overtaken line shows by itself, whatever the cursors say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
+
+from runrelay.progress import is_ended
+from tests.watching import Story
+
+__all__ = ["Ledger", "Reading", "code_of", "holes_in"]
+
+_GENERATION = 10_000_000
+
+
+def code_of(line: str) -> int:
+    """A numbered line as one number that grows from line to line."""
+    generation, number = line.split(" ", 2)[:2]
+    return int(generation) * _GENERATION + int(number)
+
+
+def holes_in(codes: Iterable[int]) -> list[str]:
+    """Where lines are missing, doubled or out of order. A new generation begins at 0, wherever the last one ended."""
+    return [
+        f"{b // _GENERATION}:{b % _GENERATION} came after {a // _GENERATION}:{a % _GENERATION}"
+        for a, b in pairwise(codes)
+        if b != a + 1 and not (b // _GENERATION > a // _GENERATION and b % _GENERATION == 0)
+    ]
+
+
+class Ledger:
+    """What was told under each cursor of each run, to whomever: one cursor has one content, for ever."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, dict[str, tuple[Any, ...]]] = {}
+        self.checked = 0
+
+    def note(self, frame: dict[str, Any]) -> None:
+        """Take a progress frame; AssertionError if its cursor had another content before."""
+        self.checked += 1
+        content = frame["message"], frame["state"], frame["progress"], frame["ts"]
+        before = self._told.setdefault(frame["run_id"], {}).setdefault(frame["id"], content)
+        assert before == content, f"{frame['run_id']} {frame['id']} was {before} and is now {content}"
+
+    def forget(self, run_id: str) -> None:
+        """Nobody watches the run any more."""
+        self._told.pop(run_id, None)
+
+
+class Reading(Story):
+    """One client's picture of one run, across all of its connections.
+
+    `lines` are the codes of the lines that the client shows. lossy: Redis loses data in this test, so a new
+    initial_state may take back what was shown; without it, that is an error, and so is any hole.
+    """
+
+    def __init__(self, run_id: str, ledger: Ledger, *, lossy: bool = False) -> None:
+        super().__init__()
+        self.run_id = run_id
+        self.lines: list[int] = []
+        self.truncated = False
+        self.unrecovered = 0
+        self.stale = 0
+        self.ended = False
+        self.closed = False
+        """The relay has said that nothing more comes."""
+        self._ledger = ledger
+        self._lossy = lossy
+
+    def add(self, frame: dict[str, Any]) -> None:
+        """Take the next frame; AssertionError if it may not follow, or shows a line too few, twice or out of order."""
+        super().add(frame)
+        del self.frames[:-1], self.seqs[:-1]
+        kind = frame["type"]
+        if kind == "initial_state":
+            self.unrecovered += not frame["recovered"]
+            self._replace([code_of(line) for line in frame["logs"]], bool(frame["logs_truncated"]))
+        elif kind == "progress":
+            self._ledger.note(frame)
+            if frame["message"]:
+                self._append(code_of(frame["message"]))
+        elif kind == "stale":
+            self.stale += 1
+        if "status" in frame:
+            self.ended = is_ended(frame["status"])
+
+    def _append(self, code: int) -> None:
+        if self.lines:
+            self._check([self.lines[-1], code])
+        self.lines.append(code)
+
+    def _replace(self, logs: list[int], truncated: bool) -> None:
+        self._check(logs)
+        before = self.lines
+        if truncated and logs:
+            self.truncated = self.truncated or not before or before[-1] < logs[0] - 1
+            logs = [code for code in before if code < logs[0]] + logs
+        if not self._lossy:
+            assert logs[: len(before)] == before, f"{self.run_id}: shown lines are gone: {_lost(before, logs)}"
+        self.lines = logs
+
+    def _check(self, codes: list[int]) -> None:
+        if self._lossy:
+            assert codes == sorted(set(codes)), f"{self.run_id}: doubled or out of order: {codes[-20:]}"
+        else:
+            assert not (holes := holes_in(codes)), f"{self.run_id}: {holes[:3]}"
+
+    def differs_from(self, truth: list[int]) -> str:
+        """How the client's lines differ from the log's at the end; empty if they do not."""
+        mine = self.lines
+        if self.truncated and mine:  # it came when the first lines were no longer shown
+            truth = [code for code in truth if code >= mine[0]]
+        if mine == truth:
+            return ""
+        lost, made_up = _lost(truth, mine), _lost(mine, truth)
+        return f"{self.run_id}: {len(mine)} lines of {len(truth)}; lost {lost}, made up {made_up}"
+
+
+def _lost(whole: list[int], part: list[int]) -> list[int]:
+    return sorted(set(whole) - set(part))[:10]
