@@ -65,7 +65,7 @@ async def test_events_after_a_cursor_are_all_there_or_none(runlog: AsyncRunLog, 
         done = await runlog.commit("r", [said(str(number)) for number in range(1, 6)])
         heard = witness.heard()
 
-    async def after(cursor: Cursor | None, **limits: int) -> Any:
+    async def after(cursor: Cursor | None, **limits: Any) -> Any:
         return (await runlog.read("r", cursor, **limits)).events
 
     assert await after(None) is None

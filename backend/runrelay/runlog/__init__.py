@@ -3,6 +3,7 @@
 from .aio import AsyncRunLog
 from .commits import Batch, Committed, Numbering, Retention
 from .keys import Keys
+from .pipelined import Pipelined, take_over
 from .reads import View
 from .seals import Seal
 from .sync import RunLog
@@ -13,8 +14,10 @@ __all__ = [
     "Committed",
     "Keys",
     "Numbering",
+    "Pipelined",
     "Retention",
     "RunLog",
     "Seal",
     "View",
+    "take_over",
 ]

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis
@@ -16,9 +17,10 @@ from ..errors import CommitRefused, RunlogError, RunlogUnavailable
 from ..progress import Cursor, Event, Snapshot, is_ended
 from .commits import Batch, Committed, Gap, NewLog, Numbering, Retention, commit_args, parse_commit, refusal
 from .keys import Keys
+from .pipelined import Pipelined
 from .reads import LOG_BYTES, SUMMARY_FIELDS, View, parse_position, parse_summary, parse_view, read_args
 from .scripts import COMMIT, DELETE, FORGET, LEASE, READ, Script
-from .servers import IDENTITY_COMMANDS, LINK_ERRORS, identity, is_passing
+from .servers import IDENTITY_COMMANDS, LINK_ERRORS, identity, is_passing, judged
 from .topology import AsyncTopology
 
 __all__ = ["AsyncRunLog"]
@@ -27,9 +29,18 @@ log = logging.getLogger(__name__)
 
 
 class AsyncRunLog:
-    """The run log of one event loop. Reads share a pool; commits take turns on one connection.
+    """The run log of one event loop.
 
-    Every method raises `RunlogUnavailable` when Redis cannot be reached or cannot write.
+    What must not wait for each other has connections of its own:
+
+    - commits take turns on one;
+    - control (probes, markers, leases, the clock, heartbeats) has another, on which little is ever under way: so that
+      thousands of joins neither end a lease nor make Redis look dead;
+    - reads of runs go out many at a time on a third; polls and joins before repairs (see pipelined.py);
+    - what looks over many runs (positions, summaries) has a fourth; the rest, which is rare or large, shares a pool.
+
+    Every method raises `RunlogUnavailable` when Redis cannot be reached or cannot write. Never because of load: what
+    waits in this process' queues has no deadline.
 
     Raises:
         ValueError: no server can be reached by this URL.
@@ -54,7 +65,10 @@ class AsyncRunLog:
         self.topology = AsyncTopology(redis_url)
         self._pool: ConnectionPool = self.topology.pool(**options)
         self.redis: Redis = Redis(connection_pool=self._pool)
-        self._reads = asyncio.Semaphore(max_connections)
+        self._pooled = asyncio.Semaphore(max_connections)
+        self._control = Pipelined(self._pool, "control", timeout_s=timeout_s)
+        self._reads = Pipelined(self._pool, "reads", timeout_s=timeout_s)
+        self._lists = Pipelined(self._pool, "lists", timeout_s=timeout_s, most=500)
         self._commits = asyncio.Lock()
         self._connection: Any = None
         self._server = ""
@@ -64,12 +78,19 @@ class AsyncRunLog:
         if self._connection is not None:
             await self._connection.disconnect()
             self._connection = None
+        for pipelined in (self._control, self._reads, self._lists):
+            await pipelined.close()
         await self.redis.aclose()
         await self._pool.disconnect()
 
     # Reads
 
-    async def read(
+    @property
+    def reads_sent(self) -> int:
+        """Reads of runs that Redis was asked for."""
+        return self._reads.sent
+
+    def read(
         self,
         run_id: str,
         after: Cursor | None = None,
@@ -77,7 +98,8 @@ class AsyncRunLog:
         event_bytes: int = 1 << 20,
         log_lines: int | None = None,
         log_bytes: int = LOG_BYTES,
-    ) -> View:
+        later: bool = False,
+    ) -> asyncio.Future[View]:
         """The run in one atomic step: snapshot, newest log lines, and the events after a cursor.
 
         Args:
@@ -85,18 +107,19 @@ class AsyncRunLog:
             event_bytes: more than this of messages is not worth it: `View.events` is None then.
             log_lines: lines of the log at most; by default all that are kept, 0 for none.
             log_bytes: bytes of the log at most.
+            later: let other reads go first.
+
+        Cancelled before it is sent, it is not sent. RunlogError if what is stored there is no run.
         """
         lines = self.retention.log_lines if log_lines is None else log_lines
         args = read_args(self.keys, run_id, after, event_bytes=event_bytes, log_lines=lines, log_bytes=log_bytes)
-        return parse_view(run_id, await self._script(READ, args))
+        # What may be much larger than a snapshot is not put before the others' replies.
+        way = self._reads if log_bytes <= LOG_BYTES else self._lists
+        return way.run(READ, 3, args, parse=partial(_view, run_id), later=later)
 
     async def positions(self, run_ids: Sequence[str]) -> list[Cursor | None]:
         """Where the logs of these runs stand; None for one that is gone, or is no run."""
-        async with self._reading() as redis:
-            pipeline = redis.pipeline(transaction=False)
-            for run_id in run_ids:
-                pipeline.hmget(self.keys.run(run_id)[0], "epoch", "seq")
-            rows = _hashes(await pipeline.execute(raise_on_error=False), 2)
+        rows = await self._rows(run_ids, ("epoch", "seq"))
         return [parse_position(epoch, seq) for epoch, seq in rows]
 
     async def summaries(self, run_ids: Sequence[str]) -> list[tuple[Snapshot | None, int | None]]:
@@ -104,12 +127,12 @@ class AsyncRunLog:
 
         None for a run that is gone, and for somebody else's key under a run's name.
         """
-        async with self._reading() as redis:
-            pipeline = redis.pipeline(transaction=False)
-            for run_id in run_ids:
-                pipeline.hmget(self.keys.run(run_id)[0], *SUMMARY_FIELDS)
-            rows = _hashes(await pipeline.execute(raise_on_error=False), len(SUMMARY_FIELDS))
+        rows = await self._rows(run_ids, SUMMARY_FIELDS)
         return [parse_summary(run_id, row) for run_id, row in zip(run_ids, rows, strict=True)]
+
+    async def _rows(self, run_ids: Sequence[str], fields: Sequence[str]) -> list[list[Any]]:
+        answers = [self._lists.call("HMGET", self.keys.run(run_id)[0], *fields) for run_id in run_ids]
+        return _hashes(await asyncio.gather(*answers, return_exceptions=True), len(fields))
 
     async def listed(self, before: tuple[int, str] | None, count: int) -> list[tuple[str, int]]:
         """Run ids with their times of update, newest first, from a position of the list on.
@@ -220,14 +243,12 @@ class AsyncRunLog:
 
     async def silent_since(self, before_ms: int, count: int = 500) -> list[str]:
         """Runs whose workers were last heard of before a time (Unix ms), the longest silent first."""
-        async with self._reading() as redis:
-            rows = await redis.zrangebyscore(self.keys.alive, "-inf", before_ms, start=0, num=count)
-        return _names(rows)
+        return _names(await self._control.call("ZRANGEBYSCORE", self.keys.alive, "-inf", before_ms, "LIMIT", 0, count))
 
     async def stop_watching(self, run_ids: Sequence[str], before_ms: int) -> None:
         """Forget the heartbeats of these runs, until the next one. One that has come after `before_ms` stays."""
         if run_ids:
-            await self._script(FORGET, [self.keys.alive, before_ms, *run_ids], keys=1)
+            await self._control.run(FORGET, 1, [self.keys.alive, before_ms, *run_ids])
 
     async def unlist(self, run_ids: Sequence[str]) -> None:
         """Take runs that are gone out of the list."""
@@ -249,29 +270,30 @@ class AsyncRunLog:
                 log.warning("run %r is not taken out of the list: %s", run_id, error)
         return status
 
-    async def publish(self, channel: str, message: bytes) -> int:
-        """Publish on a channel. Returns how many heard it."""
-        async with self._reading() as redis:
-            return int(await redis.publish(channel, message))
+    def publish(self, channel: str, message: bytes, *, again: bool = False) -> asyncio.Future[int]:
+        """Publish on a channel. Returns how many heard it.
+
+        again: it may be published twice, should the connection break before it is known whether it was.
+        """
+        return self._control.call("PUBLISH", channel, message, again=again)
 
     async def take_lease(self, name: str, owner: str, duration_ms: int) -> bool:
         """Take or renew a lease. True: `owner` has it, for `duration_ms` from the moment before this call."""
-        return bool(await self._script(LEASE, [self.keys.lease(name), owner, duration_ms], keys=1))
+        return bool(await self._control.run(LEASE, 1, [self.keys.lease(name), owner, duration_ms]))
 
     async def server_now_ms(self) -> int:
         """Redis' clock in Unix milliseconds."""
-        async with self._reading() as redis:
-            seconds, micros = await redis.time()
-            return int(seconds) * 1000 + int(micros) // 1000
+        seconds, micros = await self._control.call("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[Any]:
-        async with self._reads:
+        async with self._pooled:
             try:
                 async with asyncio.timeout(self._timeout_s):
                     yield self.redis
             except (*LINK_ERRORS, RedisError) as error:
-                raise _judged(error) from error
+                raise judged(error) from error
 
     async def _script(self, script: Script, args: Sequence[Any], *, keys: int = 3) -> Any:
         async with self._reading() as redis:
@@ -314,12 +336,12 @@ class AsyncRunLog:
         except ResponseError as error:
             if is_passing(error):
                 await self._disconnect()  # the next connection may reach a server that can write
-            raise _judged(error) from error
+            raise judged(error) from error
         except BaseException as error:
             # Also when cancelled: a reply that nobody reads would be taken for the next command's.
             await self._disconnect()
             if isinstance(error, LINK_ERRORS):
-                raise _judged(error) from error
+                raise judged(error) from error
             raise
 
     async def _disconnect(self) -> None:
@@ -328,13 +350,20 @@ class AsyncRunLog:
             await connection.disconnect(nowait=True)
 
 
+def _view(run_id: str, reply: Any) -> View:
+    try:
+        return parse_view(run_id, reply)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunlogError(f"what is stored as run {run_id!r} is no run: {error!r}") from error
+
+
 def _hashes(rows: list[Any], fields: int) -> list[list[Any]]:
     """Replies of HMGET; a key of another type, which somebody else has set, is no run."""
     for i, row in enumerate(rows):
-        if isinstance(row, ResponseError) and str(row).startswith("WRONGTYPE"):
+        if isinstance(row, BaseException):
+            if not str(row.__cause__).startswith("WRONGTYPE"):
+                raise row
             rows[i] = [None] * fields
-        elif isinstance(row, Exception):
-            raise row
     return rows
 
 
@@ -345,12 +374,6 @@ def _names(raw: Iterable[bytes]) -> list[str]:
         with suppress(UnicodeDecodeError):
             names.append(name.decode())
     return names
-
-
-def _judged(error: BaseException) -> RunlogError:
-    if isinstance(error, ResponseError) and not is_passing(error):
-        return RunlogError(f"the run log refused the command: {error}")
-    return RunlogUnavailable(f"the run log is not available: {error}")
 
 
 def _escaped(text: str) -> str:

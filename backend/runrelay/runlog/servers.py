@@ -21,7 +21,9 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-__all__ = ["IDENTITY_COMMANDS", "LINK_ERRORS", "identity", "is_passing"]
+from ..errors import RunlogError, RunlogUnavailable
+
+__all__ = ["IDENTITY_COMMANDS", "LINK_ERRORS", "identity", "is_passing", "judged"]
 
 IDENTITY_COMMANDS: Final = (("INFO", "server"), ("INFO", "replication"))
 LINK_ERRORS: Final = (ConnectionError, TimeoutError, OSError)
@@ -63,3 +65,13 @@ def is_passing(error: ResponseError) -> bool:
     text = str(error)
     # inside a script, older servers put their own words before the code
     return isinstance(error, _PASSING) or any(word in text or text.startswith(word.strip()) for word in _PASSING_WORDS)
+
+
+def judged(error: BaseException) -> RunlogError:
+    """The error as the run log raises it; what Redis said is its cause."""
+    if isinstance(error, ResponseError) and not is_passing(error):
+        found = RunlogError(f"the run log refused the command: {error}")
+    else:
+        found = RunlogUnavailable(f"the run log is not available: {error}")
+    found.__cause__ = error
+    return found
