@@ -7,8 +7,8 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-import tqdm as real  # type: ignore[import-untyped]
-from tqdm.contrib.concurrent import thread_map  # type: ignore[import-untyped]
+import tqdm as real
+from tqdm.contrib.concurrent import thread_map
 
 from runrelay import RunLogHandler, run_progress
 from runrelay.publisher.tqdm import tqdm, trange
@@ -32,7 +32,7 @@ def test_a_bar_over_an_iterable(captured: CapturedProgress) -> None:
 
 def test_a_bar_by_hand(captured: CapturedProgress) -> None:
     """A caller who counts themselves, as code written for tqdm does."""
-    bar: tqdm[None]
+    bar: tqdm
     with tqdm(total=10, run_id="run", unit="file") as bar:
         bar.set_description("copying")
         bar.update(3)
@@ -48,17 +48,13 @@ def test_a_bar_by_hand(captured: CapturedProgress) -> None:
 
 def test_a_bar_without_a_total_counts(captured: CapturedProgress) -> None:
     """A progress that nobody can know."""
-    bar: tqdm[None] = tqdm(run_id="run", unit="row")
+    bar: tqdm = tqdm(run_id="run", unit="row")
     for _ in range(1000):
         bar.update()
     bar.close()
     assert {event.progress for event in captured.events} == {None}
     assert captured.events[-1].data == {"n": 1000, "unit": "row"}
     assert len(captured.events) <= 5
-    with pytest.raises(TypeError, match="length of this bar is not known"):
-        len(bar)
-    with pytest.raises(TypeError, match="nothing to loop over"):
-        next(iter(bar))
 
 
 def test_a_bar_finds_the_run_it_is_in(captured: CapturedProgress) -> None:
@@ -66,7 +62,33 @@ def test_a_bar_finds_the_run_it_is_in(captured: CapturedProgress) -> None:
     with run_progress("run") as run, run.span(0.0, 0.5):
         assert sum(trange(4, leave=False, ncols=80, disable=False)) == 6
         assert list(tqdm([1], disable=True)) == [1]
-    assert [event.progress for event in captured.of("run") if event.progress is not None][:3] == [0.0, 0.0, 0.125]
+    assert [event.progress for event in captured.of("run") if event.progress is not None][:3] == [0.0, 0.0, 0.5]
+
+
+def test_outside_of_a_run_it_draws_as_tqdm_does(captured: CapturedProgress) -> None:
+    """A script that is run by hand, and shows nothing at all."""
+    out = io.StringIO()
+    assert list(tqdm([1, 2], desc="by hand", file=out)) == [1, 2]
+    assert "by hand: 100%" in out.getvalue()
+    assert captured.events == []
+
+
+def test_inside_a_run_nothing_is_drawn(captured: CapturedProgress, capsys: pytest.CaptureFixture[str]) -> None:
+    """A worker's log that is full of bars."""
+    for leave in (True, False):
+        list(tqdm([1, 2], run_id="run", leave=leave))
+    assert capsys.readouterr() == ("", "")
+    assert captured.progress("run") == 1.0
+
+
+def test_a_description_for_each_item_is_no_line_for_each_item(captured: CapturedProgress) -> None:
+    """A loop that says `loss 0.123` a thousand times a second, and drives the log's older lines out."""
+    bar = tqdm(range(5000), run_id="run")
+    for number in bar:
+        bar.set_description(f"item {number}")
+    lines = captured.logs("run")
+    assert (lines[0], lines[-1]) == ("item 0", "item 4999")
+    assert len(lines) <= 100
 
 
 def test_the_surface_is_tqdms() -> None:
@@ -76,7 +98,7 @@ def test_the_surface_is_tqdms() -> None:
         "reset", "clear", "display", "unpause", "write", "__iter__", "__len__", "__bool__", "__enter__", "__exit__",
     }  # fmt: skip
     with capture_progress():
-        bar: tqdm[None] = tqdm(total=1, run_id="run")
+        bar: tqdm = tqdm(total=1, run_id="run")
         bar.clear()
         bar.display()
         bar.unpause()
