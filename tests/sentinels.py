@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any, cast
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from runrelay import leash
 from runrelay.ports import wait_until_ready
 from tests.servers import HOST, Server, valkey_binary
 
-__all__ = ["MASTER_NAME", "Sentinel", "SentinelSet", "sentinel_set"]
+__all__ = ["MASTER_NAME", "Sentinel", "SentinelSet", "sentinel_set", "wait_for"]
 
 MASTER_NAME = "autoshorts-primary"
 DEADLINE_S = 30.0
 _START_TIMEOUT_S = 15.0
+_REPLICATOR = "replicator"
 
 
 class Sentinel(Server):
@@ -77,10 +80,17 @@ class SentinelSet:
         return [server for server in self.servers if server is not primary and server.is_running]
 
     def _named_by(self, sentinel: Sentinel) -> int:
-        with sentinel.client(decode_responses=True) as client, suppress(redis.RedisError):
+        with asking(sentinel) as client, suppress(redis.RedisError):
             found: Any = cast(Any, client).execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME)
             return int(found[1])
         return 0
+
+    def cut_replication(self) -> None:
+        """From now on the primary takes writes that no replica hears of; connections of clients are left alone."""
+        with self.primary().client() as client:
+            do = cast(Any, client).execute_command
+            do("ACL", "SETUSER", _REPLICATOR, "off")
+            do("CLIENT", "KILL", "TYPE", "REPLICA")
 
     def wait_for_failover(self, old: Server) -> Server:
         """Wait until most sentinels name another primary, and that it says so itself; returns it."""
@@ -88,9 +98,11 @@ class SentinelSet:
         def is_over() -> bool:
             with suppress(LookupError, redis.RedisError):
                 new = self.primary()
-                with new.client() as client:
+                if new is old:  # which may be frozen: it is not asked
+                    return False
+                with asking(new) as client:
                     role: Any = cast(Any, client).execute_command("ROLE")
-                return new is not old and role[0] == b"master"
+                return bool(role[0] == "master")
             return False
 
         wait_for(is_over, "the sentinels have promoted a replica")
@@ -101,7 +113,7 @@ class SentinelSet:
         primary = self.primary()
 
         def is_synced() -> bool:
-            with primary.client(decode_responses=True) as client:
+            with asking(primary) as client:
                 info: Any = client.info("replication")
             replicas = [value for name, value in info.items() if name.startswith("slave") and isinstance(value, dict)]
             return len(replicas) == len(self.replicas()) and all(
@@ -115,7 +127,7 @@ class SentinelSet:
 
         def is_watched() -> bool:
             for sentinel in self.sentinels:
-                with sentinel.client(decode_responses=True) as client:
+                with asking(sentinel) as client:
                     flat: Any = cast(Any, client).execute_command("SENTINEL", "MASTER", MASTER_NAME)
                 state = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
                 if int(state["num-other-sentinels"]) != len(self.sentinels) - 1:
@@ -125,6 +137,14 @@ class SentinelSet:
             return True
 
         wait_for(is_watched, "the sentinels know each other and the replicas")
+
+
+@contextmanager
+def asking(server: Server) -> Iterator[redis.Redis]:
+    """A client that is told soon if the server is frozen."""
+    once = Retry(NoBackoff(), 0)
+    with redis.Redis(port=server.port, socket_timeout=1.0, retry=once, decode_responses=True) as client:
+        yield client
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
@@ -141,7 +161,13 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
 @contextmanager
 def sentinel_set(folder: Path, *, replicas: int = 1, down_after_ms: int = 1000, **config: str) -> Iterator[SentinelSet]:
     """Start a primary, `replicas` replicas and three sentinels; `config` holds for all servers, `_` stands for `-`."""
-    options = {"repl-diskless-sync-delay": "0", **{name.replace("_", "-"): value for name, value in config.items()}}
+    options = {
+        "repl-diskless-sync-delay": "0",
+        # replicas have a user of their own, so that they alone can be shut out
+        "masteruser": _REPLICATOR,
+        "masterauth": _REPLICATOR,
+        **{name.replace("_", "-"): value for name, value in config.items()},
+    }
     servers: list[Server] = []
     sentinels: list[Sentinel] = []
     try:
@@ -151,6 +177,8 @@ def sentinel_set(folder: Path, *, replicas: int = 1, down_after_ms: int = 1000, 
             following = {} if not servers else {"replicaof": f"{HOST} {servers[0].port}"}
             servers.append(Server(valkey_binary(), data_dir, {**options, **following}))
             servers[-1].start()
+            with servers[-1].client() as client:
+                cast(Any, client).execute_command("ACL", "SETUSER", _REPLICATOR, "on", f">{_REPLICATOR}", "+@all")
         for number in range(3):
             data_dir = folder / f"sentinel-{number}"
             data_dir.mkdir()

@@ -1,7 +1,9 @@
 """Celery's settings from the usual variables, sentinels among them."""
 
+from typing import Any
+
+import kombu
 import pytest
-from kombu import Connection
 
 from pipelines.brokers import CeleryUrl
 from pipelines.settings import WorkerSettings
@@ -25,7 +27,8 @@ def test_sentinels_are_broker_and_result_backend() -> None:
     assert options["master_name"] == "primary"
     assert options["sentinel_kwargs"]["password"] == "word"
     assert use_ssl is None
-    with Connection(url, transport_options=options) as connection:
+    connecting: Any = kombu
+    with connecting.Connection(url, transport_options=options) as connection:
         assert connection.password == "p@ss"
         assert connection.virtual_host == "3"
 
