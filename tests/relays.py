@@ -94,12 +94,14 @@ async def serve_here(
     ws: str = FAST,
     ready: bool = True,
     app: FastAPI | None = None,
+    http: str = "runrelay.api.http_protocol:RequestProtocol",
 ) -> AsyncIterator[Served]:
     """Serve a relay on a free port in this loop, ready unless told otherwise; or an application that has one in it."""
     app = app or create_app(Settings(**{"dashboard": False, "drain_s": 0.5, **settings}), pipelines or {})
     listening = socket.create_server((HOST, 0), backlog=512)
     config = uvicorn.Config(
         app,
+        http=http,
         ws=ws,
         lifespan="on",
         log_level="warning",
@@ -116,10 +118,10 @@ async def serve_here(
         relay: Relay = app.state.runrelay
         if ready:
             await eventually(lambda: relay.ready, "the relay is ready")
-        async with httpx.AsyncClient(base_url=f"http://{HOST}", timeout=DEADLINE_S, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=f"http://{HOST}", timeout=DEADLINE_S, trust_env=False) as client:
             port = listening.getsockname()[1]
-            http.base_url = httpx.URL(f"http://{HOST}:{port}")
-            yield Served(relay, server, port, http)
+            client.base_url = httpx.URL(f"http://{HOST}:{port}")
+            yield Served(relay, server, port, client)
     finally:
         server.should_exit = True
         await serving
@@ -130,11 +132,16 @@ class RelayProcess(Address):
     """`runrelay serve` as a process of its own. It keeps its port when it is killed and started again.
 
     broken: switches of tests/broken.py, for a negative control.
+    ulimit: arguments of the shell's command, `-n 512` for example.
     """
 
-    def __init__(self, folder: Path, redis_url: str, prefix: str, *, broken: str = "", **settings: object) -> None:
+    def __init__(
+        self, folder: Path, redis_url: str, prefix: str, *, broken: str = "", ulimit: str = "", **settings: object
+    ) -> None:
         self.port = free_port()
         self._program = program("runrelay.cli", "serve", "--port", str(self.port), broken=broken)
+        if ulimit:
+            self._program = ["/bin/sh", "-c", f'ulimit {ulimit}; exec "$@"', "sh", *self._program]
         self._log_path = folder / f"relay-{self.port}.log"
         self._folder = folder
         self._environ = {
@@ -153,6 +160,11 @@ class RelayProcess(Address):
         """The process id; raises when it is not running."""
         assert self._process is not None, "the relay is not running"
         return self._process.pid
+
+    @property
+    def open_files(self) -> int:
+        """How many files it has open."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
     @property
     def log(self) -> str:

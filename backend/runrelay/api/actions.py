@@ -19,15 +19,16 @@ from ..files import delete_files, run_folder
 from ..pipelines import Pipeline
 from ..progress import Event, check_run_id, is_ended, make_event, step_specs
 from ..progress.events import MAX_RESULT_BYTES
+from .bodies import BodyRoute
 from .dependencies import ListGrant, RelayOf, RunGrant, RunId
-from .problems import Problem, ProblemRoute, responses
+from .problems import Problem, responses
 from .relay import Relay
 from .runs import json_response
 
 __all__ = ["router"]
 
 log = logging.getLogger(__name__)
-router = APIRouter(tags=["runs"], route_class=ProblemRoute)
+router = APIRouter(tags=["runs"], route_class=BodyRoute)
 
 _SEND_TIMEOUT_S = 10.0
 

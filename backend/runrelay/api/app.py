@@ -14,7 +14,8 @@ from fastapi.middleware.cors import CORSMiddleware
 from ..pipelines import Pipeline
 from . import actions, health, runs, sse, websockets
 from .dashboard import install_dashboard
-from .logs import keep_tokens_out
+from .logs import guarded_logs, one_line_per_connection
+from .open_files import say_what_does_not_fit
 from .problems import install_problems, responses
 from .relay import Relay
 from .server import drain_on_signals
@@ -39,18 +40,21 @@ def relay_router(
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
-        keep_tokens_out()
         relay = Relay(chosen, pipelines)
-        async with relay.running():
-            app.state.runrelay = relay
+        with guarded_logs(chosen.log_lines_per_s):
             if owns_process:
-                # What is here now stays: a full collection need not walk through it each time, nor come so often.
-                # With a thousand clients one took 20 to 60 ms, in which nobody is told anything.
-                gc.collect()
-                gc.freeze()
-                gc.set_threshold(200_000, 20, 100)
-            with drain_on_signals(relay) if owns_process else nullcontext():
-                yield {"runrelay": relay}
+                one_line_per_connection()
+                say_what_does_not_fit(chosen.max_connections)
+            async with relay.running():
+                app.state.runrelay = relay
+                if owns_process:
+                    # What is here now stays: a full collection need not walk through it each time, nor come so often.
+                    # With a thousand clients one took 20 to 60 ms, in which nobody is told anything.
+                    gc.collect()
+                    gc.freeze()
+                    gc.set_threshold(200_000, 20, 100)
+                with drain_on_signals(relay) if owns_process else nullcontext():
+                    yield {"runrelay": relay}
 
     # FastAPI would describe its own answer to invalid input, which `install_problems` replaces
     router = APIRouter(lifespan=lifespan, responses=responses(422))

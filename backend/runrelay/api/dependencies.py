@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends, Path, Request
+from fastapi.dependencies.models import Dependant
 
 from ..codes import CloseCode
 from ..progress import Cursor, check_run_id, parse_cursor
@@ -12,7 +14,7 @@ from .auth import Grant, Refused, authorize
 from .problems import Problem
 from .relay import Relay
 
-__all__ = ["ListGrant", "RelayOf", "RunGrant", "RunId", "cursor_of"]
+__all__ = ["ListGrant", "RelayOf", "RunGrant", "RunId", "cursor_of", "grant_for"]
 
 _RUN_ID = Path(description="The run's id.", examples=["20251105_1430_우주여행고양이"], min_length=1, max_length=200)
 
@@ -51,6 +53,23 @@ def _list_grant(grant: Annotated[Grant, Depends(_grant)]) -> Grant:
     except Refused as error:
         raise _problem(error) from error
     return grant
+
+
+def grant_for(dependant: Dependant) -> Callable[[Request], None]:
+    """The check that a route's dependencies make of its caller's token, as a function of the request alone.
+
+    For routes that have to know before the dependencies are looked at.
+    """
+    asked = {dependency.call for dependency in dependant.dependencies}
+
+    def check(request: Request) -> None:
+        grant = _grant(request)
+        if _list_grant in asked:
+            _list_grant(grant)
+        if _run_grant in asked:
+            _run_grant(_run_id(request.path_params["run_id"]), grant)
+
+    return check
 
 
 def _problem(error: Refused) -> Problem:

@@ -30,13 +30,16 @@ class Limits:
     def enter(self, address: str) -> None:
         """Count one client's connection, until `leave`.
 
+        Args:
+            address: see `addresses.address_of`; clients without one are counted in the total only.
+
         Raises:
             TooMany: there are as many as there may be.
         """
         most = self._settings.max_connections_per_address
         if self.is_full:
             raise TooMany(f"too many connections: {self.total} of {self._settings.max_connections}")
-        if self._addresses[address] >= most:
+        if address and self._addresses[address] >= most:
             raise TooMany(f"too many connections from this address: {most} of {most}")
         self.total += 1
         self._addresses[address] += 1

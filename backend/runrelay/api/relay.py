@@ -23,6 +23,7 @@ from ..metrics import RelayMetrics
 from ..pipelines import Pipeline, load_pipelines
 from ..progress import Snapshot, check_run_id
 from ..runlog import AsyncRunLog
+from .half_open import HalfOpen
 from .limits import Limits, TooMany
 from .problems import Problem
 from .settings import Settings
@@ -79,6 +80,7 @@ class Relay:
         self.started_at = time.time()
         self.metrics = RelayMetrics()
         self.limits = Limits(settings)
+        self.half_open = HalfOpen(settings)
         self.last_known = LastKnown()
         self.runlog = AsyncRunLog(settings.redis_url, settings.keys(), settings.retention())
         self.adopter = Adopter(self.runlog, self.metrics)

@@ -18,6 +18,7 @@ from ..fanout.frames import progress_frame
 from ..files import check_file_name, file_of
 from ..progress import ACTIVE, STATUSES, Cursor, Snapshot
 from ..runlog import View
+from .addresses import address_of
 from .dependencies import ListGrant, RelayOf, RunGrant, RunId, cursor_of
 from .problems import RETRY_AFTER_S, Problem, ProblemRoute, responses
 from .ranges import RunFile
@@ -84,8 +85,7 @@ async def poll(
     try:
         view = await _read(relay, run_id, cursor)
         if wait and (_is_known(view, tags) if cursor is None else view.snapshot.cursor == cursor):
-            address = request.client.host if request.client else ""
-            with relay.place(address, run_id):
+            with relay.place(address_of(request), run_id):
                 view = await _wait_for_change(relay, request, run_id, cursor, view.snapshot.cursor, wait)
     except RunlogUnavailable as error:
         return _last_known(relay, run_id, error)

@@ -12,6 +12,7 @@ from typing import Any
 
 import uvicorn
 
+from .open_files import backlog, raise_limit
 from .relay import Relay
 from .settings import Settings
 
@@ -77,6 +78,7 @@ def serve(
     Raises:
         SystemExit: the port is taken, or the application does not start.
     """
+    raise_limit()
     uvicorn.run(
         "runrelay.api.app:from_environment",
         factory=True,
@@ -85,12 +87,18 @@ def serve(
         workers=workers,
         reload=reload,
         reload_dirs=[*sources] if reload else None,
+        http="runrelay.api.http_protocol:RequestProtocol",
         ws=ws,
         ws_max_size=settings.max_frame_bytes * 2,  # above our own limit, whose answer says what was wrong
         ws_per_message_deflate=False,
         ws_ping_interval=20.0,
         ws_ping_timeout=20.0,
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+        timeout_keep_alive=settings.keep_alive_s,
+        backlog=backlog(),
+        # uvicorn's own default believes every process of this machine
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=[*settings.trusted_proxies],
         log_level=log_level,
         access_log=False,
         server_header=False,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ..runlog import Keys, Retention
+from .addresses import TrustedProxies
 
 __all__ = ["Settings"]
 
@@ -28,13 +30,31 @@ class Settings(BaseSettings):
     channel: str = Field(default="", description="Pub/Sub channel; `<prefix>:progress` by default.")
 
     max_connections: int = Field(default=10_000, ge=1, description="Clients of this process; above, 503.")
-    max_connections_per_address: int = Field(default=1_000, ge=1)
+    max_connections_per_address: int = Field(default=1_000, ge=1, description="IPv6: of a /64.")
     max_connections_per_run: int = Field(default=10_000, ge=1)
     max_subscriptions: int = Field(default=1_000, ge=1, description="Runs on one multiplexed connection.")
     max_frame_bytes: int = Field(default=16 * 1024, ge=128, description="The largest frame that a client may send.")
     client_buffer_bytes: int = Field(
         default=1 << 20, ge=4096, description="What may wait for one client, initial_state aside."
     )
+    max_half_open: int = Field(default=2_000, ge=0, description="Connections without a whole request; 0: no bound.")
+    max_half_open_per_address: int = Field(default=500, ge=0, description="The same, of one address; 0: no bound.")
+    max_url_bytes: int = Field(default=8_000, ge=0, description="The longest URL; 0: no bound.")
+    max_header_bytes: int = Field(default=32 * 1024, ge=0, description="All headers of a request; 0: no bound.")
+    max_headers: int = Field(default=100, ge=0, description="Headers of a request; 0: no bound.")
+    max_body_bytes: int = Field(default=128 * 1024, ge=0, description="The largest body; 0: no bound.")
+    headers_within_s: float = Field(default=10.0, ge=0, description="Seconds that headers may take; 0: no bound.")
+    body_within_s: float = Field(default=30.0, ge=0, description="Seconds that a body may take; 0: no bound.")
+    keep_alive_s: int = Field(default=5, ge=1, description="Seconds that an idle HTTP connection is kept.")
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        validation_alias=AliasChoices("trusted_proxies", "RUNRELAY_TRUSTED_PROXIES", "FORWARDED_ALLOW_IPS"),
+        description="Whose X-Forwarded-For is believed: addresses and networks, separated by commas, or *.",
+    )
+    log_lines_per_s: float = Field(
+        default=10.0, ge=0, description="Lines of one kind in the log, from then on counted; 0: no bound."
+    )
+
     heartbeat_s: float = Field(default=30.0, gt=0, description="Seconds between heartbeats of an SSE stream.")
     end_after_s: float = Field(default=3.0, ge=0, description="Seconds from a run's end to the close of its watchers.")
     check_s: float = Field(default=5.0, gt=0, description="Seconds between checks of the topics against the log.")
@@ -54,6 +74,17 @@ class Settings(BaseSettings):
     )
     jwt_audience: str | None = None
     dashboard: bool = Field(default=True, description="Serve the dashboard at /.")
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, given: object) -> object:
+        return tuple(name.strip() for name in given.split(",") if name.strip()) if isinstance(given, str) else given
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        TrustedProxies(given)
+        return given
 
     def keys(self) -> Keys:
         """Names of keys and channels."""

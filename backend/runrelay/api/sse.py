@@ -16,6 +16,7 @@ from ..codes import CloseCode
 from ..errors import RunlogError, RunlogUnavailable
 from ..fanout import Batch, QueuedConnection
 from ..progress import Cursor, is_ended
+from .addresses import address_of
 from .dependencies import RunGrant, RunId, cursor_of
 from .problems import Problem, ProblemRoute, responses
 from .relay import Relay
@@ -63,7 +64,7 @@ async def events(
     cursor = cursor_of(last_event_id or lastEventId or after)
     if cursor is not None and await _is_over(relay, run_id, cursor):
         return Response(status_code=204)
-    return EventStream(relay, run_id, cursor, request.client.host if request.client else "", grant.seconds_left())
+    return EventStream(relay, run_id, cursor, address_of(request), grant.seconds_left())
 
 
 async def _is_over(relay: Relay, run_id: str, cursor: Cursor) -> bool:
@@ -99,13 +100,17 @@ class EventStream(Response):
             except Problem as problem:
                 await problem.response()(scope, receive, send)
                 return
-            log.info("stream of run %r opened by %s", self._run_id, self._address)
-            held.callback(log.info, "stream of run %r closed: %s", self._run_id, self._address)
+            # one line for each connection, as of a WebSocket
+            held.callback(lambda: log.info("stream of run %r to %s closed: %s", *self._ended()))
             relay.hub.connect(self._connection)
             held.callback(relay.hub.disconnect, self._connection)
             if relay.hub.closing:  # since it was asked for, so that nobody has told it
                 self._connection.close(CloseCode.SERVICE_RESTART)
             await self._serve(receive, send)
+
+    def _ended(self) -> tuple[str, str, str]:
+        code, reason = self._connection.closed or (CloseCode.NORMAL, "")
+        return self._run_id, self._address, f"{int(code)} {reason}".rstrip()
 
     async def _serve(self, receive: Receive, send: Send) -> None:
         watch = asyncio.create_task(self._watch(), name="sse watch")

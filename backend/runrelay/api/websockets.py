@@ -16,7 +16,9 @@ from ..errors import RunlogError
 from ..fanout import Batch, Connection, QueuedConnection
 from ..fanout.direct_connection import DirectConnection, Message
 from ..fanout.uvicorn import EXTENSION, FanoutProtocol
+from .addresses import address_of
 from .auth import Refused, authorize, is_foreign_origin
+from .half_open import Reason
 from .limits import TooMany
 from .relay import Relay, retry_reason
 from .sessions import Close, ManyRuns, OneRun, Session, dispatch
@@ -98,14 +100,19 @@ async def _serve(websocket: WebSocket, session: Session) -> None:
             await websocket.close()
         return
     await websocket.accept()
-    address = websocket.client.host if websocket.client else ""
+    protocol: FanoutProtocol | None = websocket.scope.get("extensions", {}).get(EXTENSION)
+    address = address_of(websocket)
     try:
         relay.limits.enter(address)
     except TooMany as error:
         relay.metrics.refused += 1
-        await _refuse(websocket, CloseCode.TOO_MANY, str(error), retry_reason())
+        if "x-forwarded-for" in websocket.headers and not relay.settings.trusted_proxies:
+            log.warning("%s sends X-Forwarded-For: if it is your proxy, name it in RUNRELAY_TRUSTED_PROXIES", address)
+        if protocol is not None:
+            _Leaving(protocol).refuse(relay, address, str(error))
+        else:
+            await _refuse(websocket, CloseCode.TOO_MANY, str(error), retry_reason())
         return
-    protocol: FanoutProtocol | None = websocket.scope.get("extensions", {}).get(EXTENSION)
     if protocol is not None:
         await _serve_direct(websocket, _Client(relay, session, address), protocol)
     else:
@@ -170,7 +177,9 @@ class _Client:
         if self._expiry is not None:
             self._expiry.cancel()
         if self._connection is not None:
-            log.info("WebSocket of %s closed: %s", self._address, self._connection.closed)
+            # the one line of this connection: when it is over, it is known how
+            code, reason = self._connection.closed or (CloseCode.NORMAL, "")
+            log.info("WebSocket of %s closed: %d %s", self._address, code, reason)
             self._session.end()
             self.relay.hub.disconnect(self._connection)
         self.relay.limits.leave(self._address)
@@ -254,6 +263,31 @@ async def _refuse(websocket: WebSocket, code: CloseCode, message: str, reason: s
             await websocket.close(code, _short(reason))
     except (*_GONE, TimeoutError) as gone:
         log.debug("client has gone before it was refused: %s", gone)
+
+
+class _Leaving:
+    """A connection that is refused under our own protocol class, until it is closed.
+
+    The client has five seconds to answer the close. Meanwhile it is not counted among the connections, which are full,
+    but among the half-open ones: else whoever is refused could hold as many as they like.
+    """
+
+    def __init__(self, protocol: FanoutProtocol) -> None:
+        self._protocol = protocol
+        self._transport = protocol.transport
+
+    def refuse(self, relay: Relay, address: str, message: str) -> None:
+        """Say why in an `error` frame, then close with 4429."""
+        settings = relay.settings
+        connection = DirectConnection(settings.client_buffer_bytes, settings.max_frame_bytes)
+        if connection.take_over(self._protocol, lambda message: None, lambda: relay.half_open.leave(self)):
+            relay.half_open.enter(self, address, 0)
+            connection.send(Batch.of({"type": "error", "code": int(CloseCode.TOO_MANY), "message": message}))
+            connection.close(CloseCode.TOO_MANY, _short(retry_reason()))
+
+    def expire(self, why: Reason) -> None:
+        """See half_open.Waiting."""
+        self._transport.abort()
 
 
 class _Over(Exception):

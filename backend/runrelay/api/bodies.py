@@ -1,0 +1,74 @@
+"""Requests with a body: who may not send it is refused before it is read, and so is one that is too long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar, Final
+
+from fastapi import Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive
+
+from .dependencies import grant_for
+from .problems import Problem, ProblemRoute, answer
+from .relay import Relay
+
+__all__ = ["BodyRoute"]
+
+_DIGITS: Final = 18
+"""No body is longer than a number of so many digits, and Python takes its time with thousands of them."""
+
+
+class BodyRoute(ProblemRoute):
+    """A route that may have a body. FastAPI reads bodies before it looks at dependencies, that is, at the token.
+
+    A router of uploads has a subclass with a limit of its own.
+    """
+
+    max_body_bytes: ClassVar[int | None] = None
+    """None: the setting."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap the route's handler."""
+        handle = super().get_route_handler()
+        if self.body_field is None:
+            return handle
+        check_grant = grant_for(self.dependant)
+
+        async def admitted(request: Request) -> Response:
+            relay: Relay = request.state.runrelay
+            most = self.max_body_bytes or relay.settings.max_body_bytes
+            try:
+                check_grant(request)
+                if most:
+                    _check_declared(request, most)
+            except Exception as error:
+                return await answer(request, error)
+            receive = _bounded(request.receive, most) if most else request.receive
+            return await handle(Request(request.scope, receive))
+
+        return admitted
+
+
+def _check_declared(request: Request, most: int) -> None:
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and (len(declared) > _DIGITS or int(declared) > most):
+        raise Problem(413, f"a body has at most {most} bytes, got {declared}")
+
+
+def _bounded(receive: Receive, most: int) -> Receive:
+    """Read a body as it comes, but not beyond the limit: nobody says how long a chunked one will be."""
+    total = 0
+
+    async def bounded() -> Message:
+        nonlocal total
+        message = await receive()
+        if message["type"] == "http.request":
+            total += len(message.get("body", b""))
+            if total > most:
+                # of Starlette's kind, which FastAPI lets through as it is
+                raise HTTPException(413, f"a body has at most {most} bytes, got {total} and more")
+        return message
+
+    return bounded

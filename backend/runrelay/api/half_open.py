@@ -1,0 +1,125 @@
+"""Connections without a whole request: counted, bounded in total and per address, each with a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Final, Literal, Protocol
+
+from .addresses import TrustedProxies, counted_as
+from .open_files import room_for_connections
+from .settings import Settings
+
+__all__ = ["HalfOpen", "Reason", "Waiting"]
+
+_SWEEP_S: Final = 0.5
+_GRACE_S: Final = 1.0
+"""A connection is not closed for the sake of others before this age: thousands of honest clients that come back at once
+are accepted in one turn of the loop and read in the next ones. A client that sends its request needs no more."""
+
+Reason = Literal["late", "crowded"]
+
+
+class Waiting(Protocol):
+    """A connection that waits for its client: for a request, for the rest of a body, for the answer to a close."""
+
+    def expire(self, why: Reason) -> None:
+        """Close the connection: its deadline has passed, or there are too many. HalfOpen has forgotten it."""
+
+
+class HalfOpen:
+    """The half-open connections of this process.
+
+    Overflow policy: the oldest goes, first of the same address. So whoever floods a relay with silent sockets closes
+    their own, and a client that sends its request at once is served all the same. The limits of settings hold with a
+    grace of a second; the bound on open files holds at once.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._most = settings.max_half_open or math.inf
+        self._most_per_address = settings.max_half_open_per_address or math.inf
+        # whoever switches the bounds off switches all of them off
+        self._most_open = room_for_connections() if settings.max_half_open else math.inf
+        self._trusted = TrustedProxies(settings.trusted_proxies)
+        self._waiting: dict[Waiting, tuple[str, float, float]] = {}
+        """Address, since when, until when (the loop's clock, seconds); the oldest first."""
+        self._of_address: dict[str, dict[Waiting, None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self.closed = 0
+        """How many were closed since the process started: too late, or too many."""
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return len(self._waiting)
+
+    def address_of(self, host: str | None) -> str:
+        """What a peer's connections are counted under; a trusted proxy, which speaks for many, in the total only."""
+        return "" if host in self._trusted else counted_as(host)
+
+    def make_room(self, open_connections: int) -> bool:
+        """Close the oldest if the process has as many files open as it may. False: there is none to close."""
+        if open_connections <= self._most_open:
+            return True
+        if not self._waiting:
+            return False
+        self._close(next(iter(self._waiting)), "crowded")
+        return True
+
+    def enter(self, connection: Waiting, address: str, within_s: float) -> None:
+        """Count a connection, until `leave`; it has `within_s` seconds (0: as many as it likes). Again: from now on.
+
+        Args:
+            address: see `address_of`; "" is counted in the total only.
+        """
+        self.leave(connection)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._waiting[connection] = address, now, now + within_s if within_s else math.inf
+        self._of_address.setdefault(address, {})[connection] = None
+        if self._timer is None:
+            self._timer = loop.call_later(_SWEEP_S, self._sweep)
+        if len(self._waiting) > self._most or len(self._of_address[address]) > self._most_per_address:
+            self._thin(address, now)
+
+    def leave(self, connection: Waiting) -> None:
+        """The connection has what it waited for, or is gone."""
+        found = self._waiting.pop(connection, None)
+        if found is not None:
+            of_address = self._of_address[found[0]]
+            del of_address[connection]
+            if not of_address:
+                del self._of_address[found[0]]
+
+    def _close(self, connection: Waiting, why: Reason) -> None:
+        self.leave(connection)
+        self.closed += 1
+        connection.expire(why)
+
+    def _thin(self, address: str, now: float) -> None:
+        """Close the oldest while there are too many of this address, or in total."""
+        if address:
+            while (same := self._of_address.get(address)) and len(same) > self._most_per_address:
+                if not self._close_old(next(iter(same)), now):
+                    break
+        while len(self._waiting) > self._most and self._close_old(next(iter(self._waiting)), now):
+            pass
+
+    def _close_old(self, connection: Waiting, now: float) -> bool:
+        if now - self._waiting[connection][1] < _GRACE_S:
+            return False
+        self._close(connection, "crowded")
+        return True
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._timer = None
+        for connection in [connection for connection, (_, _, until) in self._waiting.items() if until <= now]:
+            if connection in self._waiting:  # closing one may end another
+                self._close(connection, "late")
+        for address in [name for name, same in self._of_address.items() if len(same) > self._most_per_address]:
+            self._thin(address, now)
+        self._thin("", now)
+        if self._waiting and self._timer is None:
+            self._timer = loop.call_later(_SWEEP_S, self._sweep)
