@@ -17,6 +17,8 @@ class CloseCode(IntEnum):
     """The relay is shutting down. The client reconnects, spread out by `retry_in_ms`."""
     FRAME_TOO_BIG = 1009
     """A client frame was over the limit. The client stops."""
+    INTERNAL_ERROR = 1011
+    """An unexpected error of this run or this client, in this relay. The client reconnects, backing off, some times."""
     SERVICE_RESTART = 1012
     """As 1001: the relay restarts."""
     BAD_REQUEST = 4400
@@ -27,6 +29,8 @@ class CloseCode(IntEnum):
     """The token does not cover this run. The client stops."""
     TOO_SLOW = 4408
     """More waits for this client than its byte bound. It reconnects with its cursor."""
+    NOT_A_RUN = 4409
+    """What is stored under the run's name is no run: somebody else's key, or a damaged one. The client stops."""
     TOO_MANY = 4429
     """Too many connections (total, per address or per run). The client reconnects later."""
 

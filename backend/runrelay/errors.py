@@ -9,7 +9,9 @@ from __future__ import annotations
 __all__ = [
     "CommitRefused",
     "ListenerDown",
+    "NotARun",
     "RunExists",
+    "RunFailed",
     "RunNotEnded",
     "RunNotFound",
     "RunlogError",
@@ -28,6 +30,25 @@ class RunlogError(RunrelayError):
 
 class RunlogUnavailable(RunlogError):
     """Redis cannot be reached, or cannot write (loading, read only, out of memory)."""
+
+
+class NotARun(RunlogError):
+    """What is stored under a run's name is no run: somebody else's key, or a damaged one.
+
+    Only who asks for this run gets it, and whoever asks again gets it again.
+    """
+
+    def __init__(self, run_id: str, why: object) -> None:
+        super().__init__(f"what is stored as run {run_id!r} is no run: {why}")
+        self.run_id = run_id
+
+
+class RunFailed(RunrelayError):
+    """Something that nobody expected happened to a run in this relay. A later try may have more luck."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id!r} cannot be followed here for now: an unexpected error; the relay's log has it")
+        self.run_id = run_id
 
 
 class ListenerDown(RunrelayError):

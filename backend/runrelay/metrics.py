@@ -37,6 +37,8 @@ class RelayMetrics:
     """Times the listener lost Redis and found it again."""
     deaf: int = 0
     """Times the listener's probe did not come back."""
+    contained: int = 0
+    """Failures of one run, one client or one message that were kept from everything else: see the log."""
     stalled: int = 0
     """Runs that this relay marked as stalled."""
 

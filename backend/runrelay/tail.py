@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from rich.markup import escape
 
 from .codes import CloseCode
-from .errors import RunlogUnavailable
+from .errors import RunlogError, RunlogUnavailable
 from .fanout import Connection, Hub, Listener, QueuedConnection
 from .fanout.messages import parse_message
 from .metrics import RelayMetrics
@@ -83,6 +83,9 @@ async def follow(given: Settings, run_id: str, cursor: Cursor | None) -> None:
         def run_ended(self) -> None:
             connection.close(CloseCode.NORMAL)
 
+        def run_failed(self, error: Exception) -> None:
+            connection.close(CloseCode.INTERNAL_ERROR, str(error))
+
     async def follow() -> None:
         async with asyncio.timeout(5):
             await hub.ready()
@@ -91,6 +94,8 @@ async def follow(given: Settings, run_id: str, cursor: Cursor | None) -> None:
         while (batch := await connection.next()) is not None:
             for frame in batch.frames:
                 _show(orjson.loads(frame.body))
+        if connection.closed is not None and connection.closed[0] is CloseCode.INTERNAL_ERROR:
+            raise RunlogError(connection.closed[1])
 
     tasks = [asyncio.create_task(work) for work in (hub.run(), listener.run(), follow())]
     try:

@@ -16,7 +16,6 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.core.result import Ok
 
-from runrelay.errors import RunlogError
 from runrelay.fanout.messages import parse_message
 from tests.relays import Producer, Served, StartProcess, StartRelay
 from tests.servers import HOST
@@ -205,15 +204,18 @@ async def test_a_hash_that_is_no_run_harms_only_who_asks_for_it(
 
 
 async def test_a_key_that_is_no_lease_ends_nothing(start_relay: StartRelay, producer: Producer, run_id: str) -> None:
-    """Adoption and upkeep cannot be had then; a relay that dies of it has no clients either."""
-    for name in ("adoption", "upkeep"):
-        await producer.runlog.redis.rpush(producer.keys.lease(name), "x")
+    """Nobody would adopt, and nobody would mark what has stalled, until somebody looked into Redis."""
+    await producer.runlog.redis.rpush(producer.keys.lease("adoption"), "x")
+    await producer.runlog.redis.set(producer.keys.lease("upkeep"), "somebody")
     relay = await start_relay()
-    with pytest.raises(RunlogError, match="WRONGTYPE"):
-        await relay.relay.runlog.take_lease("adoption", "somebody", 1000)
+    adopter, upkeep = relay.relay.adopter._lease, relay.relay.upkeep._lease
+    await eventually(lambda: adopter is not None and adopter.held and upkeep.held, "the leases are taken")
+    for name in ("adoption", "upkeep"):
+        assert not await relay.relay.runlog.take_lease(name, "another", 1000), "a lease that is held is left alone"
+    await eventually(lambda: relay.relay.adopter._after_marker, "it adopts")
     async with watch(relay.ws(run_id), run_id) as client:
-        await client.reached(await producer.say(run_id, log="line 1"))
-    assert relay.relay.failure is None
+        await producer.publish(f'{{"run_id": "{run_id}", "log": "by hand"}}')
+        await client.until(lambda: client.story.messages == ["by hand"], "it is adopted")
 
 
 async def test_a_thousand_of_them_at_once(relay: Served, producer: Producer) -> None:

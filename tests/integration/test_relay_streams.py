@@ -186,7 +186,7 @@ async def test_a_key_that_is_no_run_closes_the_stream(
     await producer.runlog.redis.set(producer.keys.run(run_id)[0], "somebody else's")
     async with watch_stream(relay.http, relay.run(run_id, "/events"), run_id) as client:
         await client.until(lambda: client.closed, "the stream's end")
-        assert client.frames == []
+        assert [(frame["type"], frame["code"]) for frame in client.frames] == [("error", 4409)]
     assert not [record for record in caplog.records if record.exc_info or record.name == "uvicorn.error"]
     assert "WRONGTYPE" in caplog.text
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from runrelay.errors import RunlogError
+from runrelay.errors import NotARun, RunlogError
 from runrelay.progress import Cursor, StepSpec, make_event
 from runrelay.runlog import Numbering
 from runrelay.runlog.commits import Gap
@@ -334,7 +334,7 @@ async def test_a_command_that_can_never_succeed_is_no_outage(log: Log, look: Any
     look.set(log.keys.run("r")[0], "not a hash")
     with pytest.raises(RunlogError, match="WRONGTYPE") as raised:
         await log.commit("r", [said("1")])
-    assert type(raised.value) is RunlogError
+    assert type(raised.value) is NotARun
     look.delete(log.keys.run("r")[0])
     assert (await log.commit("r", [said("1")])).after == 1
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runrelay.errors import RunlogError, RunlogUnavailable
+from runrelay.errors import NotARun, RunlogError, RunlogUnavailable
 from runrelay.progress import START, Cursor, LogLine, new_epoch
 from runrelay.runlog import AsyncRunLog, Batch, Numbering, Retention, RunLog
 from runrelay.runlog.reads import LOG_BYTES
@@ -213,7 +213,7 @@ async def test_a_read_of_something_else_is_an_error_and_no_outage(runlog: AsyncR
         look.set(runlog.keys.run("r")[0], "not a hash")
     with pytest.raises(RunlogError) as raised:
         await runlog.read("r")
-    assert type(raised.value) is RunlogError
+    assert type(raised.value) is NotARun
 
 
 async def test_scripts_that_the_server_has_forgotten_are_sent_again(runlog: AsyncRunLog, store: Server) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from importlib.metadata import version
@@ -34,13 +35,14 @@ def relay_router(
     Args:
         settings: read from the environment if absent.
         pipelines: by name; those of the entry points if absent.
-        owns_process: the process is the relay's: it drains on SIGTERM and SIGINT.
+        owns_process: the process is the relay's: it drains on SIGTERM and SIGINT, and ends when the relay fails.
     """
     chosen = settings or Settings()
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
-        relay = Relay(chosen, pipelines)
+        # Not by an exception: the relay has said goodbye, and what would be closed in order may be what has failed.
+        relay = Relay(chosen, pipelines, end_process=os._exit if owns_process else None)
         with guarded_logs(chosen.log_lines_per_s):
             if owns_process:
                 one_line_per_connection()

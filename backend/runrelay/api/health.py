@@ -22,9 +22,13 @@ __all__ = ["router"]
 router = APIRouter(tags=["operation"], route_class=ProblemRoute)
 
 
-@router.get("/healthz", summary="The process answers", response_class=PlainTextResponse)
-async def healthz() -> str:
-    """Whether the process is alive."""
+@router.get("/healthz", summary="The relay is alive", response_class=PlainTextResponse, responses=responses(503))
+async def healthz(relay: RelayOf) -> str:
+    """Whether the process is alive, and the relay in it: one that has failed does not come back, and is to be
+    restarted.
+    """
+    if relay.failure is not None:
+        raise Problem(503, f"{relay.failure}: {relay.failure.__cause__}")
     return "ok\n"
 
 

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from ..errors import CommitRefused, RunlogUnavailable, RunNotFound
+from ..errors import CommitRefused, NotARun, RunlogError, RunlogUnavailable, RunNotFound
 
 __all__ = ["Problem", "ProblemResponse", "ProblemRoute", "install_problems", "responses"]
 
@@ -35,6 +35,7 @@ _TITLES = {
     429: "Too many connections",
     431: "Headers too large",
     500: "Internal error",
+    502: "The run log answers wrongly",
     503: "Not available now",
 }
 
@@ -106,10 +107,14 @@ def problem_of(error: Exception) -> Problem:
         return _unavailable(error)
     if isinstance(error, RunNotFound):
         return Problem(404, str(error))
+    if isinstance(error, NotARun):
+        return Problem(409, str(error))
     if isinstance(error, CommitRefused):
         if error.status == "unknown":
             return Problem(404, str(RunNotFound(error.run_id)))
         return Problem(409, str(error), run_status=error.status, attempt=error.attempt)
+    if isinstance(error, RunlogError):
+        return Problem(502, str(error))
     if isinstance(error, RequestValidationError):
         errors = [{"where": [str(part) for part in item["loc"]], "message": item["msg"]} for item in error.errors()]
         detail = "; ".join(f"{'.'.join(e['where'])}: {e['message']}" for e in errors)
@@ -122,7 +127,11 @@ def problem_of(error: Exception) -> Problem:
 async def answer(request: Request, error: Exception) -> Response:
     """Answer an error with its problem document."""
     problem = problem_of(error)
-    if problem.status == 500:
+    relay = getattr(request.state, "runrelay", None)
+    if isinstance(error, RunlogError) and problem.status in (409, 502) and relay is not None:
+        if not isinstance(error, CommitRefused):
+            relay.hub.containment.note(error, "a request", request.path_params.get("run_id"))
+    elif problem.status == 500:
         log.error("unexpected error at %s %s", request.method, request.url.path, exc_info=error)
     return problem.response()
 
@@ -148,9 +157,8 @@ def install_problems(app: FastAPI) -> None:
 
     for kind in (
         Problem,
-        RunlogUnavailable,
+        RunlogError,
         RunNotFound,
-        CommitRefused,
         RequestValidationError,
         HTTPException,
         Exception,

@@ -9,9 +9,9 @@ import logging
 import random
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -33,11 +33,28 @@ __all__ = ["Relay", "retry_reason"]
 log = logging.getLogger(__name__)
 
 _CACHE_BYTES = 32 << 20
+EXIT_CODE: Final = 70
+"""Of a process whose relay has failed: EX_SOFTWARE (sysexits.h). At 3, uvicorn would take it for one that cannot start,
+and end all the others."""
 
 
 def retry_reason() -> str:
     """A close reason that spreads reconnecting clients over five seconds."""
     return json.dumps({"retry_in_ms": random.randint(200, 5000)})
+
+
+async def _for_ever(work: Coroutine[Any, Any, None]) -> None:
+    """Run what only ends when it is cancelled. That it ends, or was cancelled by something within, is a failure too: a
+    task group would not notice.
+    """
+    try:
+        await work
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise ListenerDown("it was cancelled from within") from None
+    raise ListenerDown("it has come to an end")
 
 
 class LastKnown:
@@ -74,7 +91,13 @@ class LastKnown:
 class Relay:
     """The parts of a relay process. `running()` is its life; nothing happens before."""
 
-    def __init__(self, settings: Settings, pipelines: dict[str, Pipeline] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        pipelines: dict[str, Pipeline] | None = None,
+        *,
+        end_process: Callable[[int], object] | None = None,
+    ) -> None:
         self.settings = settings
         self.pipelines = load_pipelines() if pipelines is None else pipelines
         self.started_at = time.time()
@@ -107,6 +130,7 @@ class Relay:
         """Of held polling requests: each is set when the relay goes away, so that nobody waits for it."""
         self.failure: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
+        self._end_process = end_process
 
     @property
     def ready(self) -> bool:
@@ -153,17 +177,28 @@ class Relay:
     async def _run(self) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self.hub.run(), name="hub")
-                tasks.create_task(self.listener.run(), name="listener")
-                tasks.create_task(self.adopter.run(), name="adopter")
-                tasks.create_task(self.upkeep.run(), name="upkeep")
+                for part in (self.hub, self.listener, self.adopter, self.upkeep):
+                    tasks.create_task(_for_ever(part.run()), name=type(part).__name__.lower())
         except Exception as error:
-            # The process goes on answering, so that /readyz and the log say what happened; nobody is served old news.
-            self.failure = ListenerDown("a task of the relay has died")
-            self.failure.__cause__ = error
-            log.critical("a task of the relay has died; this process is not ready any more", exc_info=error)
-            self.hub.link_down()
-            self._dismiss()
+            await self._die(error)
+
+    async def _die(self, error: Exception) -> None:
+        """The relay's own life has failed: nobody is served old news, and a supervisor is to start another.
+
+        Where the process is not the relay's own, it goes on answering, so that /healthz, /readyz and the log say what
+        happened. Else it ends: a dead worker process would keep its share of the port's connections for good.
+        """
+        self.failure = ListenerDown("a task of the relay has died")
+        self.failure.__cause__ = error
+        log.critical("a task of the relay has died; this process is not well any more", exc_info=error)
+        self.hub.link_down()
+        self._dismiss()
+        if self._end_process is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.settings.drain_s):
+                    await self.hub.empty.wait()
+            log.critical("the process ends with code %d, so that another can be started", EXIT_CODE)
+            self._end_process(EXIT_CODE)
 
     async def drain(self) -> None:
         """Refuse new clients, tell those that are there to go elsewhere, wait for them, within `drain_s`."""

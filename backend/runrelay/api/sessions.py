@@ -11,14 +11,14 @@ from typing import Any, Final, Protocol
 import orjson
 
 from ..codes import CloseCode
-from ..errors import RunlogError
+from ..errors import NotARun, RunFailed, RunlogError
 from ..fanout import Batch, Connection
 from ..progress import Cursor, check_run_id, parse_cursor
 from .auth import Grant, Refused
 from .limits import TooMany
 from .relay import Relay
 
-__all__ = ["Close", "ManyRuns", "OneRun", "RunWatcher", "Session", "parse_frame"]
+__all__ = ["Close", "ManyRuns", "OneRun", "RunWatcher", "Session", "parse_frame", "refusal_of"]
 
 _PONG: Final = Batch.of({"type": "pong"})
 
@@ -31,22 +31,41 @@ class Close(Exception):
         self.code = code
 
 
+def refusal_of(error: Exception, run_id: str) -> Close:
+    """What a client is told when a run cannot be followed, or not any more."""
+    if isinstance(error, NotARun):
+        return Close(CloseCode.NOT_A_RUN, str(error))
+    # what nobody expected is the log's to tell, not the client's
+    return Close(CloseCode.INTERNAL_ERROR, str(error if isinstance(error, RunlogError) else RunFailed(run_id)))
+
+
 class RunWatcher:
     """One run on one connection."""
 
-    __slots__ = ("_on_end", "connection")
+    __slots__ = ("_on_end", "_on_failure", "connection")
 
-    def __init__(self, connection: Connection, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self, connection: Connection, on_end: Callable[[], None], on_failure: Callable[[Exception], None]
+    ) -> None:
         self.connection = connection
         self._on_end = on_end
+        self._on_failure = on_failure
 
     def run_ended(self) -> None:
         """See fanout.Watcher."""
         self._on_end()
 
+    def run_failed(self, error: Exception) -> None:
+        """See fanout.Watcher."""
+        self._on_failure(error)
+
 
 class Session(Protocol):
     """What one connection is for."""
+
+    @property
+    def run_id(self) -> str | None:
+        """The run, if it is for one."""
 
     async def start(self, relay: Relay, connection: Connection, grant: Grant) -> None:
         """Bring the client to the present. Raises Close, Refused or TooMany to end the connection."""
@@ -111,6 +130,11 @@ class OneRun:
         self._after = after
         self._counted = False
 
+    @property
+    def run_id(self) -> str | None:
+        """See Session."""
+        return self._run_id
+
     async def start(self, relay: Relay, connection: Connection, grant: Grant) -> None:
         """See Session."""
         run, cursor = run_and_cursor(self._run_id, self._after)
@@ -128,6 +152,12 @@ class OneRun:
         """See fanout.Watcher."""
         self.connection.close(CloseCode.NORMAL, "the run has ended")
 
+    def run_failed(self, error: Exception) -> None:
+        """See fanout.Watcher."""
+        refusal = refusal_of(error, self._run_id)
+        self.connection.send(Batch.of({"type": "error", "code": int(refusal.code), "message": str(refusal)}))
+        self.connection.close(refusal.code, str(refusal))
+
     def end(self) -> None:
         """See Session."""
         if self._counted:
@@ -137,6 +167,9 @@ class OneRun:
 
 class ManyRuns:
     """`/ws`: runs are subscribed to one by one, and the list as a whole. An error about one run closes nothing."""
+
+    run_id = None
+    """See Session."""
 
     def __init__(self) -> None:
         self._subscriptions: dict[str, asyncio.Task[None]] = {}
@@ -178,11 +211,11 @@ class ManyRuns:
         most = self._relay.settings.max_subscriptions
         if len(subscriptions) >= most:
             raise TooMany(f"too many runs on one connection: {most} of {most}")
-        subscriptions[run_id] = self._relay.hub.spawn(self._watch(run_id, cursor), f"watch {run_id}")
+        subscriptions[run_id] = self._relay.hub.spawn(self._watch(run_id, cursor), f"watch {run_id}", run_id)
 
     async def _watch(self, run_id: str, cursor: Cursor | None) -> None:
-        ended = asyncio.Event()
-        watcher = RunWatcher(self._connection, ended.set)
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        watcher = RunWatcher(self._connection, lambda: _settle(ended), lambda error: _settle(ended, error))
         relay = self._relay
         try:
             relay.limits.enter_run(run_id)
@@ -191,10 +224,11 @@ class ManyRuns:
             return
         try:
             await relay.hub.join(run_id, watcher, cursor)
-            await ended.wait()
+            await ended
             self._say({"type": "end", "run_id": run_id})
-        except RunlogError as error:
-            self._say_error(error, run_id)
+        except Exception as error:
+            relay.hub.containment.note(error, "subscription", run_id)
+            self._say_error(refusal_of(error, run_id), run_id)
         finally:
             relay.hub.leave(run_id, watcher)
             relay.limits.leave_run(run_id)
@@ -203,10 +237,7 @@ class ManyRuns:
         self._connection.send(Batch.of(fields))
 
     def _say_error(self, error: Exception, run_id: str | None) -> None:
-        if isinstance(error, RunlogError):
-            code = CloseCode.SERVICE_RESTART
-        else:
-            code = CloseCode.TOO_MANY if isinstance(error, TooMany) else getattr(error, "code", CloseCode.BAD_REQUEST)
+        code = CloseCode.TOO_MANY if isinstance(error, TooMany) else getattr(error, "code", CloseCode.BAD_REQUEST)
         self._say({"type": "error", "code": int(code), "message": str(error), "run_id": run_id})
 
     def end(self) -> None:
@@ -214,3 +245,12 @@ class ManyRuns:
         self._relay.hub.feed.leave(self._connection)
         for task in self._subscriptions.values():
             task.cancel()
+
+
+def _settle(future: asyncio.Future[None], error: Exception | None = None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

@@ -13,14 +13,14 @@ from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..codes import CloseCode
-from ..errors import RunlogError, RunlogUnavailable
+from ..errors import RunlogUnavailable
 from ..fanout import Batch, QueuedConnection
 from ..progress import Cursor, is_ended
 from .addresses import address_of
 from .dependencies import RunGrant, RunId, cursor_of
 from .problems import Problem, ProblemRoute, responses
 from .relay import Relay
-from .sessions import RunWatcher
+from .sessions import RunWatcher, refusal_of
 
 __all__ = ["router"]
 
@@ -132,15 +132,22 @@ class EventStream(Response):
             task.result()
 
     async def _watch(self) -> None:
-        watcher = RunWatcher(self._connection, lambda: self._connection.close(CloseCode.NORMAL))
+        watcher = RunWatcher(self._connection, lambda: self._connection.close(CloseCode.NORMAL), self._fail)
         try:
             await self._relay.hub.join(self._run_id, watcher, self._after)
             await self._connection.wait_closed()
-        except RunlogError as error:  # somebody else's key under the run's name, say
-            log.warning("stream of run %r closed: %s", self._run_id, error)
-            self._connection.close(CloseCode.SERVICE_RESTART, str(error))
+        except Exception as error:  # somebody else's key under the run's name, say; or a fault of ours
+            self._relay.hub.containment.note(error, "stream", self._run_id)
+            self._fail(error)
         finally:
             self._relay.hub.leave(self._run_id, watcher)
+
+    def _fail(self, error: Exception) -> None:
+        """End the stream. EventSource comes back once, and is refused in HTTP's words, which it takes for an answer."""
+        refusal = refusal_of(error, self._run_id)
+        fields = {"type": "error", "code": int(refusal.code), "message": str(refusal)}
+        self._connection.send(Batch.of(fields), exempt=True)
+        self._connection.close(refusal.code, str(refusal))
 
     async def _gone(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from fastapi import APIRouter, WebSocket
 from fastapi.responses import Response
@@ -12,7 +13,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from ..codes import CloseCode
-from ..errors import RunlogError
 from ..fanout import Batch, Connection, QueuedConnection
 from ..fanout.direct_connection import DirectConnection, Message
 from ..fanout.uvicorn import EXTENSION, FanoutProtocol
@@ -21,7 +21,7 @@ from .auth import Refused, authorize, is_foreign_origin
 from .half_open import Reason
 from .limits import TooMany
 from .relay import Relay, retry_reason
-from .sessions import Close, ManyRuns, OneRun, Session, dispatch
+from .sessions import Close, ManyRuns, OneRun, Session, dispatch, refusal_of
 
 __all__ = ["WebSocketShortcut", "router"]
 
@@ -149,8 +149,11 @@ class _Client:
             self._refuse(error.code, str(error))
         except TooMany as error:
             self._refuse(CloseCode.TOO_MANY, str(error), retry_reason())
-        except RunlogError as error:  # somebody else's key under the run's name, say
-            self._refuse(CloseCode.SERVICE_RESTART, str(error), retry_reason())
+        except Exception as error:  # somebody else's key under the run's name, say; or a fault of ours, for this client
+            run_id = self._session.run_id
+            relay.hub.containment.note(error, "WebSocket", run_id)
+            refusal = refusal_of(error, run_id or "")
+            self._refuse(refusal.code, str(refusal))
 
     def receive(self, raw: Message) -> None:
         """Take a message of the client's."""
@@ -161,6 +164,9 @@ class _Client:
             dispatch(self._session, connection, raw, self.relay.settings.max_frame_bytes)
         except Close as error:
             self._refuse(error.code, str(error))
+        except Exception as error:
+            self.relay.hub.containment.note(error, "a client's frame", self._session.run_id)
+            self._refuse(CloseCode.INTERNAL_ERROR, "an unexpected error; the relay's log has it")
 
     def _expire(self) -> None:
         self._refuse(CloseCode.UNAUTHORIZED, "the token has expired")
@@ -176,13 +182,19 @@ class _Client:
         """The connection is gone."""
         if self._expiry is not None:
             self._expiry.cancel()
-        if self._connection is not None:
-            # the one line of this connection: when it is over, it is known how
-            code, reason = self._connection.closed or (CloseCode.NORMAL, "")
-            log.info("WebSocket of %s closed: %d %s", self._address, code, reason)
-            self._session.end()
-            self.relay.hub.disconnect(self._connection)
-        self.relay.limits.leave(self._address)
+        connection = self._connection
+        try:
+            if connection is not None:
+                # the one line of this connection: when it is over, it is known how
+                code, reason = connection.closed or (CloseCode.NORMAL, "")
+                log.info("WebSocket of %s closed: %d %s", self._address, code, reason)
+                self._session.end()
+        except Exception as error:
+            self.relay.hub.containment.note(error, "the end of a WebSocket", self._session.run_id)
+        finally:
+            if connection is not None:
+                self.relay.hub.disconnect(connection)
+            self.relay.limits.leave(self._address)
 
 
 async def _serve_direct(websocket: WebSocket, client: _Client, protocol: FanoutProtocol) -> None:
@@ -227,6 +239,12 @@ async def _serve_queued(websocket: WebSocket, client: _Client) -> None:
             raise _Over
     except* _Over:
         log.debug("connection over: %s", connection.closed)
+    except* Exception as errors:
+        client.relay.hub.containment.note(errors, "a connection")
+        connection.close(CloseCode.INTERNAL_ERROR, "an unexpected error; the relay's log has it")
+        with suppress(*_GONE, TimeoutError):
+            async with asyncio.timeout(_ABORT_AFTER_S):
+                await websocket.close(*connection.closed or ())
     finally:
         client.gone()
 

@@ -10,8 +10,10 @@ from sys import getswitchinterval
 from time import monotonic
 from typing import Final, Protocol
 
+from ..codes import CloseCode
 from ..metrics import RelayMetrics
 from .connections import Connection
+from .containment import Containment
 from .frames import Batch, Frame
 from .rivals import rivals
 
@@ -30,6 +32,9 @@ class Watcher(Protocol):
     def run_ended(self) -> None:
         """The run has ended some seconds ago: nothing more comes."""
 
+    def run_failed(self, error: Exception) -> None:
+        """The run cannot be followed any more, as it is no run (NotARun) or for a fault here: nothing more comes."""
+
 
 class Audience:
     """Watchers who have all been sent the same, or are being sent it.
@@ -38,13 +43,22 @@ class Audience:
     Who is added meanwhile gets it last; who is removed, or cut off, gets no more of it.
     """
 
-    def __init__(self, metrics: RelayMetrics, on_delivered: Callable[[Sequence[Frame]], None]) -> None:
+    def __init__(
+        self,
+        metrics: RelayMetrics,
+        on_delivered: Callable[[Sequence[Frame]], None],
+        *,
+        containment: Containment | None = None,
+        on_failed: Callable[[Exception], None] | None = None,
+    ) -> None:
         self.members: dict[Watcher, Connection] = {}
         self.idle = asyncio.Event()
         """Set while nothing is on its way."""
         self.idle.set()
         self._metrics = metrics
         self._on_delivered = on_delivered
+        self._containment = containment or Containment(metrics)
+        self._on_failed = on_failed
         self._batch: Batch | None = None
         self._waiting: deque[Watcher] = deque()
 
@@ -81,9 +95,27 @@ class Audience:
         part = [waiting.popleft() for _ in range(min(len(waiting), _WATCHERS_PER_TURN))]
         self._send(self._batch, [members[watcher] for watcher in part if watcher in members])
         if waiting:
-            asyncio.get_running_loop().call_soon(self._go_on)
+            asyncio.get_running_loop().call_soon(self._go_on_later)
         else:
             self._done()
+
+    def _go_on_later(self) -> None:
+        """As `_go_on`, but called by the loop, to which an exception would say nothing."""
+        if self._batch is None:
+            return  # it was given up meanwhile
+        try:
+            self._go_on()
+        except Exception as error:
+            if self._on_failed is None:
+                raise
+            self._on_failed(error)
+
+    def give_up(self) -> None:
+        """Tell nobody anything any more: what was on its way stays so, and everybody has left."""
+        self.members.clear()
+        self._waiting.clear()
+        self._batch = None
+        self.idle.set()
 
     def _send(self, batch: Batch, connections: Iterable[Connection]) -> None:
         """Send to these. For each of thousands the kernel takes long enough to cool the cache: so, little else, and
@@ -103,7 +135,7 @@ class Audience:
                     taken = 0
                 if taken != size:
                     direct = direct and send_now is None  # its `send_now` is gone; a client may be here twice
-                    if not connection.send(batch, taken=taken):
+                    if not self._send_to(connection, batch, taken):
                         cut_off.add(connection)
             if direct and monotonic() - began_s > getswitchinterval():
                 rivals.look()
@@ -111,6 +143,18 @@ class Audience:
         if cut_off:
             for watcher in [watcher for watcher, connection in self.members.items() if connection in cut_off]:
                 del self.members[watcher]
+
+    def _send_to(self, connection: Connection, batch: Batch, taken: int, *, exempt: bool = False) -> bool:
+        """Send to one; a fault of its is not the others'."""
+        try:
+            return connection.send(batch, exempt=exempt, taken=taken)
+        except Exception as error:
+            self._containment.note(error, "a connection")
+        try:
+            connection.close(CloseCode.INTERNAL_ERROR, "an unexpected error")
+        except Exception as error:
+            self._containment.note(error, "a connection")
+        return False
 
     def _done(self) -> None:
         assert self._batch is not None
@@ -121,5 +165,5 @@ class Audience:
     def tell(self, batch: Batch) -> None:
         """Send what is no step of the log to everybody at once, whatever their bounds."""
         for watcher, connection in [*self.members.items()]:
-            if not connection.send(batch, exempt=True):
-                del self.members[watcher]
+            if not self._send_to(connection, batch, 0, exempt=True):
+                self.members.pop(watcher, None)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from ..errors import RunlogError
+from ..errors import RunlogUnavailable
 from ..runlog import AsyncRunLog
 from .connections import Connection
+from .containment import Containment
 from .frames import Batch, Frame
 
 __all__ = ["Feed"]
@@ -25,8 +26,11 @@ class Feed:
     once.
     """
 
-    def __init__(self, runlog: AsyncRunLog, *, every_s: float = 1.0, at_once_s: float = 0.05) -> None:
+    def __init__(
+        self, runlog: AsyncRunLog, containment: Containment, *, every_s: float = 1.0, at_once_s: float = 0.05
+    ) -> None:
         self._runlog = runlog
+        self._containment = containment
         self._every_s = every_s
         self._at_once_s = at_once_s
         self._watchers: set[Connection] = set()
@@ -83,8 +87,10 @@ class Feed:
             try:
                 for at in range(0, len(due), _CHUNK):
                     await self._tell(due[at : at + _CHUNK], now)
-            except RunlogError as error:
+            except RunlogUnavailable as error:
                 log.info("the runs feed waits: %s", error)
+            except Exception as error:
+                self._containment.note(error, "runs feed")
             if self._dirty:
                 await asyncio.sleep(self._every_s / 4)
                 self._news.set()
@@ -98,7 +104,10 @@ class Feed:
             self._dirty.discard(run_id)
             if snapshot is not None:
                 self._told[run_id] = now
-                frames.append(Frame.of({"type": "run", **snapshot.summary()}))
+                try:
+                    frames.append(Frame.of({"type": "run", **snapshot.summary()}))
+                except Exception as error:
+                    self._containment.note(error, "summary", run_id)
             elif run_id in self._deleted:
                 frames.append(Frame.of({"type": "run_deleted", "run_id": run_id}))
             self._deleted.discard(run_id)
@@ -108,5 +117,10 @@ class Feed:
         if frames:
             batch = Batch(frames)
             for connection in [*self._watchers]:
-                if not connection.send(batch):
+                try:
+                    is_there = connection.send(batch)
+                except Exception as error:
+                    self._containment.note(error, "a connection")
+                    is_there = False
+                if not is_there:
                     self.leave(connection)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 from ..codes import CloseCode
-from ..errors import RunlogError, RunlogUnavailable
+from ..errors import RunlogUnavailable
 from ..metrics import RelayMetrics
 from ..progress import Cursor
 from ..runlog import AsyncRunLog, View
 from .audience import Watcher
 from .connections import Connection
+from .containment import Children, Containment
 from .feed import Feed
 from .frames import Batch, Frame
 from .messages import Committed, Raw, head_of, parse_message
@@ -50,7 +51,8 @@ class Hub:
     ) -> None:
         self.runlog = runlog
         self.metrics = metrics
-        self.feed = Feed(runlog)
+        self.containment = Containment(metrics)
+        self.feed = Feed(runlog, self.containment)
         self.link: Literal["up", "down"] = "down"
         self.connections: set[Connection] = set()
         self.empty = asyncio.Event()
@@ -68,7 +70,7 @@ class Hub:
         self._arrived: dict[str, list[Committed | Frame]] = {}
         self._scheduled = False
         self._link_is_up = asyncio.Event()
-        self._tasks: asyncio.TaskGroup | None = None
+        self._children = Children(self.containment)
 
     @property
     def topics(self) -> int:
@@ -79,16 +81,21 @@ class Hub:
 
     async def run(self) -> None:
         """Look after the topics until cancelled."""
-        async with asyncio.TaskGroup() as self._tasks:
-            self._tasks.create_task(self.feed.run(), name="runs feed")
-            self._tasks.create_task(self._tick(), name="client pings")
-            while True:
-                await asyncio.sleep(self._check_s)
-                if self.link == "up":
-                    try:
-                        await self.check()
-                    except RunlogError as error:
-                        log.info("periodic check put off: %s", error)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.feed.run(), name="runs feed")
+                tasks.create_task(self._tick(), name="client pings")
+                while True:
+                    await asyncio.sleep(self._check_s)
+                    if self.link == "up":
+                        try:
+                            await self.check()
+                        except RunlogUnavailable as error:
+                            log.info("periodic check put off: %s", error)
+                        except Exception as error:
+                            self.containment.note(error, "periodic check")
+        finally:
+            await self._children.end()
 
     async def _tick(self) -> None:
         """Let every connection find out whether its client is still there: one timer for all, spread over the time."""
@@ -96,8 +103,7 @@ class Hub:
             connections = [*self.connections]
             pause_s = self._tick_s / (len(connections) // _PINGS_AT_ONCE + 1)
             for at in range(0, len(connections) + 1, _PINGS_AT_ONCE):
-                for connection in connections[at : at + _PINGS_AT_ONCE]:
-                    connection.tick()
+                self._each(connections[at : at + _PINGS_AT_ONCE], lambda connection: connection.tick())
                 await asyncio.sleep(pause_s)
 
     def close(self, code: CloseCode, reason: Callable[[], str]) -> None:
@@ -105,8 +111,14 @@ class Hub:
         out.
         """
         self.closing = True
-        for connection in [*self.connections]:
-            connection.close(code, reason())
+        self._each([*self.connections], lambda connection: connection.close(code, reason()))
+
+    def _each(self, connections: Iterable[Connection], tell: Callable[[Connection], object]) -> None:
+        for connection in connections:
+            try:
+                tell(connection)
+            except Exception as error:
+                self.containment.note(error, "a connection")
 
     # What the listener tells
 
@@ -120,24 +132,27 @@ class Hub:
         arrived, topics, heads, watched = self._arrived, self._topics, self._heads, self.feed.watched
         message: Committed | Frame | Raw | None
         for raw in messages:
-            topic = heads.get(raw.partition(b',"state":')[0])
-            message = None if topic is None else topic.log.frame(raw)
-            if topic is None or message is None:
-                try:
+            try:
+                topic = heads.get(raw.partition(b',"state":')[0])
+                message = None if topic is None else topic.log.frame(raw)
+                if topic is None or message is None:
                     message = parse_message(raw)
-                except (TypeError, ValueError) as error:
-                    self.metrics.malformed += 1
-                    log.debug("discarded a message on the channel: %s", error)
-                    continue
-                if isinstance(message, Raw):
-                    if self._on_raw is not None:
-                        self._on_raw(message)
-                    continue
-                topic = topics.get(message.run_id)
-                if watched:
-                    self.feed.note(message.run_id)
-            elif watched:
-                self.feed.note(topic.run_id)
+                    if isinstance(message, Raw):
+                        if self._on_raw is not None:
+                            self._on_raw(message)
+                        continue
+                    topic = topics.get(message.run_id)
+                    if watched:
+                        self.feed.note(message.run_id)
+                elif watched:
+                    self.feed.note(topic.run_id)
+            except (TypeError, ValueError) as error:
+                self.metrics.malformed += 1
+                log.debug("discarded a message on the channel: %s", error)
+                continue
+            except Exception as error:  # of this message: those that came with it are others'
+                self.containment.note(error, "a message on the channel")
+                continue
             if topic is not None:
                 if topic.run_id in arrived:
                     arrived[topic.run_id].append(message)
@@ -163,7 +178,10 @@ class Hub:
             messages = arrived.pop(run_id)
             topic = self._topics.get(run_id)
             if topic is not None:
-                topic.receive(messages)
+                try:
+                    topic.receive(messages)
+                except Exception as error:
+                    topic.fail(error)
             if arrived and loop.time() > until:
                 self._schedule()
                 return
@@ -197,8 +215,7 @@ class Hub:
 
     def _tell_all(self, status: Literal["up", "down"]) -> None:
         batch = Batch.of({"type": "upstream", "status": status})
-        for connection in self.connections:
-            connection.send(batch)
+        self._each([*self.connections], lambda connection: connection.send(batch))
 
     def look(self, run_id: str) -> None:
         """Something was done to a run's log that is no event of it, a deletion say: look now, not at the next check."""
@@ -294,16 +311,20 @@ class Hub:
 
     def _topic(self, run_id: str) -> Topic:
         topic = self._topics.get(run_id)
-        if topic is None:
+        failed = topic if topic is not None and topic.failure is not None else None
+        if topic is None or failed is not None:
             topic = self._topics[run_id] = Topic(
                 run_id,
                 self._read,
                 self.metrics,
                 resume_bytes=self._client_buffer_bytes // 2,
                 end_after_s=self._end_after_s,
-                spawn=self.spawn,
+                spawn=lambda work, name: self.spawn(work, name, run_id),
+                containment=self.containment,
             )
             self._heads[head_of(run_id)] = topic
+            if failed is not None:
+                topic.waiters = failed.waiters  # held polls read for themselves: they have not been sent away
         return topic
 
     def _tidy(self, topic: Topic) -> None:
@@ -314,7 +335,6 @@ class Hub:
     async def _read(self, run_id: str, after: Cursor | None, event_bytes: int) -> View:
         return await self.runlog.read(run_id, after, event_bytes=event_bytes)
 
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run work of a topic's or a client's in the hub's task group."""
-        assert self._tasks is not None, "the hub is not running"
-        return self._tasks.create_task(work, name=name)
+    def spawn(self, work: Coroutine[Any, Any, None], name: str, run_id: str | None = None) -> asyncio.Task[None]:
+        """Run work of one run's or one client's in a task that ends with the hub. Should it fail, it ends alone."""
+        return self._children.spawn(work, name, run_id)

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
-from ..errors import RunlogError
 from ..progress import Cursor
 from ..runlog import View
 from .beginnings import Beginning
@@ -49,7 +48,8 @@ class Joins:
             event_bytes: more than this of events is not worth it.
 
         Raises:
-            RunlogError: from the read. Cancelled, the read goes on for those who share it.
+            RunlogError: from the read; or whatever else went wrong with it. Cancelled, the read goes on for those who
+            share it.
         """
         key = after, event_bytes
         reading = self._readings.get(key)
@@ -63,7 +63,7 @@ class Joins:
         self.count += 1  # whoever asked may be gone before it is answered, and others have come meanwhile
         try:
             reading.set_result(Beginning.of(await self._read(*key), key[0]))
-        except RunlogError as error:
+        except Exception as error:  # those who wait for it are told; it is nobody else's
             reading.set_exception(error)
             reading.exception()  # looked at, if nobody is left who does
             del self._readings[key]

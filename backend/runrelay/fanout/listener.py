@@ -12,11 +12,12 @@ from typing import Any
 
 import orjson
 from redis.asyncio import ConnectionPool
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from ..errors import RunlogError, RunlogUnavailable
 from ..metrics import RelayMetrics
 from ..runlog import AsyncRunLog, take_over
+from .containment import Containment
 from .hub import Hub
 
 __all__ = ["Listener"]
@@ -86,9 +87,12 @@ class Listener:
                     tasks.create_task(self._read(connection), name="listener reads")
                     tasks.create_task(self._probe_on(), name="listener probes")
                     tasks.create_task(self._runlog.topology.watch(), name="listener watches the primary")
-            except* (OSError, ResponseError, RunlogError, ConnectionError) as errors:
+            except* (OSError, RedisError, RunlogError) as errors:
                 if not lost:  # not at each try
                     log.warning("the listener lost the run log: %s", errors.exceptions[0])
+                lost = True
+            except* Exception as errors:  # another connection may do better, and there is nobody else who would try
+                self._hub.containment.note(errors, "listener")
                 lost = True
             finally:
                 self._hub.link_down()
@@ -109,7 +113,7 @@ class Listener:
 
     async def _read(self, connection: Any) -> None:
         """Read what Redis pushes until the connection breaks: from the transport to the parser, hiredis', at once."""
-        pushes = _Pushes(connection._parser._reader, self._hear)
+        pushes = _Pushes(connection._parser._reader, self._hear, self._hub.containment)
         take_over(connection, pushes)
         await pushes.lost
 
@@ -137,7 +141,10 @@ class Listener:
             if message.get("number") == self._probe:
                 self._heard.set()
         else:
-            self._on_control(message)
+            try:
+                self._on_control(message)
+            except Exception as error:  # anyone may publish there
+                self._hub.containment.note(error, "a message of the relays'")
 
     async def _probe_on(self) -> None:
         """Probe end to end, at once and then every few seconds."""
@@ -192,10 +199,11 @@ class Listener:
 class _Pushes(asyncio.Protocol):
     """A subscribed connection's bytes, parsed as they come. `lost` raises what ended it."""
 
-    def __init__(self, parser: Any, hear: Callable[[list[Any], bool], None]) -> None:
+    def __init__(self, parser: Any, hear: Callable[[list[Any], bool], None], containment: Containment) -> None:
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._parser = parser
         self._hear = hear
+        self._containment = containment
 
     def data_received(self, data: bytes) -> None:
         """Parse, and hand on what is whole; see asyncio.Protocol."""
@@ -210,8 +218,8 @@ class _Pushes(asyncio.Protocol):
             reply = error
         try:
             self._hear(replies, len(data) >= _MUCH_BYTES)
-        except Exception:  # a fault of ours in one run must not make the relay deaf for all the others
-            log.exception("what the run log said could not be passed on")
+        except Exception as error:  # a fault of ours in one run must not make the relay deaf for all the others
+            self._containment.note(error, "passing on what the run log said")
         if isinstance(reply, Exception):  # else the rest of a reply is to come
             self.connection_lost(reply)
 

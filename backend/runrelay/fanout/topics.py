@@ -35,12 +35,13 @@ from typing import Any, Final
 
 import orjson
 
-from ..errors import RunlogError, RunlogUnavailable
+from ..errors import RunFailed, RunlogError, RunlogUnavailable
 from ..metrics import RelayMetrics
 from ..progress import START, Cursor, is_ended
 from ..runlog import View
 from .audience import Audience, Watcher
 from .beginnings import Beginning, initial_state_frame
+from .containment import Containment
 from .frames import Batch, Frame, progress_frame
 from .joins import Joins
 from .messages import Committed, KnownLog
@@ -66,10 +67,14 @@ class Topic:
         resume_bytes: int,
         end_after_s: float,
         spawn: Callable[[Coroutine[Any, Any, None], str], object],
+        containment: Containment | None = None,
     ) -> None:
         self.run_id = run_id
         self.position: Cursor | None = None
-        self.audience = Audience(metrics, self._delivered)
+        self.failure: Exception | None = None
+        """Why this topic is of no more use: see `fail`."""
+        self._containment = containment or Containment(metrics)
+        self.audience = Audience(metrics, self._delivered, containment=self._containment, on_failed=self.fail)
         """The live watchers."""
         self.ahead: dict[Watcher, Cursor] = {}
         self.waiters: set[asyncio.Event] = set()
@@ -117,7 +122,7 @@ class Topic:
         """Take the run's messages of one loop turn, in the channel's order. A frame is one that `log` made."""
         for waiter in self.waiters:
             waiter.set()
-        if self.position is None and not self.joins.count:
+        if self.failure is not None or (self.position is None and not self.joins.count):
             return  # only waiters, who read for themselves
         self._backlog += messages
         over = len(self._backlog) - _MAX_BACKLOG
@@ -181,7 +186,11 @@ class Topic:
     async def join(self, watcher: Watcher, after: Cursor | None) -> None:
         """Bring a watcher to the run's present and make it live. See the module's argument.
 
-        Cancelled, or at a RunlogError from the read, the watcher has not joined.
+        Cancelled, or at an error, the watcher has not joined.
+
+        Raises:
+            RunlogError: from the read.
+            RunFailed: something that nobody expected happened to the topic.
         """
         event_bytes = watcher.connection.resume_bytes
         self.joins.count += 1
@@ -194,6 +203,8 @@ class Topic:
             self.joins.count -= 1
 
     def _admit(self, watcher: Watcher, beginning: Beginning) -> bool:
+        if self.failure is not None:
+            raise self.failure if isinstance(self.failure, RunlogError) else RunFailed(self.run_id)
         view = beginning.view
         reached = view.snapshot.cursor
         if self.position is None:
@@ -240,6 +251,9 @@ class Topic:
 
     def repair(self) -> None:
         """Read what follows the position and deliver it: one read at a time, in a task of the hub's."""
+        if self.failure is not None:
+            self._repaired.set()
+            return
         self._repaired.clear()
         if not self._repairing:
             self._repairing = True
@@ -267,8 +281,8 @@ class Topic:
                     return
         except RunlogUnavailable:
             return  # the hub repairs every topic when the run log is back, and looks every few seconds
-        except RunlogError as error:
-            log.error("the log of run %r cannot be read: %s", self.run_id, error)
+        except Exception as error:
+            self.fail(error)
         finally:
             self._repairing = False
             self._repaired.set()
@@ -320,7 +334,37 @@ class Topic:
             return
         for watcher in self.watchers():
             self.leave(watcher)
-            watcher.run_ended()
+            try:
+                watcher.run_ended()
+            except Exception as error:
+                self._containment.note(error, "a watcher", self.run_id)
+
+    # Failure
+
+    def fail(self, error: Exception) -> None:
+        """The run is no run any more, or something that nobody expected happened to it here.
+
+        What state the topic is in is not known then, so it is not used any more: its watchers are told, who joins it is
+        refused, and the hub makes another for whoever comes next. So a fault that stays costs one failure for each
+        client that comes back, and those back off.
+        """
+        if self.failure is not None:
+            return
+        self.failure = error
+        self._containment.note(error, "topic", self.run_id)
+        watchers = self.watchers()
+        self.ahead.clear()
+        self._backlog.clear()
+        self.audience.give_up()
+        self.close()
+        for watcher in watchers:
+            try:
+                watcher.run_failed(error)
+            except Exception as other:
+                self._containment.note(other, "a watcher", self.run_id)
+        for waiter in self.waiters:
+            waiter.set()
+        self._repaired.set()
 
     def close(self) -> None:
         """Nobody needs the topic any more."""

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, NamedTuple, SupportsFloat
 
 import orjson
 
+from .depth import MAX_DEPTH, check_depth
 from .states import TERMINAL_STATES, Level
 from .text import check_label, check_text, cut_text
 
@@ -136,8 +137,8 @@ def make_event(
         log: one line; over 16 KiB of UTF-8 it is cut and says how much is missing.
         level: debug, info, warning or error.
         step: the step's name, 1 to 64 characters.
-        data: a JSON object, up to 4 KiB encoded.
-        result: JSON up to 64 KiB encoded; only with a terminal state, or of a step.
+        data: a JSON object, up to 4 KiB encoded and 100 levels deep.
+        result: JSON up to 64 KiB encoded and 100 levels deep; only with a terminal state, or of a step.
         error: text; only with a terminal state, or of a step. Over 64 KiB it is cut.
         attempt: 1, 2, …, up to a thousand million.
         ts_ms: the producer's clock in Unix milliseconds; now by default.
@@ -220,13 +221,16 @@ def check_progress(value: SupportsFloat) -> float:
 
 
 def encode_json(name: str, value: Any, limit_bytes: int) -> bytes:
-    """Encode `value` as JSON of at most `limit_bytes`."""
+    """Encode `value` as JSON of at most `limit_bytes` and MAX_DEPTH levels."""
     try:
         raw = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)
     except (TypeError, ValueError) as error:
+        if "ecursion" in str(error):  # orjson's own limit: 254 levels
+            raise ValueError(f"{name} must be at most {MAX_DEPTH} levels deep, got 255 or more, or a circle") from error
         raise TypeError(f"{name} must be JSON: {error}") from error
     if len(raw) > limit_bytes:
         raise ValueError(f"{name} must be at most {limit_bytes} bytes of JSON, got {len(raw)}")
+    check_depth(name, raw)
     return raw
 
 

@@ -252,8 +252,11 @@ class Flusher:
             try:
                 runlog.index(self._to_index)
                 self._to_index.clear()
-            except RunlogError:
+            except RunlogUnavailable:
                 pass  # with the next commit; whoever lists the runs repairs the list too
+            except RunlogError as error:  # somebody else's key under the list's name: it would only grow here
+                _log.debug("%d runs are not entered in the list: %s", len(self._to_index), error)
+                self._to_index.clear()
 
     def _settle(self, flight: Flight, result: Committed | RunlogError) -> bool:
         """Note what became of a flight. Returns False if that is not known, and it must be sent again."""

@@ -54,14 +54,20 @@ class Heartbeat:
             self._wake.set()
 
     def _run(self) -> None:
-        runlog = self._connect()
+        runlog, failed = self._connect(), False
         try:
             while self._thread is threading.current_thread():
                 # without runs there is nothing to say until one begins
                 self._wake.wait(self._every_s if active_scopes else None)
                 self._wake.clear()
                 if self._thread is threading.current_thread():
-                    self.beat(runlog)
+                    try:
+                        self.beat(runlog)
+                    except Exception as error:  # without this thread all runs of this process would be taken for dead
+                        if not failed:
+                            _log.exception("a heartbeat has failed: %s", error)
+                        failed = True
+                        runlog.close()
         finally:
             runlog.close()
 

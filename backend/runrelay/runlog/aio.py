@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -17,10 +17,21 @@ from ..errors import CommitRefused, RunlogError, RunlogUnavailable
 from ..progress import Cursor, Event, Snapshot, is_ended
 from .commits import Batch, Committed, Gap, NewLog, Numbering, Retention, commit_args, parse_commit, refusal
 from .keys import Keys
+from .listing import listed, prune, silent_since
 from .pipelined import Pipelined
-from .reads import LOG_BYTES, SUMMARY_FIELDS, View, parse_position, parse_summary, parse_view, read_args
+from .reads import (
+    LOG_BYTES,
+    SUMMARY_FIELDS,
+    View,
+    names,
+    parse_position,
+    parse_status,
+    parse_summary,
+    parse_view,
+    read_args,
+)
 from .scripts import COMMIT, DELETE, FORGET, LEASE, READ, Script
-from .servers import IDENTITY_COMMANDS, LINK_ERRORS, identity, is_passing, judged
+from .servers import IDENTITY_COMMANDS, LINK_ERRORS, identity, is_passing, judged, of_run
 from .topology import AsyncTopology
 
 __all__ = ["AsyncRunLog"]
@@ -115,7 +126,7 @@ class AsyncRunLog:
         args = read_args(self.keys, run_id, after, event_bytes=event_bytes, log_lines=lines, log_bytes=log_bytes)
         # What may be much larger than a snapshot is not put before the others' replies.
         way = self._reads if log_bytes <= LOG_BYTES else self._lists
-        return way.run(READ, 3, args, parse=partial(_view, run_id), later=later)
+        return way.run(READ, 3, args, parse=partial(parse_view, run_id), later=later, run_id=run_id)
 
     async def positions(self, run_ids: Sequence[str]) -> list[Cursor | None]:
         """Where the logs of these runs stand; None for one that is gone, or is no run."""
@@ -140,20 +151,21 @@ class AsyncRunLog:
         Entries of one time come in reverse bytewise order, so that a position is a time and an id.
         """
         async with self._reading() as redis:
-            most = "+inf" if before is None else before[0]
-            rows: list[tuple[str, int]] = []
-            offset = 0
-            while len(rows) < count:
-                page = await redis.zrevrangebyscore(
-                    self.keys.runs, most, "-inf", start=offset, num=count, withscores=True
-                )
-                offset += len(page)
-                for member, score in page:
-                    if before is None or (int(score), member) < (before[0], before[1].encode()):
-                        rows += [(run_id, int(score)) for run_id in _names([member])]
-                if len(page) < count:
-                    break
-            return rows[:count]
+            return await listed(redis, self.keys, before, count)
+
+    async def prune(self, count: int = 500) -> list[str]:
+        """Take out of the list and of the heartbeats what no commit and no worker has entered there.
+
+        That is: what is no run id, and times that are none. A run that somebody has entered with such a time would stay
+        first, or last, for ever, since entries only move up: it is taken out too. One whose heartbeat is in the future
+        would never be found silent: it counts as heard of now.
+
+        Returns:
+            Those of them that may be runs: to be entered again, as their own hash says.
+        """
+        now_ms = await self.server_now_ms()
+        async with self._reading() as redis:
+            return await prune(redis, self.keys, now_ms, count)
 
     async def run_ids(self, match_count: int = 500) -> AsyncIterator[list[str]]:
         """All runs that there are, by scanning the keys, in portions: for the repair of the list."""
@@ -163,7 +175,7 @@ class AsyncRunLog:
                 cursor, found = await redis.scan(
                     cursor, match=f"{_escaped(self.keys.prefix)}:run:*}}", count=match_count, _type="HASH"
                 )
-            ids = [self.keys.run_id_of(key) for key in _names(found)]
+            ids = [self.keys.run_id_of(key) for key in names(found)]
             yield [run_id for run_id in ids if run_id is not None]
             if cursor == 0:
                 return
@@ -194,6 +206,8 @@ class AsyncRunLog:
                         raise
                 except CommitRefused as error:
                     raise refusal(events[0], error) from None
+                except RunlogError as error:
+                    raise of_run(run_id, error) from error
         numbering.next += len(events)
         if done.created or done.status_changed:
             try:
@@ -243,7 +257,8 @@ class AsyncRunLog:
 
     async def silent_since(self, before_ms: int, count: int = 500) -> list[str]:
         """Runs whose workers were last heard of before a time (Unix ms), the longest silent first."""
-        return _names(await self._control.call("ZRANGEBYSCORE", self.keys.alive, "-inf", before_ms, "LIMIT", 0, count))
+        async with self._reading() as redis:
+            return await silent_since(redis, self.keys, before_ms, count)
 
     async def stop_watching(self, run_ids: Sequence[str], before_ms: int) -> None:
         """Forget the heartbeats of these runs, until the next one. One that has come after `before_ms` stays."""
@@ -261,8 +276,8 @@ class AsyncRunLog:
 
         A run that has not ended is left as it is.
         """
-        reply = await self._script(DELETE, list(self.keys.run(run_id)))
-        status = None if reply is None else str(reply.decode())
+        reply = await self._run_script(DELETE, run_id, list(self.keys.run(run_id)))
+        status = None if reply is None else parse_status(run_id, reply)
         if status is None or is_ended(status):
             try:
                 await self.unlist([run_id])
@@ -301,6 +316,12 @@ class AsyncRunLog:
                 return await redis.evalsha(script.sha, keys, *args)
             except NoScriptError:
                 return await redis.eval(script.text, keys, *args)
+
+    async def _run_script(self, script: Script, run_id: str, args: Sequence[Any]) -> Any:
+        try:
+            return await self._script(script, args)
+        except RunlogError as error:
+            raise of_run(run_id, error) from error
 
     async def _connected(self) -> Any:
         try:
@@ -350,13 +371,6 @@ class AsyncRunLog:
             await connection.disconnect(nowait=True)
 
 
-def _view(run_id: str, reply: Any) -> View:
-    try:
-        return parse_view(run_id, reply)
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunlogError(f"what is stored as run {run_id!r} is no run: {error!r}") from error
-
-
 def _hashes(rows: list[Any], fields: int) -> list[list[Any]]:
     """Replies of HMGET; a key of another type, which somebody else has set, is no run."""
     for i, row in enumerate(rows):
@@ -365,15 +379,6 @@ def _hashes(rows: list[Any], fields: int) -> list[list[Any]]:
                 raise row
             rows[i] = [None] * fields
     return rows
-
-
-def _names(raw: Iterable[bytes]) -> list[str]:
-    """Names as text; what is no UTF-8 is no run's."""
-    names = []
-    for name in raw:
-        with suppress(UnicodeDecodeError):
-            names.append(name.decode())
-    return names
 
 
 def _escaped(text: str) -> str:

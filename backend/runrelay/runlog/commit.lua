@@ -15,6 +15,7 @@
 --              changes: "c" a run was created, "s" its status changed, "" neither
 --          {"gap", mark}                     the batch does not follow what this producer committed before
 --          {"refused", status, attempt}      a condition (`must`) did not hold
+--          an error that begins with NOTARUN, or of Lua's: somebody else's key, or a damaged one; nothing was written then
 --
 -- Everything is computed before the first write, and the first write is the append to the stream: when Redis refuses it (OOM,
 -- READONLY), nothing has happened. After it a script runs to its end. (Where an old stream has to go first, its DEL is the
@@ -34,6 +35,10 @@ local old = redis.call('HMGET', hash, 'epoch', 'seq', 'server', 'state', 'status
 local epoch, seq, state, status = old[1], tonumber(old[2] or 0), old[4], old[5]
 local progress, attempt, attempt_text = old[6] ~= '' and old[6], tonumber(old[7] or 0), old[7]
 local created, was = not epoch, status
+if not seq or not attempt or seq ~= math.floor(seq) or math.abs(seq) > 1e15 or (created and redis.call('EXISTS', hash) == 1)
+    or (not created and not (status and old[10])) then
+  return redis.error_reply('NOTARUN its epoch, seq, status, attempt and seal_key are not those of a run')
+end
 
 -- Nearly all commits only report, of a run that is running. What the others need is neither read nor made for them: a closure
 -- costs as much as a call to Redis.
@@ -314,7 +319,7 @@ end
 
 -- nothing can happen to an ended run any more: what comes too late for it must not keep it
 local renew = created or anew or has_ended(was) ~= has_ended(status)
-  or not has_ended(status) and now - tonumber(old[9] or 0) > math.min(60000, ARGV[8] * 10)
+  or not has_ended(status) and now - (tonumber(old[9]) or 0) > math.min(60000, ARGV[8] * 10)
 local CHUNK = 1000  -- Lua unpacks less than 8,000 values, and it would say so here, after the first write
 if created then redis.call('DEL', logs) end
 if #lines > 0 then

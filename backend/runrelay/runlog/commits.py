@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from ..errors import CommitRefused, RunExists, RunlogError, RunNotEnded
+from ..errors import CommitRefused, NotARun, RunExists, RunlogError, RunNotEnded
 from ..progress import TERMINAL_STATES, Cursor, Event, Status, new_epoch
 from .keys import Keys
 
@@ -204,7 +204,17 @@ def parse_commit(run_id: str, reply: Any) -> Committed:
     Raises:
         Gap: the server has lost what this producer had committed.
         RunExists, RunNotEnded, CommitRefused: a condition did not hold.
+        NotARun: the run's hash is damaged.
     """
+    try:
+        return _committed(run_id, reply)
+    except RunlogError:
+        raise
+    except Exception as error:  # a damaged hash, of which the script has passed on what no commit wrote
+        raise NotARun(run_id, f"the commit script answered {reply!r}"[:1000]) from error
+
+
+def _committed(run_id: str, reply: Any) -> Committed:
     word = reply[0]
     if word == b"ok":
         epoch, before, after, status, attempt, given, step_given, changes, updated_at, fenced = reply[1:]

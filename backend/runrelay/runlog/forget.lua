@@ -5,5 +5,5 @@
 
 for i = 2, #ARGV do
   local last = redis.call('ZSCORE', KEYS[1], ARGV[i])
-  if last and tonumber(last) <= tonumber(ARGV[1]) then redis.call('ZREM', KEYS[1], ARGV[i]) end
+  if last and (tonumber(last) or 0) <= tonumber(ARGV[1]) then redis.call('ZREM', KEYS[1], ARGV[i]) end
 end

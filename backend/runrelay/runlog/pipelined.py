@@ -25,7 +25,7 @@ from redis.exceptions import InvalidResponse, NoScriptError, ReadOnlyError, Redi
 
 from ..errors import RunlogError, RunlogUnavailable
 from .scripts import Script
-from .servers import LINK_ERRORS, judged
+from .servers import judged, of_run
 
 __all__ = ["Pipelined", "take_over"]
 
@@ -60,7 +60,7 @@ def take_over(connection: Any, protocol: asyncio.Protocol) -> asyncio.Transport:
 class _Call:
     """A command and who waits for its reply."""
 
-    __slots__ = ("again", "answer", "command", "parse", "script")
+    __slots__ = ("again", "answer", "command", "parse", "run_id", "script")
 
     def __init__(
         self, command: tuple[Any, ...], answer: asyncio.Future[Any], parse: Callable[[Any], Any] | None, again: bool
@@ -72,13 +72,16 @@ class _Call:
         self.parse = parse
         self.again = again
         """It may be sent a second time, should the connection break before its reply has come."""
+        self.run_id: str | None = None
+        """Whose it is: what the server refuses because of what this run's keys hold is a NotARun."""
 
     def take(self, reply: Any) -> None:
         """Give the reply to who waits. What is wrong with it is that one's error and nobody else's."""
         if self.answer.done():
             return
         if isinstance(reply, Exception):
-            self.fail(judged(reply))
+            error = judged(reply)
+            self.fail(error if self.run_id is None else of_run(self.run_id, error))
             return
         try:
             self.answer.set_result(reply if self.parse is None else self.parse(reply))
@@ -168,12 +171,15 @@ class Pipelined:
 
     def run(
         self, script: Script, keys: int, args: Sequence[Any], *, parse: Callable[[Any], Any] | None = None,
-        later: bool = False,
+        later: bool = False, run_id: str | None = None,
     ) -> asyncio.Future[Any]:  # fmt: skip
-        """Run a script that may run twice; see `call`. A server that does not know it is told it."""
+        """Run a script that may run twice; see `call`. A server that does not know it is told it.
+
+        run_id: the run whose keys it looks at. NotARun, if they are not those of a run.
+        """
         command = ("EVALSHA", script.sha, keys, *args)
         call = _Call(command, asyncio.get_running_loop().create_future(), parse, True)
-        call.script = script
+        call.script, call.run_id = script, run_id
         return self._enter(call, later)
 
     def _enter(self, call: _Call, later: bool) -> asyncio.Future[Any]:
@@ -274,7 +280,7 @@ class Pipelined:
             self._replies, self._quiet = _Replies(self, Reader(InvalidResponse, connection._parser.parse_error)), 0
             self._transport = take_over(connection, self._replies)
             self._connection = connection
-        except (*LINK_ERRORS, RedisError, RunlogUnavailable) as error:
+        except Exception as error:  # of the link, mostly; whatever it is, who waits must not wait for ever
             await connection.disconnect(nowait=True)
             waiting = [*self._first, *self._later]
             self._first.clear()

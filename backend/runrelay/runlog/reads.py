@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
-from ..progress import Cursor, LogLine, Snapshot, Step
-from ..progress.cursors import START
+from ..errors import NotARun
+from ..progress import START, STATUSES, Cursor, LogLine, Snapshot, Status, Step, check_run_id, parse_cursor
+from ..progress.depth import shallow
 from .keys import Keys
 
-__all__ = ["LOG_BYTES", "SUMMARY_FIELDS", "View", "parse_position", "parse_summary", "parse_view", "read_args"]
+__all__ = [
+    "LOG_BYTES", "SUMMARY_FIELDS", "View", "names", "parse_position", "parse_status", "parse_summary",
+    "parse_view", "read_args", "run_ids",
+]  # fmt: skip
 
+MAX_WHOLE: Final = (1 << 53) - 1
+"""What a double has no doubt about, and so neither Lua nor a browser."""
 LOG_BYTES = 256 * 1024
 """How much of the log a snapshot holds at most: the newest."""
 
@@ -55,12 +62,22 @@ def read_args(
 
 
 def parse_view(run_id: str, reply: Any) -> View:
-    """Read the script's reply. A run that nobody has heard of gives a snapshot that does not `exist`."""
-    flat, events, lines, length = reply
-    fields = {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
+    """Read the script's reply. A run that nobody has heard of gives a snapshot that does not `exist`.
+
+    Raises:
+        NotARun: somebody else's hash is under the run's name, or something in it is damaged.
+    """
+    try:
+        return _view(run_id, *reply)
+    except Exception as error:  # what may stand there is anything; the ways in which it is wrong cannot be named
+        raise NotARun(run_id, f"{type(error).__name__}: {error}") from error
+
+
+def _view(run_id: str, flat: list[bytes], events: list[bytes] | None, lines: list[bytes], length: int) -> View:
+    fields = {flat[i].decode("utf-8", "replace"): flat[i + 1] for i in range(0, len(flat), 2)}
     if not fields:
         return View(Snapshot(run_id), None)
-    logs = [_log_line(line) for line in reversed(lines)]
+    logs = [line for line in map(_log_line, reversed(lines)) if line is not None]
     steps = sorted(
         (orjson.loads(raw) for name, raw in fields.items() if name.startswith("s:")),
         key=lambda step: int(step["i"]),
@@ -70,10 +87,10 @@ def parse_view(run_id: str, reply: Any) -> View:
             run_id,
             fields,
             steps=tuple(_step(step) for step in steps),
-            result=orjson.loads(fields["result"]) if "result" in fields else None,
-            fenced=int(fields.get("fenced", 0)),
+            result=shallow(orjson.loads(fields["result"])) if "result" in fields else None,
+            fenced=_whole(fields.get("fenced", b"0")),
             logs=logs,
-            logs_truncated=length - len(lines),
+            logs_truncated=length - len(logs),
         ),
         None if events is None else [bytes(event) for event in events],
         fields["seal_key"],
@@ -81,10 +98,40 @@ def parse_view(run_id: str, reply: Any) -> View:
     )
 
 
+def names(raw: Iterable[bytes]) -> list[str]:
+    """Names as text; what is no UTF-8 is no run's."""
+    found = []
+    for name in raw:
+        with suppress(UnicodeDecodeError):
+            found.append(name.decode())
+    return found
+
+
+def run_ids(raw: Iterable[bytes]) -> list[str]:
+    """Those of the names that can be a run's."""
+    found = []
+    for name in names(raw):
+        with suppress(ValueError):
+            found.append(check_run_id(name))
+    return found
+
+
+def parse_status(run_id: str, raw: bytes) -> Status:
+    """Read a status as a script answers it.
+
+    Raises:
+        NotARun: it is none.
+    """
+    try:
+        return _status(raw.decode())
+    except ValueError as error:
+        raise NotARun(run_id, error) from error
+
+
 def parse_position(epoch: bytes | None, seq: bytes | None) -> Cursor | None:
     """Read these two fields of a run's hash; None if it is gone or, as far as they tell, no run."""
     try:
-        return None if epoch is None or seq is None else Cursor(epoch.decode(), int(seq))
+        return None if epoch is None or seq is None else _cursor(epoch, seq)
     except ValueError:
         return None
 
@@ -100,7 +147,7 @@ def parse_summary(run_id: str, values: Sequence[bytes | None]) -> tuple[Snapshot
         return None, None
     try:
         beat = fields.get("heartbeat_at")
-        return _snapshot(run_id, fields), None if beat is None else int(beat)
+        return _snapshot(run_id, fields), None if beat is None else _whole(beat)
     except (KeyError, ValueError):
         return None, None
 
@@ -112,15 +159,15 @@ def _snapshot(run_id: str, fields: dict[str, bytes], **more: Any) -> Snapshot:
 
     def whole(name: str) -> int | None:
         raw = fields.get(name)
-        return None if raw is None else int(raw)
+        return None if raw is None else _whole(raw)
 
     return Snapshot(
         run_id,
-        Cursor(fields["epoch"].decode(), int(fields["seq"])) if "epoch" in fields else START,
+        _cursor(fields["epoch"], fields["seq"]),
         state=text("state"),
-        status=fields["status"].decode(),  # type: ignore[arg-type]  # what the script writes
-        progress=float(fields["progress"]) if fields.get("progress") else None,
-        attempt=int(fields["attempt"]),
+        status=_status(fields["status"].decode()),
+        progress=_share(float(fields["progress"])) if fields.get("progress") else None,
+        attempt=_whole(fields["attempt"]),
         title=text("title"),
         pipeline=text("pipeline"),
         error=text("error"),
@@ -132,19 +179,60 @@ def _snapshot(run_id: str, fields: dict[str, bytes], **more: Any) -> Snapshot:
     )
 
 
-def _log_line(raw: bytes) -> LogLine:
-    seq, ts_ms, level, step, message = raw.decode().split("\t", 4)
-    return LogLine(int(seq), int(ts_ms), level, step or None, message)
+def _log_line(raw: bytes) -> LogLine | None:
+    """A line of the log; None for what somebody else has pushed there."""
+    try:
+        seq, ts_ms, level, step, message = raw.decode().split("\t", 4)
+        return LogLine(_whole(seq), _whole(ts_ms), level, step or None, message)
+    except ValueError:
+        return None
 
 
 def _step(fields: dict[str, Any]) -> Step:
+    progress, started_at, finished_at = (fields.get(name) for name in ("progress", "started_at", "finished_at"))
     return Step(
-        fields["name"],
-        fields["status"],
-        fields.get("progress"),
-        int(fields["attempt"]),
-        fields["weight"],
-        fields.get("started_at"),
-        fields.get("finished_at"),
-        fields.get("error"),
+        _text(fields["name"]),
+        _status(fields["status"]),
+        None if progress is None else _share(float(progress)),
+        _whole(fields["attempt"]),
+        float(fields["weight"]),
+        None if started_at is None else _whole(started_at),
+        None if finished_at is None else _whole(finished_at),
+        None if fields.get("error") is None else _text(fields["error"]),
     )
+
+
+# Whoever can write to Redis can write anything there. What is let through can be shown as JSON, and means something.
+
+
+def _whole(raw: bytes | str | float) -> int:
+    number = int(raw)
+    if abs(number) > MAX_WHOLE:
+        raise ValueError(f"a whole number is within ±{MAX_WHOLE}, got one of {len(str(number))} digits")
+    return number
+
+
+def _share(number: float) -> float:
+    if not 0.0 <= number <= 1.0:
+        raise ValueError(f"progress is within 0..1, got {number}")
+    return number
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a text is a str, got {type(value).__name__}")
+    return value
+
+
+def _status(text: str) -> Status:
+    for status in STATUSES:
+        if status == text:
+            return status
+    raise ValueError(f"a status is one of {', '.join(STATUSES)}, got {str(text)[:80]!r}")
+
+
+def _cursor(epoch: bytes, seq: bytes) -> Cursor:
+    cursor = parse_cursor(f"{epoch.decode()}-{seq.decode()}")
+    if cursor == START:
+        raise ValueError("a log that has begun has a name")
+    return cursor

@@ -21,9 +21,9 @@ from redis.exceptions import (
     TimeoutError,
 )
 
-from ..errors import RunlogError, RunlogUnavailable
+from ..errors import NotARun, RunlogError, RunlogUnavailable
 
-__all__ = ["IDENTITY_COMMANDS", "LINK_ERRORS", "identity", "is_passing", "judged"]
+__all__ = ["IDENTITY_COMMANDS", "LINK_ERRORS", "REFUSED", "identity", "is_passing", "judged", "of_run"]
 
 IDENTITY_COMMANDS: Final = (("INFO", "server"), ("INFO", "replication"))
 LINK_ERRORS: Final = (ConnectionError, TimeoutError, OSError)
@@ -36,6 +36,10 @@ _PASSING_WORDS: Final = (
     "OOM ", "READONLY ", "LOADING ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ", "CLUSTERDOWN ", "TRYAGAIN ",
     "BUSY ",
 )  # fmt: skip
+REFUSED: Final = "the run log refused the command: "
+_DAMAGE_WORDS: Final = ("WRONGTYPE ", "NOTARUN ", "user_script")
+"""What Redis says when a script meets another type than it expects, what our scripts say, and where Lua's errors come
+from: in what a run's keys hold, since the scripts are the same for all."""
 
 
 def identity(*infos: Any) -> str:
@@ -70,8 +74,15 @@ def is_passing(error: ResponseError) -> bool:
 def judged(error: BaseException) -> RunlogError:
     """The error as the run log raises it; what Redis said is its cause."""
     if isinstance(error, ResponseError) and not is_passing(error):
-        found = RunlogError(f"the run log refused the command: {error}")
+        found = RunlogError(f"{REFUSED}{error}")
     else:
         found = RunlogUnavailable(f"the run log is not available: {error}")
     found.__cause__ = error
     return found
+
+
+def of_run(run_id: str, error: RunlogError) -> RunlogError:
+    """The error of a script that was called for this run: NotARun, if it is about what the run's keys hold."""
+    if isinstance(error, (NotARun, RunlogUnavailable)) or not any(word in str(error) for word in _DAMAGE_WORDS):
+        return error
+    return NotARun(run_id, str(error).partition(" script: ")[0].removeprefix(REFUSED))

@@ -9,12 +9,13 @@ from hiredis import pack_command
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
-from ..errors import CommitRefused, RunlogError, RunlogUnavailable
+from ..errors import CommitRefused, NotARun, RunlogError, RunlogUnavailable
 from ..progress import is_ended
 from .commits import Batch, Committed, Gap, NewLog, Retention, commit_args, parse_commit, refusal
 from .keys import Keys
+from .reads import parse_status
 from .scripts import COMMIT, HEARTBEAT, Script
-from .servers import IDENTITY_COMMANDS, LINK_ERRORS, identity, is_passing
+from .servers import IDENTITY_COMMANDS, LINK_ERRORS, REFUSED, identity, is_passing, of_run
 from .topology import Topology
 
 __all__ = ["RunLog"]
@@ -113,7 +114,7 @@ class RunLog:
 
     def _committed(self, batch: Batch, reply: Any) -> Committed | RunlogError:
         if isinstance(reply, RunlogError):
-            return reply
+            return of_run(batch.run_id, reply)
         try:
             return parse_commit(batch.run_id, reply)
         except CommitRefused as error:
@@ -138,13 +139,18 @@ class RunLog:
         pairs: list[str | int] = []
         for run_id, reply in zip(run_ids, replies, strict=True):
             if reply is not None and not isinstance(reply, RunlogError):
-                status, now_ms = reply[0].decode(), reply[1]
+                try:
+                    status, now_ms = parse_status(run_id, reply[0]), reply[1]
+                except NotARun:
+                    continue
                 statuses[run_id] = status
                 if not is_ended(status):
                     pairs += (now_ms, run_id)
         if pairs:
             (reply,) = self._call(self._connected(), [("ZADD", self.keys.alive, *pairs)])
-            self._checked(reply)
+            judged = self._judged(reply)
+            if isinstance(judged, RunlogUnavailable):
+                raise judged  # another error, as of somebody else's key under this name, changes nothing for the runs
         return statuses
 
     def index(self, updated_at: Mapping[str, int]) -> None:
@@ -199,7 +205,7 @@ class RunLog:
             if is_passing(reply):
                 self.close()  # the next connection may reach a server that can write
                 return RunlogUnavailable(f"the run log cannot be written: {reply}")
-            return RunlogError(f"the run log refused the command: {reply}")
+            return RunlogError(f"{REFUSED}{reply}")
         return reply
 
     def _call(self, connection: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:

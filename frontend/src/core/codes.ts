@@ -4,11 +4,13 @@ export const CloseCode = {
   NORMAL: 1000,
   GOING_AWAY: 1001,
   FRAME_TOO_BIG: 1009,
+  INTERNAL_ERROR: 1011,
   SERVICE_RESTART: 1012,
   BAD_REQUEST: 4400,
   UNAUTHORIZED: 4401,
   FORBIDDEN: 4403,
   TOO_SLOW: 4408,
+  NOT_A_RUN: 4409,
   TOO_MANY: 4429,
 } as const;
 
@@ -32,7 +34,12 @@ export const MESSAGE_TYPES = [
 export type MessageType = (typeof MESSAGE_TYPES)[number];
 
 /** Codes after which trying again would get the same answer. */
-const TERMINAL: readonly number[] = [CloseCode.FRAME_TOO_BIG, CloseCode.BAD_REQUEST, CloseCode.FORBIDDEN];
+const TERMINAL: readonly number[] = [
+  CloseCode.FRAME_TOO_BIG,
+  CloseCode.BAD_REQUEST,
+  CloseCode.FORBIDDEN,
+  CloseCode.NOT_A_RUN,
+];
 
 /** Whether a close code (or an error frame's code) ends reconnecting. */
 export function isTerminalCode(code: number): boolean {

@@ -160,6 +160,7 @@ export function closeOf(error: unknown): TransportClose {
       400: CloseCode.BAD_REQUEST,
       401: CloseCode.UNAUTHORIZED,
       403: CloseCode.FORBIDDEN,
+      409: CloseCode.NOT_A_RUN,
       429: CloseCode.TOO_MANY,
     }[error.status] ?? null;
   return { code, message: error.message, retryInMs: error.retryAfterMs };

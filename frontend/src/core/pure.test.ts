@@ -30,7 +30,12 @@ describe("backoff", () => {
 describe("close codes", () => {
   it("what would be refused again ends reconnecting, what would not does not", () => {
     const terminal = Object.values(CloseCode).filter(isTerminalCode);
-    expect(terminal).toEqual([CloseCode.FRAME_TOO_BIG, CloseCode.BAD_REQUEST, CloseCode.FORBIDDEN]);
+    expect(terminal).toEqual([
+      CloseCode.FRAME_TOO_BIG,
+      CloseCode.BAD_REQUEST,
+      CloseCode.FORBIDDEN,
+      CloseCode.NOT_A_RUN,
+    ]);
   });
 
   it.each([

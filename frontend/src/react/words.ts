@@ -79,10 +79,12 @@ const KOREAN_REASONS: Readonly<Record<number, (message: string) => string>> = {
   [CloseCode.GOING_AWAY]: restarting,
   [CloseCode.SERVICE_RESTART]: restarting,
   [CloseCode.FRAME_TOO_BIG]: malformed,
+  [CloseCode.INTERNAL_ERROR]: () => "서버에 오류가 있습니다. 잠시 후 다시 시도합니다",
   [CloseCode.BAD_REQUEST]: malformed,
   [CloseCode.UNAUTHORIZED]: () => "로그인이 필요합니다",
   [CloseCode.FORBIDDEN]: () => "이 작업을 볼 권한이 없습니다",
   [CloseCode.TOO_SLOW]: () => "수신이 느려 연결이 끊어졌습니다. 이어서 받습니다",
+  [CloseCode.NOT_A_RUN]: () => "이 이름으로 저장된 것은 작업이 아니거나 손상되었습니다",
   [CloseCode.TOO_MANY]: () => "연결이 너무 많습니다",
 };
 

@@ -44,6 +44,9 @@ class Onlooker:
     def run_ended(self) -> None:
         raise AssertionError("the run has not ended")
 
+    def run_failed(self, error: Exception) -> None:
+        raise AssertionError("nothing has failed") from error
+
 
 class Taking(asyncio.Protocol):
     """Hands its transport over at once, as uvicorn's protocol does after the handshake."""

@@ -9,7 +9,9 @@ import pytest
 from redis.exceptions import InvalidResponse
 
 from runrelay.errors import RunlogUnavailable
+from runrelay.fanout.containment import Containment
 from runrelay.fanout.listener import _Pushes
+from runrelay.metrics import RelayMetrics
 
 
 def push(payload: bytes) -> bytes:
@@ -31,7 +33,7 @@ class Ear:
 
 
 def pushes_to(ear: Ear) -> _Pushes:
-    return _Pushes(hiredis.Reader(protocolError=InvalidResponse), ear)
+    return _Pushes(hiredis.Reader(protocolError=InvalidResponse), ear, Containment(RelayMetrics()))
 
 
 async def test_what_is_whole_is_handed_on_at_once() -> None:

@@ -128,6 +128,9 @@ class Viewer:
     def run_ended(self) -> None:
         raise AssertionError("the run has not ended")
 
+    def run_failed(self, error: Exception) -> None:
+        raise AssertionError("nothing has failed") from error
+
 
 PICK = st.integers(0, 999)
 TURNS = st.integers(0, 3)

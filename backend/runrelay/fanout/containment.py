@@ -1,0 +1,103 @@
+"""Containment: what fails for one run, one client or one message ends there, and everything else goes on.
+
+Whoever does something for one of many, in a loop over all, in a callback of the loop or in a task of the hub's, catches
+every exception there and notes it here. Then the run's watchers are told, or the one client is: see Topic.fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Coroutine
+from time import monotonic
+from typing import Any, Final
+
+from ..errors import RunlogError
+from ..metrics import RelayMetrics
+
+__all__ = ["Children", "Containment"]
+
+log = logging.getLogger(__name__)
+
+_EACH_S: Final = 60.0
+_LINES_PER_MINUTE: Final = 20
+_MAX_KNOWN: Final = 1_000
+
+
+class Containment:
+    """Counts every failure that was contained; logs each kind of a run's once a minute, and 20 lines a minute in all.
+
+    Whoever can cause one can cause a million: the log must not be the way on which they stop the relay.
+    """
+
+    def __init__(self, metrics: RelayMetrics) -> None:
+        self._metrics = metrics
+        self._logged: OrderedDict[tuple[str, str | None], float] = OrderedDict()
+        self._minute_began_s = 0.0
+        self._lines = 0
+        self._unsaid = 0
+
+    def note(self, error: BaseException, what: str, run_id: str | None = None) -> None:
+        """Count a failure and, unless that was done a moment ago, log it: one that nobody expected with its traceback.
+
+        Args:
+            what: what failed, for the log.
+            run_id: whose it was, if it was one run's.
+        """
+        self._metrics.contained += 1
+        now_s, key = monotonic(), (what, run_id)
+        if now_s - self._minute_began_s > _EACH_S:
+            if self._unsaid:
+                log.error("%d more failures were contained, and not logged", self._unsaid)
+            self._minute_began_s, self._lines, self._unsaid = now_s, 0, 0
+        if self._lines >= _LINES_PER_MINUTE or now_s - self._logged.get(key, -_EACH_S) < _EACH_S:
+            self._unsaid += 1
+            return
+        self._lines += 1
+        self._logged[key] = now_s
+        self._logged.move_to_end(key)
+        if len(self._logged) > _MAX_KNOWN:
+            self._logged.popitem(last=False)
+        whose = "" if run_id is None else f" of run {run_id!r}"
+        expected = isinstance(error, RunlogError)
+        log.error("contained: %s%s failed: %s", what, whose, error if expected else repr(error),
+                  exc_info=None if expected else error)  # fmt: skip
+
+
+class Children:
+    """Tasks that end alone: a task group would end all of them, and its owner, at the first that fails."""
+
+    def __init__(self, containment: Containment) -> None:
+        self._containment = containment
+        self._tasks: dict[asyncio.Task[None], str | None] = {}
+        self._ended = False
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str, run_id: str | None = None) -> asyncio.Task[None]:
+        """Run work in a task until `end`.
+
+        Raises:
+            RuntimeError: after `end`.
+        """
+        if self._ended:
+            work.close()
+            raise RuntimeError(f"{name} cannot begin any more: the hub has ended")
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks[task] = run_id
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        run_id = self._tasks.pop(task, None)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._containment.note(error, task.get_name().partition(" ")[0], run_id)
+
+    async def end(self) -> None:
+        """Cancel all that still run, and wait for them."""
+        self._ended = True
+        tasks = [*self._tasks]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)

@@ -1,0 +1,57 @@
+"""The two sorted sets over all runs, the list and the heartbeats, in which anybody may have entered anything."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from .keys import Keys
+from .reads import run_ids
+
+__all__ = ["LATEST_MS", "listed", "prune", "silent_since"]
+
+LATEST_MS: Final = 8_640_000_000_000_000
+"""The last moment that a browser's `Date` can tell (ECMA-262, 21.4.1.1). A time is within 0 and this."""
+_LEAP_MS: Final = 24 * 3600 * 1000
+"""A heartbeat further in the future than this was never one. (A clock that was set back makes some that are hours.)"""
+
+
+async def listed(redis: Any, keys: Keys, before: tuple[int, str] | None, count: int) -> list[tuple[str, int]]:
+    """See AsyncRunLog.listed."""
+    most = LATEST_MS if before is None else min(before[0], LATEST_MS)
+    rows: list[tuple[str, int]] = []
+    offset = 0
+    while len(rows) < count:
+        page = await redis.zrevrangebyscore(keys.runs, most, 0, start=offset, num=count, withscores=True)
+        offset += len(page)
+        for member, score in page:
+            if before is None or (int(score), member) < (before[0], before[1].encode()):
+                rows += [(run_id, int(score)) for run_id in run_ids([member])]
+        if len(page) < count:
+            break
+    return rows[:count]
+
+
+async def prune(redis: Any, keys: Keys, now_ms: int, count: int) -> list[str]:
+    """See AsyncRunLog.prune."""
+    late = f"({LATEST_MS}"
+    found = [
+        *await redis.zrangebyscore(keys.runs, "-inf", "(0", start=0, num=count),
+        *await redis.zrangebyscore(keys.runs, late, "+inf", start=0, num=count),
+    ]
+    if found:
+        await redis.zremrangebyscore(keys.runs, "-inf", "(0")
+        await redis.zremrangebyscore(keys.runs, late, "+inf")
+    early = await redis.zrangebyscore(keys.alive, now_ms + _LEAP_MS, "+inf", start=0, num=count)
+    if early:
+        await redis.zadd(keys.alive, dict.fromkeys(early, now_ms))
+    return run_ids(found)
+
+
+async def silent_since(redis: Any, keys: Keys, before_ms: int, count: int) -> list[str]:
+    """See AsyncRunLog.silent_since."""
+    rows = await redis.zrangebyscore(keys.alive, "-inf", before_ms, start=0, num=count)
+    found = run_ids(rows)
+    if len(found) < len(rows):  # they would be the first for ever
+        known = {run_id.encode() for run_id in found}
+        await redis.zrem(keys.alive, *(row for row in rows if row not in known))
+    return found
