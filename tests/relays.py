@@ -136,7 +136,15 @@ class RelayProcess(Address):
     """
 
     def __init__(
-        self, folder: Path, redis_url: str, prefix: str, *, broken: str = "", ulimit: str = "", **settings: object
+        self,
+        folder: Path,
+        redis_url: str,
+        prefix: str,
+        *,
+        broken: str = "",
+        ulimit: str = "",
+        environ: dict[str, str] | None = None,
+        **settings: object,
     ) -> None:
         self.port = free_port()
         self._program = program("runrelay.cli", "serve", "--port", str(self.port), broken=broken)
@@ -152,6 +160,7 @@ class RelayProcess(Address):
             "RUNRELAY_PREFIX": prefix,
             "RUNRELAY_DASHBOARD": "false",
             **{f"RUNRELAY_{name.upper()}": str(value) for name, value in settings.items()},
+            **(environ or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import os
 import select
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -22,6 +19,7 @@ from runrelay.publisher import Publisher, configure
 from runrelay.publisher.publishing import use_sink
 from runrelay.runlog import Keys
 from runrelay.settings import PublisherSettings
+from tests.celery_worker import worker
 from tests.integration import celery_tasks as tasks
 from tests.servers import Server
 
@@ -83,29 +81,6 @@ class Watch:
 
     def close(self) -> None:
         self._pubsub.close()
-
-
-@contextmanager
-def worker(url: str, prefix: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A prefork worker of two processes, ready for tasks."""
-    environ = {**os.environ, "REDIS_URL": url, "RUNRELAY_PREFIX": prefix, "TEST_NAME": tasks.NAME}
-    environ["RUNRELAY_WORKER_HEARTBEAT_S"] = "0.2"
-    process = subprocess.Popen(
-        [
-            sys.executable, "-m", "celery", "-A", "tests.integration.celery_tasks", "worker",
-            "--pool", "prefork", "-c", "2", "-l", "warning", "--without-gossip", "--without-mingle", *options,
-        ],
-        env=environ,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + DEADLINE_S
-        while not tasks.app.control.ping(timeout=1.0):
-            assert process.poll() is None, "the worker has ended"
-            assert time.monotonic() < deadline, "the worker does not answer"
-        yield process
-    finally:
-        process.terminate()
-        process.wait(DEADLINE_S)
 
 
 @pytest.fixture(scope="module")

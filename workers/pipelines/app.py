@@ -21,6 +21,11 @@ _TIME_LIMIT_S: Final = 300
 _SOFT_TIME_LIMIT_S: Final = 240
 _VISIBILITY_S: Final = 600
 """After this a message whose worker has vanished is delivered again; it must exceed the time limit."""
+_BROKER_TIMEOUT_S: Final = 2.0
+"""A broker that accepts and does not answer is given up after this: three times, with the retries, within the ten
+seconds that a relay waits. It must exceed the second for which a worker's BRPOP waits."""
+_RESULT_TIMEOUT_S: Final = 10.0
+"""The same for the result store, which a worker asks again."""
 
 settings: Final = WorkerSettings.from_env(os.environ)
 
@@ -46,6 +51,9 @@ app.conf.update(
     task_time_limit=_TIME_LIMIT_S,
     task_soft_time_limit=_SOFT_TIME_LIMIT_S,
     broker_connection_retry_on_startup=True,
+    broker_connection_timeout=_BROKER_TIMEOUT_S,
+    redis_socket_connect_timeout=_BROKER_TIMEOUT_S,
+    redis_socket_timeout=_RESULT_TIMEOUT_S,
     # Who starts a run waits for this: a broker that is away must be told in seconds.
     task_publish_retry_policy={"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5},
     result_expires=3600,
@@ -54,7 +62,9 @@ app.conf.update(
 if settings.broker.url.startswith(("redis", "valkey", "sentinel")):
     app.conf.broker_transport_options = {
         "visibility_timeout": _VISIBILITY_S,
-        "socket_connect_timeout": 3,
+        "socket_connect_timeout": _BROKER_TIMEOUT_S,
+        # Without it, whoever sends to a Redis that hangs waits for ever, and so does a worker that polls it.
+        "socket_timeout": _BROKER_TIMEOUT_S,
         "global_keyprefix": "pipelines:",
         **settings.broker.transport_options,
     }

@@ -6,6 +6,8 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -14,7 +16,7 @@ from fastapi import APIRouter, Body, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field, ValidationError
 
-from ..errors import RunlogUnavailable, RunNotFound
+from ..errors import RunlogError, RunlogUnavailable, RunNotFound
 from ..files import delete_files, run_folder
 from ..pipelines import Pipeline
 from ..progress import Event, check_run_id, is_ended, make_event, step_specs
@@ -24,13 +26,12 @@ from .dependencies import ListGrant, RelayOf, RunGrant, RunId
 from .problems import Problem, responses
 from .relay import Relay
 from .runs import json_response
+from .senders import SendersBusy
 
 __all__ = ["router"]
 
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["runs"], route_class=BodyRoute)
-
-_SEND_TIMEOUT_S = 10.0
 
 
 class StartRequest(BaseModel):
@@ -114,8 +115,9 @@ async def start(relay: RelayOf, grant: ListGrant, request: Request, body: Annota
         steps=step_specs(pipeline.steps) or None,
         input=encoded,
     )
-    done = await relay.runlog.commit(run_id, [event])
-    await _send(relay, pipeline, run_id, value, done.attempt)
+    with _sender(relay):
+        done = await relay.runlog.commit(run_id, [event])
+        await _send(relay, pipeline, run_id, value, done.attempt)
     root, name = _root(request), quote(run_id, safe="")
     links = {"ws": f"{root}/ws/{name}", "events": f"{root}/api/runs/{name}/events", "self": f"{root}/api/runs/{name}"}
     return json_response({"run_id": run_id, "links": links}, 202, {"Location": links["self"]})
@@ -149,19 +151,32 @@ def _input(pipeline: Pipeline, value: object) -> BaseModel:
         raise Problem(422, detail, errors=errors) from error
 
 
-async def _send(relay: Relay, pipeline: Pipeline, run_id: str, value: BaseModel, attempt: int) -> None:
-    """Send the work; a failure ends the run."""
+@contextmanager
+def _sender(relay: Relay) -> Iterator[None]:
+    """A place among the senders, before anything is committed. Without one the answer is 503, and nothing was done."""
     try:
-        async with asyncio.timeout(_SEND_TIMEOUT_S):
-            await asyncio.to_thread(pipeline.start, run_id, value, attempt)
+        with relay.senders.place():
+            yield
+    except SendersBusy as error:
+        raise Problem(503, f"nothing can be sent now: {error}", headers={"Retry-After": "5"}) from error
+
+
+async def _send(relay: Relay, pipeline: Pipeline, run_id: str, value: BaseModel, attempt: int) -> None:
+    """Send the work. If that fails, the run ends as FAILED, and work that is sent late does not begin."""
+    try:
+        await relay.senders.call(pipeline.start, run_id, value, attempt)
+    except asyncio.CancelledError:
+        with suppress(RunlogError):
+            await relay.withdrawals.withdraw(run_id, attempt, "the relay was stopped")
+        raise
     except Exception as error:
-        log.exception("run %r could not be sent", run_id)
-        reason = "it took too long" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
-        failed = make_event("FAILED", error=f"the work could not be sent: {reason}", attempt=attempt)
-        await relay.runlog.commit(run_id, [failed])
-        raise Problem(
-            503, f"run {run_id!r} could not be sent: {reason}", headers={"Retry-After": "5"}, run_id=run_id
-        ) from error
+        log.warning("run %r could not be sent", run_id, exc_info=error)
+        reason = f"{type(error).__name__}: {error}"
+        if await relay.withdrawals.withdraw(run_id, attempt, reason):
+            raise Problem(
+                503, f"run {run_id!r} could not be sent: {reason}", headers={"Retry-After": "5"}, run_id=run_id
+            ) from error
+        log.info("run %r has begun all the same: its work was sent", run_id)
 
 
 @router.post(
@@ -178,14 +193,16 @@ async def cancel(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
     # read first: should that fail afterwards, the run would have ended, and its work could never be told to stop
     snapshot = (await relay.runlog.read(run_id, log_lines=0)).snapshot
     event = make_event("CANCELLED", log="cancelled")._replace(must="unfinished")
-    done = await relay.runlog.commit(run_id, [event])
     pipeline = relay.pipelines.get(snapshot.pipeline or "")
-    if pipeline is not None and pipeline.cancel is not None:
+    if pipeline is None or pipeline.cancel is None:
+        done = await relay.runlog.commit(run_id, [event])
+        return json_response({"run_id": run_id, "status": done.status}, 202)
+    with _sender(relay):
+        done = await relay.runlog.commit(run_id, [event])
         try:
-            async with asyncio.timeout(_SEND_TIMEOUT_S):
-                await asyncio.to_thread(pipeline.cancel, run_id, done.attempt)
+            await relay.senders.call(pipeline.cancel, run_id, done.attempt)
         except Exception as error:
-            log.exception("the work of run %r could not be told to stop", run_id)
+            log.warning("the work of run %r could not be told to stop", run_id, exc_info=error)
             raise Problem(
                 503, f"run {run_id!r} is cancelled, but its work could not be told to stop: {error}", run_id=run_id
             ) from error
@@ -211,8 +228,9 @@ async def retry(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
         raise Problem(409, f"run {run_id!r} was not started here, so it cannot be started again")
     value = _input(pipeline, orjson.loads(view.input))
     event = Event(_now_ms(), state="QUEUED", kind="queue", must="ended", steps=step_specs(pipeline.steps) or None)
-    done = await relay.runlog.commit(run_id, [event])
-    await _send(relay, pipeline, run_id, value, done.attempt)
+    with _sender(relay):
+        done = await relay.runlog.commit(run_id, [event])
+        await _send(relay, pipeline, run_id, value, done.attempt)
     return json_response({"run_id": run_id, "attempt": done.attempt}, 202)
 
 

@@ -26,7 +26,9 @@ from ..runlog import AsyncRunLog
 from .half_open import HalfOpen
 from .limits import Limits, TooMany
 from .problems import Problem
+from .senders import Senders
 from .settings import Settings
+from .withdrawals import Withdrawals
 
 __all__ = ["Relay", "retry_reason"]
 
@@ -126,6 +128,12 @@ class Relay:
         self.upkeep = Upkeep(
             self.runlog, self.metrics, self.listener.relay_id, stalled_after_s=settings.stalled_after_s
         )
+        self.senders = Senders(
+            threads=settings.pipeline_threads,
+            waiting=settings.pipeline_waiting,
+            timeout_s=settings.pipeline_timeout_s,
+        )
+        self.withdrawals = Withdrawals(self.runlog)
         self.held: set[asyncio.Event] = set()
         """Of held polling requests: each is set when the relay goes away, so that nobody waits for it."""
         self.failure: BaseException | None = None
@@ -163,13 +171,14 @@ class Relay:
         """The life of the relay.
 
         Shutdown, in this order: new clients are refused, those that are there are told and have `drain_s` to go, the
-        tasks are cancelled, Redis is closed.
+        senders take no more calls, the tasks are cancelled, Redis is closed.
         """
         self._task = asyncio.create_task(self._run(), name="runrelay")
         try:
             yield
         finally:
             await self.drain()
+            self.senders.close()
             self._task.cancel()
             await asyncio.wait([self._task])
             await self.runlog.close()
@@ -177,7 +186,7 @@ class Relay:
     async def _run(self) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
-                for part in (self.hub, self.listener, self.adopter, self.upkeep):
+                for part in (self.hub, self.listener, self.adopter, self.upkeep, self.withdrawals):
                     tasks.create_task(_for_ever(part.run()), name=type(part).__name__.lower())
         except Exception as error:
             await self._die(error)

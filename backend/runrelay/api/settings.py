@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     end_after_s: float = Field(default=3.0, ge=0, description="Seconds from a run's end to the close of its watchers.")
     check_s: float = Field(default=5.0, gt=0, description="Seconds between checks of the topics against the log.")
     stalled_after_s: float = Field(default=30.0, gt=0, description="A worker silent for so long is gone.")
+    pipeline_threads: int = Field(default=8, ge=1, le=256, description="Starts and cancellations sent at one time.")
+    pipeline_waiting: int = Field(default=64, ge=0, description="Those that may wait for one; above, 503.")
+    pipeline_timeout_s: float = Field(default=10.0, gt=0, description="Seconds to send one, its waiting included.")
     drain_s: float = Field(default=5.0, ge=0, description="Seconds that clients have to go at shutdown.")
 
     log_lines: int = Field(default=1000, ge=1, le=5000)

@@ -42,11 +42,12 @@ MAX_RESULT_BYTES: Final = 64 * 1024
 PROGRESS_TOLERANCE: Final = 1e-6
 _LEVELS: Final = frozenset(("debug", "info", "warning", "error"))
 
-Kind = Literal["event", "queue", "start", "step_start", "retrying", "stalled", "finish"]
+Kind = Literal["event", "queue", "unsent", "start", "step_start", "retrying", "stalled", "finish"]
 """What an event does beside carrying its fields.
 
 event:      nothing more
 queue:      the run (or a new attempt of it) waits for a worker
+unsent:     the work of a queued attempt could not be sent; should it come to a worker all the same, it does not begin
 start:      a single-task run begins; the commit allocates its attempt
 step_start: a member of a canvas begins; the commit allocates the step's attempt
 retrying:   the task failed and will be tried again
@@ -85,7 +86,7 @@ class Event(NamedTuple):
     title: str | None = None
     pipeline: str | None = None
     steps: tuple[StepSpec, ...] | None = None
-    must: Literal["absent", "ended", "unfinished"] | None = None
+    must: Literal["absent", "ended", "unfinished", "unbegun"] | None = None
     """Refuse the commit unless the run is so."""
     base_attempt: int | None = None
     """Of a start: the attempt that its task was sent for. One that a retry has replaced is fenced."""

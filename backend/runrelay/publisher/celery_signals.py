@@ -19,6 +19,7 @@ from ..progress import Event, StepSpec, check_run_id, make_event
 from ..progress.events import MAX_RESULT_BYTES, Kind, check_attempt, encode_json
 from ..settings import PublisherSettings
 from .celery_canvas import HEADER, mark_as
+from .celery_gate import START_WAIT_S, Gate
 from .lifecycle import Publisher
 from .publishing import commit, configure, current_sink, emit, shut_down
 from .runs import error_text
@@ -86,6 +87,7 @@ class Installation:
         self.app = app
         # The main process of a worker sees only requests, and never a task's end: weak, so that they go by themselves.
         self._requests: WeakValueDictionary[str, Any] = WeakValueDictionary()
+        Gate(app, self._why_unwanted)
         signals.before_task_publish.connect(self._before_publish, weak=False)
         signals.task_received.connect(self._received, weak=False)
         signals.task_prerun.connect(self._prerun, weak=False)
@@ -158,7 +160,9 @@ class Installation:
         info = self._info_of(task)
         if info is None:
             return
-        scope = TaskScope(info.run_id, info.step, attempt=None if info.step is None else info.attempt)
+        scope = TaskScope(
+            info.run_id, info.step, attempt=None if info.step is None else info.attempt, sent_for=info.attempt
+        )
         setattr(task.request, _EXECUTION, _Execution(info, scope))
         enter_scope(scope)
         if info.step is None:
@@ -176,6 +180,16 @@ class Installation:
                 pipeline=info.pipeline,
             )
         emit(info.run_id, event, scope)
+
+    def _why_unwanted(self, task: Any) -> str | None:
+        """Why a task that is about to begin must not, or None. Waits for the commit of its start."""
+        execution = self._execution_of(task)
+        if execution is None or execution.info.attempt is None:
+            return None
+        current_sink().flush(START_WAIT_S, while_down=False)
+        if not execution.scope.unwanted:
+            return None
+        return f"attempt {execution.info.attempt} of run {execution.info.run_id!r} was called off, or has been replaced"
 
     def _success(self, sender: Any = None, result: Any = None, **_: Any) -> None:
         execution = self._execution_of(sender)

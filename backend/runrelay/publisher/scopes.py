@@ -41,6 +41,11 @@ class TaskScope:
     attempt: int | None = None
     """0: the start was fenced, and with it everything that this scope says."""
     step_attempt: int | None = None
+    sent_for: int | None = None
+    """The attempt that the task was sent for, if it says."""
+    unwanted: bool = False
+    """The start was fenced because the run was cancelled, or because the task was sent for an attempt that has been
+    replaced or was told to its caller as not sent: the work must not be done."""
     result: Any = None
     """What the task wants the run's result to be, instead of its return value."""
     failure: str | None = None
@@ -62,9 +67,13 @@ class TaskScope:
     def begun(self, event: Event, committed: Committed) -> None:
         """The scope's start is committed; that of another step within it says nothing of the scope."""
         if event.kind == "start":
-            self.attempt = committed.given_attempt
+            self.attempt = given = committed.given_attempt
         elif self._starts(event):
-            self.step_attempt = committed.given_step_attempt
+            self.step_attempt = given = committed.given_step_attempt
+        else:
+            return
+        if given == 0 and self.sent_for is not None:
+            self.unwanted = self.sent_for < committed.superseded_below or committed.status == "cancelled"
 
     def _starts(self, event: Event) -> bool:
         return event.kind == "start" or (event.kind == "step_start" and event.step == self.step)

@@ -10,8 +10,9 @@
 --          attempt that one of them names
 --       14… per event the nine arguments of commits.py: control ts state progress log log-as-JSON fence step extra
 --
--- Returns  {"ok", epoch, seq before, seq after, status, attempt, given, step given, changes, updated_at, fenced}
+-- Returns  {"ok", epoch, seq before, seq after, status, attempt, given, step given, changes, updated_at, fenced, superseded below}
 --              given, step given: the attempt that this producer's last start was allocated (0: it was fenced)
+--              superseded below: work that was sent for a lower attempt is not wanted any more; absent if all events only report
 --              changes: "c" a run was created, "s" its status changed, "" neither
 --          {"gap", mark}                     the batch does not follow what this producer committed before
 --          {"refused", status, attempt}      a condition (`must`) did not hold
@@ -156,6 +157,12 @@ if not plain then
     -- Of a task whose start's attempt is not known (it died, or never ran) one knows at least which one it was sent for.
     if control and control.base_attempt and control.base_attempt < queued then return false end
     if fence < attempt or over and fence == attempt then return false end
+    -- Work that could not be sent in time is sent for an attempt below this from now on: its start is fenced. The next
+    -- attempt is this number.
+    if kind == 'unsent' then
+      queued = attempt + 1
+      set.queued_attempt = queued
+    end
     -- A fence above the run's attempt: the log has lost that attempt's beginning, the producer knows better.
     if fence > attempt then
       begin_attempt(fence, control and control.steps)
@@ -177,6 +184,7 @@ if not plain then
     if kind == 'step_start' then
       begin_step(step, step.started_at and step.attempt + 1 or step.attempt)
       step_given = step.attempt
+      if begun ~= attempt then begun, set.begun_attempt = attempt, attempt end
     else
       -- as with the run's attempt, a fence above the step's comes from who knows better
       if fence and fence > step.attempt then begin_step(step, fence) end
@@ -208,7 +216,8 @@ for b = FIRST, #ARGV, WIDTH do
   end
   local must = control and control.must
   if number > mark and must and ((must == 'absent' and status) or (must ~= 'absent' and not status)
-      or (must == 'ended' and not has_ended(status)) or (must == 'unfinished' and has_ended(status))) then
+      or (must == 'ended' and not has_ended(status)) or (must == 'unfinished' and has_ended(status))
+      or (must == 'unbegun' and (begun > 0 or has_ended(status)))) then
     return {'refused', status or 'unknown', attempt}
   end
 
@@ -364,4 +373,4 @@ if renew then
   for i = 1, 3 do redis.call('EXPIRE', KEYS[i], expiry_s) end
 end
 for i = 1, count do redis.call('PUBLISH', ARGV[1], messages[i]) end
-return {'ok', epoch, seq_before, seq, status, attempt, given, step_given, changes, now, fenced}
+return {'ok', epoch, seq_before, seq, status, attempt, given, step_given, changes, now, fenced, queued}

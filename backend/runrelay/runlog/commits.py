@@ -82,6 +82,9 @@ class Committed:
     status_changed: bool
     updated_at: int
     fenced: int
+    superseded_below: int = 0
+    """Work that was sent for an attempt below this is not wanted any more: a later one was queued, or it could not be
+    sent in time. 0: not asked for (the batch only reports)."""
 
     @property
     def cursor(self) -> Cursor:
@@ -217,7 +220,7 @@ def parse_commit(run_id: str, reply: Any) -> Committed:
 def _committed(run_id: str, reply: Any) -> Committed:
     word = reply[0]
     if word == b"ok":
-        epoch, before, after, status, attempt, given, step_given, changes, updated_at, fenced = reply[1:]
+        epoch, before, after, status, attempt, given, step_given, changes, updated_at, fenced, *more = reply[1:]
         return Committed(
             epoch.decode(),
             before,
@@ -230,6 +233,7 @@ def _committed(run_id: str, reply: Any) -> Committed:
             b"s" in changes,
             updated_at,
             fenced,
+            *more,
         )
     if word == b"gap":
         raise Gap(reply[1])
@@ -244,6 +248,8 @@ def refusal(event: Event, error: CommitRefused) -> CommitRefused:
         return RunExists(error.run_id, error.status, error.attempt, "a run of this id exists")
     if event.must == "ended" and error.status != "unknown":
         return RunNotEnded(error.run_id, error.status, error.attempt, "it has not ended")
-    if event.must == "unfinished" and error.status != "unknown":
-        return CommitRefused(error.run_id, error.status, error.attempt, "it has ended")
+    if event.must in ("unfinished", "unbegun") and error.status != "unknown":
+        return CommitRefused(
+            error.run_id, error.status, error.attempt, "it has ended" if event.must == "unfinished" else "it has begun"
+        )
     return error

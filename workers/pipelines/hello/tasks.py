@@ -4,7 +4,7 @@ from pipelines.app import task
 from runrelay import publish_progress, track
 
 
-@task("hello.greet")
+@task("hello.greet", ignore_result=True)
 def greet(run_id: str, name: str) -> dict[str, str]:
     """Say hello to `name`. What is returned is the run's result."""
     for letter in track(name, run_id):
