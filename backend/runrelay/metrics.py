@@ -33,6 +33,8 @@ class RelayMetrics:
     """Clients cut off over their byte bound."""
     refused: int = 0
     """Connections refused: limits, origin, tokens."""
+    half_open_closed: int = 0
+    """Connections closed without a whole request: too late, or too many."""
     reconnects: int = 0
     """Times the listener lost Redis and found it again."""
     deaf: int = 0

@@ -338,5 +338,5 @@ async def test_honest_clients_that_come_at_once_are_not_thinned(start_relay: Sta
         clients = [stack.enter_async_context(watch(relay.ws("a run"), "a run")) for _ in range(200)]
         for client in await asyncio.gather(*clients):
             await client.frame("initial_state")
-    assert relay.relay.half_open.closed == 0
+    assert relay.relay.metrics.half_open_closed == 0
     await eventually(lambda: relay.relay.half_open.total == 0, "nothing is left behind")

@@ -6,6 +6,7 @@ import asyncio
 import math
 from typing import Final, Literal, Protocol
 
+from ..metrics import RelayMetrics
 from .addresses import TrustedProxies, counted_as
 from .open_files import room_for_connections
 from .settings import Settings
@@ -35,7 +36,8 @@ class HalfOpen:
     grace of a second; the bound on open files holds at once.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: RelayMetrics) -> None:
+        self._metrics = metrics
         self._most = settings.max_half_open or math.inf
         self._most_per_address = settings.max_half_open_per_address or math.inf
         # whoever switches the bounds off switches all of them off
@@ -45,8 +47,6 @@ class HalfOpen:
         """Address, since when, until when (the loop's clock, seconds); the oldest first."""
         self._of_address: dict[str, dict[Waiting, None]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self.closed = 0
-        """How many were closed since the process started: too late, or too many."""
 
     @property
     def total(self) -> int:
@@ -93,7 +93,7 @@ class HalfOpen:
 
     def _close(self, connection: Waiting, why: Reason) -> None:
         self.leave(connection)
-        self.closed += 1
+        self._metrics.half_open_closed += 1
         connection.expire(why)
 
     def _thin(self, address: str, now: float) -> None:

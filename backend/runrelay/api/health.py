@@ -47,7 +47,12 @@ async def readyz(relay: RelayOf) -> str:
 
 
 def _gauges(relay: Relay) -> dict[str, int]:
-    return {"connections": relay.limits.total, "runs_watched": relay.hub.topics, "link_up": int(relay.hub.link == "up")}
+    return {
+        "connections": relay.limits.total,
+        "half_open": relay.half_open.total,
+        "runs_watched": relay.hub.topics,
+        "link_up": int(relay.hub.link == "up"),
+    }
 
 
 @router.get("/api/stats", summary="What this process counts", responses=responses(401, 403))

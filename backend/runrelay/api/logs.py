@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 _TOKEN: Final = re.compile(r"(?<=[?&]token=)[^&\s\"]+")
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROL_BUT_LINES: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-_REQUESTS: Final = ("uvicorn.access", "uvicorn.error")
+_ACCESS: Final = "uvicorn.access"
+_REQUESTS: Final = (_ACCESS, "uvicorn.error")
 """Those that tell of requests, and of WebSockets."""
 _FLOODED: Final = ("uvicorn.error", "asyncio")
 """Those beside our own whose lines a client can cause; not the access log, in which every line is wanted."""
@@ -36,6 +37,10 @@ _OF_ONE_CONNECTION: Final = frozenset(
 """What uvicorn and websockets say of each connection beside our own line, or beside uvicorn's of a refusal."""
 
 
+def _escape(text: str) -> str:
+    return _CONTROL.sub(_escaped, text)
+
+
 def _escaped(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode()
 
@@ -48,20 +53,15 @@ class _Harmless(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Change the record; it is always logged."""
         if isinstance(record.args, tuple):
-            record.args = tuple(self._clean(arg) for arg in record.args)
-        elif not record.args and isinstance(record.msg, str):
-            record.msg = self._clean(record.msg)  # an f-string: what a client said may be in it
+            record.args = tuple(_TOKEN.sub("…", arg) if isinstance(arg, str) else arg for arg in record.args)
+        if record.name == _ACCESS:  # its formatter wants the arguments
+            record.args = tuple(_escape(arg) if isinstance(arg, str) else arg for arg in record.args or ())
+        elif _CONTROL.search(message := record.getMessage().rstrip("\n")):
+            record.msg, record.args = _escape(message), None
         if record.exc_info and not record.exc_text:
             text = logging.Formatter().formatException(record.exc_info)
             record.exc_text = _CONTROL_BUT_LINES.sub(_escaped, text)
         return True
-
-    def _clean(self, arg: object) -> object:
-        if isinstance(arg, str):
-            return _CONTROL.sub(_escaped, _TOKEN.sub("…", arg))
-        if isinstance(arg, Exception) and _CONTROL.search(text := str(arg)):
-            return _CONTROL.sub(_escaped, text)
-        return arg
 
 
 class _Floods(logging.Filter):

@@ -105,7 +105,7 @@ class Relay:
         self.started_at = time.time()
         self.metrics = RelayMetrics()
         self.limits = Limits(settings)
-        self.half_open = HalfOpen(settings)
+        self.half_open = HalfOpen(settings, self.metrics)
         self.last_known = LastKnown()
         self.runlog = AsyncRunLog(settings.redis_url, settings.keys(), settings.retention())
         self.adopter = Adopter(self.runlog, self.metrics)
