@@ -1,6 +1,7 @@
 /** From the wire to types: every frame is checked once, here; unknown types and fields are ignored. */
 
-import type { Json, LogLevel, RunStatus, RunSummary, Step } from "./types.js";
+import { isJsonObject } from "./mergePatch.js";
+import type { Json, JsonObject, LogLevel, RunStatus, RunSummary, Step } from "./types.js";
 import { STATUSES } from "./types.js";
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -44,7 +45,10 @@ export interface ProgressEvent {
   readonly error: string | null;
   /** undefined when the event says nothing about it. */
   readonly result: Json | undefined;
-  readonly data: Json | undefined;
+  /** What this event changes of the run's data: a JSON Merge Patch. Null when it says nothing about it. */
+  readonly data: JsonObject | null;
+  /** The run's data would have been too large with this: it stayed as it was. */
+  readonly dataIgnored: boolean;
   /** The declaration of the run's steps. */
   readonly steps: readonly { readonly name: string; readonly weight: number }[] | null;
 }
@@ -130,6 +134,7 @@ export function readSummary(value: unknown): RunSummary | null {
     title: text(value.title),
     pipeline: text(value.pipeline),
     error: text(value.error),
+    data: isJsonObject(value.data) ? value.data : null,
     createdAt: number(value.created_at),
     startedAt: number(value.started_at),
     updatedAt: number(value.updated_at),
@@ -185,7 +190,8 @@ export function readEvent(value: unknown): ProgressEvent | null {
     pipeline: text(value.pipeline),
     error: text(value.error),
     result: value.result as Json | undefined,
-    data: value.data as Json | undefined,
+    data: isJsonObject(value.data) ? value.data : null,
+    dataIgnored: value.data_ignored === true,
     steps: Array.isArray(value.steps) ? list(value.steps, readDeclaration) : null,
   };
 }

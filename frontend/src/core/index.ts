@@ -12,6 +12,7 @@ export type { Environment, PageSignal } from "./environment.js";
 export { pageEnvironment } from "./environment.js";
 export { remainingMs } from "./eta.js";
 export type { Frame, ProgressEvent, Snapshot } from "./frames.js";
+export { mergePatch } from "./mergePatch.js";
 export { RelayError } from "./problem.js";
 export { qualityOf } from "./quality.js";
 export { applyEvents, applySnapshot, unknownRun } from "./reducer.js";

@@ -5,6 +5,7 @@ import { parseCursor, relate } from "./cursor.js";
 import { remainingMs, withSample } from "./eta.js";
 import { nextTransport, upgradeDelayMs } from "./fallback.js";
 import { readFrame } from "./frames.js";
+import { mergePatch } from "./mergePatch.js";
 import { qualityOf } from "./quality.js";
 import { matches, merge } from "./runList.js";
 import type { ProgressSample, RunSummary } from "./types.js";
@@ -174,6 +175,24 @@ describe("addresses", () => {
   });
 });
 
+describe("merge patch", () => {
+  // the examples of RFC 7386, appendix A, that are of objects
+  it.each([
+    [{ a: "b" }, { a: "c" }, { a: "c" }],
+    [{ a: "b" }, { b: "c" }, { a: "b", b: "c" }],
+    [{ a: "b" }, { a: null }, {}],
+    [{ a: "b", b: "c" }, { a: null }, { b: "c" }],
+    [{ a: ["b"] }, { a: "c" }, { a: "c" }],
+    [{ a: "c" }, { a: ["b"] }, { a: ["b"] }],
+    [{ a: { b: "c" } }, { a: { b: "d", c: null } }, { a: { b: "d" } }],
+    [{ a: [{ b: "c" }] }, { a: [1] }, { a: [1] }],
+    [{ e: null }, { a: 1 }, { e: null, a: 1 }],
+    [{}, { a: { bb: { ccc: null } } }, { a: { bb: {} } }],
+  ])("%j with %j is %j", (target, patch, merged) => {
+    expect(mergePatch(target, patch)).toEqual(merged);
+  });
+});
+
 describe("the list", () => {
   const run = (runId: string, fields: Partial<RunSummary> = {}): RunSummary => ({
     runId,
@@ -183,6 +202,7 @@ describe("the list", () => {
     attempt: 1,
     seq: 1,
     cursor: "a-1",
+    data: null,
     title: null,
     pipeline: "shorts",
     error: null,

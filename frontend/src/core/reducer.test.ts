@@ -75,6 +75,18 @@ describe("events", () => {
     expect(keys.at(-1)).toBe(8);
   });
 
+  it("data is merged into the run's: null takes a key away, a snapshot brings what is known", () => {
+    const run = runAfter(
+      event(1, { data: { a: 1, b: { c: 2 } } }),
+      event(2, { data: { a: null, b: { d: 3 } } }),
+      event(3),
+    );
+    expect(run.data).toEqual({ b: { c: 2, d: 3 } });
+    const ignored = applyEvents(run, [event(4, { data: { huge: true }, data_ignored: true })]).run;
+    expect(ignored.data).toEqual({ b: { c: 2, d: 3 } });
+    expect(applySnapshot(unknownRun("r"), snapshot(4, { data: { x: 1 } })).data).toEqual({ x: 1 });
+  });
+
   it("result and error belong to the attempt that made them", () => {
     const failed = runAfter(
       event(1),

@@ -8,6 +8,7 @@
 import { relate, START } from "./cursor.js";
 import { withSample } from "./eta.js";
 import type { ProgressEvent, Snapshot, WireLogLine } from "./frames.js";
+import { mergePatch } from "./mergePatch.js";
 import type { LogLine, RunState, Step } from "./types.js";
 import { isEnded } from "./types.js";
 
@@ -45,6 +46,8 @@ export interface Folded {
   readonly run: RunState;
   /** Something is missing between what we have and what came: ask again with our cursor. */
   readonly gap: boolean;
+  /** Those of the events that were new, in order. */
+  readonly applied: readonly ProgressEvent[];
 }
 
 /** Events in the order in which they came. Doubles are dropped; at a hole the fold stops and says so. */
@@ -55,6 +58,7 @@ export function applyEvents(
 ): Folded {
   let next = run;
   const fresh: LogLine[] = [];
+  const applied: ProgressEvent[] = [];
   let key = (run.logs.at(-1)?.key ?? -1) + 1;
   let gap = false;
   for (const event of events) {
@@ -69,9 +73,10 @@ export function applyEvents(
       fresh.push({ key: key++, seq, ts, level, step, attempt, message });
     }
     next = applyEvent(next, event);
+    applied.push(event);
   }
   if (fresh.length > 0) next = withLogs(next, [...run.logs, ...fresh], maxLogLines);
-  return { run: next, gap };
+  return { run: next, gap, applied };
 }
 
 function applyEvent(run: RunState, event: ProgressEvent): RunState {
@@ -95,7 +100,7 @@ function applyEvent(run: RunState, event: ProgressEvent): RunState {
       (event.step === null ? event.error : null) ??
       (restarted || event.status === "succeeded" ? null : run.error),
     result: event.result !== undefined ? event.result : restarted ? null : run.result,
-    data: event.data === undefined ? run.data : { seq: event.seq, value: event.data },
+    data: event.data === null || event.dataIgnored ? run.data : mergePatch(run.data, event.data),
     createdAt: run.createdAt ?? event.ts,
     startedAt:
       event.status === "running" && (restarted || run.startedAt === null)
@@ -180,7 +185,6 @@ export function applySnapshot(run: RunState, snapshot: Snapshot, maxLogLines = M
     ...run,
     ...rest,
     known: true,
-    data: sameLog ? run.data : null,
     samples: samplesOf(sameLog && run.attempt === snapshot.attempt ? run : null, snapshot),
   };
   // What we already show of the same log, up to the same event, is at least as good: keep keys and details.

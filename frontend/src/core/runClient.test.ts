@@ -264,6 +264,19 @@ describe("the list", () => {
   });
 });
 
+it("every event is told once and in order, however fast they come", async () => {
+  const seen: number[] = [];
+  const run = client.run("r");
+  run.subscribe(() => {});
+  run.onEvent((event) => seen.push(event.seq));
+  browser.socket.prove();
+  browser.socket.say(initial(1));
+  for (let seq = 2; seq <= 101; seq += 1) browser.socket.say(progress(seq));
+  for (const seq of [100, 101]) browser.socket.say(progress(seq)); // doubles, as two transports bring them
+  await vi.advanceTimersByTimeAsync(33);
+  expect(seen).toEqual(Array.from({ length: 100 }, (_, index) => index + 2));
+});
+
 it("a page of many runs is live in all of its parts, also where two show the same run", async () => {
   // as React does: all are made while rendering, all are subscribed to afterwards
   const runs = Array.from({ length: 60 }, (_, index) => client.run(`r${index}`));

@@ -42,6 +42,7 @@ export class RunClient extends Subscribable {
   readonly #options: RunClientOptions;
   readonly #announced: Set<string>;
   readonly #outcomeListeners = new Set<(outcome: Outcome) => void>();
+  readonly #eventListeners = new Set<(event: ProgressEvent) => void>();
   readonly #subscription: RunSubscription;
   #state: RunClientState;
   /** Shown instead of the link's: closed, for nothing more will come; or waiting, being refused for now. */
@@ -104,6 +105,15 @@ export class RunClient extends Subscribable {
     this.#outcomeListeners.add(listener);
     this.#announce();
     return () => this.#outcomeListeners.delete(listener);
+  }
+
+  /**
+   * Called for every event that comes from now on, in order, each once. Watching must have begun (`subscribe`). What was
+   * before, or came while the log could not be continued, is only in the run's state.
+   */
+  onEvent(listener: (event: ProgressEvent) => void): () => void {
+    this.#eventListeners.add(listener);
+    return () => this.#eventListeners.delete(listener);
   }
 
   /** Ask the server to stop the run. Rejects with a `RelayError`. */
@@ -179,12 +189,14 @@ export class RunClient extends Subscribable {
     if (this.#own?.status !== "closed") this.#own = null;
     let run = this.#state.run;
     let events: ProgressEvent[] = [];
+    const applied: ProgressEvent[] = [];
     const fold = () => {
       if (events.length === 0) return;
       const folded = applyEvents(run, events, this.#options.maxLogLines);
       if (folded.run !== run) this.#resumeAskedAt = null;
       run = folded.run;
       events = [];
+      applied.push(...folded.applied);
       if (folded.gap) this.#askAgain(run);
     };
     for (const frame of frames) {
@@ -197,6 +209,7 @@ export class RunClient extends Subscribable {
     }
     fold();
     this.#show(run);
+    for (const event of applied) for (const listener of [...this.#eventListeners]) listener(event);
     this.#announce();
   }
 

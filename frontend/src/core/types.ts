@@ -15,6 +15,7 @@ export type RunStatus = (typeof STATUSES)[number];
 export type LogLevel = "debug" | "info" | "warning" | "error";
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+export type JsonObject = { readonly [name: string]: Json };
 
 export interface Step {
   readonly name: string;
@@ -52,6 +53,8 @@ export interface RunSummary {
   readonly title: string | null;
   readonly pipeline: string | null;
   readonly error: string | null;
+  /** The run's metadata: the `data` of all its events, merged. Null while there is none, and in lists that leave it out. */
+  readonly data: JsonObject | null;
   readonly createdAt: number | null;
   readonly startedAt: number | null;
   readonly updatedAt: number | null;
@@ -74,8 +77,6 @@ export interface RunState extends RunSummary {
   /** Lines that exist on the server or existed here, and are not in `logs`. */
   readonly logsTruncated: number;
   readonly result: Json;
-  /** The last event's data, with its seq. */
-  readonly data: { readonly seq: number; readonly value: Json } | null;
   /** False after an initial state that could not continue from our cursor. */
   readonly recovered: boolean;
   readonly samples: readonly ProgressSample[];

@@ -11,6 +11,7 @@ export type {
   ConnectionStatus,
   Environment,
   Json,
+  JsonObject,
   LogLevel,
   LogLine,
   MessageType,

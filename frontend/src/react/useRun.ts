@@ -2,8 +2,10 @@ import { useCallback, useEffect, useMemo, useRef, useSyncExternalStore } from "r
 import { IDLE } from "../core/connectionState.js";
 import type {
   ConnectionState,
+  JsonObject,
   LogLine,
   Outcome,
+  ProgressEvent,
   RelayClient,
   RunState,
   RunStatus,
@@ -20,6 +22,8 @@ export interface UseRunOptions {
   readonly onComplete?: (run: RunState) => void;
   /** Once, when the server says that the run has failed or was cancelled. */
   readonly onFailed?: (run: RunState) => void;
+  /** For every event that comes while the run is watched, in order, each once: rendering shows only the latest. */
+  readonly onEvent?: (event: ProgressEvent) => void;
 }
 
 export interface RunConnection extends ConnectionState {
@@ -32,6 +36,8 @@ export interface UseRun {
   readonly logs: readonly LogLine[];
   readonly steps: readonly Step[];
   readonly status: RunStatus;
+  /** The run's metadata: the `data` of all its events, merged; null while there is none. */
+  readonly data: JsonObject | null;
   readonly connection: RunConnection;
   /** The run's own error, else why it cannot be watched. */
   readonly error: string | null;
@@ -73,6 +79,12 @@ export function useRun(runId: string | null, options: UseRunOptions = {}): UseRu
     });
   }, [client, listens]);
 
+  const listensToEvents = options.onEvent !== undefined;
+  useEffect(() => {
+    if (client === null || !listensToEvents) return;
+    return client.onEvent((event) => handlers.current.onEvent?.(event));
+  }, [client, listensToEvents]);
+
   const reconnect = useCallback(() => client?.reconnect(), [client]);
   const cancel = useCallback(async () => client?.cancel(), [client]);
   const retry = useCallback(async () => client?.retry(), [client]);
@@ -84,6 +96,7 @@ export function useRun(runId: string | null, options: UseRunOptions = {}): UseRu
       logs: run.logs,
       steps: run.steps,
       status: run.status,
+      data: run.data,
       connection: { ...connection, retry: reconnect },
       error: run.error ?? connection.error?.message ?? null,
       isStale: isStale(run, connection),

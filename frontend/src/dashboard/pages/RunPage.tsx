@@ -22,6 +22,7 @@ import { usePreferences } from "../preferences";
 import { useFavicon, useTitle } from "../title";
 import { useWords } from "../words";
 import { Attempts } from "./Attempts";
+import { DataPanel } from "./DataPanel";
 import { ErrorPanel } from "./ErrorPanel";
 import { Facts } from "./Facts";
 import { ResultPanel } from "./ResultPanel";
@@ -85,6 +86,7 @@ export function RunPage({ runId }: { runId: string }): ReactNode {
                 {run.result !== null && <ResultPanel runId={runId} result={run.result} name={name} />}
                 <Timeline run={run} />
                 <Attempts run={run} />
+                {run.data !== null && <DataPanel data={run.data} />}
                 <Facts run={run} />
               </div>
               <LogView
