@@ -82,13 +82,13 @@ async def test_control_characters_are_escaped(heard: pytest.LogCaptureFixture) -
         try:
             raise ValueError("bell \x07 and \x9b31m")
         except ValueError:
-            LOG.exception("at %s", "/x\r\n")
+            LOG.exception("at %s", "/x\r\ny")
         LOG.info("%d of %.1f: 우주여행고양이 %r", 1, 2.0, "\n")
     text = heard.text
     assert "of a\\nINFO: all is well: \\x1b[31mred" in text
     assert "an f-string of a\\u2028name" in text
     assert "bell \\x07 and \\x9b31m" in text
-    assert "at /x\\r\\n" in text
+    assert "at /x\\r\\ny" in text
     assert "Traceback (most recent call last):\n" in text, "its lines stay lines"
     assert "1 of 2.0: 우주여행고양이 '\\n'" in text
 
