@@ -17,6 +17,10 @@ class RelayMetrics:
     """Frames handed to clients: one event to a thousand clients is a thousand."""
     forged: int = 0
     """Messages with a `seq` that no commit made: discarded."""
+    foreign: int = 0
+    """Messages of a log that is not in our database, since relays of another database are heard on our channels."""
+    foreign_databases: int = 0
+    """Other databases of the same server whose relays were heard: their applications need prefixes of their own."""
     malformed: int = 0
     """Messages that are not JSON objects with a usable run id: discarded."""
     adopted: int = 0

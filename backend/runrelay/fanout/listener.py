@@ -25,6 +25,7 @@ __all__ = ["Listener"]
 log = logging.getLogger(__name__)
 
 _CONNECT_S = 5.0
+_MAX_NEIGHBOURS = 16
 _MUCH_BYTES = 4 * 1024
 """More than a dozen messages at once: more are on their way."""
 _MOMENT_S = 0.1
@@ -67,6 +68,8 @@ class Listener:
         self._probe_s = probe_s
         self._deaf_after_s = deaf_after_s
         self._pool: ConnectionPool = runlog.topology.pool(protocol=2, socket_timeout=None, socket_connect_timeout=2.0)
+        self._database = int(self._pool.connection_kwargs.get("db") or 0)
+        self._neighbours: set[int] = set()
         self._probe = 0
         self._heard = asyncio.Event()
         self._pushes = 0
@@ -137,7 +140,10 @@ class Listener:
             return
         if not isinstance(message, dict):
             return
-        if message.get("probe") == self.relay_id:
+        database = message.get("db", self._database)
+        if database != self._database:
+            self._hear_neighbour(database)
+        elif message.get("probe") == self.relay_id:
             if message.get("number") == self._probe:
                 self._heard.set()
         else:
@@ -145,6 +151,21 @@ class Listener:
                 self._on_control(message)
             except Exception as error:  # anyone may publish there
                 self._hub.containment.note(error, "a message of the relays'")
+
+    def _hear_neighbour(self, database: object) -> None:
+        """A relay of another database speaks here: Pub/Sub knows no databases. Nothing that it says is about our runs.
+
+        Said once for each of a few, since anyone may publish there.
+        """
+        if type(database) is int and database not in self._neighbours and len(self._neighbours) < _MAX_NEIGHBOURS:
+            self._neighbours.add(database)
+            self._metrics.foreign_databases = len(self._neighbours)
+            log.warning(
+                "relays of database %d of this Redis are heard on %s, and this one has database %d: databases share "
+                "channels, so both applications hear each other's events and adopt each other's raw messages. "
+                "Give each a prefix of its own (RUNRELAY_PREFIX, of its workers too)",
+                database, self._runlog.keys.control, self._database,
+            )  # fmt: skip
 
     async def _probe_on(self) -> None:
         """Probe end to end, at once and then every few seconds."""
@@ -193,7 +214,8 @@ class Listener:
 
     def say(self, message: dict[str, Any]) -> asyncio.Future[int]:
         """Publish a message on the relays' control channel. It may go out twice."""
-        return self._runlog.publish(self._runlog.keys.control, orjson.dumps(message), again=True)
+        named = {**message, "db": self._database}
+        return self._runlog.publish(self._runlog.keys.control, orjson.dumps(named), again=True)
 
 
 class _Pushes(asyncio.Protocol):

@@ -275,7 +275,11 @@ class Topic:
                 early, self._backlog = self._backlog[: self._judged], self._backlog[self._judged :]
                 for message in early:
                     epoch, seq = message.cursor or START
-                    if epoch != reached.epoch or seq > reached.seq:
+                    if epoch != reached.epoch and self._metrics.foreign_databases:
+                        self._metrics.foreign += (
+                            1  # its twin there, most likely; it was not shown, as forged ones are not
+                        )
+                    elif epoch != reached.epoch or seq > reached.seq:
                         self._metrics.forged += 1
                 if self._work_off():
                     return

@@ -10,6 +10,7 @@ import asyncio
 import re
 import time
 from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 from redis import ConnectionPool
 from redis.asyncio import ConnectionPool as AsyncConnectionPool
@@ -33,6 +34,16 @@ def check_url(url: str, setting: str = "REDIS_URL") -> None:
     Topology(url, setting).pool()
 
 
+def _check_database(url: str) -> None:
+    """Raise ValueError if what should be the database's number is none: redis-py would quietly take database 0."""
+    parts = urlsplit(url)
+    named = parse_qs(parts.query).get("db")
+    if named is None and parts.scheme != "unix" and parts.path.strip("/"):
+        named = [parts.path.strip("/")]
+    if named is not None and not (named[0].isascii() and named[0].isdigit()):
+        raise ValueError("the database must be a number")  # what stands there may be half of a password
+
+
 class Topology:
     """Where the run log is, for a thread. Shares nothing with a forked child's but the URL."""
 
@@ -54,6 +65,7 @@ class Topology:
             else:
                 if self._url.partition("://")[0] not in _SCHEMES:
                     raise ValueError(f"must begin with one of {', '.join(f'{scheme}://' for scheme in _SCHEMES)}")
+                _check_database(self._url)
                 made = ConnectionPool.from_url(self._url, **options)
             made.connection_class(**made.connection_kwargs)  # an option that there is not is found here
         except (TypeError, ValueError) as error:

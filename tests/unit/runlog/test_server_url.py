@@ -105,3 +105,21 @@ def test_good_urls_are_good(url: str) -> None:
 def test_no_password_is_shown(url: str, shown: str) -> None:
     """A password, or half of one, in an error or at the top of a terminal."""
     assert without_password(url) == shown
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://host/abc", "redis://:word@host/1x", "rediss://host/0?db=two", "redis://host/-1"]
+)
+def test_a_database_that_is_no_number_is_refused(url: str) -> None:
+    """redis-py takes database 0 instead, quietly: the events go to another application's."""
+    with pytest.raises(ValueError, match="the database must be a number") as refused:
+        check_url(url)
+    assert "word" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://host", "redis://host/", "redis://host/15", "redis://host?db=3", "unix:///run/redis.sock?db=2"]
+)
+def test_a_database_that_is_a_number_is_taken(url: str) -> None:
+    """A URL that is right must not be refused."""
+    check_url(url)
