@@ -52,7 +52,7 @@ async def test_what_the_old_holder_adopted_is_left_by_the_new_one(
     await eventually(lambda: first.relay.metrics.adopted == 1, "the first has adopted")
     # the first loses the lease: it is as if its process had stopped here
     lease = producer.keys.lease("adoption")
-    await producer.runlog.redis.set(lease, second.relay.listener.relay_id)
+    await producer.runlog.redis.set(lease, second.relay.listener.relay_id, px=5000)
     assert second.relay.adopter._lease is not None
     await eventually(lambda: second.relay.adopter._lease.held, "the second holds the lease")  # type: ignore[union-attr]
     link.release()

@@ -182,11 +182,20 @@ async def test_over_its_bound_it_is_closed(start_relay: StartRelay, producer: Pr
 async def test_a_key_that_is_no_run_closes_the_stream(
     relay: Served, producer: Producer, run_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whole, so that the client comes back later; not with a traceback five seconds after."""
-    await producer.runlog.redis.set(producer.keys.run(run_id)[0], "somebody else's")
+    """EventSource comes back every few seconds, for ever, unless it is refused in HTTP's words."""
+    await producer.say(run_id, log="line 1")
+    key = producer.keys.run(run_id)[0]
     async with watch_stream(relay.http, relay.run(run_id, "/events"), run_id) as client:
+        await client.frame("initial_state")
+        await producer.runlog.redis.delete(key)
+        await producer.runlog.redis.set(key, "somebody else's")
+        await relay.relay.hub.check()
         await client.until(lambda: client.closed, "the stream's end")
-        assert [(frame["type"], frame["code"]) for frame in client.frames] == [("error", 4409)]
+        assert [(frame["type"], frame.get("code")) for frame in client.frames[1:]] == [("error", 4409)]
+    for query in ("", f"?after={'a' * 12}-1"):
+        answer = await relay.http.get(relay.run(run_id, "/events") + query)
+        assert answer.status_code == 409
+        assert "is no run: WRONGTYPE" in answer.json()["detail"]
     assert not [record for record in caplog.records if record.exc_info or record.name == "uvicorn.error"]
     assert "WRONGTYPE" in caplog.text
 

@@ -20,6 +20,7 @@ from ..errors import RunlogError, RunlogUnavailable, RunNotFound
 from ..files import delete_files, run_folder
 from ..pipelines import Pipeline
 from ..progress import Event, check_run_id, is_ended, make_event, step_specs
+from ..progress.depth import MAX_DEPTH, depth_of
 from ..progress.events import MAX_RESULT_BYTES
 from .bodies import BodyRoute
 from .dependencies import ListGrant, RelayOf, RunGrant, RunId
@@ -88,7 +89,7 @@ async def pipelines(relay: RelayOf, grant: ListGrant) -> Response:
             },
             "description": "The run is queued, and its work is sent.",
         },
-        **responses(400, 401, 403, 404, 409, 413, 422, 503),
+        **responses(400, 401, 403, 404, 409, 413, 422, 502, 503),
     },
 )
 async def start(relay: RelayOf, grant: ListGrant, request: Request, body: Annotated[StartRequest, Body()]) -> Response:
@@ -140,6 +141,9 @@ def _now_ms() -> int:
 
 
 def _input(pipeline: Pipeline, value: object) -> BaseModel:
+    if depth_of(value) > MAX_DEPTH:  # it is encoded, kept and given to the pipeline's model
+        message = f"input must be at most {MAX_DEPTH} levels deep"
+        raise Problem(422, f"input: {message}", errors=[{"where": ["input"], "message": message}])
     try:
         return pipeline.input_model.model_validate(value)
     except ValidationError as error:
@@ -185,7 +189,7 @@ async def _send(relay: Relay, pipeline: Pipeline, run_id: str, value: BaseModel,
     summary="Stop a run",
     responses={
         202: {"description": "The run is cancelled; its work is being stopped."},
-        **responses(400, 401, 403, 404, 409, 503),
+        **responses(400, 401, 403, 404, 409, 502, 503),
     },
 )
 async def cancel(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
@@ -215,7 +219,7 @@ async def cancel(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
     summary="Do an ended run again",
     responses={
         202: {"description": "The new attempt is queued, and its work is sent."},
-        **responses(400, 401, 403, 404, 409, 422, 503),
+        **responses(400, 401, 403, 404, 409, 422, 502, 503),
     },
 )
 async def retry(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
@@ -239,7 +243,7 @@ async def retry(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
     status_code=204,
     summary="Delete an ended run, with its files",
     response_class=Response,
-    responses=responses(400, 401, 403, 404, 409, 503),
+    responses=responses(400, 401, 403, 404, 409, 502, 503),
 )
 async def delete(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
     """Delete a run's log and files. Of a run whose log has expired, the files that are left."""

@@ -14,7 +14,7 @@ from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BeforeValidator
 
 from ..errors import RunlogUnavailable, RunNotFound
-from ..fanout.frames import progress_frame
+from ..fanout.frames import progress_frames
 from ..files import check_file_name, file_of
 from ..progress import ACTIVE, STATUSES, Cursor, Snapshot
 from ..runlog import View
@@ -65,7 +65,7 @@ def json_response(body: Any, status: int = 200, headers: dict[str, str] | None =
     responses={
         200: {"content": {"application/json": {"example": _EXAMPLE}}, "description": "The snapshot."},
         304: {"description": "Nothing has changed since `If-None-Match`."},
-        **responses(400, 401, 403, 404, 429, 503),
+        **responses(400, 401, 403, 404, 409, 429, 502, 503),
     },
 )
 async def poll(
@@ -97,9 +97,10 @@ async def poll(
         return Response(status_code=304, headers={"ETag": etag, "Cache-Control": "no-store"})
     body = snapshot.polled()
     if cursor is not None:
-        events = view.events or []
-        body["events"] = [orjson.Fragment(progress_frame(orjson.loads(event)).body) for event in events]
-        body["recovered"] = view.events is not None
+        events = view.events
+        frames = None if events is None else progress_frames(events, run_id, cursor, snapshot.cursor)
+        body["events"] = [orjson.Fragment(frame.body) for frame in frames or ()]
+        body["recovered"] = frames is not None
     return json_response(body, headers={"ETag": etag})
 
 
@@ -171,7 +172,7 @@ def _last_known(relay: Relay, run_id: str, error: RunlogUnavailable) -> Response
             "content": {"application/json": {"example": {"runs": [_SUMMARY], "next_cursor": None}}},
             "description": "A page of summaries.",
         },
-        **responses(400, 401, 403, 422, 503),
+        **responses(400, 401, 403, 422, 502, 503),
     },
 )
 async def list_runs(
@@ -253,7 +254,7 @@ def _list_position(cursor: str | None) -> tuple[int, str] | None:
     response_class=StreamingResponse,
     responses={
         200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "All lines that are kept."},
-        **responses(400, 401, 403, 404, 503),
+        **responses(400, 401, 403, 404, 409, 502, 503),
     },
 )
 async def logs(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..codes import CloseCode
-from ..errors import RunlogUnavailable
+from ..errors import RunlogError, RunlogUnavailable
 from ..fanout import Batch, QueuedConnection
 from ..progress import Cursor, is_ended
 from .addresses import address_of
@@ -32,6 +32,8 @@ _HEADERS: Final = {
     "Cache-Control": "no-store, no-transform",
     "X-Accel-Buffering": "no",
 }
+_ANSWER_AFTER_S: Final = 1.0
+_NOTHING: Final = Batch([])
 _HEARTBEAT: Final = b"event: heartbeat\ndata: {}\n\n"
 
 
@@ -42,7 +44,7 @@ _HEARTBEAT: Final = b"event: heartbeat\ndata: {}\n\n"
     responses={
         200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "The stream."},
         204: {"description": "The run has ended and the cursor is its last event's: nothing more will come."},
-        **responses(400, 401, 403, 429, 503),
+        **responses(400, 401, 403, 409, 429, 500, 502, 503),
     },
 )
 async def events(
@@ -89,6 +91,8 @@ class EventStream(Response):
         self._after = after
         self._address = address
         self._seconds = seconds
+        self._has_begun = False
+        self._refusal: Problem | None = None
         self._connection = QueuedConnection(relay.settings.client_buffer_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,16 +110,16 @@ class EventStream(Response):
             held.callback(relay.hub.disconnect, self._connection)
             if relay.hub.closing:  # since it was asked for, so that nobody has told it
                 self._connection.close(CloseCode.SERVICE_RESTART)
-            await self._serve(receive, send)
+            await self._serve(scope, receive, send)
 
     def _ended(self) -> tuple[str, str, str]:
         code, reason = self._connection.closed or (CloseCode.NORMAL, "")
         return self._run_id, self._address, f"{int(code)} {reason}".rstrip()
 
-    async def _serve(self, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         watch = asyncio.create_task(self._watch(), name="sse watch")
         gone = asyncio.create_task(self._gone(receive), name="sse disconnect")
-        write = asyncio.create_task(self._write(send), name="sse write")
+        write = asyncio.create_task(self._write(scope, receive, send), name="sse write")
         tasks: set[asyncio.Task[Any]] = {watch, gone, write}
         try:
             done, _ = await asyncio.wait({gone, write, watch}, timeout=self._seconds, return_when="FIRST_COMPLETED")
@@ -143,23 +147,39 @@ class EventStream(Response):
             self._relay.hub.leave(self._run_id, watcher)
 
     def _fail(self, error: Exception) -> None:
-        """End the stream. EventSource comes back once, and is refused in HTTP's words, which it takes for an answer."""
+        """Refuse the stream, or end it: then EventSource comes back, and is refused. Only that ends its coming back."""
         refusal = refusal_of(error, self._run_id)
-        fields = {"type": "error", "code": int(refusal.code), "message": str(refusal)}
-        self._connection.send(Batch.of(fields), exempt=True)
+        fields = {"type": "error", "code": int(refusal.code), "message": str(refusal), "run_id": self._run_id}
+        if self._has_begun:
+            self._connection.send(Batch.of(fields), exempt=True)
+        else:
+            status = 409 if refusal.code is CloseCode.NOT_A_RUN else 502 if isinstance(error, RunlogError) else 500
+            self._refusal = Problem(status, str(refusal))
         self._connection.close(refusal.code, str(refusal))
 
     async def _gone(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    async def _write(self, send: Send) -> None:
+    async def _write(self, scope: Scope, receive: Receive, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        # The status is said when it is known what there is to say, or that this takes long.
+        try:
+            async with asyncio.timeout(_ANSWER_AFTER_S):
+                batch = await self._connection.next()
+        except TimeoutError:
+            batch = _NOTHING
+        if self._refusal is not None:
+            await self._refusal.response()(scope, receive, send)
+            return
+        self._has_begun = True
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         retry = f"retry: {random.randint(1000, 4000)}\n\n".encode()
         await send({"type": "http.response.body", "body": retry, "more_body": True})
-        loop, every_s = asyncio.get_running_loop(), self._relay.settings.heartbeat_s
+        every_s = self._relay.settings.heartbeat_s
         due = loop.time() + every_s
-        while True:
+        while batch is not None:
+            await send({"type": "http.response.body", "body": batch.sse, "more_body": True})
             if loop.time() >= due:  # also while events flow: a client measures the link by them
                 await send({"type": "http.response.body", "body": _HEARTBEAT, "more_body": True})
                 due = loop.time() + every_s
@@ -167,10 +187,7 @@ class EventStream(Response):
                 async with asyncio.timeout_at(due):
                     batch = await self._connection.next()
             except TimeoutError:
-                continue
-            if batch is None:
-                break
-            await send({"type": "http.response.body", "body": batch.sse, "more_body": True})
+                batch = _NOTHING
         assert self._connection.closed is not None
         ended = self._connection.closed[0] is CloseCode.NORMAL
         body = Batch.of({"type": "end", "run_id": self._run_id}).sse if ended else b""

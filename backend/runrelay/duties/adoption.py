@@ -17,25 +17,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import OrderedDict
+from contextlib import suppress
 from typing import Any
 
-from ..errors import RunlogError, RunlogUnavailable
-from ..fanout import Listener, Raw
+from ..errors import RunlogUnavailable
+from ..fanout import Containment, Listener, Raw
 from ..metrics import RelayMetrics
 from ..progress import Event, make_event
 from ..runlog import AsyncRunLog, Numbering
 from .leases import Lease
+from .waiting import Waiting, WaitingRun
 
 __all__ = ["Adopter", "event_of"]
 
 log = logging.getLogger(__name__)
 
-_MAX_WAITING_BYTES = 16 << 20
-_BYTES_EACH = 500
-"""What a waiting event costs beside its text."""
 _MAX_RUNS = 10_000
-_MAX_BATCH = 200
+_PAUSE_S = 0.5
 _LATEST_MS = 8_640_000_000_000_000
 """The last moment that a browser's `Date` can tell (ECMA-262, 21.4.1.1)."""
 
@@ -67,8 +66,8 @@ class Adopter:
         self._after_marker = False
         self._take = asyncio.Event()
         self._marker_number = 0
-        self._waiting: deque[tuple[str, Event, int]] = deque()
-        self._waiting_bytes = 0
+        self._containment = Containment(metrics)
+        self._waiting = Waiting()
         self._news = asyncio.Event()
         self._numberings: OrderedDict[str, Numbering] = OrderedDict()
 
@@ -103,13 +102,10 @@ class Adopter:
             self._metrics.adoption_refused += 1
             log.info("refused a raw message for run %r: %s", message.run_id, error)
             return
-        size_bytes = message.size_bytes + _BYTES_EACH
-        if self._waiting_bytes + size_bytes > _MAX_WAITING_BYTES:
+        if self._waiting.add(message.run_id, event, message.size_bytes):
+            self._news.set()
+        else:
             self._metrics.adoption_refused += 1
-            return
-        self._waiting.append((message.run_id, event, size_bytes))
-        self._waiting_bytes += size_bytes
-        self._news.set()
 
     async def run(self) -> None:
         """Keep the lease, send markers, commit, until cancelled."""
@@ -129,33 +125,45 @@ class Adopter:
             except RunlogUnavailable:
                 await asyncio.sleep(0.2)
                 self._take.set()
+            except Exception as error:
+                self._containment.note(error, "adoption markers")
+                await asyncio.sleep(1.0)
+                self._take.set()
 
     async def _commit(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            while not self._waiting:
-                self._news.clear()
-                await self._news.wait()
-            run_id = self._waiting[0][0]
-            events: list[Event] = []
-            while self._waiting and self._waiting[0][0] == run_id and len(events) < _MAX_BATCH:
-                _, event, size_bytes = self._waiting.popleft()
-                self._waiting_bytes -= size_bytes
-                events.append(event)
-            await self._commit_run(run_id, events)
+            run = self._waiting.next(loop.time())
+            if run is not None:
+                await self._commit_run(run)
+                continue
+            self._news.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._waiting.due_in_s(loop.time())):
+                    await self._news.wait()
 
-    async def _commit_run(self, run_id: str, events: list[Event]) -> None:
-        numbering = self._numberings.pop(run_id, None) or Numbering.fresh()
-        while True:
-            try:
-                await self._runlog.commit(run_id, events, numbering)
-                self._metrics.adopted += len(events)
-                break
-            except RunlogUnavailable:
-                await asyncio.sleep(0.5)  # the same numbers again: committed once, whatever became of the first try
-            except RunlogError as error:
-                log.error("raw messages for run %r cannot be committed: %s", run_id, error)
-                self._metrics.adoption_refused += len(events)
-                return
-        self._numberings[run_id] = numbering
-        if len(self._numberings) > _MAX_RUNS:
-            self._numberings.popitem(last=False)
+    async def _commit_run(self, run: WaitingRun) -> None:
+        loop, run_id = asyncio.get_running_loop(), run.run_id
+        if run.numbering is None:
+            run.numbering = self._numberings.pop(run_id, None) or Numbering.fresh()
+        try:
+            await self._runlog.commit(run_id, run.batch, run.numbering)
+        except RunlogUnavailable as error:
+            # the same numbers again: committed once, whatever became of this try
+            if not self._waiting.put_off(run, loop.time()):
+                self._give_up(run, error)
+            elif self._waiting.is_stuck:
+                await asyncio.sleep(_PAUSE_S)  # thousands may wait: not one try after the other without a pause
+        except Exception as error:
+            self._give_up(run, error)
+        else:
+            self._metrics.adopted += len(run.batch)
+            self._numberings[run_id] = run.numbering
+            run.numbering = None
+            if len(self._numberings) > _MAX_RUNS:
+                self._numberings.popitem(last=False)
+            self._waiting.done(run, loop.time())
+
+    def _give_up(self, run: WaitingRun, error: Exception) -> None:
+        self._metrics.adoption_refused += self._waiting.drop(run)
+        self._containment.note(error, "adoption", run.run_id)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from ..errors import RunlogError, RunlogUnavailable
+from ..errors import RunlogUnavailable
 from ..runlog import AsyncRunLog
 
 __all__ = ["Lease"]
@@ -45,7 +45,7 @@ class Lease:
 
     async def run(self) -> None:
         """Take and renew the lease until cancelled."""
-        loop = asyncio.get_running_loop()
+        loop, failed = asyncio.get_running_loop(), ""
         while True:
             before, had = loop.time(), self.held
             try:
@@ -56,8 +56,10 @@ class Lease:
                         self._on_taken()
             except RunlogUnavailable as error:
                 log.debug("lease %s not renewed: %s", self._name, error)
-            except (
-                RunlogError
-            ) as error:  # somebody else's key under its name, say: the relay serves its clients all the same
-                log.error("lease %s cannot be taken: %s", self._name, error)
+            except Exception as error:  # the relay serves its clients all the same
+                if failed != str(error):
+                    log.error("lease %s cannot be taken: %s", self._name, error)
+                failed = str(error)
+            else:
+                failed = ""
             await asyncio.sleep(self._duration_s / 4)

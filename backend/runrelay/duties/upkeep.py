@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
-from ..errors import CommitRefused, RunlogError, RunlogUnavailable
+from ..errors import CommitRefused, RunlogUnavailable
+from ..fanout import Containment
 from ..metrics import RelayMetrics
 from ..progress import Event
-from ..runlog import AsyncRunLog
+from ..runlog import LATEST_MS, AsyncRunLog
 from .leases import Lease
 
 __all__ = ["Upkeep"]
@@ -32,6 +34,7 @@ class Upkeep:
         repair_list_s: float = 600.0,
     ) -> None:
         self._runlog = runlog
+        self._containment = Containment(metrics)
         self._metrics = metrics
         self._stalled_after_ms = round(stalled_after_s * 1000)
         self._look_s = look_s
@@ -49,14 +52,23 @@ class Upkeep:
         next_list = loop.time()
         while True:
             if self._lease.held:
-                try:
-                    await self.mark_stalled()
-                    if loop.time() >= next_list:
-                        await self.repair_list()
-                        next_list = loop.time() + self._repair_list_s
-                except RunlogError as error:
-                    log.info("upkeep put off: %s", error)
+                await self._do(self.mark_stalled)
+                await self._do(self.prune)
+                if loop.time() >= next_list and await self._do(self.repair_list):
+                    next_list = loop.time() + self._repair_list_s
             await asyncio.sleep(self._look_s)
+
+    async def _do(self, duty: Callable[[], Awaitable[object]]) -> bool:
+        """Do one of the duties. That it cannot be done is no reason not to do the others. Returns whether it was."""
+        try:
+            await duty()
+        except RunlogUnavailable as error:
+            log.info("upkeep put off: %s", error)
+        except Exception as error:
+            self._containment.note(error, duty.__name__)
+        else:
+            return True
+        return False
 
     async def mark_stalled(self) -> int:
         """Mark runs that are running and whose worker has been silent for too long. Returns how many.
@@ -82,24 +94,32 @@ class Upkeep:
                 continue
             except RunlogUnavailable:
                 raise
-            except RunlogError as error:
-                log.error("run %r cannot be marked as stalled: %s", run_id, error)
+            except Exception as error:
+                self._containment.note(error, "marking as stalled", run_id)
                 continue
             marked += done.after > done.before
         await self._runlog.stop_watching(silent, before_ms)
         self._metrics.stalled += marked
         return marked
 
+    async def prune(self) -> None:
+        """Take out of the list and of the heartbeats what nobody of ours has entered there; see AsyncRunLog.prune."""
+        await self._enter(await self._runlog.prune())
+
+    async def _enter(self, run_ids: list[str]) -> None:
+        """Enter runs in the list, as their hashes say."""
+        found = {}
+        for run_id, (snapshot, _) in zip(run_ids, await self._runlog.summaries(run_ids), strict=True):
+            if snapshot is not None and snapshot.updated_at is not None and 0 <= snapshot.updated_at <= LATEST_MS:
+                found[run_id] = snapshot.updated_at
+        await self._runlog.index(found)
+
     async def repair_list(self) -> None:
         """Enter runs that the list lost (their committer died between commit and entry), and take out what has
         expired.
         """
         async for run_ids in self._runlog.run_ids():
-            found = {}
-            for run_id, (snapshot, _) in zip(run_ids, await self._runlog.summaries(run_ids), strict=True):
-                if snapshot is not None and snapshot.updated_at is not None:
-                    found[run_id] = snapshot.updated_at
-            await self._runlog.index(found)
+            await self._enter(run_ids)
         before: tuple[int, str] | None = None
         while page := await self._runlog.listed(before, 500):
             run_ids = [run_id for run_id, _ in page]

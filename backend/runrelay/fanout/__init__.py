@@ -9,6 +9,7 @@ What a message meets on its way:
     frames.py        an event becomes bytes, once
     audience.py      the bytes go to everybody who watches the run, a part of them in each turn
     rivals.py        threads that would have the interpreter at each of these sends
+    containment.py   what fails for one of many ends there
     connections.py   one client's bounded queue, under any server
     direct_connection.py   the same straight on the connection; uvicorn.py hands it over after the handshake
 
@@ -17,9 +18,10 @@ beginnings.py and joins.py bring a watcher to where the others are; feed.py tell
 
 from .audience import Watcher
 from .connections import Connection, QueuedConnection
+from .containment import Containment
 from .frames import Batch, Frame
 from .hub import Hub
 from .listener import Listener
 from .messages import Raw
 
-__all__ = ["Batch", "Connection", "Frame", "Hub", "Listener", "QueuedConnection", "Raw", "Watcher"]
+__all__ = ["Batch", "Connection", "Containment", "Frame", "Hub", "Listener", "QueuedConnection", "Raw", "Watcher"]

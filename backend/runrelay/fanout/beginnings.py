@@ -9,7 +9,7 @@ import orjson
 from ..progress import START, Cursor, Snapshot
 from ..progress.text import cut_text
 from ..runlog import View
-from .frames import Batch, Frame, progress_frame
+from .frames import Batch, Frame, progress_frames
 
 __all__ = ["MAX_INITIAL_STATE_BYTES", "Beginning", "initial_state_frame"]
 
@@ -61,9 +61,9 @@ class Beginning(NamedTuple):
             return Beginning(view, Batch([initial_state_frame(snapshot, recovered=True)]), "join")
         if after == START and not snapshot.exists:
             events = []
-        if events is None:
+        frames = None if events is None else progress_frames(events, snapshot.run_id, after, snapshot.cursor)
+        if frames is None:
             return Beginning(view, Batch([initial_state_frame(snapshot, recovered=False)]), "unrecovered")
-        frames = [progress_frame(orjson.loads(event)) for event in events]
         if not frames:
             fields = {"type": "resumed", "run_id": snapshot.run_id, "id": str(snapshot.cursor)}
             frames = [Frame.of(fields, snapshot.cursor, snapshot.status)]

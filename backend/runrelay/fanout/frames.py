@@ -8,9 +8,10 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from ..progress import Cursor, Status
+from ..progress import STATUSES, Cursor, Status
+from ..progress.depth import shallow
 
-__all__ = ["Batch", "Frame", "progress_frame", "websocket_frames"]
+__all__ = ["Batch", "Frame", "progress_frame", "progress_frames", "websocket_frames"]
 
 _TEXT: Final = 0x81  # FIN, opcode 1
 
@@ -114,4 +115,27 @@ def progress_frame(message: Mapping[str, Any], cursor: Cursor | None = None) -> 
         for name in _OPTIONAL:
             if name in message:
                 fields[name] = message[name]
-    return Frame.of(fields, cursor, message["status"])
+    try:
+        return Frame.of(fields, cursor, message["status"])
+    except TypeError:  # an older version committed what is too deep to be written again: see progress/depth.py
+        fields.update({name: shallow(fields[name]) for name in ("data", "result") if name in fields})
+        return Frame.of(fields, cursor, message["status"])
+
+
+def progress_frames(events: Sequence[bytes], run_id: str, after: Cursor, reached: Cursor) -> list[Frame] | None:
+    """The frames of a stream's entries, which follow a position one by one and lead to another.
+
+    None if they do not, or one of them is no event of this log: anybody can put an entry into a stream.
+    """
+    frames: list[Frame] = []
+    try:
+        for seq, event in enumerate(events, after.seq + 1):
+            message = orjson.loads(event)
+            if (message["run_id"], message["epoch"], message["seq"]) != (run_id, reached.epoch, seq):
+                return None
+            if message["status"] not in STATUSES:
+                return None
+            frames.append(progress_frame(message))
+    except (KeyError, TypeError, ValueError):
+        return None
+    return frames if after.seq + len(frames) == reached.seq else None

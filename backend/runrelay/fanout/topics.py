@@ -33,8 +33,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
 
-import orjson
-
 from ..errors import RunFailed, RunlogError, RunlogUnavailable
 from ..metrics import RelayMetrics
 from ..progress import START, Cursor, is_ended
@@ -42,7 +40,7 @@ from ..runlog import View
 from .audience import Audience, Watcher
 from .beginnings import Beginning, initial_state_frame
 from .containment import Containment
-from .frames import Batch, Frame, progress_frame
+from .frames import Batch, Frame, progress_frame, progress_frames
 from .joins import Joins
 from .messages import Committed, KnownLog
 
@@ -300,10 +298,13 @@ class Topic:
             return
         was_stale, self.stale = self.stale, False
         self.log = KnownLog(snapshot.cursor.epoch, view.seal_key)
+        frames = None
+        if view.events is not None and self.position is not None and not was_stale:
+            frames = progress_frames(view.events, self.run_id, self.position, snapshot.cursor)
         if self.position is None:
             self.position = snapshot.cursor
-        elif view.events is not None and not was_stale:
-            self._deliver([progress_frame(orjson.loads(event)) for event in view.events])
+        elif frames is not None:
+            self._deliver(frames)
         elif snapshot.cursor != self.position or was_stale:  # who joined meanwhile was told that there is no run
             self.position = snapshot.cursor
             self.joins.forget_delivered()

@@ -10,10 +10,13 @@ from typing import Any, Final
 
 import orjson
 
-__all__ = ["MAX_DEPTH", "check_depth", "depth_of", "shallow"]
+__all__ = ["MAX_DEPTH", "check_depth", "depth_of", "is_shallow", "shallow"]
 
 MAX_DEPTH: Final = 100
 """Of `data`, `result` and a pipeline's input: `1` has depth 0, `[1]` and `{}` have 1."""
+
+
+_WRITABLE: Final = 240
 
 
 def depth_of(value: Any, most: int = MAX_DEPTH) -> int:
@@ -44,6 +47,17 @@ def check_depth(name: str, raw: bytes) -> None:
         raise ValueError(f"{name} must be at most {MAX_DEPTH} levels deep, got {depth}")
 
 
+def is_shallow(raw: bytes) -> bool:
+    """Whether JSON is at most MAX_DEPTH deep."""
+    try:
+        check_depth("it", raw)
+    except ValueError:
+        return False
+    return True
+
+
 def shallow(value: Any) -> Any:
-    """The value, or None if it goes too deep: what an older version committed, or somebody else put there."""
-    return value if depth_of(value) <= MAX_DEPTH else None
+    """The value; or None if it could not be written again within a frame, as an older version, or somebody else, may
+    have put it there.
+    """
+    return value if depth_of(value, _WRITABLE) <= _WRITABLE else None

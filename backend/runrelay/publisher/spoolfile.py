@@ -17,6 +17,7 @@ from typing import IO, Any, Final, NamedTuple
 import orjson
 
 from ..progress import Event, StepSpec
+from ..progress.depth import is_shallow
 from .scopes import TaskScope
 
 __all__ = ["Row", "SpoolFile", "abandoned", "decode", "encode"]
@@ -54,6 +55,9 @@ def decode(raw: bytes) -> Event:
     fields = orjson.loads(raw)
     for name in fields.pop("encoded"):
         fields[name] = fields[name].encode()
+    for name in ("data", "result"):  # a version that did not look may have written it
+        if name in fields and not is_shallow(fields[name]):
+            del fields[name]
     if "steps" in fields:
         fields["steps"] = tuple(StepSpec(*spec) for spec in fields["steps"])
     return Event(**fields)

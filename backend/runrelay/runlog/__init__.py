@@ -3,12 +3,14 @@
 from .aio import AsyncRunLog
 from .commits import Batch, Committed, Numbering, Retention
 from .keys import Keys
+from .listing import LATEST_MS
 from .pipelined import Pipelined, take_over
 from .reads import View
 from .seals import Seal
 from .sync import RunLog
 
 __all__ = [
+    "LATEST_MS",
     "AsyncRunLog",
     "Batch",
     "Committed",

@@ -36,9 +36,10 @@ local old = redis.call('HMGET', hash, 'epoch', 'seq', 'server', 'state', 'status
 local epoch, seq, state, status = old[1], tonumber(old[2] or 0), old[4], old[5]
 local progress, attempt, attempt_text = old[6] ~= '' and old[6], tonumber(old[7] or 0), old[7]
 local created, was = not epoch, status
-if not seq or not attempt or seq ~= math.floor(seq) or math.abs(seq) > 1e15 or (created and redis.call('EXISTS', hash) == 1)
-    or (not created and not (status and old[10])) then
-  return redis.error_reply('NOTARUN its epoch, seq, status, attempt and seal_key are not those of a run')
+local share = tonumber(progress or 0)
+if not (seq and attempt and share) or seq % 1 ~= 0 or seq < 0 or seq > 1e15 or share < 0 or share > 1
+    or (created and redis.call('EXISTS', hash) == 1) or (not created and not (status and old[10])) then
+  return redis.error_reply('NOTARUN its epoch, seq, status, progress, attempt and seal_key are not those of a run')
 end
 
 -- Nearly all commits only report, of a run that is running. What the others need is neither read nor made for them: a closure
@@ -304,6 +305,14 @@ for b = FIRST, #ARGV, WIDTH do
   end
 end
 
+-- what fails because of what somebody has stored here does so before the first write
+if sums then
+  set.steps = cjson.encode(sums)
+  for name, step in pairs(steps) do
+    if step then set['s:' .. name], clear['s:' .. name] = cjson.encode(step), nil end
+  end
+end
+
 local count = #messages
 local changes = (created and count > 0 and 'c' or '') .. (status ~= was and 's' or '')
 if created and count == 0 then return {'ok', '0', 0, 0, 'unknown', 0, given, step_given, '', now, fenced} end
@@ -332,9 +341,10 @@ local renew = created or anew or has_ended(was) ~= has_ended(status)
 local CHUNK = 1000  -- Lua unpacks less than 8,000 values, and it would say so here, after the first write
 if created then redis.call('DEL', logs) end
 if #lines > 0 then
-  local length
+  local length = 0  -- and so it stays, if somebody else's key is there: the events are written, and go out all the same
   for i = 1, #lines, CHUNK do
-    length = redis.call('RPUSH', logs, unpack(lines, i, math.min(i + CHUNK - 1, #lines)))
+    local pushed = redis.pcall('RPUSH', logs, unpack(lines, i, math.min(i + CHUNK - 1, #lines)))
+    if type(pushed) == 'number' then length = pushed end
   end
   if length == #lines then renew = true end
   -- trimmed with slack, so that a full list is not trimmed at each commit
@@ -344,19 +354,13 @@ if count > 0 and anew then set.epoch, set.server, set.seal_key = epoch, ARGV[4],
 if created then set.created_at, set.progress = now, progress or '' end
 if renew then set.renewed_at = now_text end
 if not old[8] then
-  set.producers = (redis.call('HGET', hash, 'producers') or 0) + 1
+  set.producers = (tonumber(redis.call('HGET', hash, 'producers')) or 0) + 1
   if set.producers % 64 == 0 then       -- forget producers that have been silent for an hour
     local all = redis.call('HGETALL', hash)
     for i = 1, #all, 2 do
       local last = string.sub(all[i], 1, 2) == 'p:' and string.match(all[i + 1], '(%d+)$')
       if last and now - last > 3600000 then clear[all[i]] = true end
     end
-  end
-end
-if sums then
-  set.steps = cjson.encode(sums)
-  for name, step in pairs(steps) do
-    if step then set['s:' .. name], clear['s:' .. name] = cjson.encode(step), nil end
   end
 end
 for name in pairs(clear) do redis.call('HDEL', hash, name) end
@@ -367,7 +371,7 @@ for name, value in pairs(set) do
   fields[#fields + 1] = value
 end
 for i = 1, #fields, CHUNK do redis.call('HSET', hash, unpack(fields, i, math.min(i + CHUNK - 1, #fields))) end
-if fenced > 0 then redis.call('HINCRBY', hash, 'fenced', fenced) end
+if fenced > 0 and type(redis.pcall('HINCRBY', hash, 'fenced', fenced)) ~= 'number' then redis.call('HSET', hash, 'fenced', fenced) end
 if renew then
   local expiry_s = has_ended(status) and ARGV[9] or ARGV[8]
   for i = 1, 3 do redis.call('EXPIRE', KEYS[i], expiry_s) end

@@ -85,6 +85,30 @@ describe("WebSocket", () => {
     expect(client.connection).toMatchObject({ status: "reconnecting", attempt: 1 });
   });
 
+  it("a run that fails in the relay is asked for less and less often, and after ten times no more", async () => {
+    watch("r", only);
+    browser.socket.prove();
+    for (let failure = 1; failure <= 11; failure += 1) {
+      expect(browser.socket.subscriptions()).toHaveLength(failure);
+      browser.socket.say({ type: "error", code: 1011, message: "unexpected", run_id: "r" });
+      await vi.advanceTimersByTimeAsync(33);
+      const { status, retryInMs } = state().connection;
+      if (failure > 10) expect(status).toBe("closed");
+      else expect(retryInMs).toBeGreaterThanOrEqual(failure < 4 ? 900 : 13_500);
+      await vi.advanceTimersByTimeAsync(retryInMs ?? 60_000);
+    }
+    expect(browser.socket.subscriptions()).toHaveLength(11);
+  });
+
+  it("a run whose name is somebody else's is not asked for again", async () => {
+    watch("r", only);
+    browser.socket.prove();
+    browser.socket.say({ type: "error", code: 4409, message: "no run", run_id: "r" });
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(state().connection).toMatchObject({ status: "closed", error: { code: 4409 } });
+    expect(browser.socket.subscriptions()).toEqual(["r"]);
+  });
+
   it("a run refused for want of room says so, and is asked for again", async () => {
     watch("r", only);
     browser.socket.prove();

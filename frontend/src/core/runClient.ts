@@ -1,7 +1,8 @@
 /** One run, watched: a store for React (or anything) that folds frames and asks again for what is missing. */
 
 import type { RelayApi } from "./api.js";
-import { isTerminalCode } from "./codes.js";
+import { retryDelayMs } from "./backoff.js";
+import { CloseCode, isTerminalCode } from "./codes.js";
 import type { Connection } from "./connection.js";
 import { foldConnection } from "./connectionState.js";
 import { START } from "./cursor.js";
@@ -34,6 +35,8 @@ const LINGER_MS = 1_000;
 const FORGET_MS = 10_000;
 /** An unanswered question for what is missing is asked again. */
 const RESUME_MS = 5_000;
+/** A run that has failed in the relay is well again when it has not failed for so long. */
+const WELL_AFTER_MS = 60_000;
 
 export class RunClient extends Subscribable {
   readonly runId: string;
@@ -52,6 +55,8 @@ export class RunClient extends Subscribable {
   #queue: Frame[] = [];
   #flushedAt = 0;
   #resumeAskedAt: number | null = null;
+  #failures = 0;
+  #failedAt = 0;
   #askTimer: ReturnType<typeof setTimeout> | undefined;
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
   #lingerTimer: ReturnType<typeof setTimeout> | undefined;
@@ -240,13 +245,17 @@ export class RunClient extends Subscribable {
       case "error": {
         const { code, message } = frame;
         if (!isTerminalCode(code)) {
-          // Too many watch this run, or on this connection: there may be room later.
-          const waiting = { type: "waiting", attempt: 1, inMs: RESUME_MS, now: Date.now() } as const;
+          const inMs = this.#waitAfter(code);
+          if (inMs === null) {
+            this.#close({ code, message });
+            return run;
+          }
+          const waiting = { type: "waiting", attempt: 1, inMs, now: Date.now() } as const;
           this.#own = { ...foldConnection(this.#connection.state, waiting), error: { code, message } };
           this.#askTimer ??= setTimeout(() => {
             this.#askTimer = undefined;
             this.#connection.resumeRun(this.runId);
-          }, RESUME_MS);
+          }, inMs);
           return run;
         }
         // About this run only: the link is fine, the run is not for us (or not a run).
@@ -256,6 +265,18 @@ export class RunClient extends Subscribable {
       default:
         return run;
     }
+  }
+
+  /** How long to wait before the run is asked for again, in ms; null when only a person can. */
+  #waitAfter(code: number): number | null {
+    // Too many watch this run, or on this connection: there may be room later.
+    if (code !== CloseCode.INTERNAL_ERROR) return RESUME_MS;
+    // A fault in the relay, met by this run: the next try may meet it again, and costs the relay something.
+    const now = Date.now();
+    if (now - this.#failedAt > WELL_AFTER_MS) this.#failures = 0;
+    this.#failedAt = now;
+    this.#failures += 1;
+    return retryDelayMs(this.#failures, Math.random());
   }
 
   #close(error: ConnectionError | null): void {

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from runrelay.duties import adoption
+from runrelay.duties import adoption, waiting
 from runrelay.duties.adoption import Adopter
 from runrelay.fanout.listener import Listener
 from runrelay.fanout.messages import Raw
@@ -69,10 +69,10 @@ async def test_without_the_lease_nothing_is_taken(adopter: Adopter) -> None:
 
 async def test_what_waits_is_bounded_in_bytes(adopter: Adopter, monkeypatch: pytest.MonkeyPatch) -> None:
     """Redis away and a loop that publishes by hand: the relay must not grow until it is killed."""
-    monkeypatch.setattr(adoption, "_MAX_WAITING_BYTES", 10_000)
+    monkeypatch.setattr(waiting, "_MAX_BYTES", 10_000)
     adopter.control({"adopts": "here", "number": 1})
     for _ in range(100):
         adopter.receive(_raw("x" * 1000))
     assert len(adopter._waiting) == 6
     assert adopter._metrics.adoption_refused == 94
-    assert adopter._waiting_bytes <= 10_000
+    assert adopter._waiting._bytes <= 10_000
