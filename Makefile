@@ -1,10 +1,11 @@
 # Each target does all of its own set-up; see scripts/prepare.py. `make help` lists them.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests run dev test test-faults check bench bench-quick lock clean
+.PHONY: help setup setup-tests run dev test test-faults soak check bench bench-quick lock clean
 
 PORT ?= 8000
 ARGS ?=
+MINUTES ?= 30
 VENV := .venv/bin
 
 help:  ## list the targets
@@ -29,6 +30,9 @@ test: setup-tests  ## all tests (ARGS="-k word" goes to pytest)
 
 test-faults: setup-tests  ## the fault tests in their long forms
 	@exec $(VENV)/python -m pytest tests/faults tests/integration/test_relay_bad_input.py --long $(ARGS)
+
+soak: setup-tests  ## everything at once for MINUTES=30, with a report (ARGS="--report FILE")
+	@exec $(VENV)/python -m tests.soak $(MINUTES) $(ARGS)
 
 check: setup  ## format, lint, types, imports
 	@exec $(VENV)/python scripts/check.py

@@ -13,7 +13,7 @@ from typing import Any
 from runrelay.progress import is_ended
 from tests.watching import Story
 
-__all__ = ["Ledger", "Reading", "code_of", "holes_in"]
+__all__ = ["Ledger", "Reading", "Wrong", "code_of", "holes_in"]
 
 _GENERATION = 10_000_000
 
@@ -31,6 +31,14 @@ def holes_in(codes: Iterable[int]) -> list[str]:
         for a, b in pairwise(codes)
         if b != a + 1 and not (b // _GENERATION > a // _GENERATION and b % _GENERATION == 0)
     ]
+
+
+class Wrong(AssertionError):
+    """What a client was told may not be. `kind`: lost, double, order or other."""
+
+    def __init__(self, kind: str, what: str) -> None:
+        super().__init__(what)
+        self.kind = kind
 
 
 class Ledger:
@@ -74,7 +82,11 @@ class Reading(Story):
 
     def add(self, frame: dict[str, Any]) -> None:
         """Take the next frame; AssertionError if it may not follow, or shows a line too few, twice or out of order."""
-        super().add(frame)
+        before = self.position
+        try:
+            super().add(frame)
+        except AssertionError as error:
+            raise Wrong(_kind_of(before, frame), f"{self.run_id}: {error}") from error
         del self.frames[:-1], self.seqs[:-1]
         kind = frame["type"]
         if kind == "initial_state":
@@ -100,15 +112,18 @@ class Reading(Story):
         if truncated and logs:
             self.truncated = self.truncated or not before or before[-1] < logs[0] - 1
             logs = [code for code in before if code < logs[0]] + logs
-        if not self._lossy:
-            assert logs[: len(before)] == before, f"{self.run_id}: shown lines are gone: {_lost(before, logs)}"
+        if not self._lossy and logs[: len(before)] != before:
+            raise Wrong("lost", f"{self.run_id}: shown lines are gone: {_lost(before, logs)}")
         self.lines = logs
 
     def _check(self, codes: list[int]) -> None:
         if self._lossy:
-            assert codes == sorted(set(codes)), f"{self.run_id}: doubled or out of order: {codes[-20:]}"
-        else:
-            assert not (holes := holes_in(codes)), f"{self.run_id}: {holes[:3]}"
+            codes = [code for code, after in pairwise(codes) if after <= code]
+            if codes:
+                raise Wrong("order", f"{self.run_id}: doubled or out of order after {codes[:3]}")
+        elif holes := holes_in(codes):
+            a, b = next((a, b) for a, b in pairwise(codes) if holes_in([a, b]))
+            raise Wrong("lost" if b > a else "double" if a == b else "order", f"{self.run_id}: {holes[:3]}")
 
     def differs_from(self, truth: list[int]) -> str:
         """How the client's lines differ from the log's at the end; empty if they do not."""
@@ -119,6 +134,15 @@ class Reading(Story):
             return ""
         lost, made_up = _lost(truth, mine), _lost(mine, truth)
         return f"{self.run_id}: {len(mine)} lines of {len(truth)}; lost {lost}, made up {made_up}"
+
+
+def _kind_of(before: str | None, frame: dict[str, Any]) -> str:
+    if frame["type"] != "progress" or before is None:
+        return "other"
+    epoch, _, seq = before.partition("-")
+    if frame["id"].partition("-")[0] != epoch:
+        return "other"
+    return "lost" if frame["seq"] > int(seq) + 1 else "double"
 
 
 def _lost(whole: list[int], part: list[int]) -> list[int]:

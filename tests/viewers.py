@@ -54,6 +54,10 @@ class Viewer(ABC):
         self.told_down = False
         self._failures = 0
 
+    def __repr__(self) -> str:
+        where = ", ".join(f"{run_id} at {one.position}" for run_id, one in self.readings.items() if not one.closed)
+        return f"{self.kind} ({self.connects} connections, ended {dict(self.closes)}, watching {where})"
+
     @property
     def reading(self) -> Reading:
         """The only run's."""
@@ -278,9 +282,11 @@ class PollingViewer(Viewer):
     kind = "polling"
     _request: asyncio.Task[httpx.Response] | None = None
 
-    def __init__(self, *given: Any, http: httpx.AsyncClient, **more: Any) -> None:
+    def __init__(self, *given: Any, http: httpx.AsyncClient, pace_s: float = 0.0, **more: Any) -> None:
         super().__init__(*given, **more)
         self._http = http
+        self._pace_s = pace_s
+        """Between two answers; a held request answers at each event, which is a load."""
 
     def drop(self) -> None:
         """See Viewer."""
@@ -312,7 +318,7 @@ class PollingViewer(Viewer):
         self._read(body, after)
         if reading.ended:
             reading.closed = True
-        return 0.0 if after else 0.05
+        return self._pace_s if after else 0.05
 
     def _read(self, body: dict[str, Any], after: str | None) -> None:
         reading = self.reading
