@@ -55,6 +55,7 @@ def _slow_headers(relay: RelayProcess) -> None:
     assert status_of(trickle(relay.port, GET + b"X-Slow: ", b"x", 5)) == 408
     assert time.monotonic() - began > 0.9
     assert trickle(relay.port, b"", b"", 5) == b"", "one that says nothing at all is closed without a word"
+    assert status_of(trickle(relay.port, b"\r\n", b"\r\n", 5)) == 408, "empty lines are no request"
 
 
 @pytest.mark.slow
@@ -124,6 +125,7 @@ def _sizes(relay: RelayProcess) -> None:
     assert _problem(long)["status"] == 414
     large = b"".join(b"X-%d: %b\r\n" % (number, b"a" * 7000) for number in range(5))
     assert _problem(answer_to(relay.port, GET, large, CLOSE))["status"] == 431
+    assert _problem(answer_to(relay.port, b"GET /", b"a" * 200_000))["status"] == 414, "nor that of a URL"
     endless = answer_to(relay.port, GET, b"X-Endless: " + b"a" * 200_000)
     assert _problem(endless)["status"] == 431, "the end of a header is not waited for"
 
@@ -210,6 +212,18 @@ def test_bodies_are_bounded(sized: RelayProcess, unsized: RelayProcess) -> None:
     assert status_of(fits) == 422, "131,072 bytes are read, and are no JSON"
     with pytest.raises(AssertionError):
         _large_bodies(unsized)
+
+
+def test_what_stands_around_a_body_is_bounded(sized: RelayProcess) -> None:
+    """Headers after a chunked body, or a chunk's extension, would be read for as long as the body's deadline allows."""
+    for endless in (b"0\r\nX-Endless: ", b"1;", b"0\r\n"):
+        sent = [POST, b"Transfer-Encoding: chunked\r\n\r\n", endless]
+        more = b"X: a\r\n" if endless == b"0\r\n" else b"aaaaaa"
+        assert status_of(answer_to(sized.port, *sent, more * 250_000)) == 400
+    # and are not taken for headers of the request
+    after = b"0\r\nAuthorization: Bearer x\r\n\r\n"
+    chunked = POST + CLOSE.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert status_of(answer_to(sized.port, chunked, b"2\r\n{}\r\n", after)) == 422
 
 
 def test_an_answer_arrives_although_the_body_is_still_sent(sized: RelayProcess) -> None:

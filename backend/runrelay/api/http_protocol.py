@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import Any, Final, cast
 
 import httptools
@@ -33,6 +34,7 @@ _LINGER_S: Final = 3.0
 _STALLED_S: Final = 60.0
 """A client that takes nothing of its answer for so long is gone."""
 _MOST_PIPELINED: Final = 16
+_MOST_FRAMING_BYTES: Final = 1 << 20
 _REQUEST_LINE: Final = len("GET  HTTP/1.1")
 
 
@@ -53,12 +55,19 @@ class RequestProtocol(HttpToolsProtocol):
         self._address = ""
         self._over = False
         """What still comes is thrown away: the connection was refused, or is closing."""
+        self.url = b""  # uvicorn sets it when a request begins
         self._in_head = True
         self._head_bytes = 0
         """What has come of a head that is not whole, as far as it came in reads of its own."""
         self._header_bytes = 0
+        self._most_headers = self._settings.max_headers or math.inf
+        self._is_idle = False
         self._has_body = False
+        self._upgrades: bool | None = None
         self._body_to_come = False
+        self._body_bytes = 0
+        self._framing_bytes = 0
+        """What came with the body and is none of it: chunk sizes, their extensions, headers after the last one."""
         self._keeps_alive = True
         self._stalled: asyncio.TimerHandle | None = None
 
@@ -127,14 +136,17 @@ class RequestProtocol(HttpToolsProtocol):
         if self._over:
             return
         self._unset_keepalive_if_required()
+        if self._is_idle:  # the deadline is for the request, not for the time before
+            self._is_idle = False
+            self._half_open.enter(self, self._address, self._settings.headers_within_s)
         if self._in_head:
-            if not self._head_bytes:  # its first bytes: the deadline is for them, not for the time before
-                self._half_open.enter(self, self._address, self._settings.headers_within_s)
             self._head_bytes += len(data)
+        else:
+            self._framing_bytes += len(data)
         try:
             self.parser.feed_data(data)
-            if self._in_head:
-                self._check_unfinished_head()
+            if self._in_head or self._body_to_come:
+                self._check_unfinished()
         except httptools.HttpParserUpgrade:
             if self._should_upgrade():
                 self.handle_websocket_upgrade()
@@ -148,54 +160,66 @@ class RequestProtocol(HttpToolsProtocol):
         except Problem as problem:
             self._refuse(problem)
 
-    def _check_unfinished_head(self) -> None:
+    def _check_unfinished(self) -> None:
         """A header that does not end is told to us only when it does: the parser has no bound."""
-        most = self._settings.max_header_bytes
-        if most and self._head_bytes > most + self._settings.max_url_bytes:
-            raise _too_large("headers", most, f"more than {most}")
-
-    def on_url(self, url: bytes) -> None:
-        """Take a piece of the URL."""
-        super().on_url(url)
-        most = self._settings.max_url_bytes
-        if most and len(self.url) > most:
-            raise Problem(414, f"a URL has at most {most} bytes")
+        settings = self._settings
+        if self._in_head:
+            if settings.max_url_bytes and len(self.url) > settings.max_url_bytes:
+                raise _long_url(settings.max_url_bytes)
+            if settings.max_header_bytes and self._head_bytes > settings.max_header_bytes + settings.max_url_bytes:
+                raise _too_large("headers", settings.max_header_bytes, "more")
+        elif self._framing_bytes > _MOST_FRAMING_BYTES + self._body_bytes:
+            raise Problem(400, "the body's chunks have more around them than in them")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
-        if not self._in_head:
-            return  # after a chunked body: nobody reads those, and uvicorn would add them to the request's
-        super().on_header(name, value)
-        name, settings = self.headers[-1][0], self._settings
-        self._header_bytes += len(name) + len(value) + 4
-        if settings.max_headers and len(self.headers) > settings.max_headers:
-            raise Problem(431, f"a request has at most {settings.max_headers} headers")
-        if settings.max_header_bytes and self._header_bytes > settings.max_header_bytes:
-            raise _too_large("headers", settings.max_header_bytes, str(self._header_bytes))
-        if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
-            self._has_body = True
-
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        if len(self.pipeline) >= _MOST_PIPELINED:
-            raise Problem(429, f"at most {_MOST_PIPELINED} requests may wait for the answer to another one")
-        super().on_message_begin()
-        self._in_head, self._header_bytes, self._has_body = True, 0, False
+        """Take a header: as uvicorn does, without the cost of another call for each, and not without end."""
+        headers = self.headers
+        if len(headers) >= self._most_headers:
+            raise Problem(431, f"a request has at most {self._most_headers:.0f} headers")
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The request can be answered."""
+        settings, size, has_body = self._settings, 0, False
+        for name, value in self.headers:
+            size += len(name) + len(value) + 4
+            if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+                has_body = True
+        if settings.max_url_bytes and len(self.url) > settings.max_url_bytes:
+            raise _long_url(settings.max_url_bytes)
+        if settings.max_header_bytes and size > settings.max_header_bytes:
+            raise _too_large("headers", settings.max_header_bytes, str(size))
+        if len(self.pipeline) >= _MOST_PIPELINED:
+            raise Problem(429, f"at most {_MOST_PIPELINED} requests may wait for the answer to another one")
+        self._header_bytes, self._has_body, self._upgrades = size, has_body, None
         super().on_headers_complete()
         self._in_head, self._head_bytes = False, 0
         if self.parser.should_upgrade() and self._should_upgrade():
             return
-        if self._has_body:
-            self._body_to_come = True
-            self._half_open.enter(self, self._address, self._settings.body_within_s)
+        if has_body:
+            self._body_to_come, self._body_bytes, self._framing_bytes = True, 0, 0
+            self.headers = _Ignored()  # what comes after a chunked body: uvicorn would add it to the request's headers
+            self._half_open.enter(self, self._address, settings.body_within_s)
             # Whoever answers before the whole body is here answers for the last time: the rest would have to be read.
             self._keeps_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
             self.cycle.transport = cast("asyncio.Transport", _Lingering(self))
         else:
             self._half_open.leave(self)
+
+    def _should_upgrade(self) -> bool:
+        """Whether it is a WebSocket's handshake: uvicorn looks through the headers for it each time it asks."""
+        if self._upgrades is None:
+            self._upgrades = super()._should_upgrade()
+        return self._upgrades
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._body_bytes += len(body)
+        self._framing_bytes -= len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The whole request is here."""
@@ -215,6 +239,7 @@ class RequestProtocol(HttpToolsProtocol):
         if self._body_to_come:
             self.linger()
         elif self.timeout_keep_alive_task is not None and not self._head_bytes:
+            self._is_idle = True
             self._half_open.enter(self, self._address, 0)  # uvicorn's own timer closes it; it can be closed earlier
 
     def handle_websocket_upgrade(self) -> None:
@@ -222,7 +247,9 @@ class RequestProtocol(HttpToolsProtocol):
 
         It reads lines of at most 8 KiB and at most 128 headers, and to what it cannot read it gives no answer at all.
         """
-        too_long = max((len(name) + len(value) + 2 for name, value in self.headers), default=0)
+        too_long = 0
+        if self._header_bytes > MAX_LINE_LENGTH:
+            too_long = max(len(name) + len(value) + 2 for name, value in self.headers)
         if len(self.url) + _REQUEST_LINE > MAX_LINE_LENGTH:
             self._refuse(Problem(414, f"a WebSocket's URL has at most {MAX_LINE_LENGTH - _REQUEST_LINE} bytes"))
         elif too_long > MAX_LINE_LENGTH:
@@ -294,6 +321,17 @@ class _Lingering:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._protocol.transport, name)
+
+
+class _Ignored(list[tuple[bytes, bytes]]):
+    """Headers that nobody reads."""
+
+    def append(self, header: tuple[bytes, bytes]) -> None:
+        """Forget it."""
+
+
+def _long_url(most: int) -> Problem:
+    return Problem(414, f"a URL has at most {most} bytes")
 
 
 def _too_large(what: str, most: int, got: str) -> Problem:
