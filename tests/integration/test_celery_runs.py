@@ -352,6 +352,16 @@ def test_a_canvas_is_one_run_with_weighted_steps(watch: Watch) -> None:
     assert [e["status"] for e in events].count("succeeded") == 1
 
 
+def test_a_group_of_more_members_than_a_run_keeps_ends_with_the_last_of_them(watch: Watch) -> None:
+    """A run that ends with the thousandth of its members, or that never ends."""
+    send(group([tasks.part.s(None, "large") for _ in range(1010)]), "large")
+    end = watch.ended("large")
+    assert (end["status"], end["progress"]) == ("succeeded", 1.0)
+    done = [e["step"] for e in watch.of("large") if e.get("step_status") == "succeeded"]
+    assert len(set(done)) == 1010
+    assert json.loads(watch.fields("large")["steps"])["count"] == 1000
+
+
 def test_a_chord_and_nested_chains_carry_the_run_too(watch: Watch) -> None:
     """A member, deep in a canvas, that does not know whose it is."""
     run_id = "nested"

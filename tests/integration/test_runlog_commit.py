@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from runrelay.errors import NotARun, RunlogError
-from runrelay.progress import Cursor, StepSpec, make_event
+from runrelay.progress import Cursor, make_event
 from runrelay.runlog import Numbering
 from runrelay.runlog.commits import Gap
 from tests.runlog_rig import (
@@ -199,24 +199,6 @@ async def test_marks_are_each_producer_s_and_each_run_s_own(log: Log, witness: W
     assert [fields_of(message)["log"] for message in witness.heard()] == ["r1 p", "r1 q", "r2 p", "r2 q"]
 
 
-async def test_producers_that_have_been_silent_for_long_are_forgotten(log: Log, look: Any) -> None:
-    """Each process that ever spoke of a run leaves a mark in its hash; a run that lives for days must not keep all."""
-    hash_key = log.keys.run("r")[0]
-    await log.commit("r", [said("1")], Numbering("first"))
-    now_ms = look.time()[0] * 1000
-    hour_ms = 3_600_000
-    for number in range(62):
-        age_ms = hour_ms + 60_000 if number % 2 else hour_ms - 60_000
-        look.hset(hash_key, f"p:{number}", f"5 0 0 {now_ms - age_ms}")
-    look.hset(hash_key, "producers", 63)
-    await log.commit("r", [said("2")], Numbering("newcomer"))
-    marks = {field.decode() for field in look.hkeys(hash_key) if field.startswith(b"p:")}
-    assert marks == {"p:first", "p:newcomer", *(f"p:{number}" for number in range(0, 62, 2))}
-    # who was kept is still recognised
-    assert (await log.commit("r", [said("6")], Numbering("0", 6))).after == 3
-    assert (await log.commit("r", [said("2")], Numbering("newcomer"))).after == 3
-
-
 async def test_a_gap_is_noticed_and_begins_a_new_epoch(log: Log, witness: Witness) -> None:
     """A server that knows less of a producer than it acknowledged has lost data: its numbers are not to be trusted."""
     first = await log.commit("r", [said("1")], Numbering("p"))
@@ -308,17 +290,6 @@ async def test_a_batch_of_ten_thousand_lines_is_one_commit(log: Log, witness: Wi
     view = read(look, log.keys, "r")
     assert [line.message for line in view.snapshot.logs] == [f"line {n}" for n in range(count - 1000, count)]
     assert (await log.commit("r", [said("next")])).after == count + 1
-
-
-async def test_five_thousand_steps_are_declared_at_once(log: Log, look: Any) -> None:
-    """A group of five thousand tasks is a run like any other."""
-    names = [f"step {number}" for number in range(5000)]
-    await log.commit("r", [queued(steps=tuple(StepSpec(name) for name in names))])
-    done = await log.commit("r", [ended(step=names[-1])])
-    assert done.after == 2
-    snapshot = read(look, log.keys, "r").snapshot
-    assert [step.name for step in snapshot.steps] == names
-    assert snapshot.progress == 0.0002
 
 
 async def test_the_largest_event_is_committed_whole(log: Log, witness: Witness) -> None:

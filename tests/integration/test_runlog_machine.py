@@ -181,6 +181,7 @@ class RunLogMachine(RuleBasedStateMachine):
         self.backup: tuple[Model, dict[str, bytes | None]] = (Model(), dict.fromkeys(self.keys))
         self.identities = 1
         self.lines = 0
+        self.names = 0
 
     def teardown(self) -> None:
         heard = self.witness.heard()
@@ -216,7 +217,17 @@ class RunLogMachine(RuleBasedStateMachine):
         """What is said most of all."""
         self.commit(index, [said("a line", progress=progress)], reply_lost=False)
 
-    @rule(harm=st.sampled_from(["hash", "stream", "lines", "scripts", "nothing", "nothing"]))
+    @rule(index=producers)
+    def leave(self, index: int) -> None:
+        """A producer that knows of everything that it is committed ends, and takes its mark away."""
+        producer = self.producers[index]
+        if not producer.pending:
+            self.log.dismiss([("우주 r", producer.name)])
+            self.model.marks.pop(producer.name, None)
+            self.names += 1
+            self.producers[index] = Producer(f"{producer.name[0]}{self.names}")
+
+    @rule(harm=st.sampled_from(["hash", "stream", "lines", "index", "scripts", "nothing", "nothing"]))
     def lose(self, harm: str) -> None:
         """Lose one of the keys, or the scripts, or only a little time."""
         if harm == "hash":
@@ -225,6 +236,8 @@ class RunLogMachine(RuleBasedStateMachine):
         elif harm == "stream":
             self.look.delete(self.keys[1])
             self.model.has_stream = False
+        elif harm == "index":
+            self.look.hdel(self.keys[0], "step_names", "prune_at", "begun_at")  # as an older version leaves it
         elif harm == "lines":
             self.look.delete(self.keys[2])
             self.model.lines = []
@@ -275,6 +288,8 @@ class RunLogMachine(RuleBasedStateMachine):
             assert [line.message for line in snapshot.logs] == model.lines
             of_this_log = [m for m, (log, *_) in zip(messages, self.told, strict=True) if log == model.log]
             assert view.events == (of_this_log[: model.seq] if model.has_stream else None)
+        marks = {name[2:].decode() for name in self.look.hkeys(self.keys[0]) if name.startswith(b"p:")}
+        assert marks == set(model.marks)
         assert all(self.look.ttl(key) != -1 for key in self.keys)
 
 
@@ -324,7 +339,7 @@ def test_without_a_protection_the_model_objects(
 ) -> None:
     """Negative control: each protection of the script, switched off, is missed."""
     monkeypatch.setattr(runrelay.runlog.sync, "COMMIT", weakened(COMMIT, *CONTROLS[protection]))
-    with pytest.raises(Exception, match=r"assert|RunlogError|refused"):
+    with pytest.raises(Exception, match=r"assert|RunlogError|refused|shorter|longer"):
         run_state_machine_as_test(machine, settings=HUNT)
 
 

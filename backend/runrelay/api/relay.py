@@ -21,7 +21,7 @@ from ..errors import ListenerDown
 from ..fanout import Hub, Listener
 from ..metrics import RelayMetrics
 from ..pipelines import Pipeline, load_pipelines
-from ..progress import Snapshot, check_run_id
+from ..progress import Snapshot, check_run_id, step_specs
 from ..runlog import AsyncRunLog
 from .half_open import HalfOpen
 from .limits import Limits, TooMany
@@ -59,6 +59,14 @@ async def _for_ever(work: Coroutine[Any, Any, None]) -> None:
     raise ListenerDown("it has come to an end")
 
 
+def _check_steps(pipeline: Pipeline) -> None:
+    """Find out now, and not with each run, that these steps cannot be declared."""
+    try:
+        step_specs(pipeline.steps)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"pipeline {pipeline.name!r}: {error}") from error
+
+
 class LastKnown:
     """The snapshots that were read last, for the time when Redis is away. Bounded; the oldest goes first."""
 
@@ -70,7 +78,8 @@ class LastKnown:
     def keep(self, snapshot: Snapshot) -> None:
         """Remember a snapshot as the last one of its run."""
         self.forget(snapshot.run_id)
-        size = 1000 + sum(len(line.message) * 2 + 100 for line in snapshot.logs) + 500 * len(snapshot.steps)
+        size = 1000 + sum(len(line.message) * 2 + 100 for line in snapshot.logs)
+        size += sum(500 + 4 * len(step.error or "") for step in snapshot.steps) + 4 * len(snapshot.error or "")
         if snapshot.result is not None:
             size += 8 * len(orjson.dumps(snapshot.result))  # about what small objects take
         self._snapshots[snapshot.run_id] = snapshot, size
@@ -102,6 +111,8 @@ class Relay:
     ) -> None:
         self.settings = settings
         self.pipelines = load_pipelines() if pipelines is None else pipelines
+        for pipeline in self.pipelines.values():
+            _check_steps(pipeline)
         self.started_at = time.time()
         self.metrics = RelayMetrics()
         self.limits = Limits(settings)

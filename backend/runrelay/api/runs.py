@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -14,9 +14,9 @@ from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BeforeValidator
 
 from ..errors import RunlogUnavailable, RunNotFound
-from ..fanout.frames import progress_frames
+from ..fanout.frames import Frame, progress_frames
 from ..files import check_file_name, file_of
-from ..progress import ACTIVE, STATUSES, Cursor, Snapshot
+from ..progress import ACTIVE, MAX_SNAPSHOT_BYTES, STATUSES, Cursor, Snapshot, fitted
 from ..runlog import View
 from .addresses import address_of
 from .dependencies import ListGrant, RelayOf, RunGrant, RunId, cursor_of
@@ -29,7 +29,8 @@ __all__ = ["router"]
 router = APIRouter(tags=["runs"], route_class=ProblemRoute)
 
 _MAX_WAIT_S = 60
-_EVENT_BYTES = 1 << 20
+_EVENT_BYTES = MAX_SNAPSHOT_BYTES
+"""More than a snapshot is not worth it: the client has that anyway."""
 _PAGE = 200
 _PAGE_BY_DEFAULT = 50
 _MAX_LOOKED_AT = 5_000
@@ -95,13 +96,20 @@ async def poll(
     etag = f'"{snapshot.cursor}"'
     if tags is not None and _is_known(view, tags):
         return Response(status_code=304, headers={"ETag": etag, "Cache-Control": "no-store"})
-    body = snapshot.polled()
+    body = fitted(snapshot.polled())
     if cursor is not None:
         events = view.events
         frames = None if events is None else progress_frames(events, run_id, cursor, snapshot.cursor)
-        body["events"] = [orjson.Fragment(frame.body) for frame in frames or ()]
-        body["recovered"] = frames is not None
-    return json_response(body, headers={"ETag": etag})
+        body = _with_events(body, frames)
+    return json_response(orjson.Fragment(body), headers={"ETag": etag})
+
+
+def _with_events(snapshot: bytes, frames: Sequence[Frame] | None) -> bytes:
+    """A polled snapshot with these events; they are as good as lost if they are more than 512 KiB."""
+    bodies = [frame.body for frame in frames or ()]
+    whole = frames is not None and sum(map(len, bodies)) <= _EVENT_BYTES
+    events = b",".join(bodies) if whole else b""
+    return b'%b,"events":[%b],"recovered":%b}' % (snapshot[:-1], events, b"true" if whole else b"false")
 
 
 async def _read(relay: Relay, run_id: str, cursor: Cursor | None) -> View:
@@ -161,7 +169,8 @@ def _last_known(relay: Relay, run_id: str, error: RunlogUnavailable) -> Response
     snapshot = relay.last_known.get(run_id)
     if snapshot is None:
         raise error
-    return json_response({**snapshot.polled(), "stale": True}, headers={"Retry-After": str(RETRY_AFTER_S)})
+    body = orjson.Fragment(fitted({**snapshot.polled(), "stale": True}))
+    return json_response(body, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 @router.get(

@@ -4,46 +4,20 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-import orjson
-
-from ..progress import START, Cursor, Snapshot
-from ..progress.text import cut_text
+from ..progress import MAX_SNAPSHOT_BYTES, START, Cursor, Snapshot, fitted
 from ..runlog import View
 from .frames import Batch, Frame, progress_frames
 
-__all__ = ["MAX_INITIAL_STATE_BYTES", "Beginning", "initial_state_frame"]
+__all__ = ["Beginning", "initial_state_frame"]
 
-MAX_INITIAL_STATE_BYTES: Final = 512 * 1024
-_STEP_ERRORS_BYTES: Final = 64 * 1024
-_STEP_ERROR_BYTES: Final = 200
-"""Of all steps' errors together, but at least so much of each."""
+_MAX_BODY_BYTES: Final = MAX_SNAPSHOT_BYTES - 256
+"""The rest is for what a transport puts around it: a head, or a server-sent event's name and id."""
 
 
 def initial_state_frame(snapshot: Snapshot, *, recovered: bool) -> Frame:
-    """The frame of a whole snapshot, at most 512 KiB: the oldest log lines go first.
-
-    But long errors of steps, which may have 64 KiB each, are cut before that: they leave no room for the log.
-    """
-    fields = snapshot.initial_state(recovered=recovered)
-    frame = Frame.of(fields, snapshot.cursor, snapshot.status)
-    if len(frame.body) > MAX_INITIAL_STATE_BYTES and fields["steps"]:
-        most = max(_STEP_ERROR_BYTES, _STEP_ERRORS_BYTES // len(fields["steps"]))
-        for step in fields["steps"]:
-            if step["error"] is not None:
-                step["error"] = cut_text(step["error"], most)
-        frame = Frame.of(fields, snapshot.cursor, snapshot.status)
-    while len(frame.body) > MAX_INITIAL_STATE_BYTES and fields["logs"]:
-        # JSON can be up to six times the text: drop as much as is over, in the lines' own encoded sizes
-        over, dropped = len(frame.body) - MAX_INITIAL_STATE_BYTES, 0
-        for line in fields["logs"]:
-            if over <= 0:
-                break
-            over -= len(orjson.dumps(line)) + 1
-            dropped += 1
-        fields["logs"] = fields["logs"][dropped:]
-        fields["logs_truncated"] += dropped
-        frame = Frame.of(fields, snapshot.cursor, snapshot.status)
-    return frame
+    """The frame of a whole snapshot, at most 512 KiB: `fitted` says what goes first."""
+    body = fitted(snapshot.initial_state(recovered=recovered), _MAX_BODY_BYTES)
+    return Frame("initial_state", body, snapshot.cursor, snapshot.status)
 
 
 class Beginning(NamedTuple):

@@ -3,12 +3,14 @@
 from .cursors import START, Cursor, new_epoch, parse_cursor
 from .events import Event, StepSpec, make_event, step_specs
 from .run_ids import check_run_id
+from .sizes import MAX_SNAPSHOT_BYTES, fitted
 from .snapshots import LogLine, Snapshot, Step
 from .states import ACTIVE, ENDED, STATUSES, TERMINAL_STATES, Level, Status, is_ended
 
 __all__ = [
     "ACTIVE",
     "ENDED",
+    "MAX_SNAPSHOT_BYTES",
     "START",
     "STATUSES",
     "TERMINAL_STATES",
@@ -21,6 +23,7 @@ __all__ = [
     "Step",
     "StepSpec",
     "check_run_id",
+    "fitted",
     "is_ended",
     "make_event",
     "new_epoch",

@@ -19,7 +19,9 @@ __all__ = [
     "MAX_LOG_BYTES",
     "MAX_RESULT_BYTES",
     "MAX_STATE_CHARS",
+    "MAX_STEPS",
     "MAX_STEP_CHARS",
+    "MAX_STEP_ERROR_BYTES",
     "Event",
     "Kind",
     "StepSpec",
@@ -35,6 +37,10 @@ MAX_ATTEMPT: Final = 1_000_000_000
 again."""
 MAX_STATE_CHARS: Final = 64
 MAX_STEP_CHARS: Final = 64
+MAX_STEPS: Final = 1000
+"""Steps that a run's log keeps (commit.lua has the same number): each read of the run reads them all."""
+MAX_STEP_ERROR_BYTES: Final = 4 * 1024
+"""What the run's log keeps of a step's error. The event that tells it has the whole of it."""
 MAX_LOG_BYTES: Final = 16 * 1024
 MAX_ERROR_BYTES: Final = 64 * 1024
 MAX_DATA_BYTES: Final = 4 * 1024
@@ -98,6 +104,10 @@ class Event(NamedTuple):
     """Of a stalled: only if the worker's last heartbeat is older (Unix ms, Redis' clock)."""
     input: bytes | None = None
     """Of a queue: what the run was asked to do, as JSON; kept so that it can be asked for again."""
+    more_steps: int | None = None
+    """Beside `steps`: how many more there are, which are not kept, each of weight 1. `finish` waits for them too."""
+    more_step: int | None = None
+    """Of an event with `step`: which one it is of those beyond, from 1."""
 
     @property
     def is_progress_only(self) -> bool:
@@ -236,8 +246,14 @@ def encode_json(name: str, value: Any, limit_bytes: int) -> bytes:
 
 
 def step_specs(steps: Mapping[str, float] | Sequence[str]) -> tuple[StepSpec, ...]:
-    """Steps as declared by a caller: names with weights, or names alone (equal weights)."""
-    pairs = steps.items() if isinstance(steps, Mapping) else ((name, 1.0) for name in steps)
+    """Steps as declared by a caller: names with weights, or names alone (equal weights).
+
+    Raises:
+        TypeError, ValueError: a name or a weight is wrong, a name comes twice, or there are more than MAX_STEPS.
+    """
+    pairs = list(steps.items()) if isinstance(steps, Mapping) else [(name, 1.0) for name in steps]
+    if len(pairs) > MAX_STEPS:
+        raise ValueError(f"a run has at most {MAX_STEPS} steps, got {len(pairs):,}")
     specs = []
     for name, weight in pairs:
         check_label("step", name, MAX_STEP_CHARS)

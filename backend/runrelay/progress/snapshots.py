@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from .cursors import START, Cursor
+from .sizes import cut_as_json
 from .states import Status, is_ended
 
 __all__ = ["LogLine", "Snapshot", "Step"]
+
+_SUMMARY_ERROR_BYTES: Final = 2 * 1024
 
 
 class LogLine(NamedTuple):
@@ -30,6 +33,10 @@ class LogLine(NamedTuple):
             "step": self.step,
             "message": self.message,
         }
+
+
+def _beginning(error: str) -> str:
+    return error if len(error) * 6 < _SUMMARY_ERROR_BYTES else cut_as_json(error, _SUMMARY_ERROR_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,8 @@ class Snapshot:
     title: str | None = None
     pipeline: str | None = None
     steps: tuple[Step, ...] = ()
+    steps_truncated: int = 0
+    """Steps that are not in `steps`, because a run's log keeps so many only."""
     result: Any = None
     error: str | None = None
     created_at: int | None = None
@@ -95,7 +104,7 @@ class Snapshot:
         return self.cursor != START
 
     def summary(self) -> dict[str, Any]:
-        """The run as the list shows it."""
+        """The run as the list shows it, of a long error its beginning: a page has 200 runs."""
         return {
             "run_id": self.run_id,
             "state": self.state,
@@ -106,7 +115,7 @@ class Snapshot:
             "id": str(self.cursor),
             "title": self.title,
             "pipeline": self.pipeline,
-            "error": self.error,
+            "error": self.error and _beginning(self.error),
             "created_at": self.created_at,
             "started_at": self.started_at,
             "updated_at": self.updated_at,
@@ -115,7 +124,7 @@ class Snapshot:
         }
 
     def initial_state(self, *, recovered: bool) -> dict[str, Any]:
-        """The frame that begins a join, or takes the place of what cannot be caught up event by event."""
+        """The frame that begins a join, or takes the place of what cannot be caught up event by event. See `fitted`."""
         return {
             "type": "initial_state",
             "run_id": self.run_id,
@@ -125,19 +134,25 @@ class Snapshot:
             "logs_truncated": self.logs_truncated,
             "recovered": recovered,
             **{key: value for key, value in self.summary().items() if key not in ("run_id", "state", "progress")},
-            "steps": [step.to_json(self.status) for step in self.steps],
+            "error": self.error,
+            **self._steps(),
             "result": self.result,
         }
 
     def polled(self) -> dict[str, Any]:
-        """The run as the polling endpoint answers it."""
+        """The run as the polling endpoint answers it. See `fitted`."""
         return {
             **self.summary(),
+            "error": self.error,
             "epoch": self.cursor.epoch,
             "logs": [line.message for line in self.logs],
             "log_lines": [line.to_json() for line in self.logs],
             "logs_truncated": self.logs_truncated,
-            "steps": [step.to_json(self.status) for step in self.steps],
+            **self._steps(),
             "result": self.result,
             "fenced": self.fenced,
         }
+
+    def _steps(self) -> dict[str, Any]:
+        steps: dict[str, Any] = {"steps": [step.to_json(self.status) for step in self.steps]}
+        return {**steps, "steps_truncated": self.steps_truncated} if self.steps_truncated else steps

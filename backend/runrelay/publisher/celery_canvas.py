@@ -6,6 +6,7 @@ the messages of chains and chords, so it arrives with each of them; a task that 
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +19,7 @@ from celery.canvas import group as Group
 from celery.canvas import maybe_signature
 
 from ..progress import Event, StepSpec, check_run_id, step_specs
-from ..progress.events import MAX_LOG_BYTES, MAX_STEP_CHARS
+from ..progress.events import MAX_LOG_BYTES, MAX_STEP_CHARS, MAX_STEPS
 from ..progress.text import check_label, check_text, cut_text
 from .publishing import commit
 from .runs import MAX_TITLE_CHARS
@@ -27,6 +28,9 @@ __all__ = ["HEADER", "cancel", "canvas", "mark_as", "run_headers", "send", "step
 
 HEADER: Final = "runrelay"
 _CANCELLED_ATTEMPTS: Final = 1000
+_NAMED: Final = 20
+"""Names in an error."""
+_log = logging.getLogger("runrelay.celery")
 _NAMESPACE: Final = uuid.UUID("7a3c7d0e-2f5b-4f0e-9a53-3e0c6d1b8f42")
 
 
@@ -92,6 +96,9 @@ def canvas(
 
     The signature is marked in place and returned: `canvas(…).apply_async()` sends it. The run is queued then.
 
+    A run keeps 1,000 steps. Of a larger canvas the first members are kept, and those that `weights` names; the others
+    are counted (`steps_truncated`): what they say is delivered, and the run ends when they too have succeeded.
+
     Args:
         run_id: as for `publish_progress`.
         signature: what will be sent.
@@ -109,10 +116,16 @@ def canvas(
     run_id = run_headers(run_id, title=title, pipeline=pipeline)[HEADER]["run_id"]
     if closing is not None:
         closing = cut_text(check_text("closing", closing), MAX_LOG_BYTES)
-    members = [] if _is_single(signature) else list(_named(signature))
+    members = list(_members(signature))
     if not members and not _is_single(signature):
         raise ValueError(f"a canvas must have members, got an empty {signature.subtask_type}: its run would never end")
-    specs = _specs([name for _, name in members], weights)
+    kept, beyond = _kept([name for _, name in members], weights)
+    specs = _specs(kept, weights)
+    if beyond:
+        _log.warning(
+            "run %r: a run keeps at most %d steps, its canvas has %s members: the others are only counted",
+            run_id, MAX_STEPS, f"{len(members):,}",
+        )  # fmt: skip
     if attempt is None:
         event = Event(
             time.time_ns() // 1_000_000,
@@ -121,6 +134,7 @@ def canvas(
             title=title,
             pipeline=pipeline,
             steps=specs or None,
+            more_steps=len(beyond) or None,
         )
         attempt = commit(run_id, event).attempt
     info = {"run_id": run_id, "attempt": attempt}
@@ -131,10 +145,13 @@ def canvas(
     first, last = set(map(id, _first(signature))), _last(signature)
     for member, name in members:
         # Celery sends the next member before it says that one has succeeded: any of them may end the run.
-        more: dict[str, Any] = {"step": name, "last": member is last, "closing": closing}
+        more: dict[str, Any] = {"step": name, "last": member is last, "closing": closing, "beyond": beyond.get(name)}
         if id(member) in first:
             # again, because a log that was lost, or a relay that knows no weights, has not heard of them
-            more["steps"] = [list(spec) for spec in specs] if weights else None
+            # (so long a list with one member only)
+            declares = member is members[0][0] if beyond else weights
+            more["steps"] = [list(spec) for spec in specs] if declares else None
+            more["more_steps"] = len(beyond) or None
             more["first"] = member is members[0][0]
             more |= {"title": title, "pipeline": pipeline}
         _with_info(member, {**info, **more})
@@ -245,15 +262,34 @@ def _last(signature: Signature) -> Signature | None:
 
 def _named(signature: Signature) -> Iterator[tuple[Signature, str]]:
     taken: set[str] = set()
+    counts: dict[str, int] = {}
     for leaf in _leaves(signature):
         own = (leaf.options.get("headers") or {}).get(HEADER, {}).get("step")
         base = own or str(leaf.task).rpartition(".")[2][:MAX_STEP_CHARS]
-        name, count = base, 1
+        name, count = base, counts.get(base, 1)
         while name in taken:
             count += 1
-            name = f"{base[: MAX_STEP_CHARS - 5]}-{count}"
+            number = f"-{count}"
+            name = base[: MAX_STEP_CHARS - max(5, len(number))] + number
+        counts[base] = count
         taken.add(name)
         yield leaf, name
+
+
+def _members(signature: Signature) -> Iterator[tuple[Signature, str]]:
+    return iter(()) if _is_single(signature) else _named(signature)
+
+
+def _kept(names: list[str], weights: Mapping[str, float] | None) -> tuple[list[str], dict[str, int]]:
+    """The names of the steps that the run's log keeps, and the others with their numbers among those, from 1."""
+    if len(names) <= MAX_STEPS:
+        return names, {}
+    weighed = {name for name in names if weights and name in weights}
+    room = MAX_STEPS - len(weighed)
+    first = [name for name in names if name not in weighed][: max(0, room)]
+    wanted = weighed.union(first)
+    left = [name for name in names if name not in wanted]
+    return [name for name in names if name in wanted], {name: number for number, name in enumerate(left, 1)}
 
 
 def _specs(names: list[str], weights: Mapping[str, float] | None) -> tuple[StepSpec, ...]:
@@ -261,8 +297,12 @@ def _specs(names: list[str], weights: Mapping[str, float] | None) -> tuple[StepS
         return step_specs(names)
     unknown = sorted(set(weights) - set(names))
     if unknown:
-        raise ValueError(f"weights must be of steps of the canvas ({', '.join(names)}), got {', '.join(unknown)}")
+        raise ValueError(f"weights must be of steps of the canvas ({_some(names)}), got {_some(unknown)}")
     return step_specs({name: weights.get(name, 1.0) for name in names})
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
 
 
 def _with_info(signature: Signature, info: Mapping[str, Any]) -> Signature:

@@ -75,6 +75,9 @@ class _Info(NamedTuple):
     title: str | None = None
     pipeline: str | None = None
     steps: tuple[StepSpec, ...] | None = None
+    more_steps: int | None = None
+    beyond: int | None = None
+    """Of a member whose step is not kept: its number among those."""
     first: bool = False
     last: bool = False
     closing: str | None = None
@@ -160,9 +163,8 @@ class Installation:
         info = self._info_of(task)
         if info is None:
             return
-        scope = TaskScope(
-            info.run_id, info.step, attempt=None if info.step is None else info.attempt, sent_for=info.attempt
-        )
+        attempt = None if info.step is None else info.attempt
+        scope = TaskScope(info.run_id, info.step, attempt, sent_for=info.attempt, more_step=info.beyond)
         setattr(task.request, _EXECUTION, _Execution(info, scope))
         enter_scope(scope)
         if info.step is None:
@@ -176,6 +178,8 @@ class Installation:
                 step=info.step,
                 attempt=info.attempt,
                 steps=info.steps,
+                more_steps=info.more_steps,
+                more_step=info.beyond,
                 title=info.title,
                 pipeline=info.pipeline,
             )
@@ -242,6 +246,7 @@ class Installation:
 
         # The run's failure follows only if the step was not fenced: otherwise another execution of it is at work.
         event = make_event("FAILED", step=info.step, error=error, attempt=info.attempt)
+        event = event._replace(more_step=info.beyond)  # which a scope would know; the worker's main process has none
         run_fails = make_event("FAILED", error=f"{info.step}: {error}", attempt=info.attempt)
         emit(info.run_id, event, scope, run_fails)
 
@@ -326,6 +331,8 @@ def _info(request: Any) -> _Info | None:
             step=raw.get("step"),
             title=raw.get("title"),
             pipeline=raw.get("pipeline"),
+            more_steps=_number(raw.get("more_steps")),
+            beyond=_number(raw.get("beyond")),
             steps=None if not steps else tuple(StepSpec(str(name), float(weight)) for name, weight in steps),
             first=bool(raw.get("first")),
             last=bool(raw.get("last")),
@@ -334,6 +341,12 @@ def _info(request: Any) -> _Info | None:
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         _log.warning("a task's header %r is not a run: %s", HEADER, error)
         return None
+
+
+def _number(value: Any) -> int | None:
+    if value is not None and not (type(value) is int and value > 0):
+        raise ValueError(f"a number of steps must be 1 or more, got {value!r}")
+    return value
 
 
 def _encoded(value: Any) -> bytes | None:

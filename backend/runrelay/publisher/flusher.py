@@ -48,6 +48,12 @@ def backoff_s(failures: int, chance: float) -> float:
     return wait_s * (0.5 + chance / 2)
 
 
+def _doubt(flights: Sequence[Flight]) -> None:
+    """These are sent again although they may have been committed: their producers' marks must stay."""
+    for flight in flights:
+        flight.box.numbering.in_doubt = True
+
+
 class Flusher:
     """Commits what `outbox` holds through a run log of its own (made in its thread by `connect`)."""
 
@@ -124,6 +130,7 @@ class Flusher:
                 if not flights:
                     break
                 self._send(runlog, flights)
+            self._dismiss(runlog)
         finally:
             runlog.close()
             self.outbox.flusher_ended()
@@ -167,7 +174,7 @@ class Flusher:
         be_punctual()
         runlog = self._connect()
         try:
-            while not self._has_ended():
+            while not self._has_ended(runlog):
                 sent = self._round(runlog)
                 if self._waiters:
                     with self._landed:
@@ -179,15 +186,22 @@ class Flusher:
         except Exception:
             _log.exception("the flusher has failed; the next event starts another")
             self._retry = self.outbox.flights()  # what became of them is not known: the next one sends them again
+            _doubt(self._retry)
             self._thread = None
             self.outbox.flusher_ended()
         finally:
             runlog.close()
 
-    def _has_ended(self) -> bool:
+    def _dismiss(self, runlog: RunLog) -> None:
+        """Take this process' marks away: what it says after this is another producer's."""
+        if not self.down:
+            runlog.dismiss(self.outbox.retired(all_idle=True))
+
+    def _has_ended(self, runlog: RunLog) -> bool:
         """Whether the thread was asked to end; from then on it has, and the next event starts another."""
         if not self._stopping:
             return False
+        self._dismiss(runlog)
         with self._starting:
             if self._stopping:
                 self._thread = None
@@ -235,6 +249,7 @@ class Flusher:
         except Exception as error:
             # Not the server's doing: something in one of these batches cannot even be sent.
             runlog.close()
+            _doubt(flights)
             if len(flights) > 1:
                 for i, flight in enumerate(flights):
                     self._retry = flights[i:]
@@ -257,10 +272,13 @@ class Flusher:
             except RunlogError as error:  # somebody else's key under the list's name: it would only grow here
                 _log.debug("%d runs are not entered in the list: %s", len(self._to_index), error)
                 self._to_index.clear()
+        if not self._retry and (retired := self.outbox.retired()):
+            runlog.dismiss(retired)
 
     def _settle(self, flight: Flight, result: Committed | RunlogError) -> bool:
         """Note what became of a flight. Returns False if that is not known, and it must be sent again."""
         if isinstance(result, RunlogUnavailable):
+            _doubt([flight])
             return False
         box, counts = flight.box, self.outbox.counts
         if isinstance(result, Committed):

@@ -118,6 +118,7 @@ class Publisher:
             done = runlog.commit(Batch(run_id, numbering.producer, numbering.next, [event]))
             try:
                 runlog.index({run_id: done.updated_at})
+                runlog.dismiss([(run_id, numbering.producer)])  # its only batch was sent once, and is answered
             except RunlogError:
                 _log.debug("run %r is not in the list of runs yet", run_id)
             return done

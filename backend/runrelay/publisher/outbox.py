@@ -14,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ..progress import Event, Level
+from ..progress import Event
 from ..progress.events import MAX_LOG_BYTES
 from ..runlog import Numbering
-from .boxes import Box, Entry, Flight, coalesced, entry_bytes
+from .boxes import Box, Entry, Flight, Ingress, coalesced, entry_bytes, event_of
 from .overflow import Victims
 from .pace import Pace
 from .scopes import TaskScope
@@ -41,15 +41,9 @@ _LOOK_EVERY_S: Final = 0.00002
 _MAX_EARLY_S: Final = 1.0
 """Who publishes more seldom than that is woken like anybody else."""
 
-_DEFAULTS: Final = Event(0)[6:]
-
 _AWAKE: Final = 0
 _ASLEEP: Final = 1
 _UNSTARTED: Final = 2
-
-Quick = tuple[str, int, str | None, float | None, str | None, Level, str | None, TaskScope | None]
-"""What `publish_progress` appends in the common case: run id, time in ns, state, progress, log, level, step, scope."""
-Ingress = Quick | tuple[str, Event, TaskScope | None, Event | None]
 
 
 @dataclass(slots=True)
@@ -109,6 +103,7 @@ class Outbox:
         self._ready: deque[Box] = deque()
         self._victims: Victims | None = None
         self._sorting = False
+        self._retired: list[tuple[str, str]] = []
         self._pace = Pace()
         # The flusher sleeps on a raw lock: releasing it is the cheapest way to wake a thread.
         self._wake = allocate_lock()
@@ -162,7 +157,7 @@ class Outbox:
             self._sorting = True
             try:
                 while ingress:
-                    self._box_up(*_event_of(ingress.popleft()))
+                    self._box_up(*event_of(ingress.popleft()))
             finally:
                 self._sorting = False
 
@@ -191,7 +186,7 @@ class Outbox:
         if len(self._boxes) >= IDLE_BOXES:
             idle = sorted((box for box in self._boxes.values() if box.idle), key=lambda box: box.used_s)
             for box in idle[: IDLE_BOXES // 2]:
-                del self._boxes[box.run_id]
+                self._retire(self._boxes.pop(box.run_id))
         box = self._boxes[run_id] = Box(run_id)
         return box
 
@@ -286,13 +281,34 @@ class Outbox:
         if not entries:
             return None
         self._renumber(box, now_s)
-        box.flight = Flight(box, entries, [fenced(entry) for entry in entries])
+        box.flight = Flight(box, entries)
         return box.flight
 
     def _renumber(self, box: Box, now_s: float) -> None:
         if now_s - box.used_s > RENUMBER_S and box.flight is None and not box.on_disk:
-            box.numbering = Numbering.fresh()
+            self._retire(box)
         box.used_s = now_s
+
+    def _retire(self, box: Box) -> None:
+        """Nothing more will come under this box' numbers, and nothing is on its way: it begins anew under others."""
+        if box.numbering.next > 1 and not box.numbering.in_doubt:
+            self._retired.append((box.run_id, box.numbering.producer))
+        box.numbering = Numbering.fresh()
+
+    def retired(self, *, all_idle: bool = False) -> list[tuple[str, str]]:
+        """Producers (run id, name) whose marks can be taken away: each is given once.
+
+        With `all_idle` also those of all runs of which nothing waits: what they say after that is another producer's.
+        """
+        if not all_idle and not self._retired:
+            return []
+        with self.lock:
+            if all_idle:
+                for box in self._boxes.values():
+                    if box.idle:
+                        self._retire(box)
+            gone, self._retired = self._retired, []
+        return gone
 
     def settle(self, flight: Flight) -> None:
         """A flight has landed, or was given up. Its run's next batch may go."""
@@ -331,10 +347,12 @@ class Outbox:
                 box.items.clear()
                 if entries:
                     self._renumber(box, now_s)
-                    flight = Flight(box, entries, [fenced(entry) for entry in entries])
+                    flight = Flight(box, entries)
                     box.on_disk += len(entries)
                     self.bytes -= flight.size_bytes
                     moved.append(flight)
+                if box.on_disk or box.flight is not None:
+                    box.numbering.in_doubt = True  # whoever adopts the spool may send them again
             self._victims = None
         return moved, flying
 
@@ -374,19 +392,3 @@ class Outbox:
         self.sort()
         with self.lock:
             return [(box, box.serial) for box in self._boxes.values() if not box.idle]
-
-
-def _event_of(item: Ingress) -> tuple[str, Event, TaskScope | None, Event | None]:
-    if len(item) == 4:
-        return item
-    run_id, time_ns, state, progress, log, level, step, scope = item
-    # as Event(…) would, whose twenty defaults take three times as long
-    event = tuple.__new__(Event, (time_ns // 1_000_000, state, progress, log, level, step, *_DEFAULTS))
-    return run_id, event, scope, None
-
-
-def fenced(entry: Entry) -> Event:
-    """The event as it is sent: with the attempts of its scope."""
-    if entry.event is None:
-        raise ValueError("an entry that was dropped cannot be sent")
-    return entry.event if entry.scope is None else entry.scope.fence(entry.event)

@@ -46,6 +46,8 @@ class TaskScope:
     unwanted: bool = False
     """The start was fenced because the run was cancelled, or because the task was sent for an attempt that has been
     replaced or was told to its caller as not sent: the work must not be done."""
+    more_step: int | None = None
+    """The number of a canvas' member whose step is not kept, among those."""
     result: Any = None
     """What the task wants the run's result to be, instead of its return value."""
     failure: str | None = None
@@ -61,8 +63,10 @@ class TaskScope:
         if self._starts(event):
             return event
         attempt = self.attempt if event.attempt is None else event.attempt
-        step_attempt = self.step_attempt if event.step is not None and event.step == self.step else None
-        return event._replace(attempt=attempt, step_attempt=step_attempt)
+        if event.step is None or event.step != self.step:
+            return event._replace(attempt=attempt, step_attempt=None)
+        more_step = self.more_step or event.more_step
+        return event._replace(attempt=attempt, step_attempt=self.step_attempt, more_step=more_step)
 
     def begun(self, event: Event, committed: Committed) -> None:
         """The scope's start is committed; that of another step within it says nothing of the scope."""

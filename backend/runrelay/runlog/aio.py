@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from ..errors import CommitRefused, RunlogError, RunlogUnavailable
 from ..progress import Cursor, Event, Snapshot, is_ended
-from .commits import Batch, Committed, Gap, NewLog, Numbering, Retention, commit_args, parse_commit, refusal
+from .commits import Batch, Committed, Gap, NewLog, Numbering, Retention, commit_args, mark_of, parse_commit, refusal
 from .keys import Keys
 from .listing import listed, prune, silent_since
 from .pipelined import Pipelined
@@ -187,28 +187,35 @@ class AsyncRunLog:
     ) -> Committed:
         """Commit events of one run; the numbering advances when it is known that they are committed.
 
-        A lost reply is asked for again under the same numbers, up to `tries` times in all.
+        A lost reply is asked for again under the same numbers, up to `tries` times in all. Without a `numbering` the
+        events are a producer's only ones; its mark is taken away when they are committed.
 
         Raises:
             CommitRefused: a condition of the first event did not hold (RunExists, RunNotEnded).
             RunlogUnavailable: not known to be committed. With a numbering of one's own the same call may be
             made again.
         """
-        numbering = numbering or Numbering.fresh()
+        only, numbering = numbering is None, numbering or Numbering.fresh()
         batch = Batch(run_id, numbering.producer, numbering.next, events)
         async with self._commits:
+            doubt, numbering.in_doubt = numbering.in_doubt, True  # until the first try is answered, or for good
             for left in range(tries - 1, -1, -1):
                 try:
                     done = await self._commit_once(batch)
+                    numbering.in_doubt = doubt
                     break
                 except RunlogUnavailable:
+                    doubt = True
                     if not left:
                         raise
                 except CommitRefused as error:
+                    numbering.in_doubt = doubt
                     raise refusal(events[0], error) from None
                 except RunlogError as error:
                     raise of_run(run_id, error) from error
-        numbering.next += len(events)
+            numbering.next += len(events)
+            if only and not numbering.in_doubt:
+                await self._dismiss(run_id, numbering.producer)
         if done.created or done.status_changed:
             try:
                 await self.index({run_id: done.updated_at})
@@ -216,6 +223,12 @@ class AsyncRunLog:
                 # It is committed all the same: who took it for failed would commit it twice. The list is repaired.
                 log.warning("run %r is not entered in the list: %s", run_id, error)
         return done
+
+    async def _dismiss(self, run_id: str, producer: str) -> None:
+        """Take away the mark of a producer of which nothing more will come. What fails is put right by marks.lua."""
+        with suppress(RunlogError, TimeoutError):
+            async with asyncio.timeout(self._timeout_s):
+                await self._call(await self._connected(), "HDEL", self.keys.run(run_id)[0], mark_of(producer))
 
     async def _commit_once(self, batch: Batch) -> Committed:
         try:

@@ -25,7 +25,7 @@
 local hash, stream, logs = KEYS[1], KEYS[2], KEYS[3]
 local number, server_lost_data = tonumber(ARGV[6]), ARGV[7] == '1'
 local mark_field = 'p:' .. ARGV[5]
-local FIRST, WIDTH, TRIM_EVERY = 14, 9, 64
+local FIRST, WIDTH, TRIM_EVERY, MAX_STEPS, MARKS = 14, 9, 64, 1000, 300
 local function has_ended(status) return status == 'succeeded' or status == 'failed' or status == 'cancelled' end
 
 local time = redis.call('TIME')
@@ -76,55 +76,37 @@ end
 local set, clear, messages, ids, lines, fenced = {}, {}, {}, {}, {}, 0
 local state_json = json(state)
 
--- Steps: a field `s:<name>` each, and `steps` with their count and sums, so that rolling up one event needs one step only.
-local steps, sums, TERMINAL, STATUS_OF
-local rounded, step_of, declare, begin_attempt, admit, fold_step
+local steps, sums, names, names_changed, TERMINAL, STATUS_OF
+local rounded, step_of, declare, unkept, begin_attempt, admit, fold_step
 if not plain then
   steps = {}
   TERMINAL = {END = 'succeeded', FAILED = 'failed', CANCELLED = 'cancelled'}
   STATUS_OF = {queue = 'queued', retrying = 'retrying', stalled = 'stalled'}
-  function rounded(value) return string.format('%.10g', math.floor(value * 1e6 + 0.5) / 1e6) end
-  function step_of(name)
-    if not sums then
-      local raw = redis.call('HGET', hash, 'steps')
-      sums = raw and cjson.decode(raw) or {count = 0, done = 0, weight = 0, weighted = 0}
-    end
-    if steps[name] == nil then
-      local raw = name ~= '' and redis.call('HGET', hash, 's:' .. name)
-      steps[name] = raw and cjson.decode(raw) or false
-    end
-    return steps[name]
-  end
-  function declare(name, weight)
-    local step = step_of(name)
-    if not step then
-      sums.count = sums.count + 1
-      step = {i = sums.count, name = name, status = 'queued', attempt = 1, weight = 0}
-      steps[name] = step
-    end
-    sums.weight = sums.weight + weight - step.weight
-    sums.weighted = sums.weighted + (weight - step.weight) * (step.progress or 0)
-    step.weight = weight
-    return step
-  end
+-- include steps.lua
+
   function begin_attempt(number_, declared)
     attempt, progress, started = number_, false, false
     set.attempt, set.progress = attempt, ''
     for _, name in ipairs({'result', 'error', 'started_at', 'finished_at'}) do set[name], clear[name] = nil, true end
     if created and not sums then return end
     step_of('')
-    for _, field in ipairs(redis.call('HKEYS', hash)) do
-      if string.sub(field, 1, 2) == 's:' then step_of(string.sub(field, 3)) end
+    load_names()
+    for _, name in ipairs(names) do
+      if not step_of(name) then load_names(true) break end
     end
-    for name, step in pairs(steps) do  -- those of this batch too
+    for _, name in ipairs(names) do step_of(name) end
+    names, names_changed = {}, names_changed or sums.count > 0
+    for name, step in pairs(steps) do
       if step and declared then
         steps[name], clear['s:' .. name] = false, true
       elseif step then
         steps[name] = {i = step.i, name = name, status = 'queued', attempt = 1, weight = step.weight}
+        names[#names + 1] = name
       end
     end
-    sums.done, sums.weighted = 0, 0
-    if declared then sums.count, sums.weight = 0, 0 end
+    for i = 0, math.ceil(sums.more / 1000) - 1 do set['m:' .. i], clear['m:' .. i] = nil, true end
+    sums.done, sums.weighted, sums.more_done, sums.dropped, sums.last, sums.count = 0, 0, 0, 0, nil, #names
+    if declared then sums.weight, sums.more = 0, 0 end
   end
 
   -- May this event pass? Fences the run's attempt, its end, the step's attempt; allocates the attempt of a start.
@@ -153,7 +135,7 @@ if not plain then
       return status == 'running' and fence == attempt and heartbeat < control.stale_before
     elseif kind == 'finish' then
       step_of('')
-      return fence == attempt and not over and sums.count > 0 and sums.done >= sums.count
+      return fence == attempt and not over and sums.count > 0 and sums.done >= sums.count and sums.more_done >= sums.more
     end
     -- Of a task whose start's attempt is not known (it died, or never ran) one knows at least which one it was sent for.
     if control and control.base_attempt and control.base_attempt < queued then return false end
@@ -170,37 +152,6 @@ if not plain then
       begun = fence
       set.begun_attempt = begun
     end
-    return true
-  end
-
-  -- The step's part of an event: returns the step's own news, or false if it is fenced.
-  local function begin_step(step, number_)
-    if step.status == 'succeeded' then sums.done = sums.done - 1 end
-    sums.weighted = sums.weighted - (step.progress or 0) * step.weight
-    step.status, step.attempt, step.started_at = 'running', number_, now
-    step.progress, step.finished_at, step.error = nil, nil, nil
-  end
-  function fold_step(step, kind, control, new_state, value, fence)
-    if kind == 'step_start' and control.late and step.started_at then return false end
-    if kind == 'step_start' then
-      begin_step(step, step.started_at and step.attempt + 1 or step.attempt)
-      step_given = step.attempt
-      if begun ~= attempt then begun, set.begun_attempt = attempt, attempt end
-    else
-      -- as with the run's attempt, a fence above the step's comes from who knows better
-      if fence and fence > step.attempt then begin_step(step, fence) end
-      if fence and fence < step.attempt or has_ended(step.status) then return false end
-      step.status = TERMINAL[new_state] or STATUS_OF[kind] or 'running'
-      step.started_at = step.started_at or now
-    end
-    if step.status == 'succeeded' then
-      value, sums.done = 1, sums.done + 1
-    end
-    if has_ended(step.status) then step.finished_at, step.error = now, control and control.error end
-    if value and value > (step.progress or 0) then
-      sums.weighted = sums.weighted + (value - (step.progress or 0)) * step.weight
-    end
-    if value and value >= (step.progress or 0) then step.progress = value end
     return true
   end
 end
@@ -238,13 +189,18 @@ for b = FIRST, #ARGV, WIDTH do
       attempt = 1
       set.attempt = 1
     end
-    if pass and control and control.steps then
-      for _, spec in ipairs(control.steps) do declare(spec.name, spec.weight) end
+    if pass and control and (control.steps or control.more_steps) then
+      local declared = control.steps or {}
+      step_of('')
+      for _, spec in ipairs(declared) do declare(spec.name, spec.weight) end
+      sums.dropped = math.max(sums.dropped, #declared - sums.count)
+      local more = math.max(sums.more, math.min(control.more_steps or 0, 1000000))
+      sums.weight, sums.more = sums.weight + more - sums.more, more  -- each of weight 1
     end
     local value = tonumber(new_progress)
     local step, before = nil, nil
     if pass and step_name ~= '' then
-      step = step_of(step_name) or declare(step_name, 1)
+      step = step_of(step_name) or declare(step_name, 1) or unkept(step_name, control and control.more_step)
       before = step.status .. (step.progress or '') .. step.attempt
       pass = fold_step(step, kind, control, new_state, value, tonumber(step_fence))
       if TERMINAL[new_state] then new_state = '' end
@@ -308,6 +264,7 @@ end
 -- what fails because of what somebody has stored here does so before the first write
 if sums then
   set.steps = cjson.encode(sums)
+  if names_changed then set.step_names = cjson.encode(names) end
   for name, step in pairs(steps) do
     if step then set['s:' .. name], clear['s:' .. name] = cjson.encode(step), nil end
   end
@@ -350,20 +307,15 @@ if #lines > 0 then
   -- trimmed with slack, so that a full list is not trimmed at each commit
   if length > ARGV[11] + 100 then redis.call('LTRIM', logs, -ARGV[11], -1) end
 end
-if count > 0 and anew then set.epoch, set.server, set.seal_key = epoch, ARGV[4], seal_key end
+if count > 0 and anew then set.epoch, set.server, set.seal_key, set.begun_at = epoch, ARGV[4], seal_key, now_text end
 if created then set.created_at, set.progress = now, progress or '' end
 if renew then set.renewed_at = now_text end
 if not old[8] then
-  set.producers = (tonumber(redis.call('HGET', hash, 'producers')) or 0) + 1
-  if set.producers % 64 == 0 then       -- forget producers that have been silent for an hour
-    local all = redis.call('HGETALL', hash)
-    for i = 1, #all, 2 do
-      local last = string.sub(all[i], 1, 2) == 'p:' and string.match(all[i + 1], '(%d+)$')
-      if last and now - last > 3600000 then clear[all[i]] = true end
-    end
-  end
+-- include marks.lua
 end
-for name in pairs(clear) do redis.call('HDEL', hash, name) end
+local gone = {}
+for name in pairs(clear) do gone[#gone + 1] = name end
+for i = 1, #gone, CHUNK do redis.call('HDEL', hash, unpack(gone, i, math.min(i + CHUNK - 1, #gone))) end
 if count > 0 then set.updated_at = now_text end
 local fields = {'seq', seq, mark_field, string.format('%d %d %d ', math.max(mark, number - 1), given, step_given) .. now_text}
 for name, value in pairs(set) do

@@ -11,9 +11,11 @@ import orjson
 
 from ..errors import CommitRefused, NotARun, RunExists, RunlogError, RunNotEnded
 from ..progress import TERMINAL_STATES, Cursor, Event, Status, new_epoch
+from ..progress.events import MAX_STEP_ERROR_BYTES
+from ..progress.text import cut_text
 from .keys import Keys
 
-__all__ = ["Batch", "Committed", "Gap", "NewLog", "Numbering", "Retention", "commit_args", "parse_commit"]
+__all__ = ["Batch", "Committed", "Gap", "NewLog", "Numbering", "Retention", "commit_args", "mark_of", "parse_commit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,11 @@ class Numbering:
 
     producer: str
     next: int = 1
+    in_doubt: bool = False
+    """A batch under these numbers may yet come to the server a second time: it was sent, and its reply has not come.
+
+    The producer's mark is what it would be recognised by. It can be taken away (`mark_of`) only while this is false.
+    """
 
     @staticmethod
     def fresh() -> Numbering:
@@ -103,7 +110,12 @@ class Gap(RunlogError):
 _KIND: Final = Event._fields.index("kind")
 _JUST_AN_EVENT: Final = Event(0)[_KIND:]
 """The control fields of an event that has none, for one comparison instead of ten."""
-_OPTIONAL: Final = ("title", "pipeline", "must", "base_attempt")
+_OPTIONAL: Final = ("title", "pipeline", "must", "base_attempt", "more_steps", "more_step")
+
+
+def mark_of(producer: str) -> str:
+    """The field of a run's hash in which the script notes how far this producer is."""
+    return f"p:{producer}"
 
 
 def _control(event: Event) -> bytes:
@@ -125,7 +137,7 @@ def _control(event: Event) -> bytes:
     if event.input is not None:
         control["input"] = event.input.decode()
     if event.error is not None:
-        control["error"] = event.error
+        control["error"] = event.error if event.step is None else cut_text(event.error, MAX_STEP_ERROR_BYTES)
     if event.steps is not None:
         control["steps"] = [spec._asdict() for spec in event.steps]
     return orjson.dumps(control)

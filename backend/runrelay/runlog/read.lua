@@ -3,13 +3,41 @@
 -- KEYS  1 the run's hash  2 its stream of events  3 its list of log lines
 -- ARGV  1 the cursor's epoch, or "" for no events   2 the cursor's seq   3 bytes of events at most
 --       4 log lines at most (0: none)               5 bytes of log lines at most
--- Returns {the hash as a flat list, events or false, log lines newest first, how many there are}
+-- Returns {fields of the hash as a flat list, events or false, log lines newest first, how many there are}
 --         events are false when those after the cursor are not all there, or are more than fits
 
-local all = redis.call('HGETALL', KEYS[1])
-if #all == 0 then return {all, false, {}, 0} end
-local hash = {}
-for i = 1, #all, 2 do hash[all[i]] = all[i + 1] end
+-- By name, and never the whole hash: with each process that has spoken of the run it has a mark in there.
+local FIELDS = {'epoch', 'seq', 'state', 'status', 'progress', 'attempt', 'title', 'pipeline', 'error', 'created_at', 'started_at',
+  'updated_at', 'finished_at', 'result', 'fenced', 'seal_key', 'input', 'steps', 'step_names'}
+local all, hash = {}, {}
+local function take(names)
+  for from = 1, #names, 1000 do
+    local found = redis.call('HMGET', KEYS[1], unpack(names, from, math.min(from + 999, #names)))
+    for i, value in ipairs(found) do
+      local name = names[from + i - 1]
+      if value then hash[name], all[#all + 1], all[#all + 2] = value, name, value end
+    end
+  end
+end
+take(FIELDS)
+if #all == 0 then return {redis.call('EXISTS', KEYS[1]) == 1 and {'', ''} or all, false, {}, 0} end  -- somebody else's, or none
+
+local sums_fine, sums = pcall(cjson.decode, hash.steps or '{}')
+local count = sums_fine and type(sums) == 'table' and tonumber(sums.count) or 0
+if count > 0 then
+  local index_fine, names = pcall(cjson.decode, hash.step_names or '[]')
+  names = index_fine and type(names) == 'table' and names or {}
+  for i, name in ipairs(names) do names[i] = 's:' .. tostring(name) end
+  local before = #all
+  if #names == count then take(names) end
+  if #all ~= before + 2 * count then  -- an older version keeps no index, and does not know of this one
+    names = {}
+    for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+      if string.sub(field, 1, 2) == 's:' and not hash[field] then names[#names + 1] = field end
+    end
+    take(names)
+  end
+end
 local seq = tonumber(hash.seq)
 
 local events = false

@@ -89,6 +89,7 @@ def _view(run_id: str, flat: list[bytes], events: list[bytes] | None, lines: lis
             steps=tuple(_step(step) for step in steps),
             result=shallow(orjson.loads(fields["result"])) if "result" in fields else None,
             fenced=_whole(fields.get("fenced", b"0")),
+            steps_truncated=_steps_left_out(fields.get("steps")),
             logs=logs,
             logs_truncated=length - len(logs),
         ),
@@ -186,6 +187,11 @@ def _log_line(raw: bytes) -> LogLine | None:
         return LogLine(_whole(seq), _whole(ts_ms), level, step or None, message)
     except ValueError:
         return None
+
+
+def _steps_left_out(raw: bytes | None) -> int:
+    sums: dict[str, Any] = {} if raw is None else orjson.loads(raw)
+    return _whole(sums.get("more", 0)) + _whole(sums.get("dropped", 0))
 
 
 def _step(fields: dict[str, Any]) -> Step:

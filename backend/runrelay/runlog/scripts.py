@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
@@ -25,8 +26,15 @@ class Script:
 
     @staticmethod
     def load(name: str) -> Script:
-        """Read `<name>.lua`, which lies beside this file."""
-        return Script.of(name, resources.files(__package__).joinpath(f"{name}.lua").read_text("utf-8"))
+        """Read `<name>.lua`, which lies beside this file; a line `-- include x.lua` stands for that file's text."""
+        return Script.of(name, _INCLUDE.sub(lambda line: _text(line[1]), _text(f"{name}.lua")))
+
+
+_INCLUDE: Final = re.compile(r"^-- include (\w+\.lua)\n", re.MULTILINE)
+
+
+def _text(file: str) -> str:
+    return resources.files(__package__).joinpath(file).read_text("utf-8")
 
 
 COMMIT: Final = Script.load("commit")

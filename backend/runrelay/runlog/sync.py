@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 from hiredis import pack_command
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -11,7 +12,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from ..errors import CommitRefused, NotARun, RunlogError, RunlogUnavailable
 from ..progress import is_ended
-from .commits import Batch, Committed, Gap, NewLog, Retention, commit_args, parse_commit, refusal
+from .commits import Batch, Committed, Gap, NewLog, Retention, commit_args, mark_of, parse_commit, refusal
 from .keys import Keys
 from .reads import parse_status
 from .scripts import COMMIT, HEARTBEAT, Script
@@ -19,6 +20,8 @@ from .servers import IDENTITY_COMMANDS, LINK_ERRORS, REFUSED, identity, is_passi
 from .topology import Topology
 
 __all__ = ["RunLog"]
+
+DISMISS_AT_ONCE: Final = 1000
 
 
 class RunLog:
@@ -161,6 +164,17 @@ class RunLog:
         if pairs:
             (reply,) = self._call(self._connected(), [("ZADD", self.keys.runs, "GT", *pairs)])
             self._checked(reply)
+
+    def dismiss(self, producers: Sequence[tuple[str, str]]) -> None:
+        """Take away the marks of producers (run id, name) of which no batch will come any more, nor again.
+
+        None of their replies may be missing: see `Numbering.in_doubt`. What cannot be taken away now stays until there
+        are too many marks (marks.lua).
+        """
+        calls = [("HDEL", self.keys.run(run_id)[0], mark_of(producer)) for run_id, producer in producers]
+        with suppress(RunlogUnavailable):
+            for at in range(0, len(calls), DISMISS_AT_ONCE):
+                self._call(self._connected(), calls[at : at + DISMISS_AT_ONCE])
 
     def _checked(self, reply: Any) -> None:
         if isinstance(judged := self._judged(reply), RunlogError):

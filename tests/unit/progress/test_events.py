@@ -296,6 +296,8 @@ def test_steps_are_names_or_names_with_weights() -> None:
         ({"a": math.nan}, "positive"),
         ({"a": math.inf}, "finite"),
         ({"a": True}, "got True"),
+        ([f"s{n}" for n in range(1001)], r"^a run has at most 1000 steps, got 1,001$"),
+        ({f"s{n}": 1.0 for n in range(20_000)}, r"^a run has at most 1000 steps, got 20,000$"),
     ],
 )
 def test_steps_that_cannot_be_rolled_up_are_refused(steps: Any, words: str) -> None:

@@ -123,6 +123,7 @@ def test_long_or_undecodable_lines_are_cut_and_say_so(log: str) -> None:
         (lambda: run_progress("run", state=""), ValueError, "state must have"),
         (lambda: run_progress("run", steps={"a": 0}), ValueError, "weight of step 'a' must be positive"),
         (lambda: run_progress("run", steps=["a", "a"]), ValueError, "different names"),
+        (lambda: run_progress("run", steps=list(map(str, range(1001)))), ValueError, "at most 1000 steps, got 1,001"),
         (lambda: run_progress("run", attempt=0), ValueError, "attempt must be 1 or more"),
         (lambda: track([1], "a/b"), ValueError, "must not contain"),
         (lambda: track([1], "run", span=(0.5, 0.2)), ValueError, "must not end before it begins"),

@@ -8,6 +8,8 @@ import pytest
 from celery import Celery, Signature, chain, chord, group
 
 from runrelay.celery import cancel, canvas, run_headers, send, step, step_names, task_id, task_ids
+from runrelay.progress import Event
+from runrelay.runlog import Committed
 from runrelay.testing import capture_progress
 
 app = Celery("canvas-test", set_as_current=False)
@@ -133,3 +135,54 @@ def test_wrong_arguments_raise(call: Any, words: str) -> None:
     """A mistake that is sent to the workers."""
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def large(count: int) -> Signature:
+    return group([sig("part") for _ in range(count)], app=app)
+
+
+def test_of_a_canvas_of_too_many_members_the_others_are_counted(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A canvas that cannot be sent any more, or one of which the run log has to keep everything."""
+    events: list[Event] = []
+    with capture_progress() as progress:
+
+        def noting(run_id: str, event: Event) -> Committed:
+            events.append(event)
+            return progress.commit(run_id, event)
+
+        monkeypatch.setattr("runrelay.publisher.celery_canvas.commit", noting)
+        made = canvas("run", large(1003), weights={"part-1002": 5.0})
+    (event,) = events
+    assert event.steps is not None
+    kept = [spec.name for spec in event.steps]
+    assert (len(kept), event.more_steps) == (1000, 3)
+    assert kept[:2] == ["part", "part-2"]
+    assert kept[-2:] == ["part-999", "part-1002"], "what has a weight is kept"
+    marked = [info(member) for member in made.tasks]
+    assert {m["step"]: m["beyond"] for m in marked if "beyond" in m} == {"part-1000": 1, "part-1001": 2, "part-1003": 3}
+    assert [len(m["steps"]) for m in marked if "steps" in m] == [1000], "so long a list goes with one message only"
+    assert {m["more_steps"] for m in marked} == {3}
+    assert [r.getMessage() for r in caplog.records if r.name == "runrelay.celery"] == [
+        "run 'run': a run keeps at most 1000 steps, its canvas has 1,003 members: the others are only counted"
+    ]
+    assert not any("beyond" in info(member) for member in canvas("run", large(1000), attempt=1).tasks)
+
+
+def test_more_weights_than_steps_are_refused() -> None:
+    """Said at once and here, and not by the run log to a process that cannot do anything about it."""
+    weights = {"part": 1.0, **{f"part-{n}": 1.0 for n in range(2, 1003)}}
+    with pytest.raises(ValueError, match=r"^a run has at most 1000 steps, got 1,002$"):
+        canvas("run", large(1100), weights=weights, attempt=1)
+    with pytest.raises(ValueError, match=r"of steps of the canvas \(part, part-2, .* and [0-9,]+ more\), got other$"):
+        send(large(1100), "run", weights={"other": 1.0}, attempt=1)
+
+
+def test_a_canvas_of_very_many_members_is_named_in_no_time() -> None:
+    """Twenty thousand members of one name, each compared with all before it: minutes."""
+    names = step_names(large(20_000))
+    assert len(set(names)) == 20_000
+    assert names[-1] == "part-20000"
+    long = group([sig("p" * 70) for _ in range(12_000)], app=app)
+    assert max(map(len, step_names(long))) == 64

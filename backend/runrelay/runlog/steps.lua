@@ -1,0 +1,103 @@
+-- Part of commit.lua: the steps of a run.
+--
+-- A field `s:<name>` each; `steps` with their count and sums, so that rolling up one event needs one step only; and
+-- `step_names`, so that a read finds them without looking through the producers' marks. Beyond MAX_STEPS a step is only counted:
+-- its events pass, nothing is kept. Of a canvas' members beyond (`more`, which the run's end waits for) one character each
+-- is kept, in fields `m:<number>` of 1,000: whether it has succeeded.
+
+function rounded(value) return string.format('%.10g', math.floor(value * 1e6 + 0.5) / 1e6) end
+function step_of(name)
+  if not sums then
+    local raw = redis.call('HGET', hash, 'steps')
+    sums = raw and cjson.decode(raw) or {count = 0, done = 0, weight = 0, weighted = 0}
+    sums.more, sums.more_done, sums.dropped = sums.more or 0, sums.more_done or 0, sums.dropped or 0
+  end
+  if steps[name] == nil then
+    local raw = name ~= '' and redis.call('HGET', hash, 's:' .. name)
+    steps[name] = raw and cjson.decode(raw) or false
+  end
+  return steps[name]
+end
+-- An older version keeps no index, and does not know of this one: where it is wrong, the fields are looked through.
+local function load_names(wrong)
+  if names and not wrong then return end
+  local raw = not wrong and redis.call('HGET', hash, 'step_names')
+  local fine, found = pcall(cjson.decode, raw or '[]')
+  names = fine and type(found) == 'table' and found or {}
+  if #names == sums.count and not wrong then return end
+  names, names_changed = {}, true
+  for _, field in ipairs(redis.call('HKEYS', hash)) do
+    if string.sub(field, 1, 2) == 's:' then names[#names + 1] = string.sub(field, 3) end
+  end
+end
+function declare(name, weight)
+  local step = step_of(name)
+  if not step then
+    if sums.count >= MAX_STEPS then return nil end
+    load_names()
+    names[#names + 1], names_changed = name, true
+    sums.count = sums.count + 1
+    step = {i = sums.count, name = name, status = 'queued', attempt = 1, weight = 0}
+    steps[name] = step
+  end
+  sums.weight = sums.weight + weight - step.weight
+  sums.weighted = sums.weighted + (weight - step.weight) * (step.progress or 0)
+  step.weight = weight
+  return step
+end
+-- Stands for a step that is not kept, for one event.
+function unkept(name, nth)
+  if not nth or nth > sums.more then
+    -- told apart from the one before only: to know each would be to keep them
+    if sums.last ~= name then sums.last, sums.dropped = name, sums.dropped + 1 end
+    return {name = name, status = 'running', attempt = 1, weight = 0, unkept = true}
+  end
+  local field, at = 'm:' .. math.floor((nth - 1) / 1000), (nth - 1) % 1000 + 1
+  local done = set[field] or not clear[field] and redis.call('HGET', hash, field) or string.rep('0', 1000)
+  local over = string.sub(done, at, at) == '1'
+  return {name = name, status = over and 'succeeded' or 'running', attempt = 1, weight = 0, unkept = true,
+    started_at = over and 0 or nil, mark = function(char)
+      set[field], clear[field] = string.sub(done, 1, at - 1) .. char .. string.sub(done, at + 1), nil
+    end}
+end
+-- One more step has succeeded, or, begun again, one less has.
+local function count_done(step, by)
+  if not step.unkept then
+    sums.done = sums.done + by
+  elseif step.mark then
+    step.mark(by > 0 and '1' or '0')
+    sums.more_done, sums.weighted = sums.more_done + by, sums.weighted + by
+  end
+end
+
+-- The step's part of an event: returns the step's own news, or false if it is fenced.
+local function begin_step(step, number_)
+  if step.status == 'succeeded' then count_done(step, -1) end
+  sums.weighted = sums.weighted - (step.progress or 0) * step.weight
+  step.status, step.attempt, step.started_at = 'running', number_, now
+  step.progress, step.finished_at, step.error = nil, nil, nil
+end
+function fold_step(step, kind, control, new_state, value, fence)
+  if kind == 'step_start' and control.late and step.started_at then return false end
+  if kind == 'step_start' then
+    begin_step(step, step.started_at and step.attempt + 1 or step.attempt)
+    step_given = step.attempt
+    if begun ~= attempt then begun, set.begun_attempt = attempt, attempt end
+  else
+    -- as with the run's attempt, a fence above the step's comes from who knows better
+    if fence and fence > step.attempt then begin_step(step, fence) end
+    if fence and fence < step.attempt or has_ended(step.status) then return false end
+    step.status = TERMINAL[new_state] or STATUS_OF[kind] or 'running'
+    step.started_at = step.started_at or now
+  end
+  if step.status == 'succeeded' then
+    value = 1
+    count_done(step, 1)
+  end
+  if has_ended(step.status) then step.finished_at, step.error = now, control and control.error end
+  if value and value > (step.progress or 0) then
+    sums.weighted = sums.weighted + (value - (step.progress or 0)) * step.weight
+  end
+  if value and value >= (step.progress or 0) then step.progress = value end
+  return true
+end
