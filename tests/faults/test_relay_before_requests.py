@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import signal
 import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -354,3 +355,19 @@ async def test_honest_clients_that_come_at_once_are_not_thinned(start_relay: Sta
             await client.frame("initial_state")
     assert relay.relay.metrics.half_open_closed == 0
     await eventually(lambda: relay.relay.half_open.total == 0, "nothing is left behind")
+
+
+@LINUX
+@pytest.mark.slow
+def test_a_busy_relay_reads_before_it_closes(start_process: StartProcess) -> None:
+    """A relay that was stopped or busy for seconds would close all who came meanwhile, with their requests unread."""
+    relay = start_process(headers_within_s=3)
+    with ExitStack() as opened:
+        connections = [opened.enter_context(socket.create_connection((HOST, relay.port))) for _ in range(50)]
+        assert status_of(answer_to(relay.port, GET, CLOSE)) == 200, "all of them are accepted"
+        relay.signal(signal.SIGSTOP)
+        for connection in connections:
+            connection.sendall(GET + CLOSE)
+        time.sleep(3.5)  # the fault: so long is it busy
+        relay.signal(signal.SIGCONT)
+        assert [status_of(read_answer(connection, 10)) for connection in connections] == [200] * 50

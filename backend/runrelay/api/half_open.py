@@ -16,13 +16,17 @@ __all__ = ["HalfOpen", "Reason", "Waiting"]
 _SWEEP_S: Final = 0.5
 _GRACE_S: Final = 1.0
 """A connection is not closed for the sake of others before this age: thousands of honest clients that come back at once
-are accepted in one turn of the loop and read in the next ones. A client that sends its request needs no more."""
+are accepted in one turn of the loop and read in the next ones. Should those take longer, their requests wait in the
+kernel: a connection with something to read has this long again."""
 
 Reason = Literal["late", "crowded"]
 
 
 class Waiting(Protocol):
     """A connection that waits for its client: for a request, for the rest of a body, for the answer to a close."""
+
+    def is_silent(self) -> bool:
+        """Whether nothing of the client's has come that was not read yet."""
 
     def expire(self, why: Reason) -> None:
         """Close the connection: its deadline has passed, or there are too many. HalfOpen has forgotten it."""
@@ -108,16 +112,30 @@ class HalfOpen:
     def _close_old(self, connection: Waiting, now: float) -> bool:
         if now - self._waiting[connection][1] < _GRACE_S:
             return False
+        if not connection.is_silent():
+            self._put_off(connection, now)  # to the end: whoever looks at the oldest goes on, and ends
+            return True
         self._close(connection, "crowded")
         return True
+
+    def _put_off(self, connection: Waiting, now: float) -> None:
+        address, _, until = self._waiting.pop(connection)
+        self._waiting[connection] = address, now, max(until, now + _GRACE_S)
+        same = self._of_address[address]
+        del same[connection]
+        same[connection] = None
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
         self._timer = None
         for connection in [connection for connection, (_, _, until) in self._waiting.items() if until <= now]:
-            if connection in self._waiting:  # closing one may end another
+            if connection not in self._waiting:  # closing one may end another
+                continue
+            if connection.is_silent():
                 self._close(connection, "late")
+            else:  # it is this process that was late, and timers come before what is read
+                self._put_off(connection, now)
         for address in [name for name, same in self._of_address.items() if len(same) > self._most_per_address]:
             self._thin(address, now)
         self._thin("", now)

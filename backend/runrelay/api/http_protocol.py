@@ -23,6 +23,7 @@ from uvicorn.server import ServerState
 from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS
 
 from .half_open import Reason
+from .open_files import unread_bytes
 from .problems import Problem
 from .relay import Relay
 
@@ -88,6 +89,13 @@ class RequestProtocol(HttpToolsProtocol):
         self._half_open.leave(self)
         self._take_again()
         super().connection_lost(exc)
+
+    def is_silent(self) -> bool:
+        """See half_open.Waiting."""
+        if self._over:
+            return True
+        connection = self.transport.get_extra_info("socket")
+        return connection is None or not unread_bytes(connection.fileno())
 
     def expire(self, why: Reason) -> None:
         """See half_open.Waiting."""

@@ -7,7 +7,7 @@ import math
 import sys
 from typing import Final
 
-__all__ = ["backlog", "raise_limit", "room_for_connections", "say_what_does_not_fit"]
+__all__ = ["backlog", "raise_limit", "room_for_connections", "say_what_does_not_fit", "unread_bytes"]
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,20 @@ def raise_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     except (OSError, ValueError) as error:
         log.warning("the limit on open files stays at %d: %s", soft, error)
+
+
+def unread_bytes(file: int) -> int:
+    """How much a socket has received that was not read yet; 0 where the system does not tell."""
+    if sys.platform == "win32":
+        return 0
+    import fcntl
+    import termios
+
+    try:
+        answer = fcntl.ioctl(file, termios.FIONREAD, bytes(4))
+    except OSError:  # it is closed
+        return 0
+    return int.from_bytes(answer, sys.byteorder)
 
 
 def backlog() -> int:

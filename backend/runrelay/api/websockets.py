@@ -303,6 +303,10 @@ class _Leaving:
             connection.send(Batch.of({"type": "error", "code": int(CloseCode.TOO_MANY), "message": message}))
             connection.close(CloseCode.TOO_MANY, _short(retry_reason()))
 
+    def is_silent(self) -> bool:
+        """See half_open.Waiting: nothing is waited for but the end."""
+        return True
+
     def expire(self, why: Reason) -> None:
         """See half_open.Waiting."""
         self._transport.abort()

@@ -13,6 +13,10 @@ from tests.watching import eventually
 class _Connection:
     def __init__(self) -> None:
         self.ended: Reason | None = None
+        self.has_sent = False
+
+    def is_silent(self) -> bool:
+        return not self.has_sent
 
     def expire(self, why: Reason) -> None:
         self.ended = why
@@ -61,6 +65,22 @@ async def test_nobody_young_is_closed_for_others(monkeypatch: pytest.MonkeyPatch
     assert _ended(crowd) == 0
     await eventually(lambda: registry.total == 10, "those that are silent for longer are closed")
     assert _ended(crowd[-10:]) == 0
+
+
+async def test_whoever_has_sent_is_not_closed_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relay that is busy for seconds would close the honest clients whose requests it has not read yet."""
+    monkeypatch.setattr(half_open, "_SWEEP_S", 0.01)
+    monkeypatch.setattr(half_open, "_GRACE_S", 0.05)
+    registry = HalfOpen(Settings(max_half_open=10), RelayMetrics())
+    crowd = _entered(registry, "192.0.2.1", 100, 0.05)
+    for connection in crowd[:50]:
+        connection.has_sent = True
+    await eventually(lambda: _ended(crowd[50:]) == 50, "the silent ones are closed")
+    assert _ended(crowd[:50]) == 0
+    for connection in crowd[:50]:
+        connection.has_sent = False  # read now, and still no request
+    await eventually(lambda: _ended(crowd) == 100, "a deadline that is put off comes")
+    assert registry.total == 0
 
 
 @pytest.mark.usefixtures("_no_grace")
