@@ -8,16 +8,17 @@ from typing import cast
 from starlette.types import ASGIApp, Receive, Scope, Send
 from websockets.frames import Frame, Opcode
 
-from runrelay.fanout import Batch
+from runrelay.fanout import Batch, ClientBounds
 from runrelay.fanout.direct_connection import DirectConnection, Message
 from runrelay.fanout.uvicorn import EXTENSION, FanoutProtocol
 
 __all__ = ["LIMIT_BYTES", "echo_app"]
 
 LIMIT_BYTES = 1 << 20
+BOUNDS = ClientBounds(16 * LIMIT_BYTES, LIMIT_BYTES, frames_per_s=1e6, bytes_per_s=1e9)
 
 
-def echo_app(connect: Callable[[int, int], DirectConnection] = DirectConnection) -> ASGIApp:
+def echo_app(connect: Callable[[ClientBounds], DirectConnection] = DirectConnection) -> ASGIApp:
     """An application that sends back each message as it came, until the client closes."""
 
     async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -25,7 +26,7 @@ def echo_app(connect: Callable[[int, int], DirectConnection] = DirectConnection)
         await send({"type": "websocket.accept"})
         protocol: FanoutProtocol | None = scope["extensions"].get(EXTENSION)
         if protocol is not None:
-            connection = connect(16 * LIMIT_BYTES, LIMIT_BYTES)
+            connection = connect(BOUNDS)
             assert connection.take_over(protocol, lambda m: _send_back(connection, m), lambda: None)
             return
         while (event := await receive())["type"] == "websocket.receive":

@@ -35,6 +35,8 @@ class RelayMetrics:
     """Reads of the stream after a jump, a reconnect or a periodic check that found news."""
     too_slow: int = 0
     """Clients cut off over their byte bound."""
+    too_many: int = 0
+    """Clients closed with 4429 after they were let in: for what they sent, or for a limit of their run's."""
     refused: int = 0
     """Connections refused: limits, origin, tokens."""
     half_open_closed: int = 0

@@ -16,6 +16,7 @@ from ..pipelines import Pipeline
 from . import actions, health, runs, sse, websockets
 from .dashboard import install_dashboard
 from .logs import guarded_logs, one_line_per_connection
+from .memory import memory_given_back
 from .open_files import say_what_does_not_fit
 from .problems import install_problems, responses
 from .relay import Relay
@@ -56,7 +57,8 @@ def relay_router(
                     gc.freeze()
                     gc.set_threshold(200_000, 20, 100)
                 with drain_on_signals(relay) if owns_process else nullcontext():
-                    yield {"runrelay": relay}
+                    async with memory_given_back() if owns_process else nullcontext():
+                        yield {"runrelay": relay}
 
     # FastAPI would describe its own answer to invalid input, which `install_problems` replaces
     router = APIRouter(lifespan=lifespan, responses=responses(422))

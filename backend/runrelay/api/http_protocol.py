@@ -271,6 +271,8 @@ class RequestProtocol(HttpToolsProtocol):
         else:
             self._half_open.leave(self)
             super().handle_websocket_upgrade()
+            # It holds our methods, and we it: with the connection's transport, they would wait for the collector.
+            self.parser = None  # type: ignore[assignment]  # as uvicorn does, but only once the connection is lost
             protocol = self.transport.get_protocol()
             if not getattr(protocol, "handshake_initiated", True):
                 log.warning("a WebSocket's handshake could not be read: closed")

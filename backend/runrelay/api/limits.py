@@ -1,4 +1,4 @@
-"""Limits on connections: in total, per address, per run."""
+"""Limits on connections and subscriptions: in total, per address, per run."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ class Limits:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.total = 0
+        self.watchings = 0
+        """Of runs, over all connections."""
         self._addresses: Counter[str] = Counter()
         self._runs: Counter[str] = Counter()
 
@@ -55,13 +57,17 @@ class Limits:
         Raises:
             TooMany: there are as many as there may be.
         """
+        if self.watchings >= self._settings.max_subscriptions_total:
+            raise TooMany(f"too many subscriptions: {self.watchings} of {self._settings.max_subscriptions_total}")
         most = self._settings.max_connections_per_run
         if self._runs[run_id] >= most:
             raise TooMany(f"too many connections to run {run_id!r}: {most} of {most}")
+        self.watchings += 1
         self._runs[run_id] += 1
 
     def leave_run(self, run_id: str) -> None:
         """The run is not watched by this client any more."""
+        self.watchings -= 1
         _take_one(self._runs, run_id)
 
 

@@ -117,6 +117,7 @@ class Relay:
         self.metrics = RelayMetrics()
         self.limits = Limits(settings)
         self.half_open = HalfOpen(settings, self.metrics)
+        self.bounds = settings.client_bounds()
         self.last_known = LastKnown()
         self.runlog = AsyncRunLog(settings.redis_url, settings.keys(), settings.retention())
         self.adopter = Adopter(self.runlog, self.metrics)

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from ..fanout import ClientBounds
 from ..runlog import Keys, Retention
 from .addresses import TrustedProxies
 
@@ -33,6 +34,9 @@ class Settings(BaseSettings):
     max_connections_per_address: int = Field(default=1_000, ge=1, description="IPv6: of a /64.")
     max_connections_per_run: int = Field(default=10_000, ge=1)
     max_subscriptions: int = Field(default=1_000, ge=1, description="Runs on one multiplexed connection.")
+    max_subscriptions_total: int = Field(
+        default=100_000, ge=1, description="Watchings of runs in this process, over all connections."
+    )
     max_frame_bytes: int = Field(default=16 * 1024, ge=128, description="The largest frame that a client may send.")
     client_buffer_bytes: int = Field(
         default=1 << 20, ge=4096, description="What may wait for one client, initial_state aside."
@@ -54,7 +58,11 @@ class Settings(BaseSettings):
     log_lines_per_s: float = Field(
         default=10.0, ge=0, description="Lines of one kind in the log, from then on counted; 0: no bound."
     )
-
+    max_frames_per_s: float = Field(default=50.0, gt=0, description="Frames that a client may send, pings included.")
+    max_client_bytes_per_s: float = Field(default=64 * 1024.0, gt=0, description="Bytes that a client may send.")
+    client_burst_s: float = Field(
+        default=40.0, gt=0, description="A client may send so many seconds' worth of frames and bytes at once."
+    )
     heartbeat_s: float = Field(default=30.0, gt=0, description="Seconds between heartbeats of an SSE stream.")
     end_after_s: float = Field(default=3.0, ge=0, description="Seconds from a run's end to the close of its watchers.")
     check_s: float = Field(default=5.0, gt=0, description="Seconds between checks of the topics against the log.")
@@ -92,6 +100,17 @@ class Settings(BaseSettings):
     def keys(self) -> Keys:
         """Names of keys and channels."""
         return Keys(self.prefix, self.channel or f"{self.prefix}:progress")
+
+    def client_bounds(self) -> ClientBounds:
+        """What one client may cost. A client can subscribe to all that it may, and once more, at once."""
+        return ClientBounds(
+            buffer_bytes=self.client_buffer_bytes,
+            frame_bytes=self.max_frame_bytes,
+            frames_per_s=self.max_frames_per_s,
+            bytes_per_s=self.max_client_bytes_per_s,
+            burst_s=self.client_burst_s,
+            burst_frames=2 * self.max_subscriptions,
+        )
 
     def retention(self) -> Retention:
         """How much of a run is kept, and for how long."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from time import monotonic
 
 from fastapi import APIRouter, WebSocket
 from fastapi.responses import Response
@@ -13,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from ..codes import CloseCode
-from ..fanout import Batch, Connection, QueuedConnection
+from ..fanout import Batch, Connection, Meter, QueuedConnection
 from ..fanout.direct_connection import DirectConnection, Message
 from ..fanout.uvicorn import EXTENSION, FanoutProtocol
 from .addresses import address_of
@@ -168,6 +169,10 @@ class _Client:
             self.relay.hub.containment.note(error, "a client's frame", self._session.run_id)
             self._refuse(CloseCode.INTERNAL_ERROR, "an unexpected error; the relay's log has it")
 
+    def refuse_too_fast(self) -> None:
+        """The client sends more than it may."""
+        self._refuse(CloseCode.TOO_MANY, self.relay.bounds.too_fast, retry_reason())
+
     def _expire(self) -> None:
         self._refuse(CloseCode.UNAUTHORIZED, "the token has expired")
 
@@ -199,8 +204,7 @@ class _Client:
 
 async def _serve_direct(websocket: WebSocket, client: _Client, protocol: FanoutProtocol) -> None:
     """Under our own protocol class: join, then let go. The connection lives on without this task."""
-    settings = client.relay.settings
-    connection = DirectConnection(settings.client_buffer_bytes, settings.max_frame_bytes, retry_reason)
+    connection = DirectConnection(client.relay.bounds, retry_reason)
     task, lost = asyncio.current_task(), False
     assert task is not None
 
@@ -250,6 +254,7 @@ async def _serve_queued(websocket: WebSocket, client: _Client) -> None:
 
 
 async def _read(websocket: WebSocket, client: _Client, connection: QueuedConnection) -> None:
+    meter, bounds = Meter(), client.relay.bounds
     while True:
         event = await websocket.receive()
         if event["type"] == "websocket.disconnect":
@@ -257,6 +262,11 @@ async def _read(websocket: WebSocket, client: _Client, connection: QueuedConnect
             return
         text = event.get("text")
         raw = (event.get("bytes") or b"") if text is None else text.encode()
+        now_s = monotonic()
+        if not meter.read(len(raw), bounds, now_s):
+            client.refuse_too_fast()
+            return
+        meter.count(1, bounds, now_s)
         client.receive(raw)
 
 
@@ -296,8 +306,7 @@ class _Leaving:
 
     def refuse(self, relay: Relay, address: str, message: str) -> None:
         """Say why in an `error` frame, then close with 4429."""
-        settings = relay.settings
-        connection = DirectConnection(settings.client_buffer_bytes, settings.max_frame_bytes)
+        connection = DirectConnection(relay.bounds)
         if connection.take_over(self._protocol, lambda message: None, lambda: relay.half_open.leave(self)):
             relay.half_open.enter(self, address, 0)
             connection.send(Batch.of({"type": "error", "code": int(CloseCode.TOO_MANY), "message": message}))

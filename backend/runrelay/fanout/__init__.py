@@ -10,6 +10,7 @@ What a message meets on its way:
     audience.py      the bytes go to everybody who watches the run, a part of them in each turn
     rivals.py        threads that would have the interpreter at each of these sends
     containment.py   what fails for one of many ends there
+    bounds.py        what one client may cost
     connections.py   one client's bounded queue, under any server
     direct_connection.py   the same straight on the connection; uvicorn.py hands it over after the handshake
 
@@ -17,6 +18,7 @@ beginnings.py and joins.py bring a watcher to where the others are; feed.py tell
 """
 
 from .audience import Watcher
+from .bounds import BEGINNINGS_AT_ONCE, ClientBounds, Meter
 from .connections import Connection, QueuedConnection
 from .containment import Containment
 from .frames import Batch, Frame
@@ -24,4 +26,17 @@ from .hub import Hub
 from .listener import Listener
 from .messages import Raw
 
-__all__ = ["Batch", "Connection", "Containment", "Frame", "Hub", "Listener", "QueuedConnection", "Raw", "Watcher"]
+__all__ = [
+    "BEGINNINGS_AT_ONCE",
+    "Batch",
+    "ClientBounds",
+    "Connection",
+    "Containment",
+    "Frame",
+    "Hub",
+    "Listener",
+    "Meter",
+    "QueuedConnection",
+    "Raw",
+    "Watcher",
+]

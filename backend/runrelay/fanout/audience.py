@@ -163,7 +163,7 @@ class Audience:
         self._on_delivered(frames)
 
     def tell(self, batch: Batch) -> None:
-        """Send what is no step of the log to everybody at once, whatever their bounds."""
+        """Send what is no step of the log to everybody at once, as what is exempt from their bounds."""
         for watcher, connection in [*self.members.items()]:
             if not self._send_to(connection, batch, 0, exempt=True):
                 self.members.pop(watcher, None)

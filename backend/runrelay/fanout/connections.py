@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..codes import CloseCode
+from .bounds import exempt_bytes
 from .frames import Batch
 
 __all__ = ["Connection", "QueuedConnection"]
@@ -21,14 +22,16 @@ class Connection(Protocol):
     has taken; raises OSError if none. None: only `send` will do."""
     closed: tuple[CloseCode, str] | None
     """How it was closed, once it is."""
-    resume_bytes: int
-    """A cursor is honoured event by event up to this many bytes; beyond, a new initial_state is cheaper."""
+
+    @property
+    def resume_bytes(self) -> int:
+        """A cursor is honoured event by event up to this many bytes; beyond, a new initial_state is cheaper."""
 
     def send(self, batch: Batch, *, exempt: bool = False, taken: int = 0) -> bool:
         """Take frames to be sent in order. False: the client is closed or was just cut off, and gets nothing more.
 
         Args:
-            exempt: do not count these bytes against the client's bound (its initial_state).
+            exempt: what brings the client to the present, which has a bound of its own: see `exempt_bytes`.
             taken: how many bytes `send_now` has taken of them.
         """
 
@@ -42,8 +45,8 @@ class Connection(Protocol):
 class QueuedConnection:
     """A connection whose frames wait in a queue until a writer task of any ASGI server has sent them.
 
-    Overflow policy: cut off. More than `bound_bytes` waiting (initial_state aside) closes it with 4408; nothing is
-    skipped.
+    Overflow policy: cut off. More waiting than `bound_bytes`, or than its `exempt_bytes` of what is exempt, closes it
+    with 4408; nothing is skipped.
     """
 
     def __init__(self, bound_bytes: int) -> None:
@@ -51,28 +54,32 @@ class QueuedConnection:
         self.resume_bytes = bound_bytes // 2
         self.closed: tuple[CloseCode, str] | None = None
         self._bound_bytes = bound_bytes
-        self._queue: deque[tuple[Batch, int]] = deque()
-        self._waiting_bytes = 0
-        self._sending_bytes = 0
+        self._queue: deque[tuple[Batch, bool]] = deque()
+        self._waiting = _Waiting()
+        self._sending: tuple[Batch, bool] | None = None
         self._news = asyncio.Event()
         self._closing = asyncio.Event()
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes that wait and count against the bound."""
-        return self._waiting_bytes
+        return self._waiting.counted
 
     def send(self, batch: Batch, *, exempt: bool = False, taken: int = 0) -> bool:
         """See Connection.send."""
         assert not taken, "there is no `send_now`"
         if self.closed is not None:
             return False
-        size = 0 if exempt else batch.size_bytes
-        if self._waiting_bytes + size > self._bound_bytes:
+        waiting, size = self._waiting, batch.size_bytes
+        if exempt:
+            fits = not waiting.exempt or waiting.exempt + size <= exempt_bytes(self._bound_bytes)
+        else:
+            fits = waiting.counted + size <= self._bound_bytes
+        if not fits:
             self.close(CloseCode.TOO_SLOW, "too slow")
             return False
-        self._queue.append((batch, size))
-        self._waiting_bytes += size
+        self._queue.append((batch, exempt))
+        waiting.add(size, exempt=exempt)
         self._news.set()
         return True
 
@@ -83,7 +90,9 @@ class QueuedConnection:
             self._closing.set()
             if code is CloseCode.TOO_SLOW:
                 self._queue.clear()
-                self._waiting_bytes = self._sending_bytes
+                self._waiting = _Waiting()
+                if self._sending is not None:
+                    self._waiting.add(self._sending[0].size_bytes, exempt=self._sending[1])
             self._news.set()
 
     def tick(self) -> None:
@@ -98,12 +107,31 @@ class QueuedConnection:
 
         What is being sent goes on counting until the next call: the client has not got it before.
         """
-        self._waiting_bytes -= self._sending_bytes
-        self._sending_bytes = 0
+        if self._sending is not None:
+            batch, exempt = self._sending
+            self._waiting.add(-batch.size_bytes, exempt=exempt)
+            self._sending = None
         while not self._queue:
             if self.closed is not None:
                 return None
             self._news.clear()
             await self._news.wait()
-        batch, self._sending_bytes = self._queue.popleft()
-        return batch
+        self._sending = self._queue.popleft()
+        return self._sending[0]
+
+
+class _Waiting:
+    """Bytes that wait for a client."""
+
+    __slots__ = ("counted", "exempt")
+
+    def __init__(self) -> None:
+        self.counted = 0
+        self.exempt = 0
+
+    def add(self, size: int, *, exempt: bool) -> None:
+        """So many more, or fewer."""
+        if exempt:
+            self.exempt += size
+        else:
+            self.counted += size

@@ -9,6 +9,7 @@ import asyncio
 import codecs
 import socket
 from collections.abc import Callable, Generator
+from time import monotonic
 from typing import Any, Final, Protocol
 
 from websockets.exceptions import PayloadTooBig, ProtocolError
@@ -16,6 +17,7 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.streams import StreamReader
 
 from ..codes import CloseCode
+from .bounds import ClientBounds, Meter, exempt_bytes
 from .frames import Batch
 
 __all__ = ["DirectConnection", "Handshaken", "Message"]
@@ -25,6 +27,7 @@ Message = str | bytes
 
 _ABORT_AFTER_S: Final = 5.0
 _SEND_BUFFER_BYTES: Final = 128 * 1024
+_DISCARDED_BYTES: Final = 1 << 20
 _PROTOCOL_ERROR: Final = 1002  # section 7.4.1, as is the next
 _INVALID_DATA: Final = 1007
 _PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
@@ -46,8 +49,8 @@ class DirectConnection(asyncio.Protocol):
     """A client's connection that was taken over: see fanout.Connection. It is the transport's protocol.
 
     Overflow policy: cut off. What the kernel does not take (its buffer is bounded too) waits in the transport; more
-    than `bound_bytes` of it, initial_state aside, closes the connection with 4408. If the close has not gone through
-    after 5 s, the connection is aborted.
+    than the client's bounds allow closes the connection with 4408. If the close has not gone through after 5 s, the
+    connection is aborted. A client that sends more than its bounds allow is closed with 4429.
 
     While nothing waits, frames go past the transport, by the socket's own send (`send_now`). What that does not take is
     the transport's, and all that follows goes behind it, until the transport tells that nothing waits any more.
@@ -57,21 +60,23 @@ class DirectConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_alive", "_bound_bytes", "_broken", "_closing", "_exempt_bytes", "_goodbye", "_limit_bytes", "_on_lost",
-        "_on_message", "_parsing", "_peers", "_socket", "_transport", "_unfinished", "closed", "resume_bytes",
+        "_alive", "_bounds", "_closing", "_discarded_bytes", "_exempt_bytes", "_goodbye", "_meter",
+        "_on_lost", "_on_message", "_parsing", "_peers", "_ping", "_socket", "_transport", "_unfinished", "closed",
         "send_now",
     )  # fmt: skip
 
-    def __init__(self, bound_bytes: int, limit_bytes: int, goodbye: Callable[[], str] = lambda: "") -> None:
+    def __init__(self, bounds: ClientBounds, goodbye: Callable[[], str] = lambda: "") -> None:
         self.send_now: Callable[[bytes], int] | None = None
-        self.resume_bytes = bound_bytes // 2
         self.closed: tuple[CloseCode, str] | None = None
-        self._bound_bytes = bound_bytes
-        self._limit_bytes = limit_bytes
+        self._bounds = bounds
         self._goodbye = goodbye
         self._exempt_bytes = 0
         self._alive = True
-        self._broken = False
+        self._meter: Meter | None = None
+        self._ping: bytes | None = None
+        """The client's last ping, while it cannot be answered."""
+        self._discarded_bytes: int | None = None
+        """What came since the client was told that it is not listened to any more."""
         self._closing: asyncio.TimerHandle | None = None
         self._parsing: tuple[StreamReader, Generator[None, None, Frame]] | None = None
         self._unfinished: _Fragments | None = None
@@ -81,13 +86,18 @@ class DirectConnection(asyncio.Protocol):
         self._socket: socket.socket | None = None
         self._peers: set[Any] = set()
 
+    @property
+    def resume_bytes(self) -> int:
+        """See fanout.Connection.resume_bytes."""
+        return self._bounds.buffer_bytes // 2
+
     def take_over(
         self, protocol: Handshaken, on_message: Callable[[Message], None], on_lost: Callable[[], None]
     ) -> bool:
         """Take the connection from uvicorn's protocol, after the handshake. False: it cannot be had, and is closing.
 
         Args:
-            on_message: gets each whole message of the client's, of at most `limit_bytes`.
+            on_message: gets each whole message of the client's, within its bounds.
             on_lost: is called once, when the connection is gone.
         """
         self._on_message, self._on_lost, self._peers = on_message, on_lost, protocol.connections
@@ -127,12 +137,12 @@ class DirectConnection(asyncio.Protocol):
         return True
 
     def _fits(self, size: int, transport: asyncio.Transport, *, exempt: bool) -> bool:
-        waiting = transport.get_write_buffer_size()
-        self._exempt_bytes = min(self._exempt_bytes, waiting)
+        waiting, bound = transport.get_write_buffer_size(), self._bounds.buffer_bytes
+        exempted = self._exempt_bytes = min(self._exempt_bytes, waiting)
         if exempt:
             self._exempt_bytes += size
-            return True
-        return not waiting or waiting - self._exempt_bytes + size <= self._bound_bytes
+            return not waiting or self._exempt_bytes <= exempt_bytes(bound)
+        return not waiting or waiting - exempted + size <= bound
 
     def pause_writing(self) -> None:
         """The kernel has not taken all: what follows waits behind it, and from here on the bound is looked at."""
@@ -140,8 +150,12 @@ class DirectConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """Nothing waits any more."""
-        if self.closed is None and self._socket is not None:
-            self.send_now = self._socket.send
+        if self.closed is None and self._transport is not None:
+            if self._socket is not None:
+                self.send_now = self._socket.send
+            if self._ping is not None:
+                self._transport.write(Frame(Opcode.PONG, self._ping).serialize(mask=False))
+                self._ping = None
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """See fanout.Connection.close."""
@@ -164,9 +178,11 @@ class DirectConnection(asyncio.Protocol):
             return
         if not self._alive:
             self._transport.abort()
-        else:
-            self._alive = False
-            self._transport.write(_PING)
+            return
+        self._alive = False
+        self._transport.write(_PING)
+        if self._meter is not None and self._meter.is_full(monotonic()):
+            self._meter = None
 
     def shutdown(self) -> None:
         """Called by uvicorn when it ends."""
@@ -176,45 +192,78 @@ class DirectConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come; see asyncio.Protocol."""
+        if not self._alive and len(data) == len(_PONG) + 4 and data.startswith(_PONG) and self._parsing is None:
+            self._alive = True
+            return  # the answer to our ping: nearly all that most clients ever say
         self._alive = True
-        if len(data) == len(_PONG) + 4 and data.startswith(_PONG) and self._parsing is None:
-            return  # nearly all that most clients ever say
-        if self._broken:
-            return  # where the next frame begins is not known (RFC 6455, section 7.1.7)
+        if self._discarded_bytes is not None:
+            self._discard(len(data))  # where the next frame begins is not known (section 7.1.7)
+            return
         reader, parser = self._parsing or (StreamReader(), None)
         reader.feed_data(data)
+        bounds, now_s = self._bounds, monotonic()
+        meter = self._meter = self._meter or Meter()
+        left, count = meter.read(len(data), bounds, now_s), 0
         try:
             while parser is not None or reader.buffer:
+                if count >= left:
+                    raise _TooFast
                 if parser is None:
-                    parser = Frame.parse(reader.read_exact, mask=True, max_size=self._limit_bytes)
+                    parser = Frame.parse(reader.read_exact, mask=True, max_size=bounds.frame_bytes)
                 try:
                     next(parser)
                 except StopIteration as done:
-                    parser = None
+                    parser, count = None, count + 1
                     self._receive(done.value)
                 else:
                     break  # the rest of the frame is to come
         except PayloadTooBig:
-            self._broken, parser = True, None
-            self._refuse(CloseCode.FRAME_TOO_BIG, f"a frame has at most {self._limit_bytes} bytes")
+            message = f"a frame has at most {bounds.frame_bytes} bytes"
+            self._refuse(CloseCode.FRAME_TOO_BIG, message, message)
+        except _TooFast:
+            self._refuse(CloseCode.TOO_MANY, bounds.too_fast, self._goodbye())
         except ProtocolError as error:
-            self._broken, parser = True, None
-            self._close(_PROTOCOL_ERROR, str(error))
+            self._fail(_PROTOCOL_ERROR, str(error))
         except UnicodeDecodeError as error:  # section 8.1
-            self._broken, parser = True, None
-            self._close(_INVALID_DATA, f"text must be UTF-8: {error.reason}")
-        if self._broken and self._transport is not None and self._transport.can_write_eof():
-            self._transport.write_eof()  # the client need not answer our close: it would not be read
-        self._parsing = None if parser is None else (reader, parser)
+            self._fail(_INVALID_DATA, f"text must be UTF-8: {error.reason}")
+        meter.count(max(1, count), bounds, now_s)  # a read costs something, too, and may bring a byte
+        self._parsing = None if parser is None or self._discarded_bytes is not None else (reader, parser)
+
+    def _fail(self, code: int, reason: str) -> None:
+        """Close, and listen to nothing more. The client need not answer our close: it would not be read."""
+        self._close(code, reason)
+        self._discarded_bytes = 0
+        if self._transport is not None and self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def _refuse(self, code: CloseCode, message: str, reason: str) -> None:
+        self.send(Batch.of({"type": "error", "code": int(code), "message": message}))
+        self._fail(code, reason)
+
+    def _discard(self, size: int) -> None:
+        """What was on its way is read, so that our close reaches the client; but not whatever it goes on to send."""
+        assert self._discarded_bytes is not None
+        self._discarded_bytes += size
+        if self._discarded_bytes > _DISCARDED_BYTES and self._transport is not None:
+            self._transport.pause_reading()
 
     def _receive(self, frame: Frame) -> None:
         if frame.opcode is Opcode.PING:
-            if self._transport is not None and self.closed is None:
-                self._transport.write(Frame(Opcode.PONG, frame.data).serialize(mask=False))
+            self._answer_ping(bytes(frame.data))
         elif frame.opcode is Opcode.CLOSE:
             self._answer_close(frame)
         elif frame.opcode is not Opcode.PONG and self.closed is None:
             self._receive_message(frame)
+
+    def _answer_ping(self, data: bytes) -> None:
+        """Answer, or while anything waits for the client, only its last ping, and later (section 5.5.3)."""
+        transport = self._transport
+        if transport is None or self.closed is not None:
+            return
+        if transport.get_write_buffer_size():
+            self._ping = data
+        else:
+            transport.write(Frame(Opcode.PONG, data).serialize(mask=False))
 
     def _receive_message(self, frame: Frame) -> None:
         """Take a frame of a message. Raises ProtocolError, PayloadTooBig, or UnicodeDecodeError: the text is none."""
@@ -228,15 +277,11 @@ class DirectConnection(asyncio.Protocol):
         if unfinished is None:
             unfinished = self._unfinished = _Fragments(is_text=frame.opcode is Opcode.TEXT)
         unfinished.add(data, final=frame.fin)
-        if len(unfinished.data) > self._limit_bytes:
-            raise PayloadTooBig(len(unfinished.data), self._limit_bytes)
+        if len(unfinished.data) > self._bounds.frame_bytes:
+            raise PayloadTooBig(len(unfinished.data), self._bounds.frame_bytes)
         if frame.fin:
             self._unfinished = None
             self._on_message(unfinished.message())
-
-    def _refuse(self, code: CloseCode, message: str) -> None:
-        self.send(Batch.of({"type": "error", "code": int(code), "message": message}))
-        self.close(code, message)
 
     def _answer_close(self, frame: Frame) -> None:
         """The client closes, or answers our close: either way the connection is over.
@@ -260,6 +305,7 @@ class DirectConnection(asyncio.Protocol):
         """The transport is closed; see asyncio.Protocol."""
         self._peers.discard(self)
         self._transport, self._parsing, self._unfinished, self.send_now = None, None, None, None
+        self._meter, self._ping = None, None
         if self._socket is not None:
             self._socket.detach()  # the transport closes it
             self._socket = None
@@ -271,6 +317,10 @@ class DirectConnection(asyncio.Protocol):
         on_lost, self._on_lost, self._on_message = self._on_lost, None, _ignore
         if on_lost is not None:
             on_lost()
+
+
+class _TooFast(Exception):
+    """The client sends more than it may."""
 
 
 class _Fragments:

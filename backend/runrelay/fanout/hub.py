@@ -267,8 +267,9 @@ class Hub:
         self.connections.discard(connection)
         if not self.connections:
             self.empty.set()
-        if connection.closed is not None and connection.closed[0] is CloseCode.TOO_SLOW:
-            self.metrics.too_slow += 1
+        code = connection.closed[0] if connection.closed is not None else None
+        self.metrics.too_slow += code is CloseCode.TOO_SLOW
+        self.metrics.too_many += code is CloseCode.TOO_MANY
 
     async def join(self, run_id: str, watcher: Watcher, after: Cursor | None) -> None:
         """Bring a watcher to the present and keep it there until `leave`. Waits while the run log is away.

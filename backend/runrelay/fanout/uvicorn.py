@@ -47,8 +47,10 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
             self.transport.close()
             return None
         transport, self.transport = self.transport, cast("asyncio.Transport", _Given())
-        # It is in there itself: a ring of objects would wait for the collector, many times what a waiting client costs.
+        # Rings of objects would wait for the collector, many times what a waiting client costs: it is in its own scope,
+        # and the parser is a generator of the parser's.
         del self.scope["extensions"][EXTENSION]
+        self.conn.parser.close()
         self.stop_keepalive()
         self.connections.discard(self)
         self.connections.add(cast("Any", connection))

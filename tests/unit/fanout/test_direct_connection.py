@@ -9,6 +9,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from runrelay.codes import CloseCode
+from runrelay.fanout.bounds import ClientBounds
 from runrelay.fanout.direct_connection import DirectConnection, Message
 from runrelay.fanout.frames import Batch
 
@@ -72,7 +73,7 @@ def transport() -> Transport:
 @pytest.fixture
 def connection(transport: Transport, heard: list[Message]) -> Iterator[DirectConnection]:
     """A connection after the handshake."""
-    connection = DirectConnection(1000, 1000)
+    connection = DirectConnection(ClientBounds(1000, 1000))
     protocol: Any = Protocol(transport)
     assert connection.take_over(protocol, heard.append, lambda: None)
     yield connection

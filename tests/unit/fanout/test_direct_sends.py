@@ -22,6 +22,7 @@ from runrelay.codes import CloseCode
 from runrelay.fanout import audience as audience_module
 from runrelay.fanout import rivals as rivals_module
 from runrelay.fanout.audience import Audience
+from runrelay.fanout.bounds import ClientBounds
 from runrelay.fanout.connections import Connection
 from runrelay.fanout.direct_connection import DirectConnection
 from runrelay.fanout.frames import Batch, Frame
@@ -153,14 +154,14 @@ async def _hear_numbers(connection: DirectConnection) -> None:
 def test_no_frame_is_torn_and_none_overtakes_another(loop: NewLoop) -> None:
     """What the kernel does not take waits in the transport, and what follows must go behind it: sends, pings, too."""
     with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(_hear_numbers(DirectConnection(BOUND, 1000)))
+        runner.run(_hear_numbers(DirectConnection(ClientBounds(BOUND, 1000))))
 
 
 @LOOPS
 def test_without_waiting_behind_the_transport_frames_are_torn(loop: NewLoop) -> None:
     """The control."""
     with asyncio.Runner(loop_factory=loop) as runner, pytest.raises((AssertionError, ValueError)):
-        runner.run(_hear_numbers(Careless(BOUND, 1000)))
+        runner.run(_hear_numbers(Careless(ClientBounds(BOUND, 1000))))
 
 
 @LOOPS
@@ -168,7 +169,7 @@ def test_a_lost_connection_s_number_is_free_for_another(loop: NewLoop) -> None:
     """The descriptor is the transport's. To close it twice would close whoever has got its number since."""
 
     async def lose() -> None:
-        connection = DirectConnection(BOUND, 1000)
+        connection = DirectConnection(ClientBounds(BOUND, 1000))
         async with taken_over(connection):
             number = connection._socket.fileno()  # type: ignore[union-attr]
             connection._transport.abort()  # type: ignore[union-attr]
@@ -191,7 +192,7 @@ def test_an_application_s_default_timeout_is_not_waited_for(loop: NewLoop) -> No
     """A client that does not read would hold the loop for so long."""
 
     async def fill() -> None:
-        connection = DirectConnection(BOUND, 1000)
+        connection = DirectConnection(ClientBounds(BOUND, 1000))
         async with taken_over(connection):
             send_now = connection.send_now
             assert send_now is not None
@@ -216,7 +217,7 @@ def test_behind_tls_everything_goes_through_the_transport(loop: NewLoop, tmp_pat
     client_side = ssl.create_default_context(cafile=str(certificate))
 
     async def encrypted() -> None:
-        connection = DirectConnection(BOUND, 1000)
+        connection = DirectConnection(ClientBounds(BOUND, 1000))
         audience = Audience(RelayMetrics(), lambda frames: None)
         audience.add(Onlooker(connection))
         async with serving(connection, server_side) as port:

@@ -1,0 +1,210 @@
+"""What one client may cost: how much it may say, and how much may wait for it. Each with its control."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+import websockets
+from websockets.frames import Frame, Opcode
+
+from runrelay.api import websockets as handlers
+from runrelay.fanout import direct_connection
+from runrelay.fanout.direct_connection import DirectConnection
+from tests.raw_websockets import connected, frame, memory_bytes, pour
+from tests.relays import BOTH_PROTOCOLS, Served, StartProcess, StartRelay
+from tests.watching import DEADLINE_S, Client, eventually, watch
+
+pytest_plugins = ["tests.relay_rig"]
+
+RATES: dict[str, Any] = {
+    "max_frames_per_s": 10,
+    "client_burst_s": 2,
+    "max_subscriptions": 10,
+    "max_client_bytes_per_s": 20_000,
+}
+"""So a client may send 20 frames, or 40,000 bytes, at once."""
+NONE: dict[str, Any] = {"max_frames_per_s": 1e9, "max_client_bytes_per_s": 1e12}
+
+Say = Callable[[Client], Awaitable[None]]
+
+
+async def _pings(client: Client) -> None:
+    for _ in range(21):
+        await client.say(type="ping")
+
+
+async def _subscriptions(client: Client) -> None:
+    for _ in range(11):
+        await client.say(type="subscribe", run_id="one")
+        await client.say(type="unsubscribe", run_id="one")
+
+
+async def _bytes(client: Client) -> None:
+    for _ in range(3):
+        await client.say(type="ping", pad="x" * 15_000)
+
+
+async def _pings_of_the_protocol(client: Client) -> None:
+    for _ in range(21):
+        await client.connection.ping()
+
+
+async def _fragments(client: Client) -> None:
+    await client.connection.send(['{"type"', ":", *(" " for _ in range(20)), '"ping"}'])
+
+
+@asynccontextmanager
+async def flooded(relay: Served, flood: Say) -> AsyncIterator[tuple[Client, Client]]:
+    """A client that has said too much, and one beside it that has not."""
+    async with watch(relay.ws()) as honest, watch(relay.ws()) as hostile:
+        await honest.ping()
+        with suppress(websockets.ConnectionClosed):
+            await flood(hostile)
+        yield hostile, honest
+
+
+async def _is_cut_off(relay: Served, flood: Say) -> None:
+    async with flooded(relay, flood) as (hostile, honest):
+        assert await hostile.close_code() == 4429
+        assert hostile.frames[-1]["type"] == "error"
+        assert hostile.frames[-1]["code"] == 4429
+        assert re.fullmatch(r'{"retry_in_ms": \d+}', hostile.connection.close_reason or "")
+        for _ in range(15):
+            await honest.ping()
+        await eventually(lambda: relay.relay.limits.total == 1, "its place is free")
+
+
+@BOTH_PROTOCOLS
+@pytest.mark.parametrize("flood", [_pings, _subscriptions, _bytes])
+async def test_a_client_that_says_too_much_is_closed_with_4429(start_relay: StartRelay, flood: Say) -> None:
+    """One client could keep the relay's one processor busy; the others' events waited."""
+    await _is_cut_off(await start_relay(**RATES), flood)
+
+
+@pytest.mark.parametrize("flood", [_pings_of_the_protocol, _fragments])
+async def test_what_the_protocol_answers_counts_too(start_relay: StartRelay, flood: Say) -> None:
+    """A ping of the protocol, or a fragment, costs as much as a message. Under other servers these are the server's."""
+    await _is_cut_off(await start_relay(**RATES), flood)
+
+
+@BOTH_PROTOCOLS
+async def test_without_rates_nobody_is_cut_off(start_relay: StartRelay) -> None:
+    """The control: it is the rate that closes, and nothing else about these messages."""
+    relay = await start_relay(**NONE)
+    for flood in (_pings, _subscriptions, _bytes, _pings_of_the_protocol, _fragments):
+        async with flooded(relay, flood) as (hostile, _):
+            await hostile.ping()
+
+
+@BOTH_PROTOCOLS
+async def test_all_runs_that_it_may_watch_can_be_subscribed_to_at_once(start_relay: StartRelay) -> None:
+    """As a page does that comes back: it would never come to its runs."""
+    relay = await start_relay(max_subscriptions=200, max_frames_per_s=1)
+    async with watch(relay.ws()) as client:
+        for number in range(200):
+            await client.say(type="subscribe", run_id=f"run {number}")
+        await client.frame("initial_state", run_id="run 199")
+
+
+@BOTH_PROTOCOLS
+async def test_subscriptions_are_counted_over_all_connections(start_relay: StartRelay) -> None:
+    """A thousand connections with a thousand runs each would be a million."""
+    relay = await start_relay(max_subscriptions_total=3)
+    async with watch(relay.ws("one"), "one") as first, watch(relay.ws()) as second:
+        await first.frame("initial_state")
+        for name in ("two", "three", "four"):
+            await second.say(type="subscribe", run_id=name)
+        refused = await second.frame("error", run_id="four")
+        assert refused["code"] == 4429
+        assert refused["message"] == "too many subscriptions: 3 of 3"
+        async with watch(relay.ws("five")) as third:
+            assert await third.close_code() == 4429
+        await second.say(type="unsubscribe", run_id="two")
+        await second.ping()
+        await second.say(type="subscribe", run_id="four")
+        await second.frame("initial_state", run_id="four")
+    await eventually(lambda: relay.relay.limits.watchings == 0, "no subscription is left")
+
+
+# What waits
+
+
+class Answering(DirectConnection):
+    """Answers each ping, whatever waits already: what the control is about."""
+
+    def _answer_ping(self, data: bytes) -> None:
+        if self._transport is not None and self.closed is None:
+            self._transport.write(Frame(Opcode.PONG, data).serialize(mask=False))
+
+
+async def _waiting_pongs(relay: Served) -> int:
+    """How much waits for a client that has sent 6 MB of pings and reads nothing."""
+
+    def flood() -> None:
+        with connected(relay.port, receive_bytes=4096) as connection:
+            pour(connection, frame(Opcode.PING, b"x" * 125) * 500, 6_000_000)
+            sent.set()
+            asyncio.run_coroutine_threadsafe(looked.wait(), loop).result(DEADLINE_S)
+
+    loop, looked = asyncio.get_running_loop(), asyncio.Event()
+    sent = asyncio.Event()
+    flooding = asyncio.create_task(asyncio.to_thread(flood))
+    try:
+        await eventually(lambda: relay.relay.hub.connections, "it is there")
+        (connection,) = relay.relay.hub.connections
+        assert isinstance(connection, DirectConnection)
+        transport = connection._transport
+        assert transport is not None
+        await eventually(sent.is_set, "it has sent all", 60)
+        return transport.get_write_buffer_size()
+    finally:
+        looked.set()
+        await flooding
+
+
+async def test_pings_that_are_never_read_are_answered_once(start_relay: StartRelay) -> None:
+    """300 MB of them filled the relay's memory with answers. RFC 6455 lets us answer only the last (section 5.5.3)."""
+    assert await _waiting_pongs(await start_relay(**NONE)) < 200_000
+
+
+async def test_without_that_each_answer_waits(start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control."""
+    monkeypatch.setattr(handlers, "DirectConnection", Answering)
+    assert await _waiting_pongs(await start_relay(**NONE)) > 1_000_000
+
+
+@pytest.mark.slow
+def test_a_process_keeps_its_size_under_unread_pings(start_process: StartProcess) -> None:
+    """The same as the system sees it: what waits is one thing, what it costs in memory another."""
+    relay = start_process(**NONE)
+    before = memory_bytes(relay.pid)
+    with connected(relay.port, receive_bytes=4096) as connection:
+        assert pour(connection, frame(Opcode.PING, b"x" * 125) * 500, 30_000_000) >= 30_000_000
+        assert memory_bytes(relay.pid) - before < 10_000_000
+
+
+async def test_a_client_that_closes_but_reads_nothing_is_dropped(
+    start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for it stayed in memory for good, and its place was taken."""
+    monkeypatch.setattr(direct_connection, "_ABORT_AFTER_S", 0.3)
+    relay = await start_relay(**NONE)
+
+    def close_and_wait() -> None:
+        with connected(relay.port, receive_bytes=4096) as connection:
+            connection.sendall(frame(Opcode.TEXT, b'{"type":"ping"}') * 45_000 + frame(Opcode.CLOSE, b"\x03\xe8"))
+            asyncio.run_coroutine_threadsafe(looked.wait(), loop).result(DEADLINE_S)
+
+    loop, looked = asyncio.get_running_loop(), asyncio.Event()
+    closing = asyncio.create_task(asyncio.to_thread(close_and_wait))
+    try:
+        await eventually(lambda: relay.relay.limits.total == 1, "it is there")
+        await eventually(lambda: relay.relay.limits.total == 0, "it is gone")
+    finally:
+        looked.set()
+        await closing
