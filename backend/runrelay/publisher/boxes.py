@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from ..progress import Event, Level
+from ..progress import TERMINAL_STATES, Event, Level
 from ..runlog import Numbering
 from .scopes import STARTS, TaskScope
 
-__all__ = ["ENTRY_BYTES", "Box", "Entry", "Flight", "Ingress", "coalesced", "entry_bytes", "event_of"]
+__all__ = ["ENTRY_BYTES", "Box", "Entry", "Flight", "Ingress", "coalesced", "dropped_note", "entry_bytes", "event_of"]
 
 ENTRY_BYTES: Final = 400
 """What an event without text takes in memory: the tuple, its numbers, its entry, their places in the queues."""
@@ -65,6 +65,11 @@ class Entry:
         """Whether what comes after this event depends on what becomes of it."""
         return self.follow is not None or (self.event is not None and self.event.kind in STARTS)
 
+    @property
+    def ends_run(self) -> bool:
+        """Whether this is the end of its run."""
+        return self.event is not None and self.event.step is None and self.event.state in TERMINAL_STATES
+
 
 class Flight:
     """A numbered batch on its way. It is sent again, the same, until it is known what became of it."""
@@ -82,12 +87,18 @@ class Flight:
         """It is in the spool too, in case that this process dies."""
         box.numbering.next += len(entries)
 
+    @property
+    def lines(self) -> int:
+        """How many of the events bring a log line."""
+        return sum(event.log is not None for event in self.events)
+
 
 class Box:
     """What waits of one run."""
 
     __slots__ = (
-        "flight", "indexed_s", "items", "numbering", "on_disk", "poisoned", "queued", "run_id", "serial", "used_s",
+        "end_on_disk", "flight", "indexed_s", "items", "lines_on_disk", "numbering", "on_disk", "poisoned", "queued",
+        "run_id", "serial", "used_s",
     )  # fmt: skip
 
     def __init__(self, run_id: str) -> None:
@@ -106,17 +117,44 @@ class Box:
         """A batch of this run was given up, and the log says so."""
         self.on_disk = 0
         """Events that wait in the spool, before everything in `items`."""
+        self.lines_on_disk = 0
+        """Log lines among them."""
+        self.end_on_disk: Entry | None = None
+        """The run's end, if that is the last of them: should the disk be lost, the run ends all the same."""
 
     @property
     def idle(self) -> bool:
         """Whether nothing of this run waits."""
         return not self.items and self.flight is None and not self.on_disk
 
+    def lose_disk(self, now_ms: int) -> tuple[int, int, int]:
+        """What is on disk cannot be read any more: in its place a line says how many lines, and the end stays.
+
+        Returns how many lines are lost, how many events without one, and the bytes that are in memory now instead.
+        """
+        end, lines, instead = self.end_on_disk, self.lines_on_disk, []
+        if end is not None and end.event is not None and end.event.log is not None:
+            lines -= 1
+        if lines:
+            note = Event(now_ms, log=dropped_note(lines), level="warning")
+            instead.append(Entry(note, None, entry_bytes(note), 0))
+            instead[0].dropped_lines = lines
+        if end is not None:
+            instead.append(end)
+        self.items.extendleft(reversed(instead))
+        self.numbering = Numbering.fresh()  # what became of the old numbers is not known
+        return lines, self.on_disk - lines - (end is not None), sum(entry.size_bytes for entry in instead)
+
     def settled_up_to(self, serial: int) -> bool:
         """Whether nothing with this serial or a lower one waits any more."""
         if self.flight is not None and self.flight.entries[0].serial <= serial:
             return False
         return not self.on_disk and (not self.items or self.items[0].serial > serial)
+
+
+def dropped_note(lines: int) -> str:
+    """The line that a run's log has in place of those that were given up."""
+    return f"… {lines} lines dropped"
 
 
 def entry_bytes(event: Event) -> int:

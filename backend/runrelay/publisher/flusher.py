@@ -214,9 +214,10 @@ class Flusher:
         if self.spool is not None and not self._retry and self.spool.ready(time.monotonic(), ADOPT_EVERY_S):
             drained = True
             reached = self.spool.drain(runlog, self.outbox, self._on_begun)
-            self._reached(reached)
-            if not reached:
-                return True
+            if reached is not None:
+                self._reached(reached)
+                if not reached:
+                    return True
         flights = self._retry or self.outbox.take(time.monotonic())
         if flights:
             self._sent_s = time.monotonic()
@@ -228,7 +229,8 @@ class Flusher:
                 self.spool.take_in(self.outbox)
             return True
         if not drained:  # who waits for what was on disk must hear of it first
-            self.outbox.sleep(None if self.spool is None else ADOPT_EVERY_S)
+            now_s = time.monotonic()
+            self.outbox.sleep(None if self.spool is None else self.spool.look_again_s(now_s, ADOPT_EVERY_S))
         return drained
 
     def _reached(self, reached: bool) -> None:
@@ -292,7 +294,10 @@ class Flusher:
         self._conclude(box.run_id, flight.entries[-1], result)
         self.outbox.settle(flight)
         if self.spool is not None:
-            self.spool.settled(flight)
+            try:
+                self.spool.settled(flight)
+            except Exception:  # it is committed: that it was also on disk must not keep what follows
+                _log.exception("the spool has failed")
         return True
 
     def _conclude(self, run_id: str, last: Entry, result: Committed | RunlogError) -> None:

@@ -11,13 +11,13 @@ import time
 from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from ..progress import Event
 from ..progress.events import MAX_LOG_BYTES
 from ..runlog import Numbering
 from .boxes import Box, Entry, Flight, Ingress, coalesced, entry_bytes, event_of
+from .counts import Counts
 from .overflow import Victims
 from .pace import Pace
 from .scopes import TaskScope
@@ -44,22 +44,6 @@ _MAX_EARLY_S: Final = 1.0
 _AWAKE: Final = 0
 _ASLEEP: Final = 1
 _UNSTARTED: Final = 2
-
-
-@dataclass(slots=True)
-class Counts:
-    """What has happened to events since the process began."""
-
-    appended: int = 0
-    coalesced: int = 0
-    committed: int = 0
-    fenced: int = 0
-    """Refused by the run log as of an older attempt, or after the end."""
-    dropped_updates: int = 0
-    dropped_lines: int = 0
-    poisoned: int = 0
-    """Given up, because the run log will never accept them."""
-    spooled: int = 0
 
 
 class Outbox:
@@ -349,6 +333,8 @@ class Outbox:
                     self._renumber(box, now_s)
                     flight = Flight(box, entries)
                     box.on_disk += len(entries)
+                    box.lines_on_disk += flight.lines
+                    box.end_on_disk = entries[-1] if entries[-1].ends_run else None
                     self.bytes -= flight.size_bytes
                     moved.append(flight)
                 if box.on_disk or box.flight is not None:
@@ -364,17 +350,21 @@ class Outbox:
                 box.items.extendleft(reversed(flight.entries))
                 box.numbering.next = flight.first
                 self.bytes += flight.size_bytes
-                self._landed(box, len(flight.entries))
+                self._landed(box, len(flight.entries), flight.lines)
+                box.end_on_disk = None
 
-    def landed(self, run_id: str, count: int) -> None:
-        """So many events of this run that were on disk are committed. After the last, those in memory may go."""
+    def landed(self, run_id: str, count: int, lines: int) -> None:
+        """So many of this run's events on disk (and lines) are committed. After the last, those in memory may go."""
         with self.lock:
             box = self._boxes.get(run_id)
             if box is not None:
-                self._landed(box, count)
+                self._landed(box, count, lines)
 
-    def _landed(self, box: Box, count: int) -> None:
+    def _landed(self, box: Box, count: int, lines: int) -> None:
         box.on_disk = max(0, box.on_disk - count)
+        box.lines_on_disk = max(0, box.lines_on_disk - lines) if box.on_disk else 0
+        if not box.on_disk:
+            box.end_on_disk = None
         if not box.on_disk and box.items and not box.queued and box.flight is None:
             box.queued = True
             self._ready.append(box)
@@ -385,7 +375,21 @@ class Outbox:
             for box in self._boxes.values():
                 if box.on_disk:
                     box.numbering = Numbering.fresh()
-                    self._landed(box, box.on_disk)
+                    self._landed(box, box.on_disk, box.lines_on_disk)
+
+    def disk_is_lost(self) -> int:
+        """What is on disk cannot be read any more, and is given up. Returns how many events that is."""
+        lost = 0
+        with self.lock:
+            for box in [box for box in self._boxes.values() if box.on_disk]:
+                lost += box.on_disk
+                lines, updates, size = box.lose_disk(time.time_ns() // 1_000_000)
+                self.counts.dropped_lines += lines
+                self.counts.dropped_updates += updates
+                self.bytes += size
+                self._landed(box, box.on_disk, lines)
+            self._victims = None
+        return lost
 
     def waiting(self) -> list[tuple[Box, int]]:
         """The runs of which something waits, each with the serial of its newest event."""

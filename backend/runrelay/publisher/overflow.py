@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from ..progress import TERMINAL_STATES, Event
-from .boxes import Box, Entry, entry_bytes
+from .boxes import Box, Entry, dropped_note, entry_bytes
 
 __all__ = ["Victims"]
 
@@ -83,12 +83,12 @@ class Victims:
         if note is None or note.event is None or not _waits(box, note):
             # The first line that goes becomes the note: at its place, with whatever else the event brings.
             entry.dropped_lines = 1
-            entry.event = event._replace(log=_note(1), level="warning", data=None)
+            entry.event = event._replace(log=dropped_note(1), level="warning", data=None)
             entry.size_bytes = entry_bytes(entry.event)
             self._notes[box.run_id] = entry
             return before - entry.size_bytes
         note.dropped_lines += 1
-        note.event = note.event._replace(log=_note(note.dropped_lines))
+        note.event = note.event._replace(log=dropped_note(note.dropped_lines))
         if not brings_state:
             return self._drop(box, entry)
         entry.event = event._replace(log=None)
@@ -122,7 +122,3 @@ def _is_control(event: Event) -> bool:
 def _waits(box: Box, entry: Entry) -> bool:
     """Whether the entry is still in its queue: neither in flight nor committed."""
     return bool(box.items) and entry.serial >= box.items[0].serial
-
-
-def _note(lines: int) -> str:
-    return f"… {lines} lines dropped"
