@@ -35,6 +35,12 @@ class Connection(Protocol):
             taken: how many bytes `send_now` has taken of them.
         """
 
+    def when_drained(self, callback: Callable[[], None]) -> bool:
+        """Whether nothing that is exempt waits. If something does, call back once nothing does, or it is gone.
+
+        One callback is kept.
+        """
+
     def close(self, code: CloseCode, reason: str = "") -> None:
         """Send what waits, then close. After TOO_SLOW what waits is dropped: the client comes back with its cursor."""
 
@@ -57,6 +63,7 @@ class QueuedConnection:
         self._queue: deque[tuple[Batch, bool]] = deque()
         self._waiting = _Waiting()
         self._sending: tuple[Batch, bool] | None = None
+        self._on_drained: Callable[[], None] | None = None
         self._news = asyncio.Event()
         self._closing = asyncio.Event()
 
@@ -83,6 +90,18 @@ class QueuedConnection:
         self._news.set()
         return True
 
+    def when_drained(self, callback: Callable[[], None]) -> bool:
+        """See Connection.when_drained."""
+        if not self._waiting.exempt or self.closed is not None:
+            return True
+        self._on_drained = callback
+        return False
+
+    def _note_drained(self) -> None:
+        callback, self._on_drained = self._on_drained, None
+        if callback is not None:
+            callback()
+
     def close(self, code: CloseCode, reason: str = "") -> None:
         """See Connection.close."""
         if self.closed is None:
@@ -94,6 +113,7 @@ class QueuedConnection:
                 if self._sending is not None:
                     self._waiting.add(self._sending[0].size_bytes, exempt=self._sending[1])
             self._news.set()
+            self._note_drained()
 
     def tick(self) -> None:
         """The server sends its own pings."""
@@ -111,6 +131,8 @@ class QueuedConnection:
             batch, exempt = self._sending
             self._waiting.add(-batch.size_bytes, exempt=exempt)
             self._sending = None
+            if not self._waiting.exempt:
+                self._note_drained()
         while not self._queue:
             if self.closed is not None:
                 return None

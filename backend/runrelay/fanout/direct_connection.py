@@ -60,9 +60,9 @@ class DirectConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_alive", "_bounds", "_closing", "_discarded_bytes", "_exempt_bytes", "_goodbye", "_meter",
-        "_on_lost", "_on_message", "_parsing", "_peers", "_ping", "_socket", "_transport", "_unfinished", "closed",
-        "send_now",
+        "_alive", "_backlog_bytes", "_bounds", "_closing", "_discarded_bytes", "_exempt_bytes", "_goodbye", "_meter",
+        "_on_drained", "_on_lost", "_on_message", "_parsing", "_peers", "_ping", "_socket", "_transport", "_unfinished",
+        "closed", "send_now",
     )  # fmt: skip
 
     def __init__(self, bounds: ClientBounds, goodbye: Callable[[], str] = lambda: "") -> None:
@@ -71,6 +71,9 @@ class DirectConnection(asyncio.Protocol):
         self._bounds = bounds
         self._goodbye = goodbye
         self._exempt_bytes = 0
+        self._backlog_bytes = 0
+        """What waited at the last tick, unless all of it has gone since."""
+        self._on_drained: Callable[[], None] | None = None
         self._alive = True
         self._meter: Meter | None = None
         self._ping: bytes | None = None
@@ -150,12 +153,26 @@ class DirectConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """Nothing waits any more."""
+        self._exempt_bytes = self._backlog_bytes = 0
         if self.closed is None and self._transport is not None:
             if self._socket is not None:
                 self.send_now = self._socket.send
             if self._ping is not None:
                 self._transport.write(Frame(Opcode.PONG, self._ping).serialize(mask=False))
                 self._ping = None
+        self._note_drained()
+
+    def when_drained(self, callback: Callable[[], None]) -> bool:
+        """See fanout.Connection.when_drained."""
+        if self._transport is None or not self._exempt_bytes or not self._transport.get_write_buffer_size():
+            return True
+        self._on_drained = callback
+        return False
+
+    def _note_drained(self) -> None:
+        callback, self._on_drained = self._on_drained, None
+        if callback is not None:
+            callback()
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """See fanout.Connection.close."""
@@ -173,12 +190,20 @@ class DirectConnection(asyncio.Protocol):
             self._closing = asyncio.get_running_loop().call_later(_ABORT_AFTER_S, transport.abort)
 
     def tick(self) -> None:
-        """Called every so often, instead of a timer each: a client that was silent since the last call is gone."""
+        """Called every so often, instead of a timer each: a client that was silent since the last call is gone.
+
+        And one for which more waits than then, without a moment in which nothing did, does not read.
+        """
         if self._transport is None or self.closed is not None:
             return
         if not self._alive:
             self._transport.abort()
             return
+        waiting = self._transport.get_write_buffer_size()
+        if 0 < self._backlog_bytes <= waiting:
+            self.close(CloseCode.TOO_SLOW, "too slow")
+            return
+        self._backlog_bytes = waiting
         self._alive = False
         self._transport.write(_PING)
         if self._meter is not None and self._meter.is_full(monotonic()):
@@ -306,6 +331,7 @@ class DirectConnection(asyncio.Protocol):
         self._peers.discard(self)
         self._transport, self._parsing, self._unfinished, self.send_now = None, None, None, None
         self._meter, self._ping = None, None
+        self._note_drained()
         if self._socket is not None:
             self._socket.detach()  # the transport closes it
             self._socket = None

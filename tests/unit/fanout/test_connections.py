@@ -51,6 +51,27 @@ async def test_an_initial_state_does_not_count() -> None:
     assert connection.waiting_bytes == 1000
 
 
+async def test_initial_states_have_a_bound_of_their_own() -> None:
+    """A stream that nobody reads would get new ones for as long as its run's log is replaced."""
+    connection = QueuedConnection(1000)
+    told: list[str] = []
+    assert connection.when_drained(lambda: told.append("nothing waited"))
+    for _ in range(16):
+        assert connection.send(_batch(512 * 1024), exempt=True)
+    assert not connection.when_drained(lambda: told.append("drained"))
+    for _ in range(16):
+        await connection.next()
+    assert told == [], "the last is being sent"
+    waiting = asyncio.create_task(connection.next())
+    await asyncio.sleep(0)
+    assert told == ["drained"]
+    waiting.cancel()
+    for _ in range(17):
+        sent = connection.send(_batch(512 * 1024), exempt=True)
+    assert not sent
+    assert connection.closed == (CloseCode.TOO_SLOW, "too slow")
+
+
 async def test_closed_it_sends_what_waits_first() -> None:
     """The run's last event comes before its end."""
     connection = QueuedConnection(1000)

@@ -9,6 +9,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from runrelay.codes import CloseCode
+from runrelay.fanout import direct_connection
 from runrelay.fanout.bounds import ClientBounds
 from runrelay.fanout.direct_connection import DirectConnection, Message
 from runrelay.fanout.frames import Batch
@@ -163,3 +164,84 @@ async def test_what_rfc_6455_forbids_is_not_echoed(
     assert connection.closed is not None
     assert connection.closed[0] is CloseCode.BAD_REQUEST
     assert not heard
+
+
+async def test_what_is_exempt_has_a_bound_too(connection: DirectConnection, transport: Transport) -> None:
+    """New initial_states for all, again and again, would fill the memory for a client that reads nothing."""
+    states = Batch.of({"type": "initial_state", "pad": "x" * (512 * 1024 - 100)})
+    sent = 0
+    while connection.send(states, exempt=True):
+        sent += 1
+        transport.waiting += len(states.wire)
+        assert sent < 100
+    assert sent == 16
+    assert connection.closed == (CloseCode.TOO_SLOW, "too slow")
+
+
+async def test_a_client_is_drained_when_nothing_waits(connection: DirectConnection, transport: Transport) -> None:
+    """Else it is begun more for it than it takes, or nothing ever again."""
+    told: list[str] = []
+    assert connection.when_drained(lambda: told.append("nothing waited"))
+    connection.send(Batch.of({"type": "initial_state"}), exempt=True)
+    transport.waiting = 100
+    assert not connection.when_drained(lambda: told.append("drained"))
+    assert told == []
+    transport.waiting = 0
+    connection.resume_writing()
+    assert told == ["drained"]
+    connection.send(Batch.of({"type": "initial_state"}), exempt=True)
+    transport.waiting = 100
+    assert not connection.when_drained(lambda: told.append("gone"))
+    connection.connection_lost(None)
+    assert told == ["drained", "gone"]
+
+
+async def test_a_client_that_answers_pings_but_reads_nothing_is_cut_off(
+    connection: DirectConnection, transport: Transport
+) -> None:
+    """It would keep its place, and what waits for it, for ever. One that has caught up meanwhile stays."""
+    for waiting in (500, 400, 0, 400):
+        transport.waiting = waiting
+        connection.tick()
+        connection.data_received(MASKED_PONG)
+    transport.waiting = 0
+    connection.resume_writing()
+    transport.waiting = 450
+    connection.tick()
+    connection.data_received(MASKED_PONG)
+    before: object = connection.closed
+    connection.tick()
+    assert (before, connection.closed) == (None, (CloseCode.TOO_SLOW, "too slow"))
+
+
+async def test_only_the_last_ping_is_answered_once_nothing_waits(
+    connection: DirectConnection, transport: Transport
+) -> None:
+    """RFC 6455, section 5.5.3: the answers to all of them could fill the memory."""
+    connection.data_received(Frame(Opcode.PING, b"1").serialize(mask=True))
+    assert transport.written == [b"\x8a\x011"]
+    transport.waiting = 10
+    for number in (b"2", b"3", b"4"):
+        connection.data_received(Frame(Opcode.PING, number).serialize(mask=True))
+    assert len(transport.written) == 1
+    transport.waiting = 0
+    connection.resume_writing()
+    connection.resume_writing()
+    assert transport.written == [b"\x8a\x011", b"\x8a\x014"]
+
+
+async def test_an_idle_client_has_no_meter(connection: DirectConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand of them would pay for it."""
+    clock = [1000.0]
+    monkeypatch.setattr(direct_connection, "monotonic", lambda: clock[0])
+    connection.tick()
+    connection.data_received(MASKED_PONG)
+    assert connection._meter is None, "the answer to our ping is none of its frames"
+    connection.data_received(MASKED_PONG)
+    assert connection._meter is not None, "but one that nobody asked for is"
+    connection.tick()
+    assert connection._meter is not None
+    clock[0] += 1
+    connection.data_received(MASKED_PONG)
+    connection.tick()
+    assert connection._meter is None, "its buckets are full again"

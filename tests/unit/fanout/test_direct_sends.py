@@ -274,6 +274,9 @@ class Rivalled:
     def close(self, code: CloseCode, reason: str = "") -> None:
         raise AssertionError("nobody is cut off")
 
+    def when_drained(self, callback: Callable[[], None]) -> bool:
+        return True
+
     def tick(self) -> None:
         pass
 

@@ -122,6 +122,9 @@ class Viewer:
     def close(self, code: CloseCode, reason: str = "") -> None:
         self.closed, self.send_now = (code, reason), None
 
+    def when_drained(self, callback: Callable[[], None]) -> bool:
+        return True
+
     def tick(self) -> None:
         pass
 
