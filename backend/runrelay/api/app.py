@@ -57,7 +57,7 @@ def relay_router(
                     gc.freeze()
                     gc.set_threshold(200_000, 20, 100)
                 with drain_on_signals(relay) if owns_process else nullcontext():
-                    async with memory_given_back() if owns_process else nullcontext():
+                    async with memory_given_back(lambda: relay.metrics.deliveries) if owns_process else nullcontext():
                         yield {"runrelay": relay}
 
     # FastAPI would describe its own answer to invalid input, which `install_problems` replaces

@@ -7,9 +7,9 @@ that left 2.9 of 10 KB for each waiting client, and 60 MB of the 104. `malloc_tr
 free inside the heap: 56 MB. MALLOC_ARENA_MAX and MALLOC_TRIM_THRESHOLD_ changed nothing, since the heap's top is always
 in use; Python without its own allocator (PYTHONMALLOC=malloc) needs as much.
 
-To collect and to trim stop the loop for some milliseconds. So it is done only when an eighth of the process has become
-free since the last time (`mallinfo2` says what is free), or many objects were made that were not taken away, and once a
-minute at most.
+To collect and to trim stop the loop for some milliseconds, and for a tenth of a second after a storm. So it is done only
+when the process has grown by an eighth since the last time, or when so much of it has become free (`mallinfo2` says what
+is); while there is little to do; once a minute at most, and once in ten minutes if there is never little to do.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Final
 
 __all__ = ["memory_given_back"]
@@ -33,8 +33,10 @@ log = logging.getLogger(__name__)
 _LOOK_S: Final = 10.0
 _PAUSE_S: Final = 60.0
 _PART: Final = 8
+_BUSY: Final = 10
+"""While there is much to do, memory is given back so many times less often."""
+_QUIET_PER_S: Final = 200
 _LEAST_BYTES: Final = 4 << 20
-_OBJECTS: Final = 50_000
 _STATM: Final = Path("/proc/self/statm")
 
 
@@ -70,10 +72,13 @@ class _Heap:
 
 
 @asynccontextmanager
-async def memory_given_back(look_s: float = _LOOK_S, pause_s: float = _PAUSE_S) -> AsyncIterator[None]:
+async def memory_given_back(
+    work: Callable[[], int], look_s: float = _LOOK_S, pause_s: float = _PAUSE_S
+) -> AsyncIterator[None]:
     """Look after the process' memory for as long as the block takes. Does nothing without glibc (2.33 or newer).
 
     Args:
+        work: counts what the process does, deliveries say: when they are few, there is time for it.
         look_s: seconds between two looks at what is free.
         pause_s: seconds between two givings at least.
     """
@@ -84,7 +89,7 @@ async def memory_given_back(look_s: float = _LOOK_S, pause_s: float = _PAUSE_S) 
     if heap is None:
         yield
         return
-    looking = asyncio.create_task(_look(heap, look_s, pause_s), name="memory")
+    looking = asyncio.create_task(_look(heap, work, look_s, pause_s), name="memory")
     try:
         yield
     finally:
@@ -98,19 +103,20 @@ def _resident_bytes() -> int:
     return (int(resident) - int(shared)) * os.sysconf("SC_PAGESIZE")
 
 
-async def _look(heap: _Heap, look_s: float, pause_s: float) -> None:
-    least, given_s = heap.free_bytes(), -pause_s
+async def _look(heap: _Heap, work: Callable[[], int], look_s: float, pause_s: float) -> None:
+    size, free, done = _resident_bytes(), heap.free_bytes(), work()
+    given_s = -pause_s
     while True:
         await asyncio.sleep(look_s)
-        free = heap.free_bytes()
-        least = min(least, free)
-        if monotonic() - given_s < pause_s:
-            continue
-        resident = _resident_bytes()
-        if free - least > max(_LEAST_BYTES, resident // _PART) or gc.get_count()[0] > _OBJECTS:
-            given_s = monotonic()
+        size_now, free_now, done_now = _resident_bytes(), heap.free_bytes(), work()
+        size, free = min(size, size_now), min(free, free_now)
+        much = max(_LEAST_BYTES, size_now // _PART)
+        is_quiet, done = done_now - done <= _QUIET_PER_S * look_s, done_now
+        waited_s = monotonic() - given_s
+        if (size_now - size > much or free_now - free > much) and waited_s >= pause_s * (1 if is_quiet else _BUSY):
+            given_s, began_s = monotonic(), thread_time()
             gc.collect()
             heap.give_back()
-            least = heap.free_bytes()
-            took_ms = (monotonic() - given_s) * 1000
-            log.debug("memory: %d KB are now %d, in %.1f ms", resident >> 10, _resident_bytes() >> 10, took_ms)
+            size, free = _resident_bytes(), heap.free_bytes()
+            took_ms = (thread_time() - began_s) * 1000
+            log.info("memory: of %d MB %d are left, after %.0f ms of work", size_now >> 20, size >> 20, took_ms)
