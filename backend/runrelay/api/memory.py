@@ -7,9 +7,9 @@ that left 2.9 of 10 KB for each waiting client, and 60 MB of the 104. `malloc_tr
 free inside the heap: 56 MB. MALLOC_ARENA_MAX and MALLOC_TRIM_THRESHOLD_ changed nothing, since the heap's top is always
 in use; Python without its own allocator (PYTHONMALLOC=malloc) needs as much.
 
-To collect and to trim stop the loop for some milliseconds, and for a tenth of a second after a storm. So it is done only
-when the process has grown by an eighth since the last time, or when so much of it has become free (`mallinfo2` says what
-is); while there is little to do; once a minute at most, and once in ten minutes if there is never little to do.
+To collect and to trim stop the loop for some milliseconds, and for a tenth of a second after a storm. So it is done
+only when the process has grown by an eighth since the last time, or when so much of it has become free (`mallinfo2`
+says what is); while there is little to do; and once a minute at most (or once in ten, where there is always much).
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ async def _hear_numbers(connection: DirectConnection) -> None:
             expected += [number, number]
             if number % 3 == 0:
                 connection.tick()
-                connection._alive = True
+                connection._alive, connection._backlog_bytes = True, 0
             if number % 5 == 0:
                 assert connection.send(said(1000 + number, 20_000), exempt=True)
                 expected.append(1000 + number)
