@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -208,3 +208,20 @@ async def test_a_client_that_closes_but_reads_nothing_is_dropped(
     finally:
         looked.set()
         await closing
+
+
+@pytest.mark.slow
+def test_clients_that_have_gone_cost_nothing(start_process: StartProcess) -> None:
+    """A handshake left rings of objects, which waited for a collector that seldom comes: 10 KB for each waiting client,
+    kept when it had gone, and as much again for those that came then.
+    """
+    clients = 1_500
+    relay = start_process(max_connections_per_address=10_000, max_half_open=0, max_half_open_per_address=0)
+    with connected(relay.port, "/ws/run"):
+        before = memory_bytes(relay.pid)
+    for _ in range(2):
+        with ExitStack() as waiting:
+            for _ in range(clients):
+                waiting.enter_context(connected(relay.port, "/ws/run"))
+            assert memory_bytes(relay.pid) - before < clients * 5_000
+    assert memory_bytes(relay.pid) - before < clients * 5_000
