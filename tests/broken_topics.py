@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from runrelay.fanout.audience import Watcher
 from runrelay.fanout.beginnings import Beginning
 from runrelay.fanout.topics import Topic
@@ -47,7 +49,7 @@ class NoRepair(Topic):
 
     def repair(self) -> None:
         self._backlog.clear()
-        self._repaired.set()
+        asyncio.get_running_loop().call_soon(self._read_again)
 
 
 class NoSecondRead(Topic):

@@ -17,6 +17,7 @@ __all__ = [
     "RunlogError",
     "RunlogUnavailable",
     "RunrelayError",
+    "TooManyJoins",
 ]
 
 
@@ -49,6 +50,13 @@ class RunFailed(RunrelayError):
     def __init__(self, run_id: str) -> None:
         super().__init__(f"run {run_id!r} cannot be followed here for now: an unexpected error; the relay's log has it")
         self.run_id = run_id
+
+
+class TooManyJoins(RunrelayError):
+    """More clients wait for their run than this relay lets wait. A later try may have more luck."""
+
+    def __init__(self, waiting: int, most: int) -> None:
+        super().__init__(f"too many wait to be told of their run: {waiting} of {most}; come back in some seconds")
 
 
 class ListenerDown(RunrelayError):

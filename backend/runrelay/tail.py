@@ -90,7 +90,7 @@ async def follow(given: Settings, run_id: str, cursor: Cursor | None) -> None:
         async with asyncio.timeout(5):
             await hub.ready()
         hub.connect(connection)
-        await hub.join(run_id, Watcher(), cursor)
+        hub.join(run_id, Watcher(), cursor)
         while (batch := await connection.next()) is not None:
             for frame in batch.frames:
                 _show(orjson.loads(frame.body))

@@ -159,6 +159,7 @@ async def test_any_losses_at_all(start_relay: StartRelay, link: PushLink, produc
 def _link_up_without_repair(self: Hub) -> None:
     self.link = "up"
     self._link_is_up.set()
+    self._queue.open()
     self._tell_all("up")
 
 

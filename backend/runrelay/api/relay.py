@@ -30,7 +30,7 @@ from .senders import Senders
 from .settings import Settings
 from .withdrawals import Withdrawals
 
-__all__ = ["Relay", "retry_reason"]
+__all__ = ["Relay", "retry_in_ms", "retry_reason"]
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +40,14 @@ EXIT_CODE: Final = 70
 and end all the others."""
 
 
+def retry_in_ms() -> int:
+    """When to come back, in milliseconds: clients are spread over five seconds."""
+    return random.randint(200, 5000)
+
+
 def retry_reason() -> str:
-    """A close reason that spreads reconnecting clients over five seconds."""
-    return json.dumps({"retry_in_ms": random.randint(200, 5000)})
+    """The same as a close reason."""
+    return json.dumps({"retry_in_ms": retry_in_ms()})
 
 
 async def _for_ever(work: Coroutine[Any, Any, None]) -> None:
@@ -127,6 +132,7 @@ class Relay:
             client_buffer_bytes=settings.client_buffer_bytes,
             end_after_s=settings.end_after_s,
             check_s=settings.check_s,
+            max_joining=settings.max_joining,
             on_raw=self.adopter.receive,
         )
         self.listener = Listener(
@@ -167,6 +173,7 @@ class Relay:
         if self.limits.is_full:
             self.metrics.refused += 1
             raise Problem(503, "too many connections", headers={"Retry-After": "2"})
+        self.check_room()
         with contextlib.ExitStack() as held:
             try:
                 self.limits.enter(address)
@@ -177,6 +184,16 @@ class Relay:
                 self.metrics.refused += 1
                 raise Problem(429, str(error), headers={"Retry-After": "5"}) from error
             yield
+
+    def check_room(self) -> None:
+        """Refuse an HTTP request that would read a run while too many wait for that.
+
+        Raises:
+            Problem: 429.
+        """
+        if self.hub.is_crowded:
+            self.metrics.refused += 1
+            raise Problem(429, "too many wait to be told of their run", headers={"Retry-After": "5"})
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

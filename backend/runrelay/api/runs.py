@@ -81,6 +81,7 @@ async def poll(
     """The snapshot. With `wait`, the answer is held until the run is not where `after` or `If-None-Match` says;
     for so long it counts as a connection.
     """
+    relay.check_room()
     cursor = cursor_of(after)
     tags = None if if_none_match is None else _tags(if_none_match)
     try:

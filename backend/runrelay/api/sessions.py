@@ -1,22 +1,19 @@
-"""What a WebSocket client watches: one run, or many runs and the list. No transport in here; nothing blocks but
-`start`.
-"""
+"""What a WebSocket client watches: one run, or many runs and the list. No transport in here; nothing blocks."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import orjson
 
 from ..codes import CloseCode
-from ..errors import NotARun, RunFailed, RunlogError
+from ..errors import NotARun, RunFailed, RunlogError, TooManyJoins
 from ..fanout import Batch, Connection
 from ..progress import Cursor, check_run_id, parse_cursor
 from .auth import Grant, Refused
 from .limits import TooMany
-from .relay import Relay
+from .relay import Relay, retry_in_ms
 
 __all__ = ["Close", "ManyRuns", "OneRun", "RunWatcher", "Session", "parse_frame", "refusal_of"]
 
@@ -35,6 +32,8 @@ def refusal_of(error: Exception, run_id: str) -> Close:
     """What a client is told when a run cannot be followed, or not any more."""
     if isinstance(error, NotARun):
         return Close(CloseCode.NOT_A_RUN, str(error))
+    if isinstance(error, TooManyJoins):
+        return Close(CloseCode.TOO_MANY, str(error))
     # what nobody expected is the log's to tell, not the client's
     return Close(CloseCode.INTERNAL_ERROR, str(error if isinstance(error, RunlogError) else RunFailed(run_id)))
 
@@ -67,8 +66,11 @@ class Session(Protocol):
     def run_id(self) -> str | None:
         """The run, if it is for one."""
 
-    async def start(self, relay: Relay, connection: Connection, grant: Grant) -> None:
-        """Bring the client to the present. Raises Close, Refused or TooMany to end the connection."""
+    def start(self, relay: Relay, connection: Connection, grant: Grant) -> None:
+        """Bring the client to the present, when it is its turn.
+
+        Raises Close, Refused, TooMany or TooManyJoins to end the connection.
+        """
 
     def end(self) -> None:
         """The connection is gone, whichever way, and whether `start` came to its end or not."""
@@ -135,14 +137,14 @@ class OneRun:
         """See Session."""
         return self._run_id
 
-    async def start(self, relay: Relay, connection: Connection, grant: Grant) -> None:
+    def start(self, relay: Relay, connection: Connection, grant: Grant) -> None:
         """See Session."""
         run, cursor = run_and_cursor(self._run_id, self._after)
         grant.check_run(run)
         self._relay, self.connection, self._after = relay, connection, None
         relay.limits.enter_run(run)
         self._counted = True
-        await relay.hub.join(run, self, cursor)
+        relay.hub.join(run, self, cursor)
 
     def receive(self, message: dict[str, Any]) -> None:
         """See Session."""
@@ -165,16 +167,40 @@ class OneRun:
             self._relay.limits.leave_run(self._run_id)
 
 
+class _Subscription:
+    """One of many runs on one connection: the run's watcher, see fanout.Watcher."""
+
+    __slots__ = ("connection", "owner", "run_id")
+
+    def __init__(self, owner: ManyRuns, run_id: str, connection: Connection) -> None:
+        self.owner = owner
+        self.run_id = run_id
+        self.connection = connection
+
+    def run_ended(self) -> None:
+        """See fanout.Watcher."""
+        self.owner.drop(self.run_id)
+        self.owner.say({"type": "end", "run_id": self.run_id})
+
+    def run_failed(self, error: Exception) -> None:
+        """See fanout.Watcher."""
+        self.owner.drop(self.run_id)
+        self.owner.say_error(refusal_of(error, self.run_id), self.run_id)
+
+
 class ManyRuns:
-    """`/ws`: runs are subscribed to one by one, and the list as a whole. An error about one run closes nothing."""
+    """`/ws`: runs are subscribed to one by one, and the list as a whole. An error about one run closes nothing.
+
+    A subscription is an object of three words, and what the topic holds for a watcher: no task.
+    """
 
     run_id = None
     """See Session."""
 
     def __init__(self) -> None:
-        self._subscriptions: dict[str, asyncio.Task[None]] = {}
+        self._subscriptions: dict[str, _Subscription] = {}
 
-    async def start(self, relay: Relay, connection: Connection, grant: Grant) -> None:
+    def start(self, relay: Relay, connection: Connection, grant: Grant) -> None:
         """See Session."""
         self._relay, self._connection, self._grant = relay, connection, grant
 
@@ -188,10 +214,10 @@ class ManyRuns:
                 self._watch_list(kind == "subscribe")
             elif kind == "subscribe":
                 self._subscribe(*run_and_cursor(run_id, message.get("after")))
-            elif (task := self._subscriptions.pop(str(run_id), None)) is not None:
-                task.cancel()
-        except (Close, Refused, TooMany) as error:
-            self._say_error(error, run_id if isinstance(run_id, str) else None)
+            else:
+                self.drop(str(run_id))
+        except (Close, Refused, TooMany, TooManyJoins) as error:
+            self.say_error(error, run_id if isinstance(run_id, str) else None)
 
     def _watch_list(self, wanted: bool) -> None:
         feed = self._relay.hub.feed
@@ -203,54 +229,43 @@ class ManyRuns:
 
     def _subscribe(self, run_id: str, cursor: Cursor | None) -> None:
         self._grant.check_run(run_id)
-        subscriptions = self._subscriptions
-        for done in [name for name, task in subscriptions.items() if task.done()]:
-            del subscriptions[done]
-        if run_id in subscriptions:
-            subscriptions.pop(run_id).cancel()
-        most = self._relay.settings.max_subscriptions
-        if len(subscriptions) >= most:
+        self.drop(run_id)
+        relay, most = self._relay, self._relay.settings.max_subscriptions
+        if len(self._subscriptions) >= most:
             raise TooMany(f"too many runs on one connection: {most} of {most}")
-        subscriptions[run_id] = self._relay.hub.spawn(self._watch(run_id, cursor), f"watch {run_id}", run_id)
-
-    async def _watch(self, run_id: str, cursor: Cursor | None) -> None:
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        watcher = RunWatcher(self._connection, lambda: _settle(ended), lambda error: _settle(ended, error))
-        relay = self._relay
+        relay.limits.enter_run(run_id)
+        subscription = self._subscriptions[run_id] = _Subscription(self, run_id, self._connection)
         try:
-            relay.limits.enter_run(run_id)
-        except TooMany as error:
-            self._say_error(error, run_id)
-            return
-        try:
-            await relay.hub.join(run_id, watcher, cursor)
-            await ended
-            self._say({"type": "end", "run_id": run_id})
-        except Exception as error:
-            relay.hub.containment.note(error, "subscription", run_id)
-            self._say_error(refusal_of(error, run_id), run_id)
-        finally:
-            relay.hub.leave(run_id, watcher)
-            relay.limits.leave_run(run_id)
+            relay.hub.join(run_id, subscription, cursor)
+        except BaseException:
+            self.drop(run_id)
+            raise
 
-    def _say(self, fields: dict[str, Any]) -> None:
+    def drop(self, run_id: str) -> None:
+        """End a subscription, if there is one."""
+        subscription = self._subscriptions.pop(run_id, None)
+        if subscription is not None:
+            try:
+                self._relay.hub.leave(run_id, subscription)
+            finally:
+                self._relay.limits.leave_run(run_id)
+
+    def say(self, fields: dict[str, Any]) -> None:
+        """Send a message that is no part of a run's log."""
         self._connection.send(Batch.of(fields))
 
-    def _say_error(self, error: Exception, run_id: str | None) -> None:
-        code = CloseCode.TOO_MANY if isinstance(error, TooMany) else getattr(error, "code", CloseCode.BAD_REQUEST)
-        self._say({"type": "error", "code": int(code), "message": str(error), "run_id": run_id})
+    def say_error(self, error: Exception, run_id: str | None) -> None:
+        """Send an error that closes nothing."""
+        fields: dict[str, Any] = {"type": "error", "message": str(error), "run_id": run_id}
+        if isinstance(error, TooManyJoins):
+            fields |= {"code": int(CloseCode.TOO_MANY), "retry_in_ms": retry_in_ms()}
+        else:
+            code = CloseCode.TOO_MANY if isinstance(error, TooMany) else getattr(error, "code", CloseCode.BAD_REQUEST)
+            fields["code"] = int(code)
+        self.say(fields)
 
     def end(self) -> None:
         """See Session."""
         self._relay.hub.feed.leave(self._connection)
-        for task in self._subscriptions.values():
-            task.cancel()
-
-
-def _settle(future: asyncio.Future[None], error: Exception | None = None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(None)
-    else:
-        future.set_exception(error)
+        for run_id in [*self._subscriptions]:
+            self.drop(run_id)

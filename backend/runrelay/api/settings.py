@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     max_subscriptions_total: int = Field(
         default=100_000, ge=1, description="Watchings of runs in this process, over all connections."
     )
+    max_joining: int = Field(
+        default=100_000, ge=1, description="Joins that wait for their turn to read their run; above, 4429."
+    )
     max_frame_bytes: int = Field(default=16 * 1024, ge=128, description="The largest frame that a client may send.")
     client_buffer_bytes: int = Field(
         default=1 << 20, ge=4096, description="What may wait for one client, initial_state aside."

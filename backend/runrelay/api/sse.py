@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..codes import CloseCode
-from ..errors import RunlogError, RunlogUnavailable
+from ..errors import RunlogError, RunlogUnavailable, TooManyJoins
 from ..fanout import Batch, QueuedConnection
 from ..progress import Cursor, is_ended
 from .addresses import address_of
@@ -138,10 +138,11 @@ class EventStream(Response):
     async def _watch(self) -> None:
         watcher = RunWatcher(self._connection, lambda: self._connection.close(CloseCode.NORMAL), self._fail)
         try:
-            await self._relay.hub.join(self._run_id, watcher, self._after)
+            self._relay.hub.join(self._run_id, watcher, self._after)
             await self._connection.wait_closed()
         except Exception as error:  # somebody else's key under the run's name, say; or a fault of ours
-            self._relay.hub.containment.note(error, "stream", self._run_id)
+            if not isinstance(error, TooManyJoins):
+                self._relay.hub.containment.note(error, "stream", self._run_id)
             self._fail(error)
         finally:
             self._relay.hub.leave(self._run_id, watcher)

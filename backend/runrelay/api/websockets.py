@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from ..codes import CloseCode
+from ..errors import TooManyJoins
 from ..fanout import Batch, Connection, Meter, QueuedConnection
 from ..fanout.direct_connection import DirectConnection, Message
 from ..fanout.uvicorn import EXTENSION, FanoutProtocol
@@ -115,7 +116,7 @@ async def _serve(websocket: WebSocket, session: Session) -> None:
             await _refuse(websocket, CloseCode.TOO_MANY, str(error), retry_reason())
         return
     if protocol is not None:
-        await _serve_direct(websocket, _Client(relay, session, address), protocol)
+        _serve_direct(websocket, _Client(relay, session, address), protocol)
     else:
         await _serve_queued(websocket, _Client(relay, session, address))
 
@@ -132,7 +133,7 @@ class _Client:
         self._connection: Connection | None = None
         self._expiry: asyncio.TimerHandle | None = None
 
-    async def start(self, websocket: WebSocket, connection: Connection) -> None:
+    def start(self, websocket: WebSocket, connection: Connection) -> None:
         """Check the token, bring the client to the present; or say in a frame and a code why that may not be."""
         relay = self.relay
         self._connection = connection
@@ -145,10 +146,10 @@ class _Client:
             left_s = grant.seconds_left()
             if left_s is not None:
                 self._expiry = asyncio.get_running_loop().call_later(max(0.0, left_s), self._expire)
-            await self._session.start(relay, connection, grant)
+            self._session.start(relay, connection, grant)
         except (Refused, Close) as error:
             self._refuse(error.code, str(error))
-        except TooMany as error:
+        except (TooMany, TooManyJoins) as error:
             self._refuse(CloseCode.TOO_MANY, str(error), retry_reason())
         except Exception as error:  # somebody else's key under the run's name, say; or a fault of ours, for this client
             run_id = self._session.run_id
@@ -202,31 +203,13 @@ class _Client:
             self.relay.limits.leave(self._address)
 
 
-async def _serve_direct(websocket: WebSocket, client: _Client, protocol: FanoutProtocol) -> None:
-    """Under our own protocol class: join, then let go. The connection lives on without this task."""
+def _serve_direct(websocket: WebSocket, client: _Client, protocol: FanoutProtocol) -> None:
+    """Under our own protocol class: begin to join, then let go. The connection lives on without this task."""
     connection = DirectConnection(client.relay.bounds, retry_reason)
-    task, lost = asyncio.current_task(), False
-    assert task is not None
-
-    def give_up() -> None:
-        nonlocal lost
-        lost = True
-        task.cancel()  # the join may wait for Redis
-
-    if not connection.take_over(protocol, client.receive, give_up):
+    if connection.take_over(protocol, client.receive, client.gone):
+        client.start(websocket, connection)
+    else:
         client.gone()
-        return
-    try:
-        await client.start(websocket, connection)
-    except BaseException as error:
-        if not (lost and isinstance(error, asyncio.CancelledError) and task.uncancel() == 0):
-            connection.close(CloseCode.SERVICE_RESTART, retry_reason())
-            raise
-    finally:
-        if lost:
-            client.gone()
-        else:
-            connection.on_lost(client.gone)
 
 
 async def _serve_queued(websocket: WebSocket, client: _Client) -> None:
@@ -234,7 +217,7 @@ async def _serve_queued(websocket: WebSocket, client: _Client) -> None:
     connection = QueuedConnection(client.relay.settings.client_buffer_bytes)
     try:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(client.start(websocket, connection), name="session")
+            client.start(websocket, connection)
             tasks.create_task(_read(websocket, client, connection), name="reader")
             writer = tasks.create_task(_write(websocket, connection), name="writer")
             await connection.wait_closed()

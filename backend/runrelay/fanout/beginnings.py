@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
+from ..metrics import RelayMetrics
 from ..progress import MAX_SNAPSHOT_BYTES, START, Cursor, Snapshot, fitted
 from ..runlog import View
 from .frames import Batch, Frame, progress_frames
@@ -42,3 +43,12 @@ class Beginning(NamedTuple):
             fields = {"type": "resumed", "run_id": snapshot.run_id, "id": str(snapshot.cursor)}
             frames = [Frame.of(fields, snapshot.cursor, snapshot.status)]
         return Beginning(view, Batch(frames), "resume")
+
+    def count_in(self, metrics: RelayMetrics) -> None:
+        """Count a client that begins so."""
+        if self.kind == "join":
+            metrics.joins += 1
+        elif self.kind == "resume":
+            metrics.resumes += 1
+        else:
+            metrics.unrecovered += 1

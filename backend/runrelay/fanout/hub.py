@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal
 
 from ..codes import CloseCode
-from ..errors import RunlogUnavailable
+from ..errors import RunFailed, RunlogUnavailable
 from ..metrics import RelayMetrics
-from ..progress import Cursor
+from ..progress import START, Cursor
 from ..runlog import AsyncRunLog, View
 from .audience import Watcher
 from .connections import Connection
 from .containment import Children, Containment
 from .feed import Feed
 from .frames import Batch, Frame
+from .join_queue import JoinQueue
+from .joins import Join
 from .messages import Committed, Raw, head_of, parse_message
+from .repairs import Repairs
 from .topics import Topic
 
 __all__ = ["Hub"]
@@ -30,6 +33,7 @@ _SETTLE_S = 0.25
 """A message that was on its way when the log was looked at has come by then."""
 _TURN_S = 0.003
 _PINGS_AT_ONCE = 10
+_PAUSE_S = 0.2
 
 
 class Hub:
@@ -47,6 +51,7 @@ class Hub:
         end_after_s: float = 3.0,
         check_s: float = 5.0,
         tick_s: float = 20.0,
+        max_joining: int = 100_000,
         on_raw: Callable[[Raw], None] | None = None,
     ) -> None:
         self.runlog = runlog
@@ -71,6 +76,10 @@ class Hub:
         self._scheduled = False
         self._link_is_up = asyncio.Event()
         self._children = Children(self.containment)
+        self._queue = JoinQueue(self._begin, self._refuse, max_joining)
+        self._repairs = Repairs(self.spawn)
+        self._due = asyncio.Event()
+        """Set when Redis is back, and the topics have not been compared with their logs since."""
 
     @property
     def topics(self) -> int:
@@ -86,16 +95,28 @@ class Hub:
                 tasks.create_task(self.feed.run(), name="runs feed")
                 tasks.create_task(self._tick(), name="client pings")
                 while True:
-                    await asyncio.sleep(self._check_s)
-                    if self.link == "up":
-                        try:
-                            await self.check()
-                        except RunlogUnavailable as error:
-                            log.info("periodic check put off: %s", error)
-                        except Exception as error:
-                            self.containment.note(error, "periodic check")
+                    await self._check_on()
         finally:
             await self._children.end()
+
+    async def _check_on(self) -> None:
+        """Check when it is time; or catch up at once when Redis is back, again and again until it could be done."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._check_s):
+                await self._due.wait()
+        back = self._due.is_set()
+        self._due.clear()
+        if self.link != "up":
+            return
+        try:
+            await (self._catch_up() if back else self.check())
+        except RunlogUnavailable as error:
+            log.info("check of the topics put off: %s", error)
+            if back:
+                await asyncio.sleep(_PAUSE_S)
+                self._due.set()
+        except Exception as error:
+            self.containment.note(error, "periodic check")
 
     async def _tick(self) -> None:
         """Let every connection find out whether its client is still there: one timer for all, spread over the time."""
@@ -193,17 +214,19 @@ class Hub:
     def link_up(self) -> None:
         """The listener hears again. What was missed meanwhile is read before anything newer goes out.
 
-        The listener subscribes before it calls this, so an event is either in the log that the repair reads or comes
-        over the channel; in most cases both, and then the position tells.
+        The listener subscribes before it calls this, so an event is either in the log that is looked at now or comes
+        over the channel; in most cases both, and then the position tells. So every topic's position is compared with
+        its log, hundreds in one round trip, and those repair that stand elsewhere. One that is told of something newer
+        before its turn has come finds a jump, and repairs by itself.
         """
         self.link = "up"
         self._link_is_up.set()
+        self._due.set()
+        self._tell_all("up")
+        self._queue.open()
         for topic in self._topics.values():
             for waiter in topic.waiters:
                 waiter.set()
-            if topic.position is not None:
-                topic.repair()
-        self._tell_all("up")
         self.feed.note_all()
 
     def link_down(self) -> None:
@@ -211,6 +234,7 @@ class Hub:
         if self.link == "up":
             self.link = "down"
             self._link_is_up.clear()
+            self._queue.shut()
             self._tell_all("down")
 
     def _tell_all(self, status: Literal["up", "down"]) -> None:
@@ -232,22 +256,33 @@ class Hub:
         """
         for topic in [*self._topics.values()]:
             self._tidy(topic)  # one that was still reading when its last watcher left
-        topics = [topic for topic in self._topics.values() if topic.position is not None]
         elsewhere: list[tuple[Topic, Cursor | None]] = []
-        for at in range(0, len(topics), _CHECK_CHUNK):
-            chunk = topics[at : at + _CHECK_CHUNK]
-            positions = await self.runlog.positions([topic.run_id for topic in chunk])
-            for topic, position in zip(chunk, positions, strict=True):
-                if position is None:
-                    if topic.position is not None and topic.position.seq and not topic.stale:
-                        topic.repair()
-                elif position != topic.position:
-                    elsewhere.append((topic, topic.position))
+        async for topic, position in self._positions():
+            if position is None:
+                if topic.position is not None and topic.position.seq and not topic.stale:
+                    topic.repair()
+            elif position != topic.position:
+                elsewhere.append((topic, topic.position))
         if elsewhere:
             await asyncio.sleep(_SETTLE_S)
             for topic, was_at in elsewhere:
                 if topic.position == was_at and not topic.has_news and topic.run_id not in self._arrived:
                     topic.repair()
+
+    async def _catch_up(self) -> None:
+        """Redis was away: repair at once whatever stands elsewhere, whose log was gone, or that could not repair."""
+        async for topic, position in self._positions():
+            if (position or START) != topic.position or topic.stale or topic.has_news:
+                topic.repair()
+
+    async def _positions(self) -> AsyncIterator[tuple[Topic, Cursor | None]]:
+        """Every topic with where its log stands (None: it is gone), which is true until the next one is asked for."""
+        topics = [topic for topic in self._topics.values() if topic.position is not None]
+        for at in range(0, len(topics), _CHECK_CHUNK):
+            chunk = topics[at : at + _CHECK_CHUNK]
+            positions = await self.runlog.positions([topic.run_id for topic in chunk])
+            for topic, position in zip(chunk, positions, strict=True):
+                yield topic, position
 
     # What clients' handlers call
 
@@ -271,25 +306,42 @@ class Hub:
         self.metrics.too_slow += code is CloseCode.TOO_SLOW
         self.metrics.too_many += code is CloseCode.TOO_MANY
 
-    async def join(self, run_id: str, watcher: Watcher, after: Cursor | None) -> None:
-        """Bring a watcher to the present and keep it there until `leave`. Waits while the run log is away.
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many wait for their run that nobody else may."""
+        return self._queue.is_full
 
-        Cancelled, the watcher has not joined. `leave` must be called in any case.
+    def join(self, run_id: str, watcher: Watcher, after: Cursor | None) -> None:
+        """Bring a watcher to the present and keep it there until `leave`, which must be called unless this raises.
+
+        It waits while the run log is away, and for its turn. When it cannot join, its `run_failed` is called.
+
+        Raises:
+            TooManyJoins: too many wait.
         """
-        while True:
-            await self._link_is_up.wait()
-            topic = self._topic(run_id)  # and in use from here on: no await until it counts this join
-            try:
-                await topic.join(watcher, after)
-                return
-            except RunlogUnavailable as error:
-                log.info("join of run %r put off: %s", run_id, error)
-                await asyncio.sleep(0.2)
-            finally:
-                self._tidy(topic)
+        self._queue.join(run_id, watcher, after)
+
+    def _begin(self, join: Join) -> None:
+        try:
+            self._topic(join.run_id).join(join)
+        except Exception as error:
+            self.containment.note(error, "join", join.run_id)
+            join.end(RunFailed(join.run_id))
+
+    def _refuse(self, join: Join, error: Exception) -> None:
+        if not isinstance(error, RunFailed):  # which was noted where it happened
+            self.containment.note(error, "join", join.run_id)
+        try:
+            join.watcher.run_failed(error)
+        except Exception as other:
+            self.containment.note(other, "a watcher", join.run_id)
+        topic = self._topics.get(join.run_id)
+        if topic is not None:
+            self._tidy(topic)
 
     def leave(self, run_id: str, watcher: Watcher) -> None:
         """Tell a watcher nothing more."""
+        self._queue.leave(watcher)
         topic = self._topics.get(run_id)
         if topic is not None:
             topic.leave(watcher)
@@ -320,7 +372,7 @@ class Hub:
                 self.metrics,
                 resume_bytes=self._client_buffer_bytes // 2,
                 end_after_s=self._end_after_s,
-                spawn=lambda work, name: self.spawn(work, name, run_id),
+                ask_repair=self._repairs.add,
                 containment=self.containment,
             )
             self._heads[head_of(run_id)] = topic
@@ -333,8 +385,8 @@ class Hub:
             del self._topics[topic.run_id], self._heads[head_of(topic.run_id)]
             topic.close()
 
-    async def _read(self, run_id: str, after: Cursor | None, event_bytes: int) -> View:
-        return await self.runlog.read(run_id, after, event_bytes=event_bytes)
+    def _read(self, run_id: str, after: Cursor | None, event_bytes: int, later: bool) -> Awaitable[View]:
+        return self.runlog.read(run_id, after, event_bytes=event_bytes, later=later)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str, run_id: str | None = None) -> asyncio.Task[None]:
         """Run work of one run's or one client's in a task that ends with the hub. Should it fail, it ends alone."""

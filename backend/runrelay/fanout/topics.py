@@ -20,7 +20,10 @@ position R. What the topic has delivered since the read began is kept (joins.py)
 All of this happens between two awaits, so no delivery can fall between the comparison and the change.
 
 Jumps, foreign epochs, reconnects, the periodic check. The topic reads what follows its position and delivers that; or,
-if the log does not have all of it, a new initial_state for everybody. A message that came before the read began was
+if the log does not have all of it, a new initial_state for everybody. (After a reconnect the hub compares positions
+first, and only a topic that stands elsewhere reads. What was published since the subscription comes over the channel,
+and if something before it is missing, it jumps.) When that read is done, does not matter: until then nothing newer is
+delivered. A message that came before the read began was
 appended before it was published, so the read has it: what is still not explained then was never committed, and is
 discarded. While the topic reads, later messages wait in `backlog`, in order.
 """
@@ -29,11 +32,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from functools import partial
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
-from ..errors import RunFailed, RunlogError, RunlogUnavailable
+from ..errors import RunFailed, RunlogError, RunlogUnavailable, RunrelayError
 from ..metrics import RelayMetrics
 from ..progress import START, Cursor, is_ended
 from ..runlog import View
@@ -41,7 +43,7 @@ from .audience import Audience, Watcher
 from .beginnings import Beginning, initial_state_frame
 from .containment import Containment
 from .frames import Batch, Frame, progress_frame, progress_frames
-from .joins import Joins
+from .joins import Join, Joins
 from .messages import Committed, KnownLog
 
 __all__ = ["Topic"]
@@ -49,8 +51,8 @@ __all__ = ["Topic"]
 log = logging.getLogger(__name__)
 
 _MAX_BACKLOG: Final = 10_000
-Read = Callable[[str, Cursor | None, int], Awaitable[View]]
-"""Reads a run: its id, events after which cursor, how many bytes of events at most."""
+Read = Callable[[str, Cursor | None, int, bool], Awaitable[View]]
+"""Reads a run: its id, events after which cursor, how many bytes of events at most, whether other reads go first."""
 
 
 class Topic:
@@ -64,7 +66,7 @@ class Topic:
         *,
         resume_bytes: int,
         end_after_s: float,
-        spawn: Callable[[Coroutine[Any, Any, None], str], object],
+        ask_repair: Callable[[Topic], object],
         containment: Containment | None = None,
     ) -> None:
         self.run_id = run_id
@@ -76,12 +78,12 @@ class Topic:
         """The live watchers."""
         self.ahead: dict[Watcher, Cursor] = {}
         self.waiters: set[asyncio.Event] = set()
-        self.joins = Joins(partial(read, run_id), lambda work: spawn(work, f"join {run_id}"))
+        self.joins = Joins(lambda after, event_bytes: read(run_id, after, event_bytes, False), self._answer)
         self.stale = False
         """The log is gone; watchers keep what they saw last."""
         self._read = read
         self._metrics = metrics
-        self._spawn = spawn
+        self._ask_repair = ask_repair
         self._resume_bytes = resume_bytes
         self._end_after_s = end_after_s
         self.log = KnownLog("", b"")
@@ -90,7 +92,8 @@ class Topic:
         self._judged = 0
         """How many of the backlog came before the repair's read began."""
         self._repairing = False
-        self._repaired = asyncio.Event()
+        self._unadmitted: list[Join] = []
+        """Joins that read again after the repair."""
         self._end_timer: asyncio.Handle | None = None
 
     @property
@@ -181,28 +184,49 @@ class Topic:
 
     # Joining
 
-    async def join(self, watcher: Watcher, after: Cursor | None) -> None:
+    def join(self, join: Join) -> None:
         """Bring a watcher to the run's present and make it live. See the module's argument.
 
-        Cancelled, or at an error, the watcher has not joined.
-
-        Raises:
-            RunlogError: from the read.
-            RunFailed: something that nobody expected happened to the topic.
+        The join ends with a RunlogError of the read's, or with RunFailed if something that nobody expected happened.
         """
-        event_bytes = watcher.connection.resume_bytes
+        join.topic = self
         self.joins.count += 1
+        self.joins.begin(join)
+
+    def give_up(self, join: Join) -> None:
+        """See joins.Joinable."""
+        self.joins.leave(join)
+        self.joins.count -= 1
+
+    def _answer(self, join: Join, outcome: Beginning | Exception) -> None:
+        """A join's read has ended. Nothing is awaited from here to the watcher's being live."""
         try:
-            while not self._admit(watcher, await self.joins.beginning(after, event_bytes)):
-                self.joins.discard(after, event_bytes)
-                self.repair()
-                await self._repaired.wait()
-        finally:
-            self.joins.count -= 1
+            if isinstance(outcome, Exception):
+                raise outcome
+            admitted = self._admit(join.watcher, outcome)
+        except RunrelayError as error:
+            join.end(error)
+        except Exception as error:
+            self._containment.note(error, "join", self.run_id)
+            join.end(RunFailed(self.run_id))
+        else:
+            if admitted:
+                join.end(None)
+                return
+            self.joins.discard(join)
+            self._unadmitted.append(join)
+            join.answered()  # others need not wait for this run's repair
+            self.repair()
+
+    def _read_again(self) -> None:
+        unadmitted, self._unadmitted = self._unadmitted, []
+        for join in unadmitted:
+            if not join.over:
+                self.joins.begin(join)
 
     def _admit(self, watcher: Watcher, beginning: Beginning) -> bool:
         if self.failure is not None:
-            raise self.failure if isinstance(self.failure, RunlogError) else RunFailed(self.run_id)
+            raise self._failed()
         view = beginning.view
         reached = view.snapshot.cursor
         if self.position is None:
@@ -219,7 +243,7 @@ class Topic:
             if reached.seq + len(rest) < self.position.seq:
                 return False  # the read is older than what was kept, or a new initial_state came: read again
         first, connection = beginning.batch, watcher.connection
-        self._count(beginning)
+        beginning.count_in(self._metrics)
         if connection.send(first, exempt=beginning.kind != "resume") and (not rest or connection.send(Batch(rest))):
             if behind:
                 self.ahead[watcher] = reached
@@ -232,14 +256,6 @@ class Topic:
             self.repair()
         return True
 
-    def _count(self, beginning: Beginning) -> None:
-        if beginning.kind == "join":
-            self._metrics.joins += 1
-        elif beginning.kind == "resume":
-            self._metrics.resumes += 1
-        else:
-            self._metrics.unrecovered += 1
-
     def leave(self, watcher: Watcher) -> None:
         """The watcher is not told anything more."""
         self.audience.remove(watcher)
@@ -248,46 +264,46 @@ class Topic:
     # Repair
 
     def repair(self) -> None:
-        """Read what follows the position and deliver it: one read at a time, in a task of the hub's."""
-        if self.failure is not None:
-            self._repaired.set()
-            return
-        self._repaired.clear()
-        if not self._repairing:
+        """Read what follows the position and deliver it, when it is this topic's turn: one read at a time."""
+        if self.failure is None and not self._repairing:
             self._repairing = True
-            self._spawn(self._repair(), f"repair {self.run_id}")
+            self._ask_repair(self)
 
-    async def _repair(self) -> None:
+    async def repair_once(self) -> bool:
+        """See repairs.Repairable. True: what the channel brought meanwhile does not follow; it must read again."""
+        again = False
         try:
-            while True:
-                await self.audience.idle.wait()  # the position is to stay where it is
-                self._judged = len(self._backlog)
-                view = await self._read(self.run_id, self.position, self._resume_bytes)
-                self._metrics.repairs += 1
-                self._catch_up(view)
-                await self.audience.idle.wait()
-                reached = self.position
-                if reached is None:
-                    return
-                # What came before the read and is not explained by it was never committed.
-                early, self._backlog = self._backlog[: self._judged], self._backlog[self._judged :]
-                for message in early:
-                    epoch, seq = message.cursor or START
-                    if epoch != reached.epoch and self._metrics.foreign_databases:
-                        self._metrics.foreign += (
-                            1  # its twin there, most likely; it was not shown, as forged ones are not
-                        )
-                    elif epoch != reached.epoch or seq > reached.seq:
-                        self._metrics.forged += 1
-                if self._work_off():
-                    return
+            if self.failure is None and (self.audience.members or self.ahead or self.joins.count):
+                again = await self._repair()
         except RunlogUnavailable:
-            return  # the hub repairs every topic when the run log is back, and looks every few seconds
+            pass  # the hub looks at every topic when the run log is back, and every few seconds
         except Exception as error:
             self.fail(error)
         finally:
-            self._repairing = False
-            self._repaired.set()
+            if not again:
+                self._repairing = False
+                asyncio.get_running_loop().call_soon(self._read_again)
+        return again
+
+    async def _repair(self) -> bool:
+        await self.audience.idle.wait()  # the position is to stay where it is
+        self._judged = len(self._backlog)
+        view = await self._read(self.run_id, self.position, self._resume_bytes, True)
+        self._metrics.repairs += 1
+        self._catch_up(view)
+        await self.audience.idle.wait()
+        reached = self.position
+        if reached is None:
+            return False
+        # What came before the read and is not explained by it was never committed.
+        early, self._backlog = self._backlog[: self._judged], self._backlog[self._judged :]
+        for message in early:
+            epoch, seq = message.cursor or START
+            if epoch != reached.epoch and self._metrics.foreign_databases:
+                self._metrics.foreign += 1  # its twin there, most likely; it was not shown, as forged ones are not
+            elif epoch != reached.epoch or seq > reached.seq:
+                self._metrics.forged += 1
+        return not self._work_off()
 
     def _catch_up(self, view: View) -> None:
         snapshot = view.snapshot
@@ -369,7 +385,12 @@ class Topic:
                 self._containment.note(other, "a watcher", self.run_id)
         for waiter in self.waiters:
             waiter.set()
-        self._repaired.set()
+        unadmitted, self._unadmitted = self._unadmitted, []
+        for join in unadmitted:
+            join.end(self._failed())
+
+    def _failed(self) -> RunrelayError:
+        return self.failure if isinstance(self.failure, RunlogError) else RunFailed(self.run_id)
 
     def close(self) -> None:
         """Nobody needs the topic any more."""

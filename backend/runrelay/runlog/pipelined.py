@@ -285,7 +285,7 @@ class Pipelined:
             waiting = [*self._first, *self._later]
             self._first.clear()
             self._later.clear()
-            _fail(waiting, f"cannot connect to the run log: {str(error) or type(error).__name__}")
+            _fail(waiting, f"the run log is not available: {str(error) or type(error).__name__}")
         except BaseException:
             await connection.disconnect(nowait=True)
             raise

@@ -25,7 +25,9 @@ from runrelay.errors import RunlogUnavailable
 from runrelay.fanout import audience, joins, topics
 from runrelay.fanout.connections import Connection
 from runrelay.fanout.frames import Batch
+from runrelay.fanout.joins import Join
 from runrelay.fanout.messages import Committed, Raw, parse_message
+from runrelay.fanout.repairs import Repairs
 from runrelay.fanout.topics import Topic
 from runrelay.metrics import RelayMetrics
 from runrelay.progress import START, Cursor, Snapshot
@@ -154,20 +156,23 @@ class World(RuleBasedStateMachine):
         self.channel: deque[bytes] = deque()
         self.said: list[bytes] = []
         self.reads: list[Read] = []
-        self.viewers: dict[Viewer, asyncio.Task[None]] = {}
+        self.viewers: dict[Viewer, Join] = {}
         self.gone: list[Viewer] = []
         self.repairs: list[asyncio.Task[None]] = []
+        self.line = Repairs(self._spawn)
         self.topic = self._made()
 
     def _made(self) -> Topic:
-        return self.topic_class(RUN, self._read, RelayMetrics(), resume_bytes=4_000, end_after_s=1e6, spawn=self._spawn)
+        return self.topic_class(
+            RUN, self._read, RelayMetrics(), resume_bytes=4_000, end_after_s=1e6, ask_repair=self.line.add
+        )
 
-    async def _read(self, run_id: str, after: Cursor | None, most_bytes: int) -> View:
+    async def _read(self, run_id: str, after: Cursor | None, most_bytes: int, later: bool) -> View:
         read = Read(after, most_bytes, self.loop.create_future())
         self.reads.append(read)
         return await read.answer
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str, run_id: str) -> asyncio.Task[None]:
         task = self.loop.create_task(work, name=name)
         self.repairs.append(task)
         return task
@@ -289,34 +294,37 @@ class World(RuleBasedStateMachine):
             self.topic.close()
             self.topic = self._made()  # the hub has forgotten the last one
         viewer = Viewer(after, self.contents, direct=pick % 2 == 0)
-        self.viewers[viewer] = self.loop.create_task(self._join(viewer, after))
-        self._turn(turns)
-
-    async def _join(self, viewer: Viewer, after: str | None) -> None:
         cursor = None
         if after is not None:
             epoch, _, seq = after.partition("-")
             cursor = Cursor(epoch, int(seq))
-        while True:  # as the hub does
-            try:
-                await self.topic.join(viewer, cursor)
-            except RunlogUnavailable:
-                continue
-            return
+        self.loop.run_until_complete(_in_loop(partial(self._join, viewer, cursor)))
+        self._turn(turns)
+
+    def _join(self, viewer: Viewer, cursor: Cursor | None) -> None:
+        join = self.viewers[viewer] = Join(RUN, viewer, cursor, self._joined)
+        self.topic.join(join)
+
+    def _joined(self, join: Join, error: Exception | None) -> None:
+        """As the hub does."""
+        viewer = join.watcher
+        assert isinstance(viewer, Viewer)
+        if isinstance(error, RunlogUnavailable):
+            self._join(viewer, join.after)
+        elif error is not None:
+            viewer.broken = viewer.broken or AssertionError(f"it could not join: {error!r}")
 
     @precondition(lambda self: self.viewers)
     @rule(pick=PICK, turns=TURNS)
     def go(self, pick: int, turns: int) -> None:
         viewer = [*self.viewers][pick % len(self.viewers)]
-        if turns or not self.viewers[viewer].done():
-            self.viewers[viewer].cancel()
+        join = self.viewers.pop(viewer)
+        if turns or not join.over:
+            join.cancel()
             self.topic.leave(viewer)
         viewer.close(CloseCode.TOO_SLOW)  # else: the next send finds it gone
         self._turn(1)
-        task = self.viewers.pop(viewer)
         self.gone.append(viewer)
-        if task.done() and not task.cancelled():
-            task.result()
 
     @rule(turns=TURNS)
     def turn(self, turns: int) -> None:
@@ -335,7 +343,9 @@ class World(RuleBasedStateMachine):
             self._finish()
         finally:
             self.topic.close()
-            for task in (*self.viewers.values(), *self.repairs):
+            for join in self.viewers.values():
+                join.cancel()
+            for task in self.repairs:
                 task.cancel()
             self._turn(3)
             self.loop.close()
@@ -353,10 +363,11 @@ class World(RuleBasedStateMachine):
         for viewer in (*self.viewers, *self.gone):
             if viewer.broken is not None:
                 raise viewer.broken
-        for task in (*self.repairs, *self.viewers.values()):
-            assert task.done(), "something waits for ever"
+        for task in self.repairs:
+            assert task.done(), "a repair waits for ever"
             if not task.cancelled():
                 task.result()
+        assert all(join.over for join in self.viewers.values()), "a join waits for ever"
         for viewer in self.viewers:
             assert viewer.story.frames, "the viewer was told nothing"
             if self.log is not None:
@@ -463,7 +474,7 @@ async def test_an_end_that_falls_into_a_delivery_waits_for_it() -> None:
     log.events.append(log.message(1, "failed", log.key, status="failed"))
     contents = {"epoch0000001-2": "again"}
 
-    async def read(run_id: str, after: Cursor | None, most_bytes: int) -> View:
+    async def read(run_id: str, after: Cursor | None, most_bytes: int, later: bool) -> View:
         return View(Snapshot(RUN, log.cursor, status="failed"), None, log.key)
 
     topic = Topic(
@@ -472,11 +483,14 @@ async def test_an_end_that_falls_into_a_delivery_waits_for_it() -> None:
         RelayMetrics(),
         resume_bytes=4_000,
         end_after_s=1e6,
-        spawn=lambda work, name: asyncio.ensure_future(work),
+        ask_repair=Repairs(lambda work, name, run_id: asyncio.ensure_future(work)).add,
     )
     viewers = [Viewer(None, contents) for _ in range(4)]
     for viewer in viewers:
-        await topic.join(viewer, None)
+        topic.join(Join(RUN, viewer, None, lambda join, error: None))
+    async with asyncio.timeout(5):
+        while not all(viewer.story.frames for viewer in viewers):  # noqa: ASYNC110 - a few turns of the loop
+            await asyncio.sleep(0)
     again = parse_message(log.message(2, "again", log.key))
     assert isinstance(again, Committed)
     topic.receive([again])

@@ -1,0 +1,162 @@
+"""The queue of joins: whose turn it is to begin, and how many may wait.
+
+Nothing is held for a join that waits here but its place: no task, no topic, no read.
+
+Fairness
+--------
+Connections take turns, not joins. A connection that asks for 4,000 runs has one join begun for each that another
+connection has, so whoever asks for one run waits for at most one join of each connection that waits, however many
+those wait for. `at_once` reads are under way at most (two batches of a pipelined connection), so a turn comes soon. A
+join whose first read has ended gives its place back, though it may wait on: for a repair of its run, which nobody
+else's join must wait for.
+
+The bound
+---------
+`most` joins wait at most, those that were given up and whose turn has not come included (they are dropped then). Beyond
+it a join is refused, and its client told when to come back. The last fifth is kept for connections with nothing waiting
+here: those who have filled the rest do not shut out who wants one run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from ..errors import RunlogUnavailable, TooManyJoins
+from ..progress import Cursor
+from .audience import Watcher
+from .joins import Join
+
+__all__ = ["JoinQueue"]
+
+log = logging.getLogger(__name__)
+
+AT_ONCE: Final = 128
+_PAUSE_S: Final = 0.2
+_KEPT: Final = 5
+"""One part of so many is for connections with nothing waiting."""
+
+
+class JoinQueue:
+    """Joins that wait for their turn, and how many are under way."""
+
+    def __init__(
+        self,
+        begin: Callable[[Join], None],
+        refuse: Callable[[Join, Exception], None],
+        most: int,
+        *,
+        at_once: int = AT_ONCE,
+    ) -> None:
+        self.waiting = 0
+        self._begin = begin
+        self._refuse = refuse
+        self._most = most
+        self._joins: dict[Watcher, Join] = {}
+        """All that are not over, by who joins."""
+        self._at_once = at_once
+        self._under_way = 0
+        self._lines: dict[object, deque[Join]] = {}
+        self._turns: deque[object] = deque()
+        """Who has a line, the next one first."""
+        self._open = False
+        self._going_on = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nobody may wait any more."""
+        return self.waiting >= self._most
+
+    def join(self, run_id: str, watcher: Watcher, after: Cursor | None) -> None:
+        """Begin a join when it is its turn, which may be at once; and again until the run log could be read.
+
+        Raises:
+            TooManyJoins: too many wait.
+        """
+        most = self._most if watcher.connection not in self._lines else self._most - self._most // _KEPT
+        if self.waiting >= most:
+            raise TooManyJoins(self.waiting, most)
+        self._append(self._made(run_id, watcher, after))
+        self.go_on()
+
+    def leave(self, watcher: Watcher) -> None:
+        """The watcher has gone, whether it has joined or not."""
+        join = self._joins.pop(watcher, None)
+        if join is not None:
+            join.cancel()
+
+    def _made(self, run_id: str, watcher: Watcher, after: Cursor | None) -> Join:
+        join = self._joins[watcher] = Join(run_id, watcher, after, self._ended)
+        return join
+
+    def _ended(self, join: Join, error: Exception | None) -> None:
+        self._joins.pop(join.watcher, None)
+        if isinstance(error, RunlogUnavailable):
+            log.info("join of run %r put off: %s", join.run_id, error)
+            again = self._made(join.run_id, join.watcher, join.after)
+            asyncio.get_running_loop().call_later(_PAUSE_S, self._again, again)
+        elif error is not None:
+            self._refuse(join, error)
+
+    def _again(self, join: Join) -> None:
+        self._append(join)  # whatever the bound says: it was let in before
+        self.go_on()
+
+    def _append(self, join: Join) -> None:
+        whose = self._whose(join)
+        line = self._lines.get(whose)
+        if line is None:
+            line = self._lines[whose] = deque()
+            self._turns.append(whose)
+        line.append(join)
+        self.waiting += 1
+
+    def _whose(self, join: Join) -> object:
+        """In whose line a join waits."""
+        return join.watcher.connection
+
+    def open(self) -> None:
+        """Reads can be answered: begin."""
+        self._open = True
+        self.go_on()
+
+    def shut(self) -> None:
+        """Reads cannot be answered: let everybody wait."""
+        self._open = False
+
+    def go_on(self) -> None:
+        """Begin as many as may be under way."""
+        if self._going_on:  # beginning one may end it at once, which comes back here
+            return
+        self._going_on = True
+        try:
+            while self._open and self._turns and self._under_way < self._at_once:
+                join = self._next()
+                if join is not None:
+                    self._under_way += 1
+                    join.on_answer = self._answered
+                    self._begin(join)
+        finally:
+            self._going_on = False
+
+    def _next(self) -> Join | None:
+        """The next connection's next join; None if it had none left that anybody waits for."""
+        whose = self._turns.popleft()
+        line = self._lines[whose]
+        join: Join | None = None
+        while line and join is None:
+            first = line.popleft()
+            self.waiting -= 1
+            join = None if first.over else first
+        if line:
+            self._turns.append(whose)
+        else:
+            del self._lines[whose]
+        return join
+
+    def _answered(self, join: Join) -> None:
+        self._under_way -= 1
+        self.go_on()
