@@ -194,8 +194,19 @@ class Clients:
         counts = self.counts
         return ", ".join(f"{name} {getattr(counts, name)}" for name in _COUNTERS if getattr(counts, name))
 
-    def connect(self, *, at_once: int = 256, timeout_s: float = 60.0, resume: bool = False) -> None:
-        """Open all clients, so many at once. `resume`: each with the cursor of its last message.
+    def connect(
+        self,
+        *,
+        at_once: int = 256,
+        timeout_s: float = 60.0,
+        resume: bool = False,
+        hello_of: Callable[[int], bytes] | None = None,
+    ) -> None:
+        """Open all clients, so many at once.
+
+        Args:
+            resume: each with the cursor of its last message.
+            hello_of: what each says first, by its index; by default, all say what the target wants.
 
         Raises:
             BenchmarkError: some were refused, or it took too long.
@@ -211,6 +222,7 @@ class Clients:
                 request = self._target.request(self.runs[group], cursor)
             while counts.connecting >= at_once and time.monotonic() < deadline:
                 self.poll(0.001)
+            hello = hello if hello_of is None else hello_of(index)
             error = self._lib.clients_connect(
                 self._all, index, group, self._target.port, request, len(request), hello, len(hello)
             )

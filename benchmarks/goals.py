@@ -46,6 +46,11 @@ def _clients(figures: Figures) -> Iterator[Goal]:
         figure = figures.find("f", _US, name)
         if figure is not None:
             yield Goal("f", f"{name}, {figure.unit}, the worst round", max(figure.values), wanted, at_least=False)
+    storm = figures.find("k", _US, "last subscription has joined")
+    told = figures.find("k", _US, "told that Redis is down, or refused")
+    if storm is not None and told is not None:
+        yield Goal("k", "last subscription has joined, s, the worst round", max(storm.values), 30.0, at_least=False)
+        yield Goal("k", "told that Redis is down, or refused, the worst round", max(told.values), 0, at_least=False)
     for figure in figures.of("g"):
         wanted = 5.0 if "p50" in figure.name else 50.0
         yield Goal("g", f"{figure.name}, µs", figure.median, wanted, at_least=False)

@@ -1,10 +1,11 @@
-"""The scenarios, a to j. Each takes the stage, the plan and the figures that it adds to."""
+"""The scenarios, a to k. Each takes the stage, the plan and the figures that it adds to."""
 
 from .burst import burst_on_one_run, relay_processes
 from .commit_cost import cost_of_commits
 from .cut_off import come_back
 from .growth import more_clients
 from .idle import idle_memory
+from .join_storm import join_storm
 from .many_runs import a_run_each
 from .paced import crowd_at_a_rate, thousand_at_a_rate
 from .publish_cost import cost_of_publishing
@@ -22,5 +23,6 @@ SCENARIOS = {
     "h": ("two relay processes beside one", relay_processes),
     "i": ("growth with the number of clients", more_clients),
     "j": ("what a commit costs Redis", cost_of_commits),
+    "k": ("2,000 clients subscribe to 40 runs each, at once", join_storm),
 }
 """By letter: what it is, and the function that measures it."""
