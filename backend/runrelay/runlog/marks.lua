@@ -1,4 +1,4 @@
--- Part of commit.lua: a producer that this run has not met will leave its mark in the hash. Are there too many of them?
+-- Part of commit.lua: marks. A producer that this run has not met will leave one in the hash: are there too many of them?
 --
 -- They are looked through seldom enough that it costs little for each new one. The longest silent go, but none that may still
 -- send: docs/decisions/0002. Time before this log began does not count as silence, for this server was away then.

@@ -3,54 +3,58 @@
 -- KEYS  1 the run's hash  2 its stream of events  3 its list of log lines
 -- ARGV  1 the cursor's epoch, or "" for no events   2 the cursor's seq   3 bytes of events at most
 --       4 log lines at most (0: none)               5 bytes of log lines at most
--- Returns {fields of the hash as a flat list, events or false, log lines newest first, how many there are}
+-- Returns {values of the hash's fields, events or false, log lines newest first, how many there are, the steps}
+--         no values at all: there is no such key
 --         events are false when those after the cursor are not all there, or are more than fits
+--
+-- The hash is read by name and never as a whole: each process that has spoken of the run may have a mark in there.
 
--- By name, and never the whole hash: with each process that has spoken of the run it has a mark in there.
-local FIELDS = {'epoch', 'seq', 'state', 'status', 'progress', 'attempt', 'title', 'pipeline', 'error', 'created_at', 'started_at',
-  'updated_at', 'finished_at', 'result', 'fenced', 'seal_key', 'input', 'steps', 'step_names'}
-local all, hash = {}, {}
-local function take(names)
-  for from = 1, #names, 1000 do
-    local found = redis.call('HMGET', KEYS[1], unpack(names, from, math.min(from + 999, #names)))
-    for i, value in ipairs(found) do
-      local name = names[from + i - 1]
-      if value then hash[name], all[#all + 1], all[#all + 2] = value, name, value end
+local CHUNK, EVENTS = 1000, 250
+local values = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'steps', 'step_names', 'state', 'status', 'progress', 'attempt',
+  'title', 'pipeline', 'error', 'created_at', 'started_at', 'updated_at', 'finished_at', 'result', 'fenced', 'seal_key', 'input')
+local log_epoch, seq, sums, names = values[1], tonumber(values[2]), values[3], values[4]
+if not log_epoch and redis.call('EXISTS', KEYS[1]) == 0 then return {{}, false, {}, 0, {}} end
+values[4] = false  -- of use here only
+
+local steps, missing = {}, 0
+local function take(fields)
+  steps, missing = {}, 0
+  for from = 1, #fields, CHUNK do
+    for _, step in ipairs(redis.call('HMGET', KEYS[1], unpack(fields, from, math.min(from + CHUNK - 1, #fields)))) do
+      if step then steps[#steps + 1] = step else missing = missing + 1 end
     end
   end
 end
-take(FIELDS)
-if #all == 0 then return {redis.call('EXISTS', KEYS[1]) == 1 and {'', ''} or all, false, {}, 0} end  -- somebody else's, or none
-
-local sums_fine, sums = pcall(cjson.decode, hash.steps or '{}')
-local count = sums_fine and type(sums) == 'table' and tonumber(sums.count) or 0
+local count = sums and tonumber(string.match(sums, '"count":(%d+)')) or 0
 if count > 0 then
-  local index_fine, names = pcall(cjson.decode, hash.step_names or '[]')
-  names = index_fine and type(names) == 'table' and names or {}
-  for i, name in ipairs(names) do names[i] = 's:' .. tostring(name) end
-  local before = #all
-  if #names == count then take(names) end
-  if #all ~= before + 2 * count then  -- an older version keeps no index, and does not know of this one
-    names = {}
+  local fine, fields = pcall(cjson.decode, names or '[]')
+  fields = fine and type(fields) == 'table' and fields or {}
+  for i, name in ipairs(fields) do fields[i] = 's:' .. tostring(name) end
+  if #fields == count then take(fields) end
+  if #fields ~= count or missing > 0 then  -- an older version keeps no index, and does not know of this one
+    fields = {}
     for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-      if string.sub(field, 1, 2) == 's:' and not hash[field] then names[#names + 1] = field end
+      if string.sub(field, 1, 2) == 's:' then fields[#fields + 1] = field end
     end
-    take(names)
+    take(fields)
   end
 end
-local seq = tonumber(hash.seq)
 
 local events = false
 local epoch, after = ARGV[1], tonumber(ARGV[2])
 -- "0" is the epoch of a run nobody had heard of: the start of whatever log came
-if (epoch == hash.epoch or epoch == '0') and after <= seq then
+if (epoch == log_epoch or epoch == '0') and after <= seq then
   events = {}
   if after < seq then
-    local bytes = 0
-    for _, entry in ipairs(redis.call('XRANGE', KEYS[2], (after + 1) .. '-0', '+')) do
-      events[#events + 1] = entry[2][2]
-      bytes = bytes + #entry[2][2]
-    end
+    local bytes, from, found = 0, after + 1 .. '-0', nil
+    repeat  -- no more of them than is asked for: a thousand of the largest are some hundred MB
+      found = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', EVENTS)
+      for _, entry in ipairs(found) do
+        events[#events + 1] = entry[2][2]
+        bytes = bytes + #entry[2][2]
+        from = '(' .. entry[1]
+      end
+    until #found < EVENTS or bytes > tonumber(ARGV[3])
     -- contiguous to the end, or not at all
     local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
     if #events ~= seq - after or bytes > tonumber(ARGV[3]) or last[1][1] ~= seq .. '-0' then events = false end
@@ -70,4 +74,4 @@ while taken < length and room > 0 do
   end
   taken = taken + #chunk
 end
-return {all, events, lines, length}
+return {values, events, lines, length, steps}

@@ -30,6 +30,12 @@ SUMMARY_FIELDS = (
 )  # fmt: skip
 """Fields of the hash that a list of runs needs."""
 
+_FIELDS: Final = (
+    "epoch", "seq", "steps", "step_names", "state", "status", "progress", "attempt", "title", "pipeline", "error",
+    "created_at", "started_at", "updated_at", "finished_at", "result", "fenced", "seal_key", "input",
+)  # fmt: skip
+"""Fields of the hash whose values read.lua answers, in its order."""
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -73,20 +79,24 @@ def parse_view(run_id: str, reply: Any) -> View:
         raise NotARun(run_id, f"{type(error).__name__}: {error}") from error
 
 
-def _view(run_id: str, flat: list[bytes], events: list[bytes] | None, lines: list[bytes], length: int) -> View:
-    fields = {flat[i].decode("utf-8", "replace"): flat[i + 1] for i in range(0, len(flat), 2)}
-    if not fields:
+def _view(
+    run_id: str,
+    values: list[bytes | None],
+    events: list[bytes] | None,
+    lines: list[bytes],
+    length: int,
+    steps: list[bytes],
+) -> View:
+    if not values:
         return View(Snapshot(run_id), None)
+    fields = {name: value for name, value in zip(_FIELDS, values, strict=True) if value is not None}
     logs = [line for line in map(_log_line, reversed(lines)) if line is not None]
-    steps = sorted(
-        (orjson.loads(raw) for name, raw in fields.items() if name.startswith("s:")),
-        key=lambda step: int(step["i"]),
-    )
+    in_order = sorted(map(orjson.loads, steps), key=lambda step: int(step["i"]))
     return View(
         _snapshot(
             run_id,
             fields,
-            steps=tuple(_step(step) for step in steps),
+            steps=tuple(map(_step, in_order)),
             result=shallow(orjson.loads(fields["result"])) if "result" in fields else None,
             fenced=_whole(fields.get("fenced", b"0")),
             steps_truncated=_steps_left_out(fields.get("steps")),

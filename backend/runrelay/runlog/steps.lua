@@ -1,9 +1,9 @@
--- Part of commit.lua: the steps of a run.
+-- Part of commit.lua: steps of a run.
 --
 -- A field `s:<name>` each; `steps` with their count and sums, so that rolling up one event needs one step only; and
--- `step_names`, so that a read finds them without looking through the producers' marks. Beyond MAX_STEPS a step is only counted:
--- its events pass, nothing is kept. Of a canvas' members beyond (`more`, which the run's end waits for) one character each
--- is kept, in fields `m:<number>` of 1,000: whether it has succeeded.
+-- `step_names`, so that a read finds them without looking through the producers' marks. Beyond MAX_STEPS a step is only
+-- counted: its events pass, nothing is kept. Of a canvas' members beyond (`more`, which the run's end waits for) one
+-- character each is kept, in fields `m:<number>` of 1,000: whether it has succeeded.
 
 function rounded(value) return string.format('%.10g', math.floor(value * 1e6 + 0.5) / 1e6) end
 function step_of(name)

@@ -163,6 +163,15 @@ describe("steps", () => {
     expect(run.steps.map((step) => step.name)).toEqual(["extra"]);
   });
 
+  it("of steps without end a thousand are kept, as in the run log", () => {
+    const events = Array.from({ length: 1200 }, (_, n) =>
+      event(n + 1, { step: `s${n}`, step_status: "running" }),
+    );
+    const { run } = applyEvents(runAfter(), events);
+    expect(run.steps.length).toBe(1000);
+    expect([run.seq, run.steps.at(-1)?.name]).toEqual([1200, "s999"]);
+  });
+
   it("a step's own retry starts it anew", () => {
     const run = runAfter(
       declared,

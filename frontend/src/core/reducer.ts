@@ -130,8 +130,12 @@ function foldSteps(run: RunState, event: ProgressEvent, restarted: boolean): rea
   return steps.map((step) => (step.name === name ? foldStep(step, event) : step));
 }
 
+/** The run log keeps so many steps of a run, and a page that watches for long must not keep more. */
+const MAX_STEPS = 1000;
+
 function withStep(steps: readonly Step[], name: string): readonly Step[] {
-  return steps.some((step) => step.name === name) ? steps : [...steps, queuedStep(name, 1)];
+  if (steps.length >= MAX_STEPS || steps.some((step) => step.name === name)) return steps;
+  return [...steps, queuedStep(name, 1)];
 }
 
 function queuedStep(name: string, weight: number): Step {

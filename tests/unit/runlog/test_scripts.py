@@ -1,10 +1,11 @@
 """Scripts: loaded from their files, known to Redis by their SHA-1."""
 
 import hashlib
+import re
 
 import pytest
 
-from runrelay.runlog import scripts
+from runrelay.runlog import reads, scripts
 
 
 @pytest.mark.parametrize("name", ["COMMIT", "READ", "HEARTBEAT", "DELETE", "LEASE"])
@@ -20,3 +21,17 @@ def test_all_of_them_are_public() -> None:
     """A script that is not named is not tested."""
     loaded = {name for name, value in vars(scripts).items() if isinstance(value, scripts.Script)}
     assert loaded | {"Script"} == set(scripts.__all__)
+
+
+def test_a_read_s_values_are_told_apart_by_their_order() -> None:
+    """A state that is shown as the title."""
+    call = re.search(r"HMGET', KEYS\[1\], ([^)]*)\)", scripts.READ.text)
+    assert call is not None
+    assert tuple(re.findall(r"'(\w+)'", call[1])) == reads._FIELDS
+
+
+def test_a_script_is_put_together_from_its_parts() -> None:
+    """A part that is not there: a commit that does without it."""
+    assert "-- include" not in scripts.COMMIT.text
+    for part in ("steps", "marks"):
+        assert f"-- Part of commit.lua: {part}" in scripts.COMMIT.text
