@@ -68,6 +68,28 @@ def no_identity() -> None:
         module.identity = lambda *_: "one and the same"  # type: ignore[attr-defined]
 
 
+@switch
+def no_waiting() -> None:
+    """`flush` says that everything is committed without looking."""
+    from runrelay.publisher.flusher import Flusher
+
+    Flusher.wait = lambda self, timeout_s, *, while_down=True: True  # type: ignore[method-assign]
+
+
+@switch
+def no_end() -> None:
+    """A run that has ended takes events all the same."""
+    _weaken_commits("local over = has_ended(status)", "local over = false")
+
+
+def _weaken_commits(protection: str, instead: str) -> None:
+    import runrelay.runlog.sync
+    from runrelay.runlog.scripts import COMMIT
+    from tests.runlog_rig import weakened
+
+    runrelay.runlog.sync.COMMIT = weakened(COMMIT, protection, instead)  # type: ignore[attr-defined]
+
+
 # Of a relay
 
 
@@ -124,6 +146,38 @@ def no_pings() -> None:
     from runrelay.fanout.uvicorn import DirectConnection
 
     DirectConnection.tick = lambda self: None  # type: ignore[method-assign]
+
+
+@switch
+def fragile_frames() -> None:
+    """A frame that is none is an error that nobody expects."""
+    from runrelay.api import sessions
+
+    parse_frame = sessions.parse_frame
+
+    def fragile(raw: bytes, limit_bytes: int) -> Any:
+        try:
+            return parse_frame(raw, limit_bytes)
+        except sessions.Close as error:
+            raise RuntimeError("nobody expects this") from error
+
+    sessions.parse_frame = fragile
+
+
+@switch
+def fragile_messages() -> None:
+    """A message that is none is an error that nobody expects."""
+    from runrelay.fanout import hub
+
+    parse_message = hub.parse_message  # type: ignore[attr-defined]
+
+    def fragile(raw: bytes) -> Any:
+        try:
+            return parse_message(raw)
+        except (TypeError, ValueError) as error:
+            raise RuntimeError("nobody expects this") from error
+
+    hub.parse_message = fragile  # type: ignore[attr-defined]
 
 
 @switch

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from tests.relays import RelayProcess
 from tests.servers import Server
 from tests.viewers import KINDS, Place, PollingViewer, Viewer
 
-__all__ = ["OpenStage", "Stage", "open_sockets", "resident_bytes"]
+__all__ = ["RUNS", "Fault", "OpenStage", "Stage", "open_sockets", "play", "resident_bytes"]
 
 _ESTABLISHED, _CLOSE_WAIT = "01", "08"
 _QUICK = {"end_after_s": 0.2, "check_s": 1.0, "heartbeat_s": 2.0, "drain_s": 1.0, "max_connections_per_address": 10_000}
@@ -165,8 +165,23 @@ class Stage:
             if task.done():
                 task.result()
 
-    async def flowing(self, lines: int = 5, viewers: list[Viewer] | None = None) -> None:
-        """Wait until every client has been shown so many more lines of each of its runs."""
+    async def begin(self, publisher: PublisherProcess, rate: float) -> None:
+        """Let a publisher's lines flow; when this returns, its runs are known."""
+        await publisher.order("say", 1)
+        assert (await publisher.order("flush", 30))["committed"], "nothing has happened yet"
+        await publisher.order("go", rate)
+
+    async def begun(self) -> None:
+        """Wait until every client is shown lines as they come, before anything happens."""
+        try:
+            await self.flowing(patience_s=40.0)
+        except AssertionError as error:
+            raise RuntimeError(f"before anything has happened: {error}") from error
+
+    async def flowing(
+        self, lines: int = 5, viewers: list[Viewer] | None = None, patience_s: float | None = None
+    ) -> None:
+        """Wait until every client (or each of these) has been shown so many more lines of each of its runs."""
         readings = [reading for one in viewers or self.viewers for reading in one.readings.values()]
         before = [reading.lines[-1] if reading.lines else -1 for reading in readings]
 
@@ -176,11 +191,11 @@ class Stage:
                 for reading, was in zip(readings, before, strict=True)
             )
 
-        await self.until(flown, f"every client has {lines} lines more")
+        await self.until(flown, f"every client has {lines} lines more", patience_s)
 
-    async def told_down(self, down: bool = True, kinds: Iterable[str] = ("socket", "many", "stream")) -> None:
-        """Wait until every client knows that Redis is away, or back; a poller learns it when it asks."""
-        viewers = [viewer for viewer in self.viewers if viewer.kind in {*kinds}]
+    async def told_down(self, down: bool = True, viewers: list[Viewer] | None = None) -> None:
+        """Wait until every client knows that Redis is away, or back; not pollers, who learn it when they ask."""
+        viewers = [viewer for viewer in viewers or self.viewers if viewer.kind != "polling"]
         await self.until(lambda: all(v.told_down is down for v in viewers), f"every client is told: down {down}")
 
     # The end
@@ -260,3 +275,39 @@ class Stage:
 
 OpenStage = Callable[..., AbstractAsyncContextManager[Stage]]
 """`open_stage(server, patience_s=…, lossy=…)`"""
+
+
+Fault = Callable[[Stage], Awaitable[None]]
+RUNS = ["run-1", "우주여행-2"]
+CONTROL_S = 4.0
+"""A control's condition does not come; where nothing is broken it is met in far less."""
+
+
+async def play(
+    open_stage: OpenStage,
+    server: Server,
+    fault: Fault,
+    *,
+    again: int = 1,
+    publisher: str = "",
+    relay: str = "",
+    lossy: bool = False,
+    keeps_cursor: bool = True,
+) -> Stage:
+    """Let lines flow to one relay's clients, let the fault happen, let lines flow, end; check everything.
+
+    again: how often it happens. publisher, relay: what is switched off in them (broken.py), for a control;
+    keeps_cursor: the clients' own. lossy: see Stage.
+    """
+    control = publisher or relay or not keeps_cursor
+    async with open_stage(server, patience_s=CONTROL_S if control else 40.0, lossy=lossy) as stage:
+        await stage.relay(broken=relay)
+        lines = await stage.publisher(RUNS, broken=publisher)
+        await stage.begin(lines, 200)
+        stage.watch(RUNS, keeps_cursor=keeps_cursor)
+        await stage.begun()
+        for _ in range(again):
+            await fault(stage)
+            await stage.flowing()
+        await stage.finish(extra=lossy)
+        return stage

@@ -40,11 +40,19 @@ class Viewer(ABC):
     kind: str
 
     def __init__(
-        self, run_ids: Iterable[str], place: Place, ledger: Ledger, *, lossy: bool = False, keeps_cursor: bool = True
+        self,
+        run_ids: Iterable[str],
+        place: Place,
+        ledger: Ledger,
+        *,
+        lossy: bool = False,
+        keeps_cursor: bool = True,
+        quiet_s: float = QUIET_S,
     ) -> None:
         self.readings = {run_id: Reading(run_id, ledger, lossy=lossy) for run_id in run_ids}
         self.place = place
         self.keeps_cursor = keeps_cursor
+        self.quiet_s = quiet_s
         self.broken: AssertionError | None = None
         self.connects = 0
         self.closes: Counter[object] = Counter()
@@ -134,8 +142,8 @@ class _OverSocket(Viewer):
     async def _connect(self, path: str) -> float | None:
         url = self.place().replace("http", "ws", 1) + path
         async with websockets.connect(
-            url, max_size=None, compression=None, proxy=None, ping_interval=QUIET_S / 2, ping_timeout=QUIET_S / 2,
-            close_timeout=1.0,
+            url, max_size=None, compression=None, proxy=None, close_timeout=1.0,
+            ping_interval=self.quiet_s / 2, ping_timeout=self.quiet_s / 2,
         ) as socket:  # fmt: skip
             self.connects += 1
             self._socket = socket
@@ -232,14 +240,14 @@ class StreamViewer(Viewer):
     async def _visit(self) -> float | None:
         reading, place = self.reading, urlsplit(self.place())
         after = self._after(reading)
-        async with asyncio.timeout(QUIET_S):
+        async with asyncio.timeout(self.quiet_s):
             reader, writer = await asyncio.open_connection(place.hostname, place.port, limit=1 << 22)
         self._writer = writer
         try:
             path = f"/api/runs/{quote(reading.run_id, safe='')}/events"
             last = f"Last-Event-ID: {after}\r\n" if after else ""
             writer.write(f"GET {path} HTTP/1.1\r\nHost: {place.netloc}\r\n{last}\r\n".encode())
-            async with asyncio.timeout(QUIET_S):
+            async with asyncio.timeout(self.quiet_s):
                 head = await reader.readuntil(b"\r\n\r\n")
             status = int(head.split(b" ", 2)[1])
             self.closes[status] += 1
@@ -258,7 +266,7 @@ class StreamViewer(Viewer):
     async def _read(self, reader: asyncio.StreamReader) -> None:
         rest = b""
         while not self.done:
-            async with asyncio.timeout(QUIET_S):
+            async with asyncio.timeout(self.quiet_s):
                 size = int(await reader.readline() or b"0", 16)
                 chunk = await reader.readexactly(size + 2)
             if size == 0:
@@ -298,7 +306,7 @@ class PollingViewer(Viewer):
         url = f"{self.place()}/api/runs/{quote(reading.run_id, safe='')}"
         after = self._after(reading)
         asked = {"after": after, "wait": "3"} if after else {}
-        self._request = asyncio.create_task(self._http.get(url, params=asked, timeout=3 + QUIET_S), name="poll")
+        self._request = asyncio.create_task(self._http.get(url, params=asked, timeout=3 + self.quiet_s), name="poll")
         await asyncio.wait([self._request])
         request, self._request = self._request, None
         if request.cancelled():

@@ -8,21 +8,17 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
 import redis
 
 from tests.servers import Server
-from tests.stages import OpenStage, Stage
+from tests.stages import Fault, OpenStage, Stage, play
 
 pytest_plugins = ["tests.stage_rig"]
 
 StartServer = Callable[..., Server]
-Fault = Callable[[Stage], Awaitable[None]]
-RUNS = ["run-1", "우주여행-2"]
-CONTROL_S = 4.0
-"""A control's condition does not come; a whole one takes far less than this where nothing is broken."""
 
 
 @pytest.fixture
@@ -31,34 +27,13 @@ def server(start_valkey: StartServer) -> Server:
     return start_valkey(appendonly="yes", appendfsync="always")
 
 
-async def told(
-    open_stage: OpenStage, server: Server, fault: Fault, *, again: int = 1, publisher: str = "", relay: str = ""
-) -> Stage:
-    """Let lines flow, let the fault happen (again and again), let lines flow, end; check everything.
-
-    publisher, relay: what is switched off in them.
-    """
-    patience_s = CONTROL_S if publisher or relay else 40.0
-    async with open_stage(server, patience_s=patience_s) as stage:
-        await stage.relay(broken=relay)
-        lines = await stage.publisher(RUNS, broken=publisher)
-        stage.watch(RUNS)
-        await lines.order("go", 200)
-        await stage.flowing()
-        for _ in range(again):
-            await fault(stage)
-            await stage.flowing()
-        await stage.finish()
-        return stage
-
-
 async def test_nothing_happens(server: Server, open_stage: OpenStage) -> None:
     """The checks themselves: without a fault nobody is given anything twice, or anew."""
 
     async def nothing(stage: Stage) -> None:
         pass
 
-    stage = await told(open_stage, server, nothing)
+    stage = await play(open_stage, server, nothing)
     assert sum(viewer.unrecovered for viewer in stage.viewers) == 0
     assert sum(viewer.downs for viewer in stage.viewers) == 0
 
@@ -74,14 +49,14 @@ async def _killed(stage: Stage) -> None:
 
 async def test_killed_and_started_again(server: Server, open_stage: OpenStage, long: bool) -> None:
     """Lines that are lost or doubled because Redis was killed, although it has all on disk; or nobody is told."""
-    stage = await told(open_stage, server, _killed, again=5 if long else 1)
+    stage = await play(open_stage, server, _killed, again=5 if long else 1)
     assert all(viewer.downs for viewer in stage.viewers if viewer.kind != "polling")
 
 
 async def test_killed_under_a_publisher_that_does_not_try_again(server: Server, open_stage: OpenStage) -> None:
     """The control: what was being committed then is lost."""
     with pytest.raises(AssertionError):
-        await told(open_stage, server, _killed, publisher="no_retry")
+        await play(open_stage, server, _killed, publisher="no_retry")
 
 
 # SIGSTOP
@@ -105,7 +80,7 @@ async def test_frozen_and_thawed(server: Server, open_stage: OpenStage, long: bo
     async def frozen(stage: Stage) -> None:
         await _frozen(stage, 10.0 if long else 6.0)  # longer than a publisher waits for an answer
 
-    stage = await told(open_stage, server, frozen)
+    stage = await play(open_stage, server, frozen)
     assert sum(viewer.unrecovered for viewer in stage.viewers) == 0
 
 
@@ -117,13 +92,13 @@ async def test_frozen_under_a_publisher_without_numbers(server: Server, open_sta
         await _frozen(stage, 6.0)
 
     with pytest.raises(AssertionError, match="came after"):
-        await told(open_stage, server, frozen, publisher="no_numbers")
+        await play(open_stage, server, frozen, publisher="no_numbers")
 
 
 async def test_frozen_before_a_relay_that_does_not_probe(server: Server, open_stage: OpenStage) -> None:
     """The control: nobody is told that what they see is old."""
     with pytest.raises(AssertionError, match="every client is told"):
-        await told(open_stage, server, _frozen, relay="no_probe")
+        await play(open_stage, server, _frozen, relay="no_probe")
 
 
 # CLIENT KILL
@@ -140,7 +115,7 @@ def _kills(*kinds: str) -> Fault:
 
 async def test_every_connection_killed(server: Server, open_stage: OpenStage, long: bool) -> None:
     """What a proxy's time-out, or an administrator, does: a hole where the listener was away, or a doubled batch."""
-    stage = await told(open_stage, server, _kills("pubsub", "normal"), again=30 if long else 5)
+    stage = await play(open_stage, server, _kills("pubsub", "normal"), again=30 if long else 5)
     assert sum(viewer.unrecovered for viewer in stage.viewers) == 0
 
 
@@ -159,7 +134,7 @@ async def _killed_before_silence(stage: Stage) -> None:
 
 async def test_killed_subscriptions_before_a_silence(server: Server, open_stage: OpenStage) -> None:
     """Lines that were missed, and that no later line gives away."""
-    stage = await told(open_stage, server, _killed_before_silence)
+    stage = await play(open_stage, server, _killed_before_silence)
     assert sum(viewer.unrecovered for viewer in stage.viewers) == 0
 
 
@@ -167,7 +142,7 @@ async def test_killed_subscriptions_of_a_relay_that_does_not_look_back(server: S
     """The control: nothing is said of what was missed."""
 
     with pytest.raises(AssertionError, match="lines more"):
-        await told(open_stage, server, _killed_before_silence, relay="no_repair_after_reconnect,no_check")
+        await play(open_stage, server, _killed_before_silence, relay="no_repair_after_reconnect,no_check")
 
 
 # The output buffer
@@ -196,14 +171,14 @@ async def _cut_off_by_redis(stage: Stage) -> None:
 
 async def test_cut_off_for_reading_too_slowly(server: Server, open_stage: OpenStage) -> None:
     """client-output-buffer-limit: what Redis has thrown away is a hole for everybody at once."""
-    stage = await told(open_stage, server, _cut_off_by_redis)
+    stage = await play(open_stage, server, _cut_off_by_redis)
     assert sum(viewer.unrecovered for viewer in stage.viewers) == 0
 
 
 async def test_cut_off_without_looking_back(server: Server, open_stage: OpenStage) -> None:
     """The control."""
     with pytest.raises(AssertionError, match="lines more"):
-        await told(open_stage, server, _cut_off_by_redis, relay="no_repair_after_reconnect,no_check")
+        await play(open_stage, server, _cut_off_by_redis, relay="no_repair_after_reconnect,no_check")
 
 
 # Refusals
@@ -271,11 +246,11 @@ REFUSALS: dict[str, Fault] = {
 @pytest.mark.parametrize("why", REFUSALS)
 async def test_refused_for_a_while(server: Server, open_stage: OpenStage, why: str, long: bool) -> None:
     """A line that is given up because Redis would not take it just then."""
-    await told(open_stage, server, REFUSALS[why], again=5 if long else 1)
+    await play(open_stage, server, REFUSALS[why], again=5 if long else 1)
 
 
 @pytest.mark.parametrize("why", REFUSALS)
 async def test_refused_under_a_publisher_that_gives_up(server: Server, open_stage: OpenStage, why: str) -> None:
     """The control."""
     with pytest.raises(AssertionError):
-        await told(open_stage, server, REFUSALS[why], publisher="no_retry")
+        await play(open_stage, server, REFUSALS[why], publisher="no_retry")
