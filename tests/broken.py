@@ -161,7 +161,7 @@ def fragile_frames() -> None:
         except sessions.Close as error:
             raise RuntimeError("nobody expects this") from error
 
-    sessions.parse_frame = fragile
+    sessions.parse_frame = fragile  # type: ignore[assignment]
 
 
 @switch

@@ -74,7 +74,7 @@ class Stage:
         self.watching: list[asyncio.Task[None]] = []
         self.places: list[str] = []
         """Where clients go, in turn: the relays, unless a test puts something before them."""
-        self._folder = folder
+        self.folder = folder
         self._patience_s = patience_s
         self._lossy = lossy
         self._turn = itertools.count()
@@ -84,7 +84,7 @@ class Stage:
     async def relay(self, redis_url: str | None = None, *, broken: str = "", **settings: Any) -> RelayProcess:
         """A relay process that is ready, among the places."""
         relay = RelayProcess(
-            self._folder, redis_url or self.server.url, self.keys.prefix, broken=broken, **{**_QUICK, **settings}
+            self.folder, redis_url or self.server.url, self.keys.prefix, broken=broken, **{**_QUICK, **settings}
         )
         self.relays.append(relay)
         self.places.append(relay.url)
@@ -102,14 +102,14 @@ class Stage:
             except httpx.TransportError:
                 return False
 
-        await self.until(says, "the relay is ready" if ready else "the relay is not ready", 30.0)
+        await self.until(says, "the relay is ready" if ready else "the relay is not ready", 30.0 if ready else None)
 
     async def publisher(
         self, run_ids: Iterable[str], generation: int = 0, redis_url: str | None = None, **more: Any
     ) -> PublisherProcess:
         """A publisher process that waits for orders."""
         publisher = PublisherProcess(
-            self._folder, redis_url or self.server.url, self.keys.prefix, [*run_ids], generation, **more
+            self.folder, redis_url or self.server.url, self.keys.prefix, [*run_ids], generation, **more
         )
         self.publishers.append(publisher)
         await publisher.start()

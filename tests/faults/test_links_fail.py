@@ -164,9 +164,9 @@ async def test_a_client_that_is_gone_without_a_word(
 # Not read
 
 
-async def _read_nothing(stage: Stage, **settings: object) -> int:
+async def _read_nothing(stage: Stage, client_buffer_bytes: int) -> int:
     """Clients that stop reading in the middle of many long lines. Returns by how much the relay's memory grew."""
-    relay = await stage.relay(**settings)
+    relay = await stage.relay(client_buffer_bytes=client_buffer_bytes)
     publisher = await stage.publisher(["run-1"], padding=15_000)
     await stage.begin(publisher, 20)
     stage.watch(["run-1"], kinds=["socket", "many"])

@@ -241,7 +241,7 @@ def test_the_tables_are_right_about_what_is_malformed() -> None:
 
 
 @pytest.mark.slow
-def test_the_api_keeps_to_its_own_schema(start_process: StartProcess) -> None:
+def test_the_api_keeps_to_its_own_schema(start_process: StartProcess, long: bool) -> None:
     """Whatever is sent: no 500, and every answer is one that the OpenAPI document describes."""
     relay = start_process(end_after_s=0.1)
     schema = schemathesis.openapi.from_url(f"{relay.url}/openapi.json")
@@ -259,7 +259,7 @@ def test_the_api_keeps_to_its_own_schema(start_process: StartProcess) -> None:
         if operation.path.endswith("/events"):
             continue  # a stream does not end
 
-        @settings(max_examples=12, deadline=None, suppress_health_check=[*HealthCheck], database=None)
+        @settings(max_examples=300 if long else 12, deadline=None, suppress_health_check=[*HealthCheck], database=None)
         @given(case=operation.as_strategy())
         def send(case: Any) -> None:
             nonlocal answered

@@ -174,9 +174,15 @@ class Listener:
             self._probe += 1
             self._heard.clear()
             waited_s = quiet_s = 0.0
+            again_s = self._probe_s
+            probe = {"probe": self.relay_id, "number": self._probe}
             try:
-                said = self.say({"probe": self.relay_id, "number": self._probe})
+                said = self.say(probe)
                 while not self._heard.is_set():
+                    if said.done() and waited_s > again_s:
+                        # it may be behind other messages, or it may be lost: then nothing but another tells
+                        again_s += self._probe_s
+                        said = self.say(probe)
                     before = self._pushes
                     moment_s = await self._moment(said)
                     waited_s += moment_s
