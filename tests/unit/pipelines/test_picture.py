@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
+from xml.dom import minidom
 
 import numpy as np
 import pytest
@@ -11,19 +13,29 @@ from PIL import Image, ImageFont
 
 from pipelines.shorts.images import make_images
 from pipelines.shorts.paint import captions
-from pipelines.shorts.paint.canvas import Bar, Canvas, Cut, Gradient, Oval, Poly, Stroke, smooth
 from pipelines.shorts.paint.captions import draw_caption, typeset, wrap
-from pipelines.shorts.paint.characters import CHARACTERS
-from pipelines.shorts.paint.palette import palette_for
+from pipelines.shorts.paint.drawings import Box, Inks, box_of, drawing, placed, render
+from pipelines.shorts.paint.palette import Colour, palette_for, to_hex
 from pipelines.shorts.paint.particles import draw_specks, specks_at
 from pipelines.shorts.paint.picture import SceneView, captions_for, load_layers, paint_layers, save_layers
 from pipelines.shorts.paint.scene import FilmFormat, Scene
 from pipelines.shorts.paint.staging import OVERSCAN, stage
-from pipelines.shorts.paint.things import THINGS
-from pipelines.shorts.vocabulary import BACKDROPS, HEROES, LIGHTS, SHOTS, WEATHERS, Backdrop, Hero, Light, Weather
+from pipelines.shorts.vocabulary import (
+    BACKDROPS,
+    HEROES,
+    LIGHTS,
+    OVERCAST,
+    SHOTS,
+    WEATHERS,
+    Backdrop,
+    Hero,
+    Light,
+    Weather,
+)
 from tests.unit.pipelines.rig import SMALL, Recorder, layout_for
 
 FONTS = Path(captions.__file__).parent / "fonts"
+DRAWINGS = Path(captions.__file__).parent / "drawings"
 
 
 def pixels(image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -33,7 +45,8 @@ def pixels(image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float6
 def scene(**changes: object) -> Scene:
     base = layout_for("바다").scenes[1]
     backdrop, light = changes.get("backdrop", base.backdrop), changes.get("light", base.light)
-    colours = palette_for(backdrop, light, "calm", 7).as_dict()  # type: ignore[arg-type]
+    palette = palette_for(backdrop, light, "calm", 7)  # type: ignore[arg-type]
+    colours = {name: to_hex(colour) for name, colour in palette.items()}
     return Scene.model_validate({**base.model_dump(), "weather": "clear", **changes, "colours": colours})
 
 
@@ -78,7 +91,6 @@ def test_every_hero_is_seen(hero: Hero) -> None:
     with_hero, without = (pixels(view(scene(hero=name, backdrop="meadow")).frame(0.5, 2.0)) for name in (hero, "none"))
     changed = np.abs(with_hero - without).max(axis=2) > 12
     assert changed.mean() > 0.02
-    assert set(CHARACTERS) | set(THINGS) == set(HEROES) - {"none"}
 
 
 def test_heroes_differ_from_each_other() -> None:
@@ -244,31 +256,82 @@ def test_two_prompts_give_visibly_different_pictures(tmp_path: Path) -> None:
     assert np.abs(one - other).mean() > 15
 
 
-def test_shapes_are_where_they_are_said_to_be() -> None:
-    """The unit is the width, y goes down, and a cut is a hole."""
-    canvas = Canvas(100, 200, 0.1)
-    assert (canvas.left, canvas.right, canvas.top) == (-0.1, 1.1, -0.1)
-    assert canvas.bottom == pytest.approx(2.1)
-    canvas.paint(Bar(0.0, 0.0, 0.5, 2.0), fill=(255, 0, 0))
-    canvas.paint(Oval(0.75, 1.0, 0.2), Cut(Oval(0.75, 1.0, 0.1)), fill=(0, 255, 0))
-    canvas.paint(Stroke([(0.6, 0.2), (0.9, 0.2)], 0.1), fill=Gradient((0, 0, 255), (0, 0, 0), 0.15, 0.25))
-    canvas.paint(Poly([(5.0, 5.0), (6.0, 5.0), (6.0, 6.0)]), fill=(9, 9, 9))
+NAMES = sorted(str(path.relative_to(DRAWINGS).with_suffix("")) for path in DRAWINGS.rglob("*.svg"))
 
-    def at(x: float, y: float) -> tuple[int, ...]:
-        pixel = canvas.image.getpixel((round(x * 100) + 10, round(y * 100) + 10))
+
+def test_shapes_are_where_they_are_said_to_be() -> None:
+    """The unit is the width, y goes down, and a part of a drawing can be looked at alone."""
+    elements = '<rect width="500" height="2000" fill="#ff0000"/><circle cx="750" cy="1000" r="200" fill="#00ff00"/>'
+
+    def at(image: Image.Image, x: float, y: float) -> tuple[int, ...]:
+        pixel = image.getpixel((round(x * 100) + 10, round(y * 100) + 10))
         assert isinstance(pixel, tuple)
         return pixel
 
-    assert at(0.25, 1.0) == (255, 0, 0, 255)
-    assert at(0.9, 1.0) == (0, 255, 0, 255)
-    assert at(0.75, 1.0)[3] == 0
-    assert at(0.75, 0.2)[2] > 60
-    assert at(0.55, 1.9)[3] == 0
+    box = Box(-0.1, -0.1, 1.2, 2.2)
+    image = render(elements, box, (120, 220))
+    assert at(image, 0.25, 1.0) == (255, 0, 0, 255)
+    assert at(image, 0.75, 1.0) == (0, 255, 0, 255)
+    assert at(image, 0.55, 1.9)[3] == 0
+    assert at(image, -0.05, 1.0)[3] == 0
+    moved = render(placed(elements, 0.5, 0.0), box, (120, 220))
+    assert at(moved, 0.25, 1.0)[3] == 0
+    assert at(moved, 0.75, 1.0) == (255, 0, 0, 255)
+    mirrored = render(placed(elements, 1.0, 0.0, mirrored=True), box, (120, 220))
+    assert at(mirrored, 0.25, 1.0) == (0, 255, 0, 255)
+    assert at(mirrored, 0.75, 1.0) == (255, 0, 0, 255)
 
 
-def test_curves_pass_through_their_points() -> None:
-    """A smooth outline that misses its points would miss the drawing."""
-    points = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]
-    closed = smooth(points)
-    assert all(any(abs(x - px) + abs(y - py) < 1e-9 for x, y in closed) for px, py in points)
-    assert smooth(points, closed=False)[-1] == (0.0, 1.0)
+def test_colours_are_mixed_by_weight() -> None:
+    """A drawing that says 70 % of one colour must get it, and what is `lit` takes on the sky's colour at night."""
+    colours: dict[str, Colour] = {
+        "far": (200, 100, 0),
+        "low": (0, 100, 200),
+        "top": (0, 0, 100),
+        "middle": (0, 0, 100),
+    }
+    inks = Inks(colours, "night")
+    assert inks.mixture("75 far, 25 low") == "#966432"
+    assert inks.mixture("100 #102030") == "#102030"
+    assert inks.mixture("50 #000000, 50 far") == "#643200"
+    assert inks.mixture("100 lit #ffffff") == "#b2b2d0"
+    assert Inks(colours, "day").mixture("100 lit #ffffff") == "#ffffff"
+    with pytest.raises(KeyError):
+        inks.mixture("100 fur")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_drawing_can_be_rendered_and_edited(name: str) -> None:
+    """A colour that no scene has would fail in the middle of a film; a drawing that is no SVG cannot be edited."""
+    minidom.parse(str(DRAWINGS / f"{name}.svg"))  # noqa: S318  our own file
+    colours = palette_for("meadow", "day", "calm", 7)
+    more = dict.fromkeys(("fur", "skin", "hair", "feathers", "hide", "cloud", "speck"), "#808080")
+    elements = drawing(name, Inks(colours, "day").with_colours(more))
+    assert "/*" not in elements
+    image = render(elements, box_of(name), (96, 96))
+    assert np.asarray(image)[:, :, 3].max() > 100
+
+
+def test_drawings_on_one_picture_do_not_take_each_others_colours() -> None:
+    """All are rendered as one document: a class or an id that two share would colour one as the other."""
+    owners: dict[str, str] = {}
+    for name in NAMES:
+        text = (DRAWINGS / f"{name}.svg").read_text(encoding="utf-8")
+        for word in {*re.findall(r"^\.([\w-]+) \{", text, re.MULTILINE), *re.findall(r'id="([\w-]+)"', text)}:
+            assert owners.setdefault(word, name) == name, word
+
+
+def test_it_does_not_rain_from_a_clear_sky() -> None:
+    """Under rain and snow there is neither sun nor moon, and the sky is greyer than without."""
+
+    def sky(weather: Weather, light: Light) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        colours = {name: to_hex(colour) for name, colour in palette_for("desert", light, "calm", 7, weather).items()}
+        desert = Scene.model_validate({**scene(backdrop="desert", light=light).model_dump(), "weather": weather})
+        layers = paint_layers(desert.model_copy(update={"colours": colours}), SMALL)
+        return pixels(layers.back)[: round(0.9 * SMALL.width)]
+
+    for weather in OVERCAST:
+        for light in LIGHTS:
+            clear, covered = sky("clear", light), sky(weather, light)
+            assert covered.min(axis=2).max() < clear.min(axis=2).max() - 10, (weather, light)
+            assert np.ptp(covered, axis=2).mean() < 0.7 * np.ptp(clear, axis=2).mean(), (weather, light)

@@ -7,8 +7,8 @@ from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipelines.shorts.paint.palette import palette_for
-from pipelines.shorts.paint.scene import DEFAULT_FORMAT, Colours, FilmFormat, Part, Scene
+from pipelines.shorts.paint.palette import palette_for, to_hex
+from pipelines.shorts.paint.scene import DEFAULT_FORMAT, FilmFormat, Part, Scene
 from pipelines.shorts.sound.harmony import Key, key_for
 from pipelines.shorts.story.lexicon import has_hangul
 from pipelines.shorts.story.scenario import Scenario
@@ -108,7 +108,7 @@ def lay_out(scenario: Scenario, prompt: str, locale: Locale, film_format: FilmFo
                 caption=beat.caption,
                 image=scene_image(number),
                 seed=seed_of(f"{seed}/{number}") % 2**32,
-                colours=Colours(**palette.as_dict()),
+                colours={name: to_hex(colour) for name, colour in palette.items()},
             )
         )
         start_s = round(start_s + duration_s, 3)

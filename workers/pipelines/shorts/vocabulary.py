@@ -9,6 +9,7 @@ __all__ = [
     "HEROES",
     "LIGHTS",
     "MOODS",
+    "OVERCAST",
     "SHOTS",
     "WEATHERS",
     "Backdrop",
@@ -51,3 +52,6 @@ LIGHTS: Final[tuple[Light, ...]] = get_args(Light)
 WEATHERS: Final[tuple[Weather, ...]] = get_args(Weather)
 SHOTS: Final[tuple[Shot, ...]] = get_args(Shot)
 MOODS: Final[tuple[Mood, ...]] = get_args(Mood)
+
+OVERCAST: Final[frozenset[Weather]] = frozenset({"rain", "snow"})
+"""The weathers under which there is neither sun nor moon nor star to be seen."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Final
 
-from pipelines.shorts.vocabulary import Backdrop, Light, Mood, Weather
+from pipelines.shorts.vocabulary import OVERCAST, Backdrop, Light, Mood, Weather
 
-__all__ = ["Colour", "Palette", "from_hex", "mix", "palette_for", "shade", "to_hex"]
+__all__ = ["Colour", "from_hex", "mix", "palette_for", "shade", "to_hex"]
 
 Colour = tuple[int, int, int]
 
@@ -45,27 +44,14 @@ _SATURATION: Final[Mapping[Mood, float]] = {
 _DARKNESS: Final[Mapping[Light, float]] = {"dawn": 0.26, "day": 0.06, "sunset": 0.38, "night": 0.62}
 
 
-@dataclass(frozen=True)
-class Palette:
-    """The colours that one scene is painted with, as `#rrggbb`."""
+def palette_for(
+    backdrop: Backdrop, light: Light, mood: Mood, seed: int, weather: Weather = "clear"
+) -> dict[str, Colour]:
+    """The colours of a scene by name; two films in the same place differ in hue by their seeds.
 
-    sky_top: str
-    sky_mid: str
-    sky_low: str
-    glow: str
-    far: str
-    mid: str
-    near: str
-    accent: str
-    ink: str
-
-    def as_dict(self) -> dict[str, str]:
-        """Name → `#rrggbb`, as it stands in the layout."""
-        return asdict(self)
-
-
-def palette_for(backdrop: Backdrop, light: Light, mood: Mood, seed: int, weather: Weather = "clear") -> Palette:
-    """The palette of a scene; two films in the same place differ in hue by their seeds."""
+    `top`, `middle` and `low` are the sky's, `glow` is the light source's, `far`, `mid` and `near` are the land's,
+    `accent` is the film's own colour, and `ink` is the darkest.
+    """
     turn = (seed % 1000 / 1000 - 0.5) * 0.12
     saturation = _SATURATION[mood]
 
@@ -76,26 +62,37 @@ def palette_for(backdrop: Backdrop, light: Light, mood: Mood, seed: int, weather
     land = tuned(_LAND[backdrop])
     if backdrop == "space":
         top, middle, low = (mix(sky, from_hex("#05061a"), 0.62) for sky in (top, middle, low))
-    if backdrop == "underwater":
+    elif backdrop == "underwater":
         top, middle, low = (mix(land, sky, 0.28) for sky in (low, middle, top))
         low = mix(low, from_hex("#04182e"), 0.55)
+    elif weather in OVERCAST:
+        top, middle, low, glow = (_clouded(sky, weather) for sky in (top, middle, low, glow))
+        land = mix(land, _clouded(land, weather), 0.4)
     snowed = weather == "snow" and backdrop in _SNOWED
     if snowed:
         land = mix(land, (226, 237, 252), 0.72)
     dark = _DARKNESS[light]
-    # Snow keeps the light that the ground swallows.
+    # Snow reflects light that bare ground absorbs.
     near = shade(mix(land, top, 0.34), 0.06 + dark * 0.6) if snowed else shade(mix(land, top, 0.22), 0.28 + dark * 0.7)
-    return Palette(
-        sky_top=to_hex(top),
-        sky_mid=to_hex(middle),
-        sky_low=to_hex(low),
-        glow=to_hex(glow),
-        far=to_hex(mix(shade(land, dark * 0.6), low, 0.62)),
-        mid=to_hex(mix(shade(land, dark * 0.9), middle, 0.3)),
-        near=to_hex(near),
-        accent=_ACCENTS[seed // 1000 % len(_ACCENTS)],
-        ink=to_hex(shade(near, 0.55)),
-    )
+    return {
+        "top": top,
+        "middle": middle,
+        "low": low,
+        "glow": glow,
+        "far": mix(shade(land, dark * 0.6), low, 0.62),
+        "mid": mix(shade(land, dark * 0.9), middle, 0.3),
+        "near": near,
+        "accent": from_hex(_ACCENTS[seed // 1000 % len(_ACCENTS)]),
+        "ink": shade(near, 0.55),
+    }
+
+
+def _clouded(colour: Colour, weather: Weather) -> Colour:
+    """`colour` under a closed cover of clouds: greyer, and darker for rain."""
+    level = sum(colour) / 3
+    light, share = (0.95, 0.62) if weather == "snow" else (0.74, 0.75)
+    grey = (round(level * light * 0.92), round(level * light * 0.99), min(255, round(level * light * 1.1)))
+    return mix(colour, grey, share)
 
 
 def from_hex(text: str) -> Colour:

@@ -1,32 +1,29 @@
-"""What moves in the air: snow, rain, petals, fireflies, bubbles, confetti and twinkling stars, as functions of time."""
+"""What moves in the air, as a function of time: snow, rain, petals, fireflies, bubbles, confetti, twinkling stars."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Final
 
 from PIL import Image
 
-from pipelines.shorts.paint.canvas import Bar, Canvas, Cut, Oval
-from pipelines.shorts.paint.palette import Colour
+from pipelines.shorts.paint.drawings import Box, Inks, drawing, render
+from pipelines.shorts.paint.palette import Colour, from_hex
 from pipelines.shorts.vocabulary import Weather
 
 __all__ = ["Speck", "draw_specks", "specks_at"]
 
 _ANGLES: Final = 12
 _OPACITIES: Final = 8
-_CONFETTI: Final[tuple[Colour, ...]] = (
-    (255, 107, 107),
-    (255, 209, 102),
-    (92, 214, 192),
-    (143, 168, 255),
-    (255, 255, 255),
-)
-_PETALS: Final[tuple[Colour, ...]] = ((255, 196, 214), (255, 222, 230), (250, 168, 194))
+_MARGIN: Final = 0.1
+"""How far above and below the picture the specks go before they begin anew."""
+_STAMP: Final = Box(0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -43,12 +40,83 @@ class Speck:
     near: bool
 
 
-_Weather = Callable[[random.Random, float, float], Iterator[Speck]]
+@dataclass(frozen=True)
+class _Motion:
+    """How the specks of one weather look and move; particles.toml explains the fields."""
+
+    kind: str
+    count: int
+    size: Sequence[float]
+    colours: Sequence[str]
+    near_above: float
+    opacity: float
+    opacity_by_size: float = 0.0
+    pulse: float = 0.0
+    pulse_rate: Sequence[float] = (0.0, 0.0)
+    x: Sequence[float] = (0.0, 1.0)
+    y: Sequence[float] = (0.0, 1.0)
+    fall: float = 0.0
+    fall_by_size: float = 0.0
+    drift: float = 0.0
+    slant: float = 0.0
+    sway: float = 0.0
+    sway_rate: float = 0.0
+    bob: float = 0.0
+    bob_rate: float = 0.0
+    turn: float = 0.0
+    spin: Sequence[float] = (0.0, 0.0)
+
+    def speck(self, rng: random.Random, time_s: float, aspect: float) -> Speck:
+        size = rng.uniform(*self.size)
+        x, y = rng.uniform(*self.x), rng.uniform(*self.y) * aspect
+        swing, beat = rng.uniform(0, 6.28), rng.uniform(0, 6.28)
+        colour = from_hex(rng.choice(self.colours))
+        spin, rate = rng.uniform(*self.spin), rng.uniform(*self.pulse_rate)
+        pulse = self.pulse * math.sin(time_s * rate + beat)
+        y += (self.fall + self.fall_by_size * size) * time_s + self.bob * math.sin(time_s * self.bob_rate + beat)
+        y = (y + _MARGIN / 2) % (aspect + _MARGIN) - _MARGIN / 2
+        width = self.x[1] - self.x[0]
+        x = (x - self.x[0] + self.drift * time_s) % width + self.x[0]
+        return Speck(
+            self.kind,
+            x + self.slant * y + self.sway * math.sin(time_s * self.sway_rate + swing),
+            y,
+            size,
+            self.turn + (swing + spin * time_s if spin else 0.0),
+            max(0.0, self.opacity + self.opacity_by_size * size + pulse),
+            colour,
+            size > self.near_above,
+        )
+
+
+def _read() -> Mapping[str, _Motion]:
+    text = Path(__file__).with_name("particles.toml").read_text(encoding="utf-8")
+    return {name: _Motion(**table) for name, table in tomllib.loads(text).items()}
+
+
+_MOTIONS: Final = _read()
 
 
 def specks_at(weather: Weather, seed: int, time_s: float, aspect: float) -> list[Speck]:
     """All particles at `time_s`; the same arguments give the same particles, so that frames need no memory."""
-    return list(_WEATHERS[weather](random.Random(seed), time_s, aspect))
+    rng = random.Random(seed)
+    motion = _MOTIONS[weather]
+    specks = [motion.speck(rng, time_s, aspect) for _ in range(motion.count)]
+    return specks + _shooting_star(rng, time_s) if weather == "stars" else specks
+
+
+def _shooting_star(rng: random.Random, time_s: float) -> list[Speck]:
+    """A head and its fading trail, for 0.7 s."""
+    begin_s, x, y = rng.uniform(0.3, 1.4), rng.uniform(0.5, 1.0), rng.uniform(0.1, 0.45)
+    fall = (time_s - begin_s) / 0.7
+    if not 0 < fall < 1:
+        return []
+    trail = []
+    for tail in range(12):
+        place, seen = fall - tail * 0.018, math.sin(fall * math.pi) * (1 - tail / 12)
+        size = 0.011 * (1 - tail / 13)
+        trail.append(Speck("dot", x - place * 0.7, y + place * 0.32, size, 0, seen, (255, 255, 255), False))
+    return trail
 
 
 def draw_specks(frame: Image.Image, specks: list[Speck], *, near: bool, clip: tuple[int, int, int, int] | None) -> None:
@@ -77,159 +145,9 @@ def draw_specks(frame: Image.Image, specks: list[Speck], *, near: bool, clip: tu
 
 @lru_cache(maxsize=4096)
 def _stamp(kind: str, size_px: int, angle: int, opacity: int, colour: Colour) -> Image.Image:
-    side = max(4, size_px * (4 if kind in ("glow", "star") else 2))
-    canvas = Canvas(side, side)
-    strength = opacity / _OPACITIES
-    match kind:
-        case "glow" | "star":
-            canvas.glow(0.5, 0.5, 0.5, colour, strength * (0.75 if kind == "glow" else 0.6))
-            canvas.paint(Oval(0.5, 0.5, 0.1 if kind == "glow" else 0.06), fill=(255, 255, 245), opacity=strength)
-        case "ring":
-            canvas.paint(Oval(0.5, 0.5, 0.25), fill=colour, opacity=strength * 0.22)
-            canvas.paint(Oval(0.5, 0.5, 0.25), Cut(Oval(0.5, 0.5, 0.21)), fill=colour, opacity=strength * 0.8)
-            canvas.paint(Oval(0.42, 0.42, 0.045), fill=(255, 255, 255), opacity=strength)
-        case "drop":
-            canvas.paint(Bar(0.485, 0.02, 0.515, 0.98, 0.01), fill=colour, opacity=strength)
-        case "paper":
-            canvas.paint(Bar(0.3, 0.38, 0.7, 0.62, 0.03), fill=colour, opacity=strength)
-        case "petal":
-            canvas.paint(Oval(0.5, 0.5, 0.25, 0.14), fill=colour, opacity=strength)
-        case _:
-            canvas.paint(Oval(0.5, 0.5, 0.25), fill=colour, opacity=strength, blur=0.04)
-    image = canvas.image
-    return image.rotate(-angle * 180 / _ANGLES, Image.Resampling.BICUBIC) if angle else image
-
-
-def _clear(rng: random.Random, time_s: float, aspect: float) -> Iterator[Speck]:
-    for _ in range(14):  # dust in the light
-        x, y, speed = rng.random(), rng.random() * aspect, rng.uniform(0.01, 0.03)
-        pulse = 0.25 + 0.2 * math.sin(time_s * 1.5 + rng.uniform(0, 6.28))
-        yield Speck(
-            "dot",
-            (x + time_s * speed) % 1,
-            (y - time_s * speed) % aspect,
-            rng.uniform(0.004, 0.009),
-            0,
-            pulse,
-            (255, 255, 235),
-            rng.random() < 0.5,
-        )
-
-
-def _stars(rng: random.Random, time_s: float, aspect: float) -> Iterator[Speck]:
-    for _ in range(26):
-        x, y, phase = rng.random(), rng.random() * aspect * 0.55, rng.uniform(0, 6.28)
-        pulse = 0.5 + 0.5 * math.sin(time_s * rng.uniform(1.5, 4.0) + phase)
-        yield Speck("star", x, y, rng.uniform(0.008, 0.016), 0, pulse, (225, 235, 255), False)
-    begin_s, x, y = rng.uniform(0.3, 1.4), rng.uniform(0.5, 1.0), rng.uniform(0.1, 0.45)
-    fall = (time_s - begin_s) / 0.7
-    if 0 < fall < 1:
-        for tail in range(12):  # a shooting star: a head and its fading trail
-            place = fall - tail * 0.018
-            yield Speck(
-                "dot",
-                x - place * 0.7,
-                y + place * 0.32,
-                0.011 * (1 - tail / 13),
-                0,
-                math.sin(fall * math.pi) * (1 - tail / 12),
-                (255, 255, 255),
-                False,
-            )
-
-
-def _snow(rng: random.Random, time_s: float, aspect: float) -> Iterator[Speck]:
-    for _ in range(80):
-        size = rng.uniform(0.004, 0.017)
-        x, y, phase = rng.uniform(-0.1, 1.1), rng.random() * (aspect + 0.1), rng.uniform(0, 6.28)
-        fallen = (y + time_s * (0.08 + size * 14)) % (aspect + 0.1) - 0.05
-        yield Speck(
-            "dot",
-            x + 0.03 * math.sin(time_s * 1.2 + phase),
-            fallen,
-            size,
-            0,
-            0.9,
-            (255, 255, 255),
-            size > 0.0105,
-        )
-
-
-def _rain(rng: random.Random, time_s: float, aspect: float) -> Iterator[Speck]:
-    for _ in range(95):
-        size = rng.uniform(0.02, 0.05)
-        x, y = rng.uniform(-0.1, 1.3), rng.random() * (aspect + 0.2)
-        fallen = (y + time_s * (1.3 + size * 18)) % (aspect + 0.2) - 0.1
-        yield Speck("drop", x - fallen * 0.09, fallen, size, 0.26, 0.22 + size * 7, (205, 225, 250), size > 0.038)
-
-
-def _petals(rng: random.Random, time_s: float, aspect: float) -> Iterator[Speck]:
-    for _ in range(34):
-        size = rng.uniform(0.014, 0.03)
-        x, y, phase = rng.random() * 1.2, rng.random() * (aspect + 0.1), rng.uniform(0, 6.28)
-        fallen = (y + time_s * (0.08 + size * 4)) % (aspect + 0.1) - 0.05
-        drift = (x - time_s * 0.07 + 0.05 * math.sin(time_s * 1.4 + phase)) % 1.2 - 0.1
-        yield Speck("petal", drift, fallen, size, phase + time_s * 1.8, 0.92, rng.choice(_PETALS), size > 0.021)
-
-
-def _fireflies(rng: random.Random, time_s: float, aspect: float) -> Iterator[Speck]:
-    for _ in range(30):
-        x, y = rng.random(), aspect * rng.uniform(0.35, 0.85)
-        a, b, c = (rng.uniform(0, 6.28) for _ in range(3))
-        pulse = 0.15 + 0.85 * max(0.0, math.sin(time_s * 1.9 + c)) ** 1.5
-        yield Speck(
-            "glow",
-            x + 0.07 * math.sin(time_s * 0.8 + a),
-            y + 0.05 * math.sin(time_s * 1.1 + b),
-            rng.uniform(0.012, 0.024),
-            0,
-            pulse,
-            (255, 236, 130),
-            rng.random() < 0.5,
-        )
-
-
-def _bubbles(rng: random.Random, time_s: float, aspect: float) -> Iterator[Speck]:
-    for _ in range(30):
-        size = rng.uniform(0.01, 0.042)
-        x, y, phase = rng.random(), rng.random() * (aspect + 0.1), rng.uniform(0, 6.28)
-        risen = (y - time_s * (0.1 + size * 3)) % (aspect + 0.1) - 0.05
-        yield Speck(
-            "ring",
-            x + 0.015 * math.sin(time_s * 2 + phase),
-            risen,
-            size,
-            0,
-            0.75,
-            (220, 245, 255),
-            size > 0.026,
-        )
-
-
-def _confetti(rng: random.Random, time_s: float, aspect: float) -> Iterator[Speck]:
-    for _ in range(70):
-        size = rng.uniform(0.018, 0.034)
-        x, y, phase = rng.random(), rng.random() * (aspect + 0.1), rng.uniform(0, 6.28)
-        fallen = (y + time_s * (0.18 + size * 6)) % (aspect + 0.1) - 0.05
-        yield Speck(
-            "paper",
-            x + 0.03 * math.sin(time_s * 2.2 + phase),
-            fallen,
-            size,
-            phase + time_s * rng.uniform(2, 5),
-            1.0,
-            rng.choice(_CONFETTI),
-            size > 0.026,
-        )
-
-
-_WEATHERS: Final[Mapping[Weather, _Weather]] = {
-    "clear": _clear,
-    "stars": _stars,
-    "snow": _snow,
-    "rain": _rain,
-    "petals": _petals,
-    "fireflies": _fireflies,
-    "bubbles": _bubbles,
-    "confetti": _confetti,
-}
+    side_px = max(4, size_px * (4 if kind in ("glow", "star") else 2))
+    elements = drawing(f"specks/{kind}", Inks({"speck": colour}, "day"))
+    turned = (
+        f'<g transform="rotate({angle * 180 / _ANGLES:g} 500 500)" opacity="{opacity / _OPACITIES:g}">{elements}</g>'
+    )
+    return render(turned, _STAMP, (side_px, side_px))

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from PIL import Image
 
-from pipelines.shorts.paint.backdrops import paint_backdrop, paint_ground
-from pipelines.shorts.paint.canvas import Canvas, Oval
 from pipelines.shorts.paint.captions import Caption, draw_caption, typeset
-from pipelines.shorts.paint.characters import CHARACTERS, paint_helmet
+from pipelines.shorts.paint.drawings import Box
+from pipelines.shorts.paint.heroes import paint_hero
 from pipelines.shorts.paint.palette import from_hex
 from pipelines.shorts.paint.particles import draw_specks, specks_at
+from pipelines.shorts.paint.places import paint_ground, paint_place
 from pipelines.shorts.paint.scene import FilmFormat, Scene
 from pipelines.shorts.paint.sprites import Sprite
-from pipelines.shorts.paint.staging import OVERSCAN, Camera, Staging, stage
-from pipelines.shorts.paint.things import THINGS, paint_hull
-from pipelines.shorts.paint.tones import Tones
+from pipelines.shorts.paint.staging import OVERSCAN, Camera, stage
 from pipelines.shorts.workfiles import whole_file
 
 __all__ = ["Layers", "SceneView", "captions_for", "load_layers", "paint_layers", "save_layers"]
 
-_HERO_MARGIN: Final = 0.06
-_LIKENESS: Final = 11
 _NAMES: Final = ("back", "ground", "hero")
 # In a room the weather is outside: this is the window, in units of the width.
 _WINDOW: Final = (0.12, 0.16, 0.88, 1.12)
@@ -43,36 +38,17 @@ class Layers:
 
 def paint_layers(scene: Scene, film_format: FilmFormat) -> Layers:
     """Paint a scene's backdrop (RGB), near ground (RGBA) and hero (RGBA)."""
-    tones = Tones.of(scene.colours.palette(), scene.light)
+    inks = scene.inks()
     width, height = film_format.width, film_format.height
-    back = Canvas(width, height, OVERSCAN)
-    paint_backdrop(back, scene.backdrop, tones, random.Random(scene.seed))
-    ground = Canvas(width, height, OVERSCAN)
-    paint_ground(ground, scene.backdrop, tones, random.Random(scene.seed + 1))
+    margin_px = round(width * OVERSCAN)
+    size_px = (width + 2 * margin_px, height + 2 * margin_px)
+    box = Box(-margin_px / width, -margin_px / width, size_px[0] / width, size_px[1] / width)
     staging = stage(scene)
     return Layers(
-        back=back.image.convert("RGB"),
-        ground=ground.image,
-        hero=_paint_hero(scene, staging, tones, round(staging.size * width)),
+        back=paint_place(scene, inks, box, size_px),
+        ground=paint_ground(scene, inks, box, size_px),
+        hero=paint_hero(scene.hero, staging, inks, round(staging.size * width)),
     )
-
-
-def _paint_hero(scene: Scene, staging: Staging, tones: Tones, side_px: int) -> Image.Image:
-    canvas = Canvas(side_px, side_px, _HERO_MARGIN)
-    if scene.hero == "none":
-        return canvas.image
-    if not staging.floats and not staging.in_water:
-        canvas.paint(Oval(0.5, 0.95, 0.3, 0.035), fill=tones.ink, opacity=0.45, blur=0.015)
-    if staging.floats:
-        canvas.glow(0.5, 0.5, 0.55, tones.glow, 0.28)
-    painter = CHARACTERS.get(scene.hero) or THINGS[scene.hero]
-    # The hero is the same one in all scenes, so its colours do not come from the scene's seed.
-    painter(canvas, tones, random.Random(_LIKENESS + len(scene.hero) + from_hex(scene.colours.accent)[1]))
-    if staging.helmet:
-        paint_helmet(canvas, scene.hero)
-    if staging.hull:
-        paint_hull(canvas, tones)
-    return canvas.image
 
 
 def save_layers(layers: Layers, folder: Path, index: int) -> None:
@@ -91,7 +67,7 @@ def load_layers(folder: Path, index: int) -> Layers:
 def captions_for(film_title: str, scene: Scene, film_format: FilmFormat) -> list[Caption]:
     """The texts of a scene: the first shows the film's title, and its own line too where that says more."""
     width, height = film_format.width, film_format.height
-    accent = from_hex(scene.colours.accent)
+    accent = from_hex(scene.colours["accent"])
     if scene.index > 1:
         return [typeset(scene.caption, "line", width, height, accent)]
     title = scene.caption if _same(scene.caption, film_title) else film_title

@@ -6,10 +6,11 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines.shorts.paint.palette import Palette
+from pipelines.shorts.paint.drawings import Inks
+from pipelines.shorts.paint.palette import from_hex
 from pipelines.shorts.vocabulary import Backdrop, Hero, Light, Shot, Weather
 
-__all__ = ["DEFAULT_FORMAT", "Colours", "FilmFormat", "Part", "Scene"]
+__all__ = ["DEFAULT_FORMAT", "FilmFormat", "Part", "Scene"]
 
 HexColour = Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
 
@@ -31,24 +32,6 @@ class FilmFormat(Part):
 DEFAULT_FORMAT: Final = FilmFormat()
 
 
-class Colours(Part):
-    """A scene's palette."""
-
-    sky_top: HexColour
-    sky_mid: HexColour
-    sky_low: HexColour
-    glow: HexColour
-    far: HexColour
-    mid: HexColour
-    near: HexColour
-    accent: HexColour
-    ink: HexColour
-
-    def palette(self) -> Palette:
-        """The same as the painter takes it."""
-        return Palette(**self.model_dump())
-
-
 class Scene(Part):
     """One scene with its place in time; `index` counts from 1."""
 
@@ -63,4 +46,9 @@ class Scene(Part):
     caption: str = Field(min_length=1)
     image: str
     seed: int = Field(ge=0)
-    colours: Colours
+    colours: dict[str, HexColour]
+    """The scene's palette by name, as `palette_for` makes it."""
+
+    def inks(self) -> Inks:
+        """The palette, ready to draw with."""
+        return Inks({name: from_hex(colour) for name, colour in self.colours.items()}, self.light)

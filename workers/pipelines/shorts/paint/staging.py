@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipelines.shorts.paint.scene import Scene
-from pipelines.shorts.paint.tones import GROUND_Y
 from pipelines.shorts.vocabulary import Hero
 
 __all__ = ["OVERSCAN", "Camera", "Staging", "stage"]
@@ -19,6 +18,8 @@ OVERSCAN: Final = 0.09
 _FLYERS: Final[frozenset[Hero]] = frozenset({"bird", "rocket", "balloon", "whale"})
 _BREATHERS: Final[frozenset[Hero]] = frozenset({"cat", "dog", "rabbit", "bear", "person"})
 _SIZES: Final = {"wide": 0.4, "hero": 0.56, "close": 0.74}
+_GROUND_Y: Final = 1.27
+"""Where a hero that walks has its feet."""
 _GROUND_DEPTH: Final = 1.7
 """How much more than the backdrop the near ground moves with the camera."""
 
@@ -82,9 +83,9 @@ def stage(scene: Scene) -> Staging:
     if floats:
         y = 0.9 if scene.shot == "wide" else 0.86
     elif in_water:
-        y = GROUND_Y + 0.03 - size * (0.36 if scene.hero == "whale" else 0.46)
+        y = _GROUND_Y + 0.03 - size * (0.36 if scene.hero == "whale" else 0.46)
     else:
-        feet = GROUND_Y + (0.05 if scene.shot == "close" else 0.03)
+        feet = _GROUND_Y + (0.05 if scene.shot == "close" else 0.03)
         y = feet - size * 0.45
     near, far = {"wide": (1.0, 1.07), "hero": (1.02, 1.1), "close": (1.1, 1.03)}[scene.shot]
     pan = 0.022 * side
