@@ -105,6 +105,7 @@ def test_the_bare_install_needs_what_a_publisher_needs(wheel: Path) -> None:
         "celery",
         "pipelines",
         "server",
+        "tqdm",
     ]
 
 
