@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -67,7 +68,7 @@ def layout_for(prompt: str, locale: Locale = "ko", film_format: FilmFormat = SMA
 
 @dataclass
 class Reply:
-    """What the server answers once: a chat message (text), sound (bytes), or an error (status)."""
+    """What the server answers once: a chat message (text), sound or a picture (bytes), or an error (status)."""
 
     body: str | bytes = ""
     status: int = 200
@@ -80,6 +81,7 @@ class FakeOpenAI:
     base_url: str
     chat: list[Reply]
     speech: list[Reply]
+    images: list[Reply]
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def settings(self, max_retries: int = 0) -> ShortsSettings:
@@ -96,17 +98,27 @@ class FakeOpenAI:
 
 
 @contextmanager
-def fake_openai(chat: list[Reply] | None = None, speech: list[Reply] | None = None) -> Iterator[FakeOpenAI]:
+def fake_openai(
+    chat: list[Reply] | None = None, speech: list[Reply] | None = None, images: list[Reply] | None = None
+) -> Iterator[FakeOpenAI]:
     """Serve the replies in order; the last one of each kind is repeated, and without any the path is not found."""
+
+    lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             server.requests.append((self.path, body))
-            replies = server.chat if self.path.endswith("/chat/completions") else server.speech
-            reply = Reply(status=404) if not replies else replies.pop(0) if len(replies) > 1 else replies[0]
+            kinds = {"completions": server.chat, "speech": server.speech, "generations": server.images}
+            replies = kinds[self.path.rsplit("/", 1)[-1]]
+            with lock:
+                reply = Reply(status=404) if not replies else replies.pop(0) if len(replies) > 1 else replies[0]
             if reply.status != 200:
                 self._answer(reply.status, b'{"error": {"message": "it is broken"}}', "application/json")
+            elif replies is server.images:
+                encoded = reply.body if isinstance(reply.body, str) else base64.b64encode(reply.body).decode()
+                content = json.dumps({"created": 1, "data": [{"b64_json": encoded}]})
+                self._answer(200, content.encode(), "application/json")
             elif isinstance(reply.body, bytes):
                 self._answer(200, reply.body, "audio/wav")
             else:
@@ -123,7 +135,7 @@ def fake_openai(chat: list[Reply] | None = None, speech: list[Reply] | None = No
             """Keep quiet: a request is not news."""
 
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server = FakeOpenAI(f"http://127.0.0.1:{httpd.server_address[1]}/v1", chat or [], speech or [])
+    server = FakeOpenAI(f"http://127.0.0.1:{httpd.server_address[1]}/v1", chat or [], speech or [], images or [])
     thread = threading.Thread(target=httpd.serve_forever, name="fake-openai", kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -36,7 +36,7 @@ ON_TIME_S = 20.0
 def assets(prompt: str, folder: Path, locale: Locale = "ko") -> Layout:
     """All that comes before the renderer."""
     layout = make_plot(ShortsInput(prompt=prompt, locale=locale), folder, Recorder(), OFFLINE)
-    make_images(layout, folder, Recorder())
+    make_images(layout, folder, Recorder(), OFFLINE)
     make_music(layout, folder, Recorder())
     make_voice(layout, folder, Recorder(), OFFLINE)
     make_soundtrack(layout, folder, Recorder())
@@ -230,7 +230,7 @@ def test_a_whole_film_at_full_size(tmp_path: Path) -> None:
     settings = ShortsSettings()
     request = ShortsInput(prompt="비 오는 밤 카페에서 커피를 마시는 로봇")
     layout = make_plot(request, tmp_path, Recorder(), settings)
-    make_images(layout, tmp_path, Recorder())
+    make_images(layout, tmp_path, Recorder(), settings)
     make_music(layout, tmp_path, Recorder())
     timeline = make_voice(layout, tmp_path, Recorder(), settings)
     make_soundtrack(layout, tmp_path, Recorder())

@@ -32,7 +32,7 @@ from pipelines.shorts.vocabulary import (
     Light,
     Weather,
 )
-from tests.unit.pipelines.rig import SMALL, Recorder, layout_for
+from tests.unit.pipelines.rig import OFFLINE, SMALL, Recorder, layout_for
 
 FONTS = Path(captions.__file__).parent / "fonts"
 DRAWINGS = Path(captions.__file__).parent / "drawings"
@@ -236,7 +236,7 @@ def test_the_designer_paints_every_scene(tmp_path: Path) -> None:
     """Each scene is a file that can be downloaded, with its own picture, and progress goes up."""
     layout, report = layout_for("우주를 여행하는 고양이"), Recorder()
     folder = tmp_path / "20251105_1430_우주여행고양이"
-    paths = make_images(layout, folder, report)
+    paths = make_images(layout, folder, report, OFFLINE)
     assert [path.name for path in paths] == ["scene-1.png", "scene-2.png", "scene-3.png", "scene-4.png"]
     shots = [pixels(Image.open(path)) for path in paths]
     for one, other in pairwise(shots):
@@ -250,7 +250,7 @@ def test_the_designer_paints_every_scene(tmp_path: Path) -> None:
 def test_two_prompts_give_visibly_different_pictures(tmp_path: Path) -> None:
     """Else the prompt would not matter."""
     one, other = (
-        pixels(Image.open(make_images(layout_for(prompt), tmp_path / name, Recorder())[1]))
+        pixels(Image.open(make_images(layout_for(prompt), tmp_path / name, Recorder(), OFFLINE)[1]))
         for prompt, name in (("우주를 여행하는 고양이", "a"), ("숲속의 로봇", "b"))
     )
     assert np.abs(one - other).mean() > 15

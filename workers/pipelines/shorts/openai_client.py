@@ -1,8 +1,10 @@
-"""The paid services: a scenario and a voice from OpenAI, or from any server that speaks its protocol."""
+"""The paid services: a scenario, pictures and a voice from OpenAI, or from any server that speaks its protocol."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import base64
+import binascii
+from typing import TYPE_CHECKING, Final, Literal
 
 from pipelines.shorts.settings import ShortsSettings
 
@@ -10,10 +12,17 @@ if TYPE_CHECKING:
     from openai import OpenAI
     from openai.types.chat import ChatCompletionMessageParam
 
-__all__ = ["Message", "ServiceFailed", "ask", "speak"]
+__all__ = ["Message", "ServiceFailed", "ask", "picture", "speak"]
 
 Message = tuple[Literal["system", "user", "assistant"], str]
 _MAX_REASON_CHARS = 200
+_ImageSize = Literal["1024x1536", "1024x1024", "1536x1024"]
+_IMAGE_SIZES: Final[tuple[tuple[_ImageSize, float], ...]] = (
+    ("1024x1536", 1024 / 1536),
+    ("1024x1024", 1.0),
+    ("1536x1024", 1536 / 1024),
+)
+"""The sizes that the gpt-image models paint, with their ratio of width to height."""
 
 
 class ServiceFailed(Exception):
@@ -51,6 +60,29 @@ def speak(settings: ShortsSettings, text: str) -> bytes:
             return speech.read()
         except openai.OpenAIError as error:
             raise ServiceFailed(_reason(error)) from error
+
+
+def picture(settings: ShortsSettings, prompt: str, width: int, height: int) -> bytes:
+    """A picture of `prompt` as the bytes of an image file, in the shape that is nearest to `width` × `height`.
+
+    Raises ServiceFailed, after one retry by the SDK.
+    """
+    import openai
+
+    size = min(_IMAGE_SIZES, key=lambda known: abs(known[1] - width / height))[0]
+    with _client(settings) as client:
+        one_retry = client.with_options(timeout=settings.image_timeout_s, max_retries=min(1, settings.max_retries))
+        try:
+            answer = one_retry.images.generate(model=settings.image_model, prompt=prompt, size=size, n=1)
+        except openai.OpenAIError as error:
+            raise ServiceFailed(_reason(error)) from error
+    encoded = answer.data[0].b64_json if answer.data else None
+    if not encoded:
+        raise ServiceFailed(f"the model {settings.image_model} gave no picture")
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except binascii.Error as error:
+        raise ServiceFailed(f"the model {settings.image_model} gave a picture that is no base64: {error}") from error
 
 
 def _param(role: str, content: str) -> ChatCompletionMessageParam:

@@ -23,14 +23,18 @@ class ShortsSettings:
     model: str = "gpt-4o-mini"
     speech_model: str = "gpt-4o-mini-tts"
     speech_voice: str = "alloy"
+    image_model: str = "gpt-image-1"
+    """`none`: no model is asked, and the scenes are drawn on this machine."""
     timeout_s: float = 60.0
+    image_timeout_s: float = 100.0
+    """A picture takes a model much longer than a line of text. With one retry it stays within the task's time limit."""
     max_retries: int = 2
     film_format: FilmFormat = DEFAULT_FORMAT
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """Read `OPENAI_API_KEY`, `OPENAI_BASE_URL` and, after `RUNRELAY_SHORTS`, `_MODEL`, `_SPEECH_MODEL`,
-        `_SPEECH_VOICE` and `_FORMAT`.
+        """Read `OPENAI_API_KEY`, `OPENAI_BASE_URL` and, after `RUNRELAY_SHORTS`, `_MODEL`, `_IMAGE_MODEL`,
+        `_SPEECH_MODEL`, `_SPEECH_VOICE` and `_FORMAT`.
 
         An empty variable counts as absent. Raises ValueError for a format that is not `<width>x<height>@<fps>`, or one
         that cannot be encoded.
@@ -41,6 +45,7 @@ class ShortsSettings:
             model=environ.get("RUNRELAY_SHORTS_MODEL") or cls.model,
             speech_model=environ.get("RUNRELAY_SHORTS_SPEECH_MODEL") or cls.speech_model,
             speech_voice=environ.get("RUNRELAY_SHORTS_SPEECH_VOICE") or cls.speech_voice,
+            image_model=environ.get("RUNRELAY_SHORTS_IMAGE_MODEL") or cls.image_model,
             film_format=_format(environ.get("RUNRELAY_SHORTS_FORMAT")),
         )
 

@@ -51,7 +51,7 @@ def images(run_id: str) -> None:
     from pipelines.shorts.layout import read_layout
 
     folder = _folder(run_id)
-    make_images(read_layout(folder), folder, _reporter(run_id))
+    make_images(read_layout(folder), folder, _reporter(run_id), ShortsSettings.from_env(os.environ))
 
 
 @task("shorts.music")

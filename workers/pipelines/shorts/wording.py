@@ -41,6 +41,10 @@ LINES: Final[dict[str, dict[Locale, str]]] = {
         "ko": "디자이너: 장면 {index}/{count} 완성 「{caption}」",
         "en": "Designer: scene {index} of {count} painted: {caption}",
     },
+    "image_fallback": {
+        "ko": "디자이너: 이미지 API를 쓸 수 없어 직접 그립니다 (장면 {index}): {why}",
+        "en": "Designer: the image API cannot be used, scene {index} is drawn here instead: {why}",
+    },
     "music": {"ko": "작곡가: 배경음악 생성 중...", "en": "Composer: writing the music..."},
     "music_done": {
         "ko": "작곡가: {key}, {tempo_bpm} BPM, {duration_s:.0f}초 곡 완성",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pipelines.shorts.paint.captions import Caption, draw_caption, typeset
 from pipelines.shorts.paint.drawings import Box
@@ -19,7 +19,7 @@ from pipelines.shorts.paint.sprites import Sprite
 from pipelines.shorts.paint.staging import OVERSCAN, Camera, stage
 from pipelines.shorts.workfiles import whole_file
 
-__all__ = ["Layers", "SceneView", "captions_for", "load_layers", "paint_layers", "save_layers"]
+__all__ = ["Layers", "SceneView", "captions_for", "load_layers", "paint_layers", "picture_layers", "save_layers"]
 
 _NAMES: Final = ("back", "ground", "hero")
 # In a room the weather is outside: this is the window, in units of the width.
@@ -49,6 +49,15 @@ def paint_layers(scene: Scene, film_format: FilmFormat) -> Layers:
         ground=paint_ground(scene, inks, box, size_px),
         hero=paint_hero(scene.hero, staging, inks, round(staging.size * width)),
     )
+
+
+def picture_layers(picture: Image.Image, film_format: FilmFormat) -> Layers:
+    """A finished picture of a scene as layers: cut to the film's shape, as large as the camera needs."""
+    margin_px = round(film_format.width * OVERSCAN)
+    size_px = (film_format.width + 2 * margin_px, film_format.height + 2 * margin_px)
+    fitted = ImageOps.fit(picture.convert("RGB"), size_px, Image.Resampling.LANCZOS)
+    nothing = Image.new("RGBA", (4, 4))
+    return Layers(back=fitted, ground=nothing, hero=nothing)
 
 
 def save_layers(layers: Layers, folder: Path, index: int) -> None:
@@ -95,12 +104,16 @@ class SceneView:
         self._ground = Sprite(layers.ground)
         self._hero = Sprite(layers.hero)
         self._hero_side_px = layers.hero.width
+        # Where the window of a room is, is known only of a room that was drawn here.
+        self._is_drawn = layers.ground.getbbox() is not None
 
     def frame(self, time_s: float, duration_s: float) -> Image.Image:
         """The picture at `time_s` of a scene that stands for `duration_s`."""
         camera = self._staging.camera(min(1.0, max(0.0, time_s / duration_s)))
-        specks = specks_at(self._scene.weather, self._scene.seed, time_s, self._height / self._width)
         outside = self._scene.backdrop == "room" and self._scene.weather not in _INDOORS
+        specks = specks_at(self._scene.weather, self._scene.seed, time_s, self._height / self._width)
+        if outside and not self._is_drawn:
+            specks = []
         frame = self._look_at_back(camera)
         if outside:
             window = self._window(camera)
