@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,10 +15,13 @@ import websockets
 from websockets.frames import Frame, Opcode
 
 from runrelay.api import websockets as handlers
-from runrelay.fanout import direct_connection
+from runrelay.fanout import Connection, QueuedConnection, direct_connection
+from runrelay.fanout.bounds import exempt_bytes
 from runrelay.fanout.direct_connection import DirectConnection
-from tests.raw_websockets import connected, frame, memory_bytes, pour
-from tests.relays import BOTH_PROTOCOLS, Served, StartProcess, StartRelay
+from runrelay.fanout.join_queue import JoinQueue
+from runrelay.progress import make_event
+from tests.raw_websockets import connected, frame, memory_bytes, pour, subscribe
+from tests.relays import BOTH_PROTOCOLS, Producer, Served, StartProcess, StartRelay
 from tests.watching import DEADLINE_S, Client, eventually, watch
 
 pytest_plugins = ["tests.relay_rig"]
@@ -208,6 +213,95 @@ async def test_a_client_that_closes_but_reads_nothing_is_dropped(
     finally:
         looked.set()
         await closing
+
+
+# What is exempt
+
+RUNS = 64
+
+
+async def _long_runs(producer: Producer) -> list[str]:
+    """Runs whose initial_states have more than 256 KiB each: 16 MiB in all, more than may wait for a client."""
+    names = [f"long {number}" for number in range(RUNS)]
+    for name in names:
+        await producer.commit(name, [make_event(log="x" * 1000) for _ in range(270)])
+    return names
+
+
+async def _told_in_the_end(start_relay: StartRelay, producer: Producer) -> list[int]:
+    """How much waited for a client that subscribes to all of them and reads slowly, until it knew all of them."""
+    relay = await start_relay(client_buffer_bytes=64 * 1024)
+    names = await _long_runs(producer)
+    waited = []
+    async with watch(relay.ws(), max_queue=1) as client:
+        client.may_read.clear()
+        for name in names:
+            client.expect(name)
+            await client.say(type="subscribe", run_id=name)
+        hub = relay.relay.hub
+        (connection,) = hub.connections
+        await eventually(lambda: hub.metrics.joins and not hub._queue._under_way, "no more is begun for it")
+        for told in range(1, RUNS + 1):
+            waited.append(_waiting(connection))
+            client.may_read.set()
+            await client.until(partial(_has_states, client, told), f"initial_state {told}")
+            client.may_read.clear()
+        client.may_read.set()
+        await client.ping()
+    return waited
+
+
+def _has_states(client: Client, many: int) -> bool:
+    return sum(story.states for story in client.stories.values()) >= many
+
+
+def _waiting(connection: Connection) -> int:
+    if isinstance(connection, QueuedConnection):
+        return connection._waiting.counted + connection._waiting.exempt
+    assert isinstance(connection, DirectConnection)
+    return connection._transport.get_write_buffer_size() if connection._transport is not None else 0
+
+
+@BOTH_PROTOCOLS
+async def test_a_slow_client_gets_its_runs_one_after_another(start_relay: StartRelay, producer: Producer) -> None:
+    """All initial_states at once would be as much memory as a client likes; cut off for it, it would never get them."""
+    waited = await _told_in_the_end(start_relay, producer)
+    assert max(waited) < exempt_bytes(64 * 1024) + 64 * 1024
+
+
+@BOTH_PROTOCOLS
+async def test_without_that_it_is_cut_off(
+    start_relay: StartRelay, producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control."""
+    monkeypatch.setattr(JoinQueue, "_may_begin", lambda *_: True)
+    with pytest.raises((AssertionError, websockets.ConnectionClosed)):
+        await _told_in_the_end(start_relay, producer)
+
+
+@pytest.mark.slow
+async def test_subscriptions_that_are_never_read_fill_no_memory(
+    start_process: StartProcess, producer: Producer
+) -> None:
+    """129 KB of them filled hundreds of megabytes."""
+    relay = start_process(max_subscriptions=100, **NONE)
+    names = await _long_runs(producer)
+    block = b"".join(subscribe(name) for name in names)
+
+    def attack() -> tuple[int, int]:
+        with connected(relay.port, receive_bytes=4096) as connection:
+            connection.sendall(subscribe(names[0]))
+            before = memory_bytes(relay.pid)
+            most = 0
+            for _ in range(60):
+                connection.sendall(block)
+                most = max(most, memory_bytes(relay.pid))
+                time.sleep(0.05)  # the reads are shared for a while: later ones cost more
+            return most - before, len(block) * 60
+
+    grown, said = await asyncio.to_thread(attack)
+    assert said < 150_000
+    assert grown < 40_000_000
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ class Connection(Protocol):
         """
 
     def when_drained(self, callback: Callable[[], None]) -> bool:
-        """Whether nothing that is exempt waits. If something does, call back once nothing does, or it is gone.
+        """Whether nothing that is exempt waits. If something does, call back soon after nothing does, or it is gone.
 
         One callback is kept.
         """
@@ -99,8 +99,8 @@ class QueuedConnection:
 
     def _note_drained(self) -> None:
         callback, self._on_drained = self._on_drained, None
-        if callback is not None:
-            callback()
+        if callback is not None:  # and not within the call that sent, or closed
+            asyncio.get_running_loop().call_soon(callback)
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """See Connection.close."""

@@ -171,8 +171,8 @@ class DirectConnection(asyncio.Protocol):
 
     def _note_drained(self) -> None:
         callback, self._on_drained = self._on_drained, None
-        if callback is not None:
-            callback()
+        if callback is not None:  # and not within the call that sent, or closed
+            asyncio.get_running_loop().call_soon(callback)
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """See fanout.Connection.close."""

@@ -10,6 +10,12 @@ those wait for. `at_once` reads are under way at most (two batches of a pipeline
 join whose first read has ended gives its place back, though it may wait on: for a repair of its run, which nobody
 else's join must wait for.
 
+A client that does not read
+---------------------------
+No more joins are begun for a connection than `BEGINNINGS_AT_ONCE`, and none while what it was sent first of other runs
+still waits for it. So whoever subscribes to hundreds of runs over a slow link gets them one after another, and whoever
+reads nothing costs one such helping. The rest keep their places here, until the connection is gone at the latest.
+
 The bound
 ---------
 `most` joins wait at most, those that were given up and whose turn has not come included (they are dropped then). Beyond
@@ -23,11 +29,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from ..errors import RunlogUnavailable, TooManyJoins
 from ..progress import Cursor
 from .audience import Watcher
+from .bounds import BEGINNINGS_AT_ONCE
+from .connections import Connection
 from .joins import Join
 
 __all__ = ["JoinQueue"]
@@ -62,6 +71,10 @@ class JoinQueue:
         self._lines: dict[object, deque[Join]] = {}
         self._turns: deque[object] = deque()
         """Who has a line, the next one first."""
+        self._begun: dict[object, int] = {}
+        """How many are under way of each who has any."""
+        self._held: set[object] = set()
+        """Who has a line but no turn, as many are under way."""
         self._open = False
         self._going_on = False
 
@@ -143,20 +156,44 @@ class JoinQueue:
             self._going_on = False
 
     def _next(self) -> Join | None:
-        """The next connection's next join; None if it had none left that anybody waits for."""
+        """The next connection's next join; None if it had none left that anybody waits for, or may begin none now."""
         whose = self._turns.popleft()
         line = self._lines[whose]
-        join: Join | None = None
-        while line and join is None:
-            first = line.popleft()
+        while line and line[0].over:
+            line.popleft()
             self.waiting -= 1
-            join = None if first.over else first
+        if not line:
+            del self._lines[whose]
+            return None
+        if not self._may_begin(whose, line[0].watcher.connection):
+            return None
+        join = line.popleft()
+        self.waiting -= 1
+        self._begun[whose] = self._begun.get(whose, 0) + 1
         if line:
             self._turns.append(whose)
         else:
             del self._lines[whose]
         return join
 
+    def _may_begin(self, whose: object, connection: Connection) -> bool:
+        """Whether the client has taken what was begun for it. If it has not, it has a turn again as soon as it has."""
+        if self._begun.get(whose, 0) >= BEGINNINGS_AT_ONCE:
+            self._held.add(whose)
+            return False
+        return connection.when_drained(partial(self._drained, whose))
+
+    def _drained(self, whose: object) -> None:
+        self._turns.append(whose)
+        self.go_on()
+
     def _answered(self, join: Join) -> None:
         self._under_way -= 1
+        whose = self._whose(join)
+        self._begun[whose] -= 1
+        if not self._begun[whose]:
+            del self._begun[whose]
+        if whose in self._held:
+            self._held.discard(whose)
+            self._turns.append(whose)
         self.go_on()

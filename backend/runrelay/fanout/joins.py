@@ -194,6 +194,8 @@ class Joins:
             self._recent.clear()
 
     def close(self) -> None:
-        """Nobody joins any more."""
+        """Nobody joins any more. What was read is let go of now: topics are rings, and wait for the collector."""
+        self._readings.clear()
+        self._recent.clear()
         if self._retention is not None:
             self._retention.cancel()

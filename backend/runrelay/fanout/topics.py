@@ -244,7 +244,7 @@ class Topic:
                 return False  # the read is older than what was kept, or a new initial_state came: read again
         first, connection = beginning.batch, watcher.connection
         beginning.count_in(self._metrics)
-        if connection.send(first, exempt=beginning.kind != "resume") and (not rest or connection.send(Batch(rest))):
+        if connection.send(first, exempt=True) and (not rest or connection.send(Batch(rest))):
             if behind:
                 self.ahead[watcher] = reached
             else:

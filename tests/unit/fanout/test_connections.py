@@ -63,7 +63,8 @@ async def test_initial_states_have_a_bound_of_their_own() -> None:
         await connection.next()
     assert told == [], "the last is being sent"
     waiting = asyncio.create_task(connection.next())
-    await asyncio.sleep(0)
+    for _ in range(2):
+        await asyncio.sleep(0)
     assert told == ["drained"]
     waiting.cancel()
     for _ in range(17):

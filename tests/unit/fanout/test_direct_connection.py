@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -188,11 +189,13 @@ async def test_a_client_is_drained_when_nothing_waits(connection: DirectConnecti
     assert told == []
     transport.waiting = 0
     connection.resume_writing()
+    await asyncio.sleep(0)
     assert told == ["drained"]
     connection.send(Batch.of({"type": "initial_state"}), exempt=True)
     transport.waiting = 100
     assert not connection.when_drained(lambda: told.append("gone"))
     connection.connection_lost(None)
+    await asyncio.sleep(0)
     assert told == ["drained", "gone"]
 
 
