@@ -7,80 +7,50 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from runrelay.runlog.scripts import READ
-from tests.servers import HOST
+from tests.links import READ_BYTES, Pair, TcpLink
 
 __all__ = ["ReadLink", "read_link"]
 
 
-class ReadLink:
-    """A TCP relay in front of a server; `url` leads through it.
+class ReadLink(TcpLink):
+    """A TcpLink in front of a Redis; `url` leads through it.
 
     While `flow` is not set, nothing comes back on a connection that a read of a run was sent on. `reads` counts those
-    that were sent.
+    that were sent. `cut` breaks those connections only.
     """
 
     def __init__(self, port: int) -> None:
-        self.port = port
+        super().__init__(port)
         self.reads = 0
         self.flow = asyncio.Event()
         self.flow.set()
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._readers: set[asyncio.StreamWriter] = set()
+        self._readers: set[Pair] = set()
 
     @property
     def url(self) -> str:
-        assert self._server is not None
-        return f"redis://{HOST}:{self._server.sockets[0].getsockname()[1]}/0"
+        """The URL of the Redis behind it."""
+        return self.redis_url
 
     def cut(self) -> None:
         """Break every connection that a read was sent on."""
-        for writer in [*self._readers]:
-            writer.transport.abort()
+        for pair in self._readers & self.pairs:
+            pair.abort()
 
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, HOST, 0)
-
-    async def close(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        self.flow.set()
-        for writer in [*self._writers]:
-            writer.transport.abort()
-        await self._server.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        their_reader, their_writer = await asyncio.open_connection(HOST, self.port)
-        self._writers |= {writer, their_writer}
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._up(reader, their_writer, writer))
-                tasks.create_task(self._down(their_reader, writer))
-        except* OSError:
-            pass
-        finally:
-            for one in (writer, their_writer):
-                one.transport.abort()
-                self._writers.discard(one)
-            self._readers.discard(writer)
-
-    async def _up(self, reader: asyncio.StreamReader, to: asyncio.StreamWriter, back: asyncio.StreamWriter) -> None:
+    async def _up(self, pair: Pair, reader: asyncio.StreamReader) -> None:
         names = (READ.sha.encode(), READ.text.encode())
-        while data := await reader.read(1 << 16):
+        while data := await reader.read(READ_BYTES):
             if found := sum(data.count(name) for name in names):
                 self.reads += found
-                self._readers.add(back)
-            to.write(data)
-            await to.drain()
-        raise ConnectionResetError
+                self._readers.add(pair)
+            pair.server.write(data)
+            await pair.server.drain()
 
-    async def _down(self, reader: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
-        while data := await reader.read(1 << 16):
-            if to in self._readers:
+    async def _down(self, pair: Pair, reader: asyncio.StreamReader) -> None:
+        while data := await reader.read(READ_BYTES):
+            if pair in self._readers:
                 await self.flow.wait()
-            to.write(data)
-            await to.drain()
-        raise ConnectionResetError
+            pair.client.write(data)
+            await pair.client.drain()
 
 
 @asynccontextmanager

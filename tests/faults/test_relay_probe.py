@@ -53,6 +53,7 @@ async def test_reads_that_do_not_come_back_are_no_outage(
         while loop.time() < until_s:
             missed = missed or not lease.held or not relay.relay.ready
             await witness.ping()
+            await asyncio.sleep(0.05)  # fewer than a client may send
         assert missed is not apart
         assert any(frame["type"] == "upstream" for frame in witness.frames) is not apart
         if apart:

@@ -179,8 +179,8 @@ class Listener:
             try:
                 said = self.say(probe)
                 while not self._heard.is_set():
-                    if said.done() and waited_s > again_s:
-                        # it may be behind other messages, or it may be lost: then nothing but another tells
+                    if said.done() and waited_s > again_s and quiet_s < self._probe_s / 2:
+                        # Others are heard: it is behind them, or it was lost, and then only another one tells.
                         again_s += self._probe_s
                         said = self.say(probe)
                     before = self._pushes
