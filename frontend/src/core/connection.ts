@@ -6,13 +6,14 @@
  * Runs and lists subscribe here and keep their own cursors, so the next transport continues where the last one stopped.
  */
 
-import type { BackoffOptions } from "./backoff.js";
-import { BACKOFF, retryDelayMs } from "./backoff.js";
+import { retryDelayMs } from "./backoff.js";
 import { CloseCode, isTerminalCode } from "./codes.js";
+import type { ConnectionOptions, Opener, TokenSource } from "./connectionOptions.js";
+import { CONNECTION_DEFAULTS } from "./connectionOptions.js";
 import type { ConnectionEvent } from "./connectionState.js";
 import { foldConnection, IDLE } from "./connectionState.js";
 import type { Environment } from "./environment.js";
-import { FALLBACK_ORDER, nextTransport } from "./fallback.js";
+import { nextTransport } from "./fallback.js";
 import type { Frame } from "./frames.js";
 import { PageLifecycle } from "./pageLifecycle.js";
 import { Subscribable } from "./subscribable.js";
@@ -24,28 +25,6 @@ import { needsRun } from "./transports.js";
 import type { ConnectionState, TransportKind } from "./types.js";
 import type { ProbeEvents } from "./upgrade.js";
 import { Upgrade } from "./upgrade.js";
-
-export interface ConnectionOptions {
-  readonly transports: readonly TransportKind[];
-  readonly backoff: BackoffOptions;
-  /** A connection that held for so long resets the tries; after 4408 (too slow) it has to hold longer. */
-  readonly healthyAfterMs: number;
-  readonly healthyAfterSlowMs: number;
-  /** Hidden for so long, the page lets go of its connection until it is seen again. */
-  readonly pauseHiddenAfterMs: number;
-}
-
-export const CONNECTION_DEFAULTS: ConnectionOptions = {
-  transports: FALLBACK_ORDER,
-  backoff: BACKOFF,
-  healthyAfterMs: 10_000,
-  healthyAfterSlowMs: 30_000,
-  pauseHiddenAfterMs: 5 * 60_000,
-};
-
-/** Makes a transport; called again after 4401 with a renewed token. Throws when this environment has none such. */
-export type Opener = (kind: TransportKind, token: string | null, events: TransportEvents) => Transport;
-export type TokenSource = (renew: boolean) => Promise<string | null> | string | null;
 
 const ALIVE_CHECK_MS = 5_000;
 const OFFLINE_RETRY_MS = 15_000;
@@ -196,7 +175,7 @@ export class Connection extends Subscribable {
       );
     } catch (error) {
       // No such transport here, or the page's policy forbids it: as good as refused.
-      return this.#failed(broken(messageOf(error)));
+      return this.#failed(broken(error instanceof Error ? error.message : String(error)));
     }
     this.#current = box.transport;
     this.#subscriptions.subscribeAll(box.transport);
@@ -416,8 +395,4 @@ export class Connection extends Subscribable {
     this.#state = next;
     this.notify();
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

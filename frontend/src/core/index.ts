@@ -7,7 +7,7 @@ export { BACKOFF, retryDelayMs } from "./backoff.js";
 export type { MessageType } from "./codes.js";
 export { CloseCode, isTerminalCode, MESSAGE_TYPES } from "./codes.js";
 /** `LinkOptions` is its name before 0.2, kept for those who import it. */
-export type { ConnectionOptions, ConnectionOptions as LinkOptions } from "./connection.js";
+export type { ConnectionOptions, ConnectionOptions as LinkOptions } from "./connectionOptions.js";
 export type { Environment, PageSignal } from "./environment.js";
 export { pageEnvironment } from "./environment.js";
 export { remainingMs } from "./eta.js";

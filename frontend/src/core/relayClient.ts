@@ -2,8 +2,9 @@
 
 import type { RunFilter } from "./api.js";
 import { RelayApi } from "./api.js";
-import type { ConnectionOptions } from "./connection.js";
-import { CONNECTION_DEFAULTS, Connection } from "./connection.js";
+import { Connection } from "./connection.js";
+import type { ConnectionOptions } from "./connectionOptions.js";
+import { CONNECTION_DEFAULTS } from "./connectionOptions.js";
 import type { Environment } from "./environment.js";
 import { pageEnvironment } from "./environment.js";
 import type { Frame } from "./frames.js";
