@@ -144,10 +144,12 @@ class RelayProcess(Address):
         broken: str = "",
         ulimit: str = "",
         environ: dict[str, str] | None = None,
+        workers: int = 1,
         **settings: object,
     ) -> None:
         self.port = free_port()
-        self._program = program("runrelay.cli", "serve", "--port", str(self.port), broken=broken)
+        arguments = ("serve", "--port", str(self.port), "--workers", str(workers))
+        self._program = program("runrelay.cli", *arguments, broken=broken)
         if ulimit:
             self._program = ["/bin/sh", "-c", f'ulimit {ulimit}; exec "$@"', "sh", *self._program]
         self._log_path = folder / f"relay-{self.port}.log"

@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ import orjson
 from ..codes import CloseCode
 from ..duties import Adopter, Upkeep
 from ..errors import ListenerDown
-from ..fanout import Hub, Listener
+from ..fanout import Hub, Listener, for_ever
 from ..metrics import RelayMetrics
 from ..pipelines import Pipeline, load_pipelines
 from ..progress import Snapshot, check_run_id, step_specs
@@ -48,20 +48,6 @@ def retry_in_ms() -> int:
 def retry_reason() -> str:
     """The same as a close reason."""
     return json.dumps({"retry_in_ms": retry_in_ms()})
-
-
-async def _for_ever(work: Coroutine[Any, Any, None]) -> None:
-    """Run what only ends when it is cancelled. That it ends, or was cancelled by something within, is a failure too: a
-    task group would not notice.
-    """
-    try:
-        await work
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        raise ListenerDown("it was cancelled from within") from None
-    raise ListenerDown("it has come to an end")
 
 
 def _check_steps(pipeline: Pipeline) -> None:
@@ -216,7 +202,7 @@ class Relay:
         try:
             async with asyncio.TaskGroup() as tasks:
                 for part in (self.hub, self.listener, self.adopter, self.upkeep, self.withdrawals):
-                    tasks.create_task(_for_ever(part.run()), name=type(part).__name__.lower())
+                    tasks.create_task(for_ever(part.run), name=type(part).__name__.lower())
         except Exception as error:
             await self._die(error)
 

@@ -22,7 +22,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..errors import RunlogUnavailable
-from ..fanout import Containment, Listener, Raw
+from ..fanout import Containment, Listener, Raw, for_ever
 from ..metrics import RelayMetrics
 from ..progress import Event, make_event
 from ..runlog import AsyncRunLog, Numbering
@@ -111,9 +111,9 @@ class Adopter:
         """Keep the lease, send markers, commit, until cancelled."""
         assert self._lease is not None, "attach() first"
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._lease.run(), name="adoption lease")
-            tasks.create_task(self._send_markers(), name="adoption markers")
-            tasks.create_task(self._commit(), name="adoption commits")
+            tasks.create_task(for_ever(self._lease.run), name="adoption lease")
+            tasks.create_task(for_ever(self._send_markers), name="adoption markers")
+            tasks.create_task(for_ever(self._commit), name="adoption commits")
 
     async def _send_markers(self) -> None:
         assert self._listener is not None

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from ..errors import CommitRefused, RunlogUnavailable
-from ..fanout import Containment
+from ..fanout import Containment, for_ever
 from ..metrics import RelayMetrics
 from ..progress import Event
 from ..runlog import LATEST_MS, AsyncRunLog
@@ -44,8 +44,8 @@ class Upkeep:
     async def run(self) -> None:
         """Look after the runs until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._lease.run(), name="upkeep lease")
-            tasks.create_task(self._work(), name="upkeep work")
+            tasks.create_task(for_ever(self._lease.run), name="upkeep lease")
+            tasks.create_task(for_ever(self._work), name="upkeep work")
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()

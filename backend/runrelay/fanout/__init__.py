@@ -20,7 +20,7 @@ beginnings.py and joins.py bring a watcher to where the others are; feed.py tell
 from .audience import Watcher
 from .bounds import BEGINNINGS_AT_ONCE, ClientBounds, Meter
 from .connections import Connection, QueuedConnection
-from .containment import Containment
+from .containment import Containment, for_ever
 from .frames import Batch, Frame
 from .hub import Hub
 from .listener import Listener
@@ -39,4 +39,5 @@ __all__ = [
     "QueuedConnection",
     "Raw",
     "Watcher",
+    "for_ever",
 ]

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any, Final
 
-from ..errors import RunlogError
+from ..errors import ListenerDown, RunlogError
 from ..metrics import RelayMetrics
 
-__all__ = ["Children", "Containment"]
+__all__ = ["Children", "Containment", "for_ever"]
 
 log = logging.getLogger(__name__)
 
@@ -101,3 +101,21 @@ class Children:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+async def for_ever(part: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a part of the relay, which only ends when it is cancelled.
+
+    That it comes to an end, or is cancelled by something within, is a failure too: a task group would not notice.
+
+    Raises:
+        ListenerDown: it has ended.
+    """
+    try:
+        await part()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise ListenerDown("a part of the relay was cancelled from within") from None
+    raise ListenerDown("a part of the relay has come to an end")

@@ -15,7 +15,7 @@ from ..progress import START, Cursor
 from ..runlog import AsyncRunLog, View
 from .audience import Watcher
 from .connections import Connection
-from .containment import Children, Containment
+from .containment import Children, Containment, for_ever
 from .feed import Feed
 from .frames import Batch, Frame
 from .join_queue import JoinQueue
@@ -92,8 +92,8 @@ class Hub:
         """Look after the topics until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self.feed.run(), name="runs feed")
-                tasks.create_task(self._tick(), name="client pings")
+                tasks.create_task(for_ever(self.feed.run), name="runs feed")
+                tasks.create_task(for_ever(self._tick), name="client pings")
                 while True:
                     await self._check_on()
         finally:

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from ..errors import RunlogError, RunlogUnavailable
 from ..metrics import RelayMetrics
 from ..runlog import AsyncRunLog, take_over
-from .containment import Containment
+from .containment import Containment, for_ever
 from .hub import Hub
 
 __all__ = ["Listener"]
@@ -88,7 +88,7 @@ class Listener:
                 self._on_subscribed()
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._read(connection), name="listener reads")
-                    tasks.create_task(self._probe_on(), name="listener probes")
+                    tasks.create_task(for_ever(self._probe_on), name="listener probes")
                     tasks.create_task(self._runlog.topology.watch(), name="listener watches the primary")
             except* (OSError, RedisError, RunlogError) as errors:
                 if not lost:  # not at each try

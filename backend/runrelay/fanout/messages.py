@@ -84,6 +84,9 @@ class KnownLog:
 
         It is cut at names that come before everything that may have names of its own (`data`), and which no text before
         them can contain: a quotation mark in a text has a backslash before it.
+
+        Raises:
+            ValueError: it is not UTF-8.
         """
         body = self.seal.opened(raw)
         if body is None:
@@ -93,6 +96,8 @@ class KnownLog:
         seq, _, rest = rest.partition(self._epoch_and_ts)
         if not rest or b',"level":' in rest:
             return None
+        if not head.isascii():
+            head.decode()  # the state is what the run's hash has, where somebody may have put what is no text
         frame = b'{"type":"progress",%b,"message":%b,"level":"info","status":"running","seq":%b%b%b","ts":%b}' % (
             head[1:], b'""' if log == b"null" else log, seq, self._id, seq, rest,
         )  # fmt: skip

@@ -36,9 +36,13 @@ local old = redis.call('HMGET', hash, 'epoch', 'seq', 'server', 'state', 'status
 local epoch, seq, state, status = old[1], tonumber(old[2] or 0), old[4], old[5]
 local progress, attempt, attempt_text = old[6] ~= '' and old[6], tonumber(old[7] or 0), old[7]
 local created, was = not epoch, status
+-- Somebody else's key, or one that somebody has written into: what goes into messages as it is must be what a commit writes.
 local share = tonumber(progress or 0)
-if not (seq and attempt and share) or seq % 1 ~= 0 or seq < 0 or seq > 1e15 or share < 0 or share > 1
-    or (created and redis.call('EXISTS', hash) == 1) or (not created and not (status and old[10])) then
+if not (seq and attempt and share and share >= 0 and share <= 1 and seq >= 0 and seq <= 1e15 and seq % 1 == 0)
+    or (created and redis.call('EXISTS', hash) == 1)
+    or (not created and not (status and old[10] and #epoch == 12 and string.find(attempt_text or '', '^%d+$')))
+    or (progress and not (string.find(progress, '^%d%.%d+$') or string.find(progress, '^%d$')
+      or string.find(progress, '^%d%.?%d*e%-%d+$'))) then
   return redis.error_reply('NOTARUN its epoch, seq, status, progress, attempt and seal_key are not those of a run')
 end
 
@@ -280,7 +284,9 @@ if count > 0 then
   -- Redis refuses a number that is not above all that the stream has: then the stream is not this hash's.
   local first = redis.pcall('XADD', stream, ids[1], 'e', messages[1])
   if first.err then
-    if string.find(first.err, 'equal or smaller', 1, true) then return {'gap', mark} end
+    if string.find(first.err, 'equal or smaller', 1, true) or string.find(first.err, 'exhausted', 1, true) then
+      return {'gap', mark}
+    end
     return first
   end
   for i = 2, count do redis.call('XADD', stream, ids[i], 'e', messages[i]) end

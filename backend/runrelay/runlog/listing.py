@@ -16,18 +16,23 @@ _LEAP_MS: Final = 24 * 3600 * 1000
 
 
 async def listed(redis: Any, keys: Keys, before: tuple[int, str] | None, count: int) -> list[tuple[str, int]]:
-    """See AsyncRunLog.listed."""
+    """See AsyncRunLog.listed. What is no run id is taken out: nobody of ours has entered it."""
     most = LATEST_MS if before is None else min(before[0], LATEST_MS)
     rows: list[tuple[str, int]] = []
+    strange: list[bytes] = []
     offset = 0
     while len(rows) < count:
         page = await redis.zrevrangebyscore(keys.runs, most, 0, start=offset, num=count, withscores=True)
         offset += len(page)
         for member, score in page:
-            if before is None or (int(score), member) < (before[0], before[1].encode()):
-                rows += [(run_id, int(score)) for run_id in run_ids([member])]
+            if not (found := run_ids([member])):
+                strange.append(member)
+            elif before is None or (int(score), member) < (before[0], before[1].encode()):
+                rows.append((found[0], int(score)))
         if len(page) < count:
             break
+    if strange:
+        await redis.zrem(keys.runs, *strange)
     return rows[:count]
 
 

@@ -304,3 +304,29 @@ def test_steps_that_cannot_be_rolled_up_are_refused(steps: Any, words: str) -> N
     """A weight of nought or none makes the run's progress a division by nought."""
     with pytest.raises(ValueError, match=words):
         step_specs(steps)
+
+
+def _nested(levels: int) -> Any:
+    value: Any = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("levels", [100, 101, 253, 254, 255, 5000])
+def test_what_goes_too_deep_is_refused(levels: int) -> None:
+    """A frame of 254 levels could not be written any more, and every relay died of it."""
+    if levels <= 100:
+        assert make_event("END", result=_nested(levels)).result == b"[" * 100 + b"]" * 100
+        return
+    got = f"got {levels}" if levels <= 254 else "got 255 or more, or a circle"
+    with pytest.raises(ValueError, match=f"result must be at most 100 levels deep, {got}"):
+        make_event("END", result=_nested(levels))
+    with pytest.raises(ValueError, match="data must be at most 100 levels deep"):
+        make_event(data={"x": _nested(levels)})
+
+
+def test_brackets_in_texts_are_no_depth() -> None:
+    """A log of brackets is shown as it is."""
+    value = {"text": "[" * 1000, "rows": [[1]] * 200}
+    assert orjson.loads(make_event(data=value).data or b"") == value
