@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from pipelines.shorts.layout import lay_out
 from pipelines.shorts.request import ShortsInput
 from pipelines.shorts.story import lexicon, phrases
 from pipelines.shorts.story.scenario import (
@@ -19,7 +20,19 @@ from pipelines.shorts.story.scenario import (
     write_csv,
 )
 from pipelines.shorts.story.storyteller import tell
-from pipelines.shorts.vocabulary import BACKDROPS, HEROES, LIGHTS, MOODS, WEATHERS, Locale
+from pipelines.shorts.vocabulary import (
+    BACKDROPS,
+    HEROES,
+    LIGHTS,
+    MOODS,
+    WEATHERS,
+    Backdrop,
+    Light,
+    Locale,
+    Mood,
+    Weather,
+    possible_weather,
+)
 
 GOOD = Scenario(
     title="별, 그리고 고양이",
@@ -196,3 +209,63 @@ def test_nobody_sees_stars_by_day() -> None:
         "clear"
     }
     assert {beat.weather for beat in tell("낮에도 별이 빛나는 우주", "ko").beats} == {"stars"}
+
+
+@pytest.mark.parametrize("locale", ["ko", "en"])
+@pytest.mark.parametrize("mood", MOODS)
+def test_a_phrase_that_speaks_of_light_or_weather_gets_it(mood: Mood, locale: Locale) -> None:
+    """A caption that tells of rain over a dry picture is a promise that the film breaks."""
+    told = {
+        phrase.text: phrase
+        for phrase in [*phrases.TURNS[locale][mood], *phrases.CLOSINGS[locale][mood]]
+        if phrase.light is not None or phrase.weather is not None
+    }
+    word = lexicon.MOOD_WORDS[mood].split()[0 if locale == "ko" else -1]
+    seen = set()
+    for subject in [*lexicon.BACKDROP_WORDS.values(), *lexicon.LIGHT_WORDS.values(), *lexicon.WEATHER_WORDS.values()]:
+        for own in [subject.split()[0 if locale == "ko" else -1], ""]:
+            scenario = tell(f"{word} {own}", locale)
+            for beat in scenario.beats[1:] if scenario.mood == mood else []:
+                if (phrase := told.get(beat.caption)) is not None:
+                    seen.add(beat.caption)
+                    assert phrase.light in (None, beat.light), beat
+                    assert phrase.weather in (None, beat.weather), beat
+    assert seen or not told
+
+
+def test_every_mood_has_a_phrase_that_fits_everywhere() -> None:
+    """Where no light and no weather can be promised, something must be left to say."""
+    for locale in ("ko", "en"):
+        for told in (phrases.TURNS[locale], phrases.CLOSINGS[locale]):
+            assert set(told) == set(MOODS)
+            for entries in told.values():
+                assert any(phrase.light is None and phrase.weather is None for phrase in entries)
+                for phrase in entries:
+                    assert phrase.light is None or phrase.light in LIGHTS
+                    assert phrase.weather is None or phrase.weather in WEATHERS
+
+
+@pytest.mark.parametrize(
+    ("backdrop", "light", "weather", "shown"),
+    [
+        ("underwater", "day", "rain", "bubbles"),
+        ("space", "day", "snow", "stars"),
+        ("space", "night", "confetti", "confetti"),
+        ("meadow", "day", "fireflies", "clear"),
+        ("meadow", "night", "fireflies", "fireflies"),
+        ("sea", "night", "bubbles", "clear"),
+        ("city", "day", "rain", "rain"),
+    ],
+)
+def test_weather_is_where_it_can_be(backdrop: Backdrop, light: Light, weather: Weather, shown: Weather) -> None:
+    """Also in a model's scenario: snow in space, or stars at noon, are read and mended, not painted."""
+    assert possible_weather(backdrop, light, weather) == shown
+    beat = Beat(2.0, backdrop, "cat", light, weather, "wide", "a", "a")
+    layout = lay_out(Scenario("t", "calm", (beat, beat)), "t", "en")
+    assert [scene.weather for scene in layout.scenes] == [shown, shown]
+
+
+def test_a_hero_is_where_it_belongs() -> None:
+    """A boat that no prompt puts anywhere must not sail through a forest."""
+    assert {beat.backdrop for beat in tell("작은 배", "ko").beats} == {"sea"}
+    assert {beat.backdrop for beat in tell("a cup", "en").beats} == {"room"}

@@ -13,7 +13,7 @@ from pipelines.shorts.sound.harmony import Key, key_for
 from pipelines.shorts.story.lexicon import has_hangul
 from pipelines.shorts.story.scenario import Scenario
 from pipelines.shorts.story.storyteller import seed_of
-from pipelines.shorts.vocabulary import Locale, Mood
+from pipelines.shorts.vocabulary import Locale, Mood, possible_weather
 from pipelines.shorts.workfiles import LAYOUT, scene_image, whole_file
 
 __all__ = [
@@ -94,7 +94,8 @@ def lay_out(scenario: Scenario, prompt: str, locale: Locale, film_format: FilmFo
     for number, beat in enumerate(scenario.beats, start=1):
         tail_s = _TAIL_S if number == len(scenario.beats) else 0.0
         duration_s = round(beat.seconds + tail_s, 3)
-        palette = palette_for(beat.backdrop, beat.light, scenario.mood, seed, beat.weather)
+        weather = possible_weather(beat.backdrop, beat.light, beat.weather)
+        palette = palette_for(beat.backdrop, beat.light, scenario.mood, seed, weather)
         scenes.append(
             Scene(
                 index=number,
@@ -103,7 +104,7 @@ def lay_out(scenario: Scenario, prompt: str, locale: Locale, film_format: FilmFo
                 backdrop=beat.backdrop,
                 hero=beat.hero,
                 light=beat.light,
-                weather=beat.weather,
+                weather=weather,
                 shot=beat.shot,
                 caption=beat.caption,
                 image=scene_image(number),

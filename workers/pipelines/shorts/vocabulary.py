@@ -19,6 +19,7 @@ __all__ = [
     "Mood",
     "Shot",
     "Weather",
+    "possible_weather",
 ]
 
 Locale = Literal["ko", "en"]
@@ -55,3 +56,14 @@ MOODS: Final[tuple[Mood, ...]] = get_args(Mood)
 
 OVERCAST: Final[frozenset[Weather]] = frozenset({"rain", "snow"})
 """The weathers under which there is neither sun nor moon nor star to be seen."""
+
+
+def possible_weather(backdrop: Backdrop, light: Light, weather: Weather) -> Weather:
+    """`weather` where the place and the light allow it, else what can be seen there instead."""
+    if backdrop == "underwater":
+        return "bubbles"
+    if backdrop == "space":
+        return weather if weather in ("clear", "confetti") else "stars"
+    if weather == "bubbles" or (weather in ("stars", "fireflies") and light == "day"):
+        return "clear"
+    return weather

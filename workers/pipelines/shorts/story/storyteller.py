@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from pipelines.shorts.story import lexicon, phrases
+from pipelines.shorts.story.phrases import Phrase
 from pipelines.shorts.story.scenario import MAX_CAPTION_CHARS, Beat, Scenario
-from pipelines.shorts.vocabulary import Backdrop, Hero, Light, Locale, Mood, Shot, Weather
+from pipelines.shorts.vocabulary import Backdrop, Hero, Light, Locale, Mood, Shot, Weather, possible_weather
 
 __all__ = ["seed_of", "tell"]
 
@@ -34,6 +35,15 @@ _REQUEST_EN: Final = re.compile(
     re.IGNORECASE,
 )
 _FALLBACK_BACKDROPS: Final[tuple[Backdrop, ...]] = ("meadow", "city", "mountain", "sea", "forest")
+_HOMES: Final[dict[Hero, tuple[Backdrop, ...]]] = {
+    "boat": ("sea",),
+    "cup": ("room",),
+    "flower": ("meadow", "room"),
+    "rocket": ("space", "desert"),
+    "whale": ("sea", "underwater"),
+}
+"""Where a hero is shown if the prompt names no place; the others are at home everywhere."""
+_WITHOUT_DAYLIGHT: Final[frozenset[Backdrop]] = frozenset({"space", "underwater"})
 _FALLBACK_HEROES: Final[tuple[Hero, ...]] = ("balloon", "person", "bird")
 _FALLBACK_MOODS: Final[tuple[Mood, ...]] = ("calm", "joyful", "adventurous", "mysterious")
 _WEATHER_OF: Final[dict[Backdrop, tuple[Weather, ...]]] = {
@@ -71,14 +81,14 @@ def tell(prompt: str, locale: Locale) -> Scenario:
     subject = _without_request(prompt)
     sentences = _sentences(subject)[: _SCENES + 1]
     world = _read(subject, rng)
-    captions = [_shorten(sentence, MAX_CAPTION_CHARS - 4) for sentence in sentences]
-    missing = max(0, _SCENES - len(captions))
-    captions += _arc(world, locale, rng)[3 - missing :]
+    own = [Phrase(_shorten(sentence, MAX_CAPTION_CHARS - 4)) for sentence in sentences]
+    missing = max(0, _SCENES - len(own))
+    told = [*own, *_arc(world, locale, rng)[3 - missing :]]
     beats = [
-        _beat(number, caption, sentences[number] if number < len(sentences) else "", world, captions, rng)
-        for number, caption in enumerate(captions)
+        _beat(number, phrase, sentences[number] if number < len(sentences) else "", world, len(told), rng)
+        for number, phrase in enumerate(told)
     ]
-    return Scenario(title=captions[0], mood=world.mood, beats=tuple(beats))
+    return Scenario(title=told[0].text, mood=world.mood, beats=tuple(beats))
 
 
 @dataclass(frozen=True)
@@ -89,54 +99,59 @@ class _World:
     hero: Hero
     hero_is_named: bool
     light: Light
+    light_is_named: bool
     weather: Weather
+    weather_is_named: bool
     mood: Mood
 
 
 def _read(text: str, rng: random.Random) -> _World:
     mood = _or_any(lexicon.find(lexicon.MOOD_WORDS, text), _FALLBACK_MOODS, rng)
-    backdrop = _or_any(lexicon.find(lexicon.BACKDROP_WORDS, text), _FALLBACK_BACKDROPS, rng)
-    named = lexicon.find_hero(text)
-    hero = _or_any(named, _FALLBACK_HEROES, rng)
-    light = _or_any(lexicon.find(lexicon.LIGHT_WORDS, text), _LIGHTS_OF[mood], rng)
-    weather = _or_any(lexicon.find(lexicon.WEATHER_WORDS, text), _WEATHER_OF[backdrop], rng)
-    return _World(backdrop, hero, named is not None, light, weather, mood)
+    named_hero = lexicon.find_hero(text)
+    hero = _or_any(named_hero, _FALLBACK_HEROES, rng)
+    at_home = _HOMES.get(hero, _FALLBACK_BACKDROPS)
+    backdrop = _or_any(lexicon.find(lexicon.BACKDROP_WORDS, text), at_home, rng)
+    named_light = lexicon.find(lexicon.LIGHT_WORDS, text)
+    named_weather = lexicon.find(lexicon.WEATHER_WORDS, text)
+    return _World(
+        backdrop=backdrop,
+        hero=hero,
+        hero_is_named=named_hero is not None,
+        light=_or_any(named_light, _LIGHTS_OF[mood], rng),
+        light_is_named=named_light is not None,
+        weather=_or_any(named_weather, _WEATHER_OF[backdrop], rng),
+        weather_is_named=named_weather is not None,
+        mood=mood,
+    )
 
 
 def _or_any(found: _Kind | None, fallback: Sequence[_Kind], rng: random.Random) -> _Kind:
     return found if found is not None else rng.choice(fallback)
 
 
-def _beat(number: int, caption: str, own: str, world: _World, captions: Sequence[str], rng: random.Random) -> Beat:
-    last = number == len(captions) - 1
-    light = world.light
-    if last and lexicon.find(lexicon.LIGHT_WORDS, own) is None:
-        light = _LATER[light]
-    weather = world.weather
-    if last and world.mood in ("joyful", "festive") and world.backdrop != "underwater":
-        weather = "confetti"
+def _beat(number: int, phrase: Phrase, own: str, world: _World, count: int, rng: random.Random) -> Beat:
+    """Scene `number` (from 0) of `count`: what its sentence names, else what the whole prompt names."""
+    last = number == count - 1
+    party = last and world.mood in ("joyful", "festive")
     backdrop = lexicon.find(lexicon.BACKDROP_WORDS, own) or world.backdrop
-    own_light: Light = lexicon.find(lexicon.LIGHT_WORDS, own) or light
-    own_weather: Weather = lexicon.find(lexicon.WEATHER_WORDS, own) or weather
-    if backdrop == "underwater":
-        own_weather = "bubbles"
-    elif own_weather == "stars" and own_light == "day" and backdrop != "space":
-        own_weather = "clear"  # nobody sees stars by day
+    light = lexicon.find(lexicon.LIGHT_WORDS, own) or phrase.light or (_LATER[world.light] if last else world.light)
+    weather = lexicon.find(lexicon.WEATHER_WORDS, own) or phrase.weather or ("confetti" if party else world.weather)
     # A line of nothing but marks is shown as it is, and spoken as it is.
+    caption = phrase.text
     narration = " ".join(caption.rstrip("…").replace("·", " ").split()) or caption
     return Beat(
         seconds=_reading_s(narration),
         backdrop=backdrop,
         hero=lexicon.find_hero(own) or world.hero,
-        light=own_light,
-        weather=own_weather,
+        light=light,
+        weather=possible_weather(backdrop, light, weather),
         shot=_SHOTS[number % len(_SHOTS)] if not last else rng.choice(("wide", "hero")),
         caption=caption,
         narration=narration,
     )
 
 
-def _arc(world: _World, locale: Locale, rng: random.Random) -> list[str]:
+def _arc(world: _World, locale: Locale, rng: random.Random) -> list[Phrase]:
     hero = phrases.HERO_NAMES[locale][world.hero]
     place = phrases.PLACES[locale][world.backdrop]
     known = phrases.SETTINGS_OUT if world.hero_is_named else phrases.BEGINNINGS
@@ -147,11 +162,25 @@ def _arc(world: _World, locale: Locale, rng: random.Random) -> list[str]:
         place=place,
         Place=place[0].upper() + place[1:],
     )
+    turns, closings = phrases.TURNS[locale][world.mood], phrases.CLOSINGS[locale][world.mood]
     return [
-        setting_out,
-        rng.choice(phrases.TURNS[locale][world.mood]),
-        rng.choice(phrases.CLOSINGS[locale][world.mood]),
+        Phrase(setting_out),
+        *(rng.choice([phrase for phrase in told if _can_be_shown(phrase, world)]) for told in (turns, closings)),
     ]
+
+
+def _can_be_shown(phrase: Phrase, world: _World) -> bool:
+    """Whether a scene can show what `phrase` speaks of, without contradicting what the prompt names."""
+    light = phrase.light or world.light
+    if phrase.light is not None:
+        contradicts = world.light_is_named and phrase.light != world.light
+        if contradicts or world.backdrop in _WITHOUT_DAYLIGHT:
+            return False
+    if phrase.weather is None:
+        return True
+    if world.weather_is_named and phrase.weather != world.weather:
+        return False
+    return possible_weather(world.backdrop, light, phrase.weather) == phrase.weather
 
 
 def _reading_s(text: str) -> float:
