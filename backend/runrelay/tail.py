@@ -101,7 +101,8 @@ async def follow(given: Settings, run_id: str, cursor: Cursor | None) -> None:
     try:
         await tasks[-1]
     except TimeoutError:
-        raise RunlogUnavailable(f"no answer from {without_password(given.redis_url)} within 5 s") from None
+        where, why = without_password(given.redis_url), listener.trouble
+        raise RunlogUnavailable(f"no answer from {where} within 5 s: {why}") from None
     finally:
         for task in tasks:
             task.cancel()

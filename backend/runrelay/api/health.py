@@ -34,15 +34,19 @@ async def healthz(relay: RelayOf) -> str:
 
 @router.get("/readyz", summary="Clients see the truth here", response_class=PlainTextResponse, responses=responses(503))
 async def readyz(relay: RelayOf) -> str:
-    """Whether this process hears the channel and takes clients."""
+    """Whether this process hears the channel, reads runs and takes clients; if not, why, in words.
+
+    A right that only writing needs does not make it unready: runs are shown. It is named after `but:`.
+    """
+    listener = relay.listener
     if relay.ready:
-        return "ready\n"
+        return f"ready\nbut: {listener.remark}\n" if listener.remark else "ready\n"
     if relay.failure is not None:
         why = f"{relay.failure}: {relay.failure.__cause__}"
     elif relay.hub.closing:
         why = "shutting down"
     else:
-        why = "the listener does not hear Redis"
+        why = f"{listener.trouble or 'the listener does not hear Redis'} (for {listener.trouble_s:.0f} s)"
     raise Problem(503, why, headers={"Retry-After": "2"})
 
 

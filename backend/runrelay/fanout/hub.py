@@ -75,8 +75,10 @@ class Hub:
         self._arrived: dict[str, list[Committed | Frame]] = {}
         self._scheduled = False
         self._link_is_up = asyncio.Event()
+        self.doubted = asyncio.Event()
+        """A read has failed though the link is up: the listener should look again now."""
         self._children = Children(self.containment)
-        self._queue = JoinQueue(self._begin, self._refuse, max_joining)
+        self._queue = JoinQueue(self._begin, self._refuse, max_joining, on_put_off=self.doubted.set)
         self._repairs = Repairs(self.spawn)
         self._due = asyncio.Event()
         """Set when Redis is back, and the topics have not been compared with their logs since."""

@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 128
 _PAUSE_S: Final = 0.2
+_SAID_EVERY_S: Final = 10.0
 _KEPT: Final = 5
 """One part of so many is for connections with nothing waiting."""
 
@@ -59,7 +60,12 @@ class JoinQueue:
         most: int,
         *,
         at_once: int = AT_ONCE,
+        on_put_off: Callable[[], None] = lambda: None,
     ) -> None:
+        """
+        Args:
+            on_put_off: a join could not read, though the queue is open.
+        """
         self.waiting = 0
         self._begin = begin
         self._refuse = refuse
@@ -77,6 +83,9 @@ class JoinQueue:
         """Who has a line but no turn, as many are under way."""
         self._open = False
         self._going_on = False
+        self._on_put_off = on_put_off
+        self._put_off = 0
+        self._said_s = 0.0
 
     @property
     def is_full(self) -> bool:
@@ -108,11 +117,21 @@ class JoinQueue:
     def _ended(self, join: Join, error: Exception | None) -> None:
         self._joins.pop(join.watcher, None)
         if isinstance(error, RunlogUnavailable):
-            log.info("join of run %r put off: %s", join.run_id, error)
+            self._say_put_off(join.run_id, error)
             again = self._made(join.run_id, join.watcher, join.after)
             asyncio.get_running_loop().call_later(_PAUSE_S, self._again, again)
         elif error is not None:
             self._refuse(join, error)
+
+    def _say_put_off(self, run_id: str, error: Exception) -> None:
+        """Say now and then that joins wait, for all of them together: thousands may."""
+        self._put_off += 1
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._said_s > _SAID_EVERY_S:
+            log.info("joins put off, %d so far; now of run %r: %s", self._put_off, run_id, error)
+            self._said_s = now_s
+        if self._open:
+            self._on_put_off()
 
     def _again(self, join: Join) -> None:
         self._append(join)  # whatever the bound says: it was let in before

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import random
 import secrets
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from redis.exceptions import RedisError
 
 from ..errors import RunlogError, RunlogUnavailable
 from ..metrics import RelayMetrics
-from ..runlog import AsyncRunLog, take_over
+from ..runlog import AsyncRunLog, refusals_in_words, take_over, trouble_of
 from .containment import Containment, for_ever
 from .hub import Hub
 
@@ -30,6 +31,10 @@ _MUCH_BYTES = 4 * 1024
 """More than a dozen messages at once: more are on their way."""
 _MOMENT_S = 0.1
 _PAUSE_S = 0.2
+_REFUSED_S = 1.0
+"""Between two looks at whether what was refused is allowed now."""
+_EVERYTHING_EVERY_S = 60.0
+_AGAIN_S = 10.0
 _MOST_BEHIND = 3
 """So many times `deaf_after_s` a probe may be on its way behind other messages."""
 
@@ -73,10 +78,16 @@ class Listener:
         self._probe = 0
         self._heard = asyncio.Event()
         self._pushes = 0
+        self.trouble: str | None = "it has not heard Redis yet"
+        """Why the link is down, in words."""
+        self.remark = ""
+        """What else is refused, though clients are served."""
+        self._trouble_since_s = time.monotonic()
+        self._everything_due_s = 0.0
 
     async def run(self) -> None:
         """Listen until cancelled. Never ends by itself."""
-        delay_s, first, lost = 0.1, True, False
+        delay_s, first = 0.1, True
         while True:
             connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
             try:
@@ -84,19 +95,18 @@ class Listener:
                 if not first:
                     self._metrics.reconnects += 1
                 log.info("listening on %s", ", ".join(self._runlog.keys.channels))
-                delay_s, first, lost = 0.1, False, False
+                delay_s, first = 0.1, False
+                self._everything_due_s = 0.0
                 self._on_subscribed()
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._read(connection), name="listener reads")
                     tasks.create_task(for_ever(self._probe_on), name="listener probes")
                     tasks.create_task(self._runlog.topology.watch(), name="listener watches the primary")
             except* (OSError, RedisError, RunlogError) as errors:
-                if not lost:  # not at each try
-                    log.warning("the listener lost the run log: %s", errors.exceptions[0])
-                lost = True
+                self._note_trouble(errors.exceptions[0])
             except* Exception as errors:  # another connection may do better, and there is nobody else who would try
                 self._hub.containment.note(errors, "listener")
-                lost = True
+                self._note_trouble(errors.exceptions[0])
             finally:
                 self._hub.link_down()
                 await connection.disconnect(nowait=True)
@@ -191,16 +201,64 @@ class Listener:
                         said.cancel()
                         raise RunlogUnavailable(f"a probe did not come back within {waited_s:.1f} s")
                 deaf_s = 0.0
+                await self._check_rights()
+                self.trouble = None
                 if self._hub.link == "down":
                     self._hub.link_up()
-                await asyncio.sleep(self._probe_s)
-            except RunlogUnavailable as error:
+                await self._pause()
+            except RunlogError as error:
                 self._hub.link_down()
+                self._note_trouble(error)
+                if self._heard.is_set():  # it is not deaf: what it needs is refused
+                    await asyncio.sleep(_REFUSED_S)
+                    continue
                 await asyncio.sleep(_PAUSE_S)
                 deaf_s += waited_s + _PAUSE_S
                 if deaf_s > self._deaf_after_s:
                     self._metrics.deaf += 1
                     raise RunlogUnavailable("the listener is deaf: its probes do not come back") from error
+
+    async def _pause(self) -> None:
+        """Until the next probe is due, or somebody doubts that Redis can be read."""
+        self._hub.doubted.clear()
+        at_least_s = min(_PAUSE_S, self._probe_s)
+        await asyncio.sleep(at_least_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._probe_s - at_least_s):
+                await self._hub.doubted.wait()
+
+    async def _check_rights(self) -> None:
+        """Ask whether runs can be read; now and then, whether all else can be done.
+
+        Raises:
+            RunlogError: no client can join. Else the link would be up, and they would wait without a word.
+        """
+        now_s = asyncio.get_running_loop().time()
+        everything = now_s >= self._everything_due_s
+        refusals = await self._runlog.refusals(everything=everything)
+        for_joins = [refusal for refusal in refusals if refusal.joins]
+        if for_joins:
+            raise RunlogUnavailable(refusals_in_words(for_joins))
+        if everything:
+            remark = refusals_in_words(refusals)
+            self._everything_due_s = now_s + (_AGAIN_S if remark else _EVERYTHING_EVERY_S)
+            if remark and remark != self.remark:
+                log.warning("runs are shown here, but not all else works: %s", remark)
+            self.remark = remark
+
+    def _note_trouble(self, error: BaseException) -> None:
+        """Keep why the link is down; log it when it is new, and not at each try."""
+        trouble = trouble_of(error, self._runlog.topology.place, self._runlog.keys)
+        if self.trouble is None:
+            self._trouble_since_s = time.monotonic()
+        if trouble != self.trouble:
+            log.warning("the listener lost the run log: %s", trouble)
+        self.trouble = trouble
+
+    @property
+    def trouble_s(self) -> float:
+        """For how many seconds there has been trouble."""
+        return 0.0 if self.trouble is None else time.monotonic() - self._trouble_since_s
 
     async def _moment(self, said: asyncio.Future[int]) -> float:
         """Wait a moment for the probe. Returns how long that was, in seconds; 0 if the loop was late.

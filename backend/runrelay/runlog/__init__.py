@@ -8,6 +8,7 @@ from .pipelined import Pipelined, take_over
 from .reads import View
 from .seals import Seal
 from .sync import RunLog
+from .troubles import Refusal, refusals_in_words, trouble_of
 
 __all__ = [
     "LATEST_MS",
@@ -17,9 +18,12 @@ __all__ = [
     "Keys",
     "Numbering",
     "Pipelined",
+    "Refusal",
     "Retention",
     "RunLog",
     "Seal",
     "View",
+    "refusals_in_words",
     "take_over",
+    "trouble_of",
 ]

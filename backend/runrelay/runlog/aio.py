@@ -30,9 +30,10 @@ from .reads import (
     parse_view,
     read_args,
 )
-from .scripts import COMMIT, DELETE, FORGET, LEASE, READ, Script
+from .scripts import COMMIT, DELETE, FORGET, LEASE, READ, RIGHTS, Script
 from .servers import IDENTITY_COMMANDS, LINK_ERRORS, identity, is_passing, judged, of_run
 from .topology import AsyncTopology
+from .troubles import Refusal, parse_refusals, rights_args, say_no_identity
 
 __all__ = ["AsyncRunLog"]
 
@@ -309,6 +310,14 @@ class AsyncRunLog:
         """Take or renew a lease. True: `owner` has it, for `duration_ms` from the moment before this call."""
         return bool(await self._control.run(LEASE, 1, [self.keys.lease(name), owner, duration_ms]))
 
+    def refusals(self, *, everything: bool) -> asyncio.Future[list[Refusal]]:
+        """Which of the commands that relays give are refused. See rights.lua.
+
+        Args:
+            everything: try also what a join does not need; that writes to Redis' log.
+        """
+        return self._control.run(RIGHTS, 0, rights_args(self.keys, everything=everything), parse=parse_refusals)
+
     async def server_now_ms(self) -> int:
         """Redis' clock in Unix milliseconds."""
         seconds, micros = await self._control.call("TIME")
@@ -350,6 +359,8 @@ class AsyncRunLog:
                     except ResponseError as error:
                         answers.append(error)
                 self._server = identity(*answers)
+                if not self._server:
+                    say_no_identity(self.topology.place)
         except BaseException as error:
             # Also when cancelled: half an acquaintance would pass for a whole one.
             await self._disconnect()

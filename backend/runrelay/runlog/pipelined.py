@@ -285,7 +285,7 @@ class Pipelined:
             waiting = [*self._first, *self._later]
             self._first.clear()
             self._later.clear()
-            _fail(waiting, f"the run log is not available: {str(error) or type(error).__name__}")
+            _fail(waiting, f"the run log is not available: {str(error) or type(error).__name__}", error)
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
@@ -342,6 +342,8 @@ class Pipelined:
         self.lose(RunlogUnavailable("no answer"))
 
 
-def _fail(calls: Iterable[_Call], text: str) -> None:
+def _fail(calls: Iterable[_Call], text: str, cause: Exception | None = None) -> None:
     for call in calls:
-        call.fail(RunlogUnavailable(text))  # each its own: an exception keeps what it has passed through
+        error = RunlogUnavailable(text)  # each its own: an exception keeps what it has passed through
+        error.__cause__ = cause
+        call.fail(error)

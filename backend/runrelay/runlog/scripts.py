@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
-__all__ = ["COMMIT", "DELETE", "FORGET", "HEARTBEAT", "LEASE", "READ", "Script"]
+__all__ = ["COMMIT", "DELETE", "FORGET", "HEARTBEAT", "LEASE", "READ", "RIGHTS", "Script"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +43,4 @@ HEARTBEAT: Final = Script.load("heartbeat")
 DELETE: Final = Script.load("delete")
 FORGET: Final = Script.load("forget")
 LEASE: Final = Script.load("lease")
+RIGHTS: Final = Script.load("rights")

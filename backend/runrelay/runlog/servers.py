@@ -34,7 +34,7 @@ _DIGITS: Final = 16
 _PASSING: Final = (BusyLoadingError, NoPermissionError, OutOfMemoryError, ReadOnlyError)
 _PASSING_WORDS: Final = (
     "OOM ", "READONLY ", "LOADING ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ", "CLUSTERDOWN ", "TRYAGAIN ",
-    "BUSY ",
+    "BUSY ", "ACL failure in script", "The user executing the script can't ",
 )  # fmt: skip
 REFUSED: Final = "the run log refused the command: "
 _DAMAGE_WORDS: Final = ("WRONGTYPE ", "NOTARUN ", "user_script")
@@ -65,7 +65,9 @@ def identity(*infos: Any) -> str:
 
 
 def is_passing(error: ResponseError) -> bool:
-    """Whether the server may accept the same later: it is full, loading, read only, without replicas."""
+    """Whether the server may accept the same later: it is full, loading, read only, without replicas, or its
+    administrator has not given us the right yet.
+    """
     text = str(error)
     # inside a script, older servers put their own words before the code
     return isinstance(error, _PASSING) or any(word in text or text.startswith(word.strip()) for word in _PASSING_WORDS)

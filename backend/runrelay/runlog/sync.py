@@ -18,6 +18,7 @@ from .reads import parse_status
 from .scripts import COMMIT, HEARTBEAT, Script
 from .servers import IDENTITY_COMMANDS, LINK_ERRORS, REFUSED, identity, is_passing, of_run
 from .topology import Topology
+from .troubles import say_no_identity
 
 __all__ = ["RunLog"]
 
@@ -189,6 +190,8 @@ class RunLog:
             if not self._connection.is_connected:
                 self._connection.connect()
                 self._server = identity(*self._call(self._connection, IDENTITY_COMMANDS))
+                if not self._server:
+                    say_no_identity(self._topology.place)
         except (*LINK_ERRORS, ResponseError) as error:
             self.close()
             raise RunlogUnavailable(f"cannot connect to the run log: {error}") from error

@@ -53,6 +53,11 @@ class Topology:
         self._sentinels = sentinels.Sentinels(parse_sentinel_url(url, setting)) if is_sentinel_url(url) else None
         self._checked_s = 0.0
 
+    @property
+    def place(self) -> str:
+        """Where it is, for people: the URL without its passwords."""
+        return without_password(self._url)
+
     def pool(self, **options: Any) -> ConnectionPool:
         """A pool with these options of redis-py's connections; the URL's own go before them.
 
@@ -94,6 +99,11 @@ class AsyncTopology:
         check_url(url, setting)
         self._url = url
         self._sentinels = sentinels.AsyncSentinels(parse_sentinel_url(url, setting)) if is_sentinel_url(url) else None
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people: the URL without its passwords."""
+        return without_password(self._url)
 
     def pool(self, **options: Any) -> AsyncConnectionPool:
         """A pool with these options of redis-py's connections; the URL's own go before them."""

@@ -35,3 +35,14 @@ def test_a_script_is_put_together_from_its_parts() -> None:
     assert "-- include" not in scripts.COMMIT.text
     for part in ("steps", "marks"):
         assert f"-- Part of commit.lua: {part}" in scripts.COMMIT.text
+
+
+def test_every_command_of_the_relays_scripts_is_tried_for_its_right() -> None:
+    """A command that is added to a script, and whose missing right nobody is told of."""
+    given = {
+        command
+        for script in (scripts.COMMIT, scripts.READ, scripts.DELETE, scripts.FORGET, scripts.LEASE)
+        for command in re.findall(r"redis\.p?call\('([A-Z]+)'", script.text)
+    }
+    tried = set(re.findall(r"try\('([A-Z]+)'", scripts.RIGHTS.text))
+    assert given - tried == {"PUBLISH"}, "this one the probe tries"

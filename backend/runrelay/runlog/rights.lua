@@ -1,0 +1,66 @@
+-- Tries the commands that relays and their scripts give, on keys as they use them, and changes nothing that anyone has.
+--
+-- KEYS  none: the keys come as arguments, so that one which is refused does not refuse the whole script
+-- ARGV  1 a run's hash  2 its stream of events  3 its list of log lines: of a run that there cannot be
+--       4 the list of runs  5 the heartbeats  6 a lease that nobody takes  7 "1": try also what is not a join's reading
+-- Returns the refusals, flat: "join" or "other", command, key, error
+--
+-- What is written is deleted before the script ends: nobody else can see it.
+
+local hash, stream, logs, runs, alive, lease = unpack(ARGV, 1, 6)
+local refusals, use = {}, 'join'
+
+local function try(...)
+  local reply = redis.pcall(...)
+  if type(reply) ~= 'table' or not reply.err or string.find(reply.err, 'WRONGTYPE', 1, true) then return true end
+  local command, key = ...
+  for _, part in ipairs({use, command, key or '', reply.err}) do refusals[#refusals + 1] = part end
+  return false
+end
+
+try('HMGET', hash, 'epoch', 'seq')
+try('HKEYS', hash)
+try('EXISTS', stream)
+try('XRANGE', stream, '1-0', '+')
+try('XREVRANGE', stream, '+', '-', 'COUNT', 1)
+try('LLEN', logs)
+try('LRANGE', logs, -1, -1)
+if ARGV[7] ~= '1' then return refusals end
+
+use = 'other'
+try('HGET', hash, 'status')
+try('HLEN', hash)
+try('HSCAN', hash, 0)
+try('XLEN', stream)
+try('ZREVRANGEBYSCORE', runs, 0, 1)
+for _, key in ipairs({runs, alive}) do
+  try('ZADD', key, 'XX', 'GT', 0, '')  -- first, since after any write Redis does not refuse the rest for want of memory
+  try('ZRANGEBYSCORE', key, 1, 0)
+  try('ZSCORE', key, '')
+  try('ZREM', key, '')
+  try('ZREMRANGEBYSCORE', key, 1, 0)
+end
+try('GET', lease)
+try('PTTL', lease)
+try('TYPE', lease)
+local deletes = true
+for _, key in ipairs({hash, stream, logs, lease}) do
+  deletes = try('DEL', key) and deletes
+end
+-- without the right to delete nothing is made that would have to be
+if deletes then
+  try('SET', lease, '', 'PX', 1000)
+  try('HSET', hash, 'seq', 0)
+  try('HINCRBY', hash, 'fenced', 1)
+  try('HDEL', hash, 'fenced')
+  try('EXPIRE', hash, 1)
+  try('XADD', stream, '1-0', 'e', '')
+  try('XTRIM', stream, 'MAXLEN', '~', 1000)
+  try('RPUSH', logs, '')
+  try('LTRIM', logs, -1, -1)
+  for _, key in ipairs({hash, stream, logs, lease}) do redis.pcall('DEL', key) end
+end
+try('TIME')
+try('SCAN', '0', 'COUNT', 1)
+try('INFO', 'server')
+return refusals
