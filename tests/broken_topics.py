@@ -7,9 +7,9 @@ import asyncio
 from runrelay.fanout.audience import Watcher
 from runrelay.fanout.beginnings import Beginning
 from runrelay.fanout.topics import Topic
-from runrelay.progress import START
+from runrelay.progress import START, is_ended
 
-__all__ = ["NoAhead", "NoPosition", "NoRecent", "NoRepair", "NoSecondRead", "NoStaleness"]
+__all__ = ["NoAhead", "NoPatience", "NoPosition", "NoRecent", "NoRepair", "NoSecondRead", "NoStaleness"]
 
 
 class NoRecent(Topic):
@@ -31,6 +31,16 @@ class NoAhead(Topic):
         admitted = super()._admit(watcher, beginning)
         if self.ahead.pop(watcher, None) is not None:
             self.audience.add(watcher)
+        return admitted
+
+
+class NoPatience(Topic):
+    """Takes a run for ended as soon as one joiner has read so, whatever the others have been told."""
+
+    def _admit(self, watcher: Watcher, beginning: Beginning) -> bool:
+        admitted = super()._admit(watcher, beginning)
+        if admitted and is_ended(beginning.view.snapshot.status):
+            self._end_later()
         return admitted
 
 

@@ -14,7 +14,7 @@ from runrelay.fanout import Hub, hub, joins
 from runrelay.fanout.topics import Topic
 from runrelay.progress import Cursor
 from runrelay.runlog import Keys, View
-from tests.broken_topics import NoAhead, NoRecent, NoRepair, NoSecondRead
+from tests.broken_topics import NoAhead, NoPatience, NoRecent, NoRepair, NoSecondRead
 from tests.pushlinks import PushLink, push_link
 from tests.relays import Producer, Served, StartRelay, told_all
 from tests.servers import Server
@@ -285,6 +285,40 @@ async def test_a_joiner_ahead_of_the_channel_is_told_nothing_twice(
         assert told is (topic is Topic)
         await client.reached(last)
         assert client.story.seqs == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("topic", [Topic, NoPatience])
+async def test_nobody_is_told_of_an_end_that_they_have_not_seen(
+    start_relay: StartRelay, link: PushLink, producer: Producer, run_id: str, topic: type[Topic],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Safe because a run's watchers are let go when they have been told of its end, not when a joiner has read it.
+
+    Else the channel is behind, a joiner reads the end, and the others are closed with 1000 where they are: for good.
+    """
+    monkeypatch.setattr(hub, "Topic", topic)
+    relay = await start_relay(redis_url=link.url, check_s=1000, end_after_s=0.0)
+    async with watch(relay.ws(run_id), run_id) as client, watch(relay.ws()) as many:
+        many.expect(run_id)
+        await many.say(type="subscribe", run_id=run_id)
+        await many.frame("initial_state")
+        last = await producer.lines(run_id, 1, 2)
+        await client.reached(last)
+        await many.reached(last)
+        link.hold()
+        last = await producer.say(run_id, "END", log="the end")
+        async with watch(relay.ws(run_id), run_id) as joining:
+            assert (await joining.frame("initial_state"))["status"] == "succeeded"
+            await many.ping()
+            assert any(frame["type"] == "end" for frame in many.frames) is (topic is NoPatience)
+            if topic is Topic:
+                link.release()
+                for one in (client, joining):
+                    assert await one.close_code() == 1000
+                    assert one.story.position == last
+                await many.frame("end", run_id=run_id)
+                assert many.stories[run_id].position == last
+        link.release()
 
 
 @pytest.mark.parametrize("topic", [Topic, NoSecondRead])

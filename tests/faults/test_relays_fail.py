@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ import pytest
 from tests.pushlinks import push_link
 from tests.relays import RelayProcess
 from tests.servers import Server
-from tests.stages import RUNS, OpenStage, Stage
+from tests.stages import RUNS, OpenStage, Stage, open_sockets
 
 pytest_plugins = ["tests.stage_rig"]
 
@@ -116,3 +117,28 @@ async def test_a_deaf_relay_that_does_not_probe(start_valkey: StartServer, open_
     async with open_stage(start_valkey(), patience_s=4.0) as stage:
         with pytest.raises(AssertionError, match="the relay is not ready"):
             await _deafen_one_of_two(stage, "no_probe,no_check")
+
+
+async def test_a_relay_that_goes_away_while_redis_is_frozen(start_valkey: StartServer, open_stage: OpenStage) -> None:
+    """A poll that waits for Redis when its relay is replaced: 500, as if something were broken, and a traceback each.
+
+    A stream that waits in the same way is only closed. 725a9bc fails this.
+    """
+    async with open_stage(start_valkey()) as stage:
+        relay = await stage.relay(drain_s=1.0)
+        publisher = await stage.publisher(RUNS)
+        await stage.begin(publisher, 10)
+        await stage.until(lambda: stage.truth(RUNS[0]), "the run is there")
+        stage.server.pause()
+        try:
+            asked = [asyncio.create_task(stage.http.get(relay.run(RUNS[0], tail))) for tail in ("", "/logs", "/events")]
+            await stage.until(lambda: open_sockets(relay.port) >= len(asked), "they wait")
+            relay.signal(signal.SIGTERM)
+            answers = await asyncio.gather(*asked)
+        finally:
+            stage.server.resume()
+        assert [answer.status_code for answer in answers[:2]] == [503, 503]
+        assert all(answer.headers["content-type"] == "application/problem+json" for answer in answers[:2])
+        assert answers[2].status_code in (200, 503)
+        await stage.until(lambda: not relay.is_running, "the relay has ended")
+        assert "Traceback" not in relay.log

@@ -14,6 +14,7 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from ..pipelines import Pipeline
 from . import actions, health, runs, sse, websockets
+from .cut_short import CutShort
 from .dashboard import install_dashboard
 from .logs import guarded_logs, one_line_per_connection
 from .memory import memory_given_back
@@ -85,6 +86,7 @@ def create_app(
             allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "If-None-Match"],
             expose_headers=["ETag", "Last-Event-ID", "Retry-After", "Location"],
         )
+    app.add_middleware(CutShort)
     app.add_middleware(websockets.WebSocketShortcut)
     install_problems(app)
     app.include_router(relay_router(chosen, pipelines, owns_process=owns_process))

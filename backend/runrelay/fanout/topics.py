@@ -250,8 +250,8 @@ class Topic:
             else:
                 self.audience.add(watcher)
         self._metrics.deliveries += len(first.frames) + len(rest)
-        if not rest and is_ended(view.snapshot.status):
-            self._end_later()
+        if not rest and not behind and is_ended(view.snapshot.status):
+            self._end_later()  # else when the others have been told of the end, too
         if not self._repairing and not self._work_off():
             self.repair()
         return True
@@ -353,7 +353,7 @@ class Topic:
             # it may be a new attempt's beginning, which would call the end off: first everybody is told
             self._end_timer = asyncio.get_running_loop().call_soon(self._end)
             return
-        for watcher in self.watchers():
+        for watcher in [*self.audience.members]:  # those ahead have read on: there is a new attempt
             self.leave(watcher)
             try:
                 watcher.run_ended()

@@ -1,0 +1,45 @@
+"""Requests that are still being answered when the relay's time to drain is over: a read that waits for a frozen Redis,
+a body that does not come, a stream whose client does not go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .problems import RETRY_AFTER_S, Problem
+
+__all__ = ["CutShort"]
+
+
+class CutShort:
+    """Middleware: a request that the server cancels at its end is answered with 503, and with nothing once it began.
+
+    Without it, uvicorn answers 500 and logs a traceback for each. The server cancels a request for no other reason, and
+    waits for it: so the cancellation ends here.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the ASGI specification."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        has_begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except asyncio.CancelledError:
+            if not scope["state"]["runrelay"].hub.closing:
+                raise
+            if not has_begun:
+                headers = {"Retry-After": str(RETRY_AFTER_S), "Connection": "close"}
+                await Problem(503, "the relay is going away", headers=headers).response()(scope, receive, send)
