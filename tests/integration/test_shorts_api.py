@@ -66,7 +66,7 @@ def test_a_film_is_started_stopped_done_again_played_and_deleted(parts: tuple[Ap
 
     assert api.http.post("/api/runs", json=REQUEST).status_code == 202
     assert api.http.post("/api/runs", json=REQUEST).status_code == 409
-    next(event for event in api.events() if event["state"] == "RENDERING" and event["progress"] > 0.755)
+    next(event for event in api.events() if event["state"] == "RENDERING" and event["step_progress"] > 0.1)
     assert api.http.get(api.run("/files/scenario.csv")).status_code == 200
     (renderer,) = film_writers(live.folder(RUN_ID))
     watched = os.pidfd_open(renderer)

@@ -108,6 +108,28 @@ describe("the time left", () => {
     expect(remainingMs(slowed)).toBeGreaterThan(remainingMs(line(8, 1_000, 0.1)) ?? 0);
   });
 
+  it("counts down without rising where steps weigh as much as they take, give or take a fifth", () => {
+    const steps = [
+      { weight: 0.25, pace: 1.2 },
+      { weight: 0.03, pace: 0.8 },
+      { weight: 0.66, pace: 1 },
+      { weight: 0.06, pace: 1.2 },
+    ];
+    let samples: readonly ProgressSample[] = [{ ts: 0, progress: 0 }];
+    let at = { ts: 0, progress: 0 };
+    let lowest = Number.POSITIVE_INFINITY;
+    for (const { weight, pace } of steps)
+      for (let n = 0; n < 20; n += 1) {
+        at = { ts: at.ts + (weight / 20) * pace * 20_000, progress: Math.min(1, at.progress + weight / 20) };
+        samples = withSample(samples, at);
+        const left = remainingMs(samples);
+        if (left === null) continue;
+        expect(left).toBeLessThan(lowest + 250);
+        lowest = Math.min(lowest, left);
+      }
+    expect(lowest).toBeLessThan(100);
+  });
+
   it("a million samples take the memory of a few, and keep first and last", () => {
     let samples: readonly ProgressSample[] = [];
     for (let n = 0; n < 10_000; n += 1) samples = withSample(samples, { ts: n, progress: n / 10_000 });

@@ -3,12 +3,13 @@ import { progress } from "../../test/scripted";
 import { readEvent } from "../core/frames.js";
 import { unknownRun } from "../core/reducer.js";
 import type { Json, LogLine } from "../react/index";
+import { ENGLISH, KOREAN } from "../react/index";
 import { errorsOf, fieldsOf, initialValues, readValues } from "./form/schema";
 import { plain, spans } from "./log/ansi";
 import { atLeast, hits, pieces } from "./log/search";
 import { attemptsOf } from "./pages/attempts";
 import { laneOf, queuedMs, spanOf } from "./pages/lanes";
-import { bytes, readResult } from "./pages/result";
+import { bytes, factOf, readResult } from "./pages/result";
 import { pageOf, runPath } from "./router";
 import { ago } from "./time";
 import { faviconSvg } from "./title";
@@ -133,8 +134,20 @@ describe("results", () => {
   it("a film, its poster and files", () => {
     const files: Json[] = [{ name: "film.mp4", media_type: "video/mp4", size_bytes: 5 }, { nonsense: true }];
     const made = readResult({ video: "film.mp4", poster: "p.jpg", files, duration_s: 8.4 });
-    expect(made).toMatchObject({ video: "film.mp4", poster: "p.jpg", scalars: [["duration_s", "8.4"]] });
+    expect(made).toMatchObject({ video: "film.mp4", poster: "p.jpg", scalars: [["duration_s", 8.4]] });
     expect(made.files.map((file) => file.name)).toEqual(["film.mp4"]);
+  });
+
+  it("a value is shown with its unit, and with a word for its key", () => {
+    const labels = { duration: "Length" };
+    expect(factOf("duration_s", 10.583, ENGLISH.units, labels)).toEqual(["Length", "10.6 s"]);
+    expect(factOf("duration_s", 10.583, KOREAN.units, { duration: "길이" })).toEqual(["길이", "10.6초"]);
+    expect(factOf("duration_s", 95, ENGLISH.units, labels)).toEqual(["Length", "1 m 35 s"]);
+    expect(factOf("wait_ms", 480, ENGLISH.units)).toEqual(["Wait", "480 ms"]);
+    expect(factOf("peak_memory_bytes", 5_300_000, ENGLISH.units)).toEqual(["Peak memory", "5.3 MB"]);
+    expect(factOf("mean_score", 0.75, ENGLISH.units)).toEqual(["Mean score", "0.75"]);
+    expect(factOf("is_good", true, ENGLISH.units)).toEqual(["Is good", "true"]);
+    expect(factOf("takes_s", "long", ENGLISH.units)).toEqual(["Takes s", "long"]);
   });
 
   it("any other JSON stays what it is", () => {

@@ -19,6 +19,8 @@ from pipelines.shorts.vocabulary import Locale
 
 SMALL = FilmFormat(width=144, height=256, fps=8)
 OFFLINE = ShortsSettings(film_format=SMALL)
+ORIGINAL_WEIGHTS = {"plan": 25, "images": 15, "music": 10, "voice": 15, "mix": 10, "render": 5, "qa": 20}
+"""The steps' shares, in percent, with which the log lines stand where the original had them (REQUIREMENTS S1)."""
 
 
 @dataclass
@@ -60,6 +62,13 @@ class Recorder:
     @property
     def progress(self) -> list[float]:
         return [said.progress for said in self.said if said.progress is not None]
+
+
+def original_place(step: str, progress: float) -> float:
+    """Where `progress` of `step` stood in the original system's run, 0..1, with all steps before it done."""
+    names = list(ORIGINAL_WEIGHTS)
+    before = sum(ORIGINAL_WEIGHTS[name] for name in names[: names.index(step)])
+    return round((before + ORIGINAL_WEIGHTS[step] * progress) / 100, 4)
 
 
 def layout_for(prompt: str, locale: Locale = "ko", film_format: FilmFormat = SMALL) -> Layout:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.shorts import STEPS
 from pipelines.shorts.images import make_images
 from pipelines.shorts.layout import Layout
 from pipelines.shorts.mix import make_soundtrack
@@ -28,9 +33,10 @@ from pipelines.shorts.timeline import read_timeline
 from pipelines.shorts.vocabulary import Locale
 from pipelines.shorts.voice import make_voice
 from pipelines.shorts.workfiles import media_type, whole_file
-from tests.unit.pipelines.rig import OFFLINE, SMALL, Recorder
+from tests.unit.pipelines.rig import OFFLINE, SMALL, Recorder, original_place
 
 ON_TIME_S = 20.0
+_Made = TypeVar("_Made")
 
 
 def assets(prompt: str, folder: Path, locale: Locale = "ko") -> Layout:
@@ -102,7 +108,7 @@ def test_good_films_pass(made: tuple[Layout, Path, Recorder]) -> None:
     facts = check_film(layout, folder, report)
     assert facts.duration_s == pytest.approx(read_timeline(folder).duration_s, abs=0.2)
     assert facts.brightness > 0.03
-    rows = [(said.state, round(0.8 + 0.2 * (said.progress or 0), 4), said.log) for said in report.said]
+    rows = [(said.state, original_place("qa", said.progress or 0), said.log) for said in report.said]
     assert rows[0] == ("QA", 0.85, "QA: 품질 검수 시작...")
     assert rows[1] == ("QA", 0.87, "QA: 영상 파일 확인 완료")
     assert [row[1] for row in rows[2:]] == [0.91, 0.95]
@@ -226,16 +232,30 @@ def test_two_prompts_give_visibly_and_audibly_different_films(
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_whole_film_at_full_size(tmp_path: Path) -> None:
-    """What people get: 576×1024 at 24 frames a second, six to eleven seconds, found good by quality control."""
+    """What people get: 576×1024 at 24 frames a second, six to eleven seconds, found good by quality control.
+
+    And the steps' weights are their shares of the time, or the bar would stand still in the longest one.
+    """
     settings = ShortsSettings()
     request = ShortsInput(prompt="비 오는 밤 카페에서 커피를 마시는 로봇")
-    layout = make_plot(request, tmp_path, Recorder(), settings)
-    make_images(layout, tmp_path, Recorder(), settings)
-    make_music(layout, tmp_path, Recorder())
-    timeline = make_voice(layout, tmp_path, Recorder(), settings)
-    make_soundtrack(layout, tmp_path, Recorder())
-    make_film(layout, tmp_path, Recorder())
-    facts = check_film(layout, tmp_path, Recorder())
+    clock_s = [time.process_time()]
+
+    def measured(step: Callable[[], _Made]) -> _Made:
+        made = step()
+        clock_s.append(time.process_time())
+        return made
+
+    layout = measured(lambda: make_plot(request, tmp_path, Recorder(), settings))
+    measured(lambda: make_images(layout, tmp_path, Recorder(), settings))
+    measured(lambda: make_music(layout, tmp_path, Recorder()))
+    timeline = measured(lambda: make_voice(layout, tmp_path, Recorder(), settings))
+    measured(lambda: make_soundtrack(layout, tmp_path, Recorder()))
+    measured(lambda: make_film(layout, tmp_path, Recorder()))
+    facts = measured(lambda: check_film(layout, tmp_path, Recorder()))
+    took_s = {step: after - before for step, (before, after) in zip(STEPS, pairwise(clock_s), strict=True)}
+    in_turn = {step: spent for step, spent in took_s.items() if step not in ("music", "voice")}  # beside the pictures
+    for step, spent_s in in_turn.items():
+        assert spent_s / sum(in_turn.values()) == pytest.approx(STEPS[step] / 100, abs=0.12), (step, took_s)
     assert 6 <= facts.duration_s <= 11
     with av.open(str(tmp_path / "film.mp4")) as film:
         frames = list(film.decode(video=0))

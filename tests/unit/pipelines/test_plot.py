@@ -12,7 +12,7 @@ from pipelines.shorts.plot import make_plot
 from pipelines.shorts.request import ShortsInput
 from pipelines.shorts.settings import ShortsSettings
 from pipelines.shorts.story.scenario import COLUMNS, parse_csv
-from tests.unit.pipelines.rig import OFFLINE, Recorder, Reply, fake_openai
+from tests.unit.pipelines.rig import OFFLINE, Recorder, Reply, fake_openai, original_place
 
 CSV = (
     ",".join(COLUMNS)
@@ -26,7 +26,11 @@ def test_the_rows_are_those_of_the_original_system(tmp_path: Path) -> None:
     """The table of the original is what people know: state, progress and line, in this order."""
     report = Recorder()
     make_plot(ShortsInput(prompt="우주를 여행하는 고양이"), tmp_path, report, OFFLINE)
-    rows = [(said.state, round(0.25 * said.progress, 4), said.log) for said in report.said if said.progress is not None]
+    rows = [
+        (said.state, original_place("plan", said.progress), said.log)
+        for said in report.said
+        if said.progress is not None
+    ]
     assert rows == [
         ("PLOT_GENERATION", 0.10, "플롯 생성 시작: 프롬프트 분석 중..."),
         ("PLOT_GENERATION", 0.12, "시나리오 생성 중 (GPT-4o-mini)..."),

@@ -5,7 +5,7 @@ import { useRelayClient } from "../../react/index";
 import { CopyButton } from "../CopyButton";
 import { Icon } from "../icons";
 import { useWords } from "../words";
-import { bytes, readResult } from "./result";
+import { bytes, factOf, readResult } from "./result";
 
 /** What a run made: a film plays, a picture shows, files download, everything else is text or JSON. */
 export function ResultPanel({
@@ -42,12 +42,15 @@ export function ResultPanel({
       {made.image !== null && <img className="picture" alt={name} src={api.fileUrl(runId, made.image)} />}
       {made.scalars !== null && (
         <dl className="facts facts-result">
-          {made.scalars.map(([key, value]) => (
-            <div className="fact" key={key}>
-              <dt>{key}</dt>
-              <dd>{value}</dd>
-            </div>
-          ))}
+          {made.scalars.map(([key, value]) => {
+            const [label, text] = factOf(key, value, words.units, words.resultLabels);
+            return (
+              <div className="fact" key={key}>
+                <dt>{label}</dt>
+                <dd>{text}</dd>
+              </div>
+            );
+          })}
         </dl>
       )}
       {written !== null && made.scalars === null && (

@@ -1,6 +1,7 @@
 /** What a run made, read from its result. Pure; a result may be any JSON. */
 
-import type { Json } from "../../react/index";
+import type { Json, Units } from "../../react/index";
+import { duration } from "../../react/index";
 
 export interface MadeFile {
   readonly name: string;
@@ -16,8 +17,10 @@ export interface Result {
   /** What is not a file: shown as text or JSON. */
   readonly rest: Json;
   /** `rest`, when it is a handful of plain values: they read better as a table than as JSON. */
-  readonly scalars: readonly (readonly [string, string])[] | null;
+  readonly scalars: readonly (readonly [string, Scalar])[] | null;
 }
+
+type Scalar = string | number | boolean;
 
 type Fields = { readonly [key: string]: Json };
 
@@ -54,12 +57,32 @@ export function readResult(result: Json): Result {
   };
 }
 
-function scalarsOf(fields: Fields): readonly (readonly [string, string])[] | null {
+function scalarsOf(fields: Fields): readonly (readonly [string, Scalar])[] | null {
   const entries = Object.entries(fields);
-  const isPlain = entries.every(
-    ([, value]) => value !== null && typeof value !== "object" && String(value).length <= 80,
+  const plain = entries.flatMap(([key, value]): [string, Scalar][] =>
+    value !== null && typeof value !== "object" && String(value).length <= 80 ? [[key, value as Scalar]] : [],
   );
-  return isPlain && entries.length <= 8 ? entries.map(([key, value]) => [key, String(value)]) : null;
+  return plain.length === entries.length && entries.length <= 8 ? plain : null;
+}
+
+/**
+ * A value of a result as people read it: its label, and the value with its unit. A key tells its unit by its ending,
+ * `_s`, `_ms` or `_bytes`; `labels` has the words for keys that are known, without that ending.
+ */
+export function factOf(
+  key: string,
+  value: Scalar,
+  units: Units,
+  labels: { readonly [key: string]: string } = {},
+): readonly [label: string, value: string] {
+  const [, name = key, unit] = (typeof value === "number" && /^(.+)_(s|ms|bytes)$/.exec(key)) || [];
+  const spaced = name.replaceAll("_", " ");
+  const label = labels[name] ?? spaced.charAt(0).toUpperCase() + spaced.slice(1);
+  if (typeof value !== "number" || unit === undefined) return [label, String(value)];
+  if (unit === "bytes") return [label, bytes(value)];
+  const ms = unit === "s" ? value * 1_000 : value;
+  const isClip = ms >= 1_000 && ms < 60_000; // a tenth of a second tells two clips apart
+  return [label, isClip ? `${(ms / 1_000).toFixed(1)}${units.s}` : duration(ms, units)];
 }
 
 export function bytes(size: number): string {

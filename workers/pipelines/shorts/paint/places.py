@@ -58,7 +58,11 @@ def paint_place(scene: Scene, inks: Inks, box: Box, size_px: tuple[int, int]) ->
     edges = _EDGES.replace("<stop ", f'<stop stop-color="{to_hex(shade(inks["top"], 0.6))}" ') + _whole(box, "edges")
     lights, glitter = _lights(scene, inks, rng)
     land = _seen(f"places/{scene.backdrop}-back", inks, box, rng)
-    return dithered(render(sky + lights + land + glitter + edges, box, size_px, scene.light).convert("RGB"))
+    picture = render(sky + lights + land + glitter, box, size_px, scene.light)
+    # Soft enough to be rendered small: a quarter of the size costs a tenth of the time.
+    small = render(edges, box, (size_px[0] // 4, size_px[1] // 4)).resize(size_px, Image.Resampling.BILINEAR)
+    picture.alpha_composite(small)
+    return dithered(picture.convert("RGB"))
 
 
 def paint_ground(scene: Scene, inks: Inks, box: Box, size_px: tuple[int, int]) -> Image.Image:
@@ -114,7 +118,7 @@ def _stars(rng: random.Random, count: int, end_y: float) -> str:
             f'r="{rng.uniform(1.2, 2.4) * (0.8 + opacity):.2f}"/>'
             for _ in range(round(count * share))
         )
-        parts.append(f'<g fill="#ffffff" opacity="{opacity}">{"".join(dots)}</g>')
+        parts.append(f'<g fill="#ffffff" fill-opacity="{opacity}">{"".join(dots)}</g>')
     return "".join(parts)
 
 
