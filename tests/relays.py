@@ -94,9 +94,13 @@ async def serve_here(
     ws: str = FAST,
     ready: bool = True,
     app: FastAPI | None = None,
-    http: str = "runrelay.api.http_protocol:RequestProtocol",
+    http: str = "runrelay.api.handshake:FirstBytes",
 ) -> AsyncIterator[Served]:
-    """Serve a relay on a free port in this loop, ready unless told otherwise; or an application that has one in it."""
+    """Serve a relay on a free port in this loop, ready unless told otherwise; or an application that has one in it.
+
+    An application of our own answers handshakes at once, as `runrelay serve` does; anybody else's does not.
+    """
+    answers_handshakes = app is None
     app = app or create_app(Settings(**{"dashboard": False, "drain_s": 0.5, **settings}), pipelines or {})
     listening = socket.create_server((HOST, 0), backlog=512)
     config = uvicorn.Config(
@@ -116,6 +120,7 @@ async def serve_here(
         if serving.done():
             serving.result()
         relay: Relay = app.state.runrelay
+        relay.answers_handshakes = answers_handshakes
         if ready:
             await eventually(lambda: relay.ready, "the relay is ready")
         async with httpx.AsyncClient(base_url=f"http://{HOST}", timeout=DEADLINE_S, trust_env=False) as client:

@@ -51,6 +51,7 @@ def relay_router(
                 say_what_does_not_fit(chosen.max_connections)
             async with relay.running():
                 app.state.runrelay = relay
+                relay.answers_handshakes = owns_process
                 if owns_process:
                     # What is here now stays: a full collection need not walk through it each time, nor come so often.
                     # With a thousand clients one took 20 to 60 ms, in which nobody is told anything.

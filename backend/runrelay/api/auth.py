@@ -12,7 +12,7 @@ from starlette.requests import HTTPConnection
 from ..codes import CloseCode
 from .settings import Settings
 
-__all__ = ["Grant", "Refused", "authorize", "is_foreign_origin"]
+__all__ = ["ANYBODY", "Grant", "Refused", "authorize", "is_foreign_origin"]
 
 _LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
@@ -48,6 +48,10 @@ class Grant:
         return None if self.expires_at is None else self.expires_at - time.time()
 
 
+ANYBODY = Grant()
+"""What everybody may do where there are no tokens: everything."""
+
+
 def authorize(connection: HTTPConnection, settings: Settings) -> Grant:
     """Read the token of a request: `Authorization: Bearer …`, or `?token=…` (browsers cannot set headers on a
     WebSocket).
@@ -56,7 +60,7 @@ def authorize(connection: HTTPConnection, settings: Settings) -> Grant:
     may do everything.
     """
     if settings.jwt_secret is None:
-        return Grant()
+        return ANYBODY
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         token = connection.query_params.get("token", "")

@@ -140,6 +140,8 @@ class Relay:
         self.withdrawals = Withdrawals(self.runlog)
         self.held: set[asyncio.Event] = set()
         """Of held polling requests: each is set when the relay goes away, so that nobody waits for it."""
+        self.answers_handshakes = False
+        """Nothing lies between the server and this relay: see handshake.py."""
         self.failure: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
         self._end_process = end_process

@@ -87,7 +87,7 @@ def serve(
         workers=workers,
         reload=reload,
         reload_dirs=[*sources] if reload else None,
-        http="runrelay.api.http_protocol:RequestProtocol",
+        http="runrelay.api.handshake:FirstBytes",
         ws=ws,
         ws_max_size=settings.max_frame_bytes * 2,  # above our own limit, whose answer says what was wrong
         ws_per_message_deflate=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
@@ -19,13 +20,13 @@ from ..fanout import Batch, Connection, Meter, QueuedConnection
 from ..fanout.direct_connection import DirectConnection, Message
 from ..fanout.uvicorn import EXTENSION, FanoutProtocol
 from .addresses import address_of
-from .auth import Refused, authorize, is_foreign_origin
+from .auth import Grant, Refused, authorize, is_foreign_origin
 from .half_open import Reason
 from .limits import TooMany
 from .relay import Relay, retry_reason
 from .sessions import Close, ManyRuns, OneRun, Session, dispatch, refusal_of
 
-__all__ = ["WebSocketShortcut", "router"]
+__all__ = ["Client", "WebSocketShortcut", "router"]
 
 log = logging.getLogger(__name__)
 router = APIRouter()
@@ -116,12 +117,12 @@ async def _serve(websocket: WebSocket, session: Session) -> None:
             await _refuse(websocket, CloseCode.TOO_MANY, str(error), retry_reason())
         return
     if protocol is not None:
-        _serve_direct(websocket, _Client(relay, session, address), protocol)
+        _serve_direct(websocket, Client(relay, session, address), protocol)
     else:
-        await _serve_queued(websocket, _Client(relay, session, address))
+        await _serve_queued(websocket, Client(relay, session, address))
 
 
-class _Client:
+class Client:
     """What is held for a connection from its acceptance to its loss."""
 
     __slots__ = ("_address", "_connection", "_expiry", "_session", "relay")
@@ -133,8 +134,11 @@ class _Client:
         self._connection: Connection | None = None
         self._expiry: asyncio.TimerHandle | None = None
 
-    def start(self, websocket: WebSocket, connection: Connection) -> None:
-        """Check the token, bring the client to the present; or say in a frame and a code why that may not be."""
+    def start(self, connection: Connection, grant_of: Callable[[], Grant]) -> None:
+        """Check the token, bring the client to the present; or say in a frame and a code why that may not be.
+
+        grant_of: reads the token; raises Refused.
+        """
         relay = self.relay
         self._connection = connection
         relay.hub.connect(connection)
@@ -142,7 +146,7 @@ class _Client:
             connection.close(CloseCode.SERVICE_RESTART, retry_reason())
             return
         try:
-            grant = authorize(websocket, relay.settings)
+            grant = grant_of()
             left_s = grant.seconds_left()
             if left_s is not None:
                 self._expiry = asyncio.get_running_loop().call_later(max(0.0, left_s), self._expire)
@@ -203,21 +207,21 @@ class _Client:
             self.relay.limits.leave(self._address)
 
 
-def _serve_direct(websocket: WebSocket, client: _Client, protocol: FanoutProtocol) -> None:
+def _serve_direct(websocket: WebSocket, client: Client, protocol: FanoutProtocol) -> None:
     """Under our own protocol class: begin to join, then let go. The connection lives on without this task."""
     connection = DirectConnection(client.relay.bounds, retry_reason)
     if connection.take_over(protocol, client.receive, client.gone):
-        client.start(websocket, connection)
+        client.start(connection, lambda: authorize(websocket, client.relay.settings))
     else:
         client.gone()
 
 
-async def _serve_queued(websocket: WebSocket, client: _Client) -> None:
+async def _serve_queued(websocket: WebSocket, client: Client) -> None:
     """Under any ASGI server: a reader and a writer in one task group; either end ends the other."""
     connection = QueuedConnection(client.relay.settings.client_buffer_bytes)
     try:
         async with asyncio.TaskGroup() as tasks:
-            client.start(websocket, connection)
+            client.start(connection, lambda: authorize(websocket, client.relay.settings))
             tasks.create_task(_read(websocket, client, connection), name="reader")
             writer = tasks.create_task(_write(websocket, connection), name="writer")
             await connection.wait_closed()
@@ -236,7 +240,7 @@ async def _serve_queued(websocket: WebSocket, client: _Client) -> None:
         client.gone()
 
 
-async def _read(websocket: WebSocket, client: _Client, connection: QueuedConnection) -> None:
+async def _read(websocket: WebSocket, client: Client, connection: QueuedConnection) -> None:
     meter, bounds = Meter(), client.relay.bounds
     while True:
         event = await websocket.receive()

@@ -1,0 +1,229 @@
+"""WebSocket handshakes under `runrelay serve`, answered from their first bytes.
+
+The plain way of a handshake through uvicorn parses the request twice, once of it in Python, builds two protocols, and
+makes a scope, a queue and a task for a handler that ends at once. When thousands of clients come back at the same
+moment, that is most of what each of them costs.
+
+So the usual handshake, a browser's or a client library's for a path of the relay's, in one piece, is answered here at
+once. Everything else goes the plain way, which knows all requests and all refusals: nothing is refused here. Both ways
+give the same answers (tests/integration/test_relay_handshakes.py). Only in a process that is the relay's own: in
+anybody else's application there may be layers around the relay that a client must come through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from base64 import b64decode, b64encode
+from typing import Any, Final, cast
+from urllib.parse import unquote
+
+from starlette.datastructures import QueryParams
+from starlette.requests import HTTPConnection
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from ..fanout.direct_connection import DirectConnection
+from ..fanout.uvicorn import FanoutProtocol
+from .addresses import counted_as
+from .auth import ANYBODY, authorize
+from .half_open import Reason
+from .http_protocol import RequestProtocol
+from .limits import TooMany
+from .open_files import unread_bytes
+from .relay import Relay, retry_reason
+from .sessions import ManyRuns, OneRun, Session
+from .websockets import Client
+
+__all__ = ["FirstBytes"]
+
+_MAX_BYTES: Final = 4096
+_MAX_HEADERS: Final = 64
+_REQUEST: Final = re.compile(
+    rb"GET (/ws(?:/[!->@-~]*)?)(?:\?([!-~]*))? HTTP/1\.1\r\n"
+    rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+)\r\n"
+)
+"""A request's head without anything that is not in the grammar of RFC 9112: path, query, header lines. At no place are
+there two ways to go on, so it takes time in proportion to the length, whatever comes."""
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""RFC 6455, section 1.3."""
+_KEY_BYTES: Final = 24
+_NONCE_BYTES: Final = 16
+_CONNECTION: Final = frozenset((b"upgrade", b"keep-alive, upgrade"))
+_ONCE: Final = frozenset(
+    (b"connection", b"upgrade", b"sec-websocket-key", b"sec-websocket-version", b"host", b"origin", b"authorization")
+)
+_PLAIN: Final = frozenset(
+    (
+        b"sec-websocket-protocol", b"x-forwarded-for", b"x-forwarded-proto", b"content-length", b"transfer-encoding",
+        b"expect",
+    )
+)  # fmt: skip
+"""Headers whose handshake goes the plain way."""
+_SWITCHING: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+)
+
+
+class FirstBytes(asyncio.Protocol):
+    """A connection's protocol until its first bytes have come; half-open so long, see half_open.py."""
+
+    __slots__ = ("_app_state", "_config", "_peer", "_relay", "_server_state", "connections", "transport")
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._config = config
+        self._server_state = server_state
+        self._app_state = app_state
+        self._relay: Relay = app_state["runrelay"]
+        self._peer: str | None = None
+        self.connections = server_state.connections
+        self.transport: asyncio.Transport = cast("asyncio.Transport", None)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        self.transport = cast("asyncio.Transport", transport)
+        relay, config = self._relay, self._config
+        if (
+            not relay.answers_handshakes
+            or config.ws_protocol_class is not FanoutProtocol
+            or config.root_path
+            or config.ws_per_message_deflate
+        ):
+            self._go_plain()
+            return
+        peer = transport.get_extra_info("peername")
+        self._peer = peer[0] if isinstance(peer, tuple) else None
+        if not relay.half_open.make_room(len(self.connections)):
+            self.transport.abort()
+            return
+        self.connections.add(cast("Any", self))
+        relay.half_open.enter(self, relay.half_open.address_of(self._peer), relay.settings.headers_within_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._leave()
+
+    def is_silent(self) -> bool:
+        """See half_open.Waiting."""
+        connection = self.transport.get_extra_info("socket")
+        return connection is None or not unread_bytes(connection.fileno())
+
+    def expire(self, why: Reason) -> None:
+        """See half_open.Waiting."""
+        if why == "crowded":
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        """Called by uvicorn when it ends."""
+        self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a usual handshake; pass on anything else, and all that follows. See asyncio.Protocol."""
+        if not self._answer(data):
+            self._go_plain().data_received(data)
+
+    def _leave(self) -> None:
+        self._relay.half_open.leave(self)
+        self.connections.discard(cast("Any", self))
+
+    def _go_plain(self) -> RequestProtocol:
+        self._leave()
+        protocol = RequestProtocol(self._config, self._server_state, self._app_state)
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        return protocol
+
+    def _answer(self, data: bytes) -> bool:
+        """Answer a handshake and begin what it is for. False: nothing was done."""
+        relay = self._relay
+        settings, limits = relay.settings, relay.limits
+        request = _REQUEST.fullmatch(data) if len(data) <= _MAX_BYTES else None
+        if request is None or limits.is_full or relay.hub.closing or relay.failure is not None:
+            return False
+        path, query, lines = request.groups()
+        split = [line.partition(b":") for line in lines[:-2].split(b"\r\n")]
+        headers = [(name.lower(), value.strip()) for name, _, value in split]
+        if (
+            len(headers) > min(_MAX_HEADERS, settings.max_headers or _MAX_HEADERS)
+            or len(data) > (settings.max_header_bytes or _MAX_BYTES)
+            or len(data) > (settings.max_url_bytes or _MAX_BYTES)
+            or (accept := _accept(headers)) is None
+        ):
+            return False
+        address = counted_as(self._peer)
+        try:
+            limits.enter(address)
+        except TooMany:
+            return False
+        answer = [_SWITCHING, accept]
+        for name, value in self._server_state.default_headers:
+            answer += b"\r\n", name, b": ", value
+        answer.append(b"\r\n\r\n")
+        self.transport.write(b"".join(answer))
+        client = Client(relay, _session(path, query), address)
+        connection = DirectConnection(relay.bounds, retry_reason)
+        if not connection.take_over(self, client.receive, client.gone):
+            client.gone()
+        elif settings.jwt_secret is None:
+            client.start(connection, _anybody)
+        else:
+            given = HTTPConnection({"type": "websocket", "headers": headers, "query_string": query or b""})
+            client.start(connection, lambda: authorize(given, settings))
+        return True
+
+    def hand_over(self, connection: DirectConnection) -> asyncio.Transport | None:
+        """See fanout.direct_connection.Handshaken."""
+        self._leave()
+        if self.transport.is_closing():
+            return None
+        self.connections.add(cast("Any", connection))
+        self.transport.set_protocol(connection)
+        return self.transport
+
+
+def _anybody() -> Any:
+    return ANYBODY
+
+
+def _session(path: bytes, query: bytes | None) -> Session:
+    if path == b"/ws":
+        return ManyRuns()
+    run_id = path[4:].decode("ascii")
+    return OneRun(unquote(run_id) if "%" in run_id else run_id, QueryParams(query).get("after") if query else None)
+
+
+def _accept(headers: list[tuple[bytes, bytes]]) -> bytes | None:
+    """What answers the client's key; None if the headers are not those of a usual handshake."""
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in _ONCE:
+            if name in found:
+                return None
+            found[name] = value
+        elif name in _PLAIN:
+            return None
+    key, origin = found.get(b"sec-websocket-key", b""), found.get(b"origin")
+    if (
+        len(key) != _KEY_BYTES
+        or found.get(b"sec-websocket-version") != b"13"
+        or found.get(b"upgrade", b"").lower() != b"websocket"
+        or found.get(b"connection", b"").lower() not in _CONNECTION
+        # our own pages'; whether another's may connect is looked at on the plain way
+        or (origin is not None and origin.partition(b"://")[2] != found.get(b"host"))
+    ):
+        return None
+    try:
+        if len(b64decode(key, validate=True)) != _NONCE_BYTES:
+            return None
+    except ValueError:
+        return None
+    return b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
