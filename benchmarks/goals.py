@@ -42,7 +42,10 @@ def _clients(figures: Figures) -> Iterator[Goal]:
     memory = figures.median("e", _US, "memory per client")
     if memory is not None:
         yield Goal("e", "KB per idle client", memory, 10, at_least=False)
-    for name, wanted in (("last client has everything", 3.0), ("lost", 0), ("double", 0)):
+    accepted = "all are accepted again"
+    if ratios := figures.ratios("f", (_US, accepted), (NCHAN.name, accepted)):
+        yield Goal.of("f", f"{accepted}, as a multiple of Nchan's", ratios, 1.5, at_least=False)
+    for name, wanted in (("last client has everything", 1.0), ("lost", 0), ("double", 0)):
         figure = figures.find("f", _US, name)
         if figure is not None:
             yield Goal("f", f"{name}, {figure.unit}, the worst round", max(figure.values), wanted, at_least=False)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from ..contestants import RUNRELAY, Contestant
+from ..contestants import NCHAN, RUNRELAY, Contestant
 from ..figures import Figures
 from ..generator import BenchmarkError
+from ..machine import cpu_s
 from ..plan import Plan
 from ..session import Stage
 from .rounds import take_turns
@@ -34,8 +35,9 @@ def come_back(stage: Stage, plan: Plan, figures: Figures) -> None:
             clients.poll(_BEFORE_S)
             before = clients.counts.messages
             clients.cut()
-            began_s = time.monotonic()
+            began_s, before_cpu_s = time.monotonic(), cpu_s(session.server.pids)
             clients.connect(at_once=_AT_ONCE, resume=True)
+            accepted_s, cpu = time.monotonic() - began_s, cpu_s(session.server.pids) - before_cpu_s
             clients.poll_until(lambda: clients.behind == 0, 30.0, "the last client")
             took_s = time.monotonic() - began_s
             expected = session.expected(messages)
@@ -47,10 +49,33 @@ def come_back(stage: Stage, plan: Plan, figures: Figures) -> None:
             lost, doubled, renewed = max(counts.lost, missing), counts.doubled, counts.states
             if not before or counts.open != clients.count:
                 raise BenchmarkError(f"no stream to be cut off from: {clients.describe()}")
+        add_acceptance(figures, contestant, clients.count, accepted_s, cpu)
         figures.add("f", contestant.name, "last client has everything", "s", took_s, f"{clients.count:,} clients")
         figures.add("f", contestant.name, "lost", "messages", lost)
         figures.add("f", contestant.name, "double", "messages", doubled)
         figures.add("f", contestant.name, "not resumed but started anew", "clients", renewed)
-        return f"{took_s:.2f} s, {lost} lost, {doubled} double, {renewed} started anew"
+        return f"{accepted_s:.2f} s, {took_s:.2f} s, {lost} lost, {doubled} double, {renewed} started anew"
 
-    take_turns(stage, "f", plan.paced_rounds, (RUNRELAY,), measure)
+    def accept_again(contestant: Contestant) -> str:
+        with stage.session(contestant, plan.crowd, _RUNS) as session:
+            clients, publisher = session.clients, session.publisher
+            publisher.order(int(_RATE * _FOR_S), _RATE)
+            clients.poll(_BEFORE_S)
+            clients.cut()
+            began_s, before_cpu_s = time.monotonic(), cpu_s(session.server.pids)
+            clients.connect(at_once=_AT_ONCE)
+            accepted_s, cpu = time.monotonic() - began_s, cpu_s(session.server.pids) - before_cpu_s
+            clients.poll(0.3)
+            publisher.finish()
+        add_acceptance(figures, contestant, clients.count, accepted_s, cpu)
+        return f"{accepted_s:.2f} s until all are accepted"
+
+    for _ in range(plan.paced_rounds):
+        take_turns(stage, "f", 1, (RUNRELAY,), measure)
+        take_turns(stage, "f", 1, (NCHAN,), accept_again)
+
+
+def add_acceptance(figures: Figures, contestant: Contestant, count: int, took_s: float, cpu: float) -> None:
+    """Add how long it took until everybody was accepted again, and what that cost the server."""
+    figures.add("f", contestant.name, "all are accepted again", "s", took_s, f"{count:,} clients")
+    figures.add("f", contestant.name, "processor time meanwhile, a client", "µs", cpu / count * 1e6)
