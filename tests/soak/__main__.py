@@ -33,7 +33,7 @@ from tests.publishers import ROOT
 from tests.relays import RelayProcess
 from tests.servers import Server
 from tests.soak.crowd import Crowd
-from tests.soak.report import Samples, as_json, judge, table
+from tests.soak.report import Samples, as_json, judge, table, tracebacks
 from tests.soak.storms import Storms, Supervised, free_of
 from tests.stages import open_sockets
 
@@ -114,7 +114,8 @@ class Soak:
                 one.relay.kill()
             self.server.kill()
         left += [f"a process: {command}" for command in free_of(self.folder)]
-        left += [f"tracebacks in the log of {one.name}" for one in self.relays if "Traceback" in one.relay.log]
+        for one in self.relays:
+            left += [f"a traceback in the log of {one.name}: {said}" for said in tracebacks(one.relay.log)[:5]]
         return self._report(storms, made, left)
 
     async def _ready(self) -> None:
@@ -192,7 +193,6 @@ class Soak:
             "happened": dict(storms.happened),
             "hostile": made,
             "deaths": deaths,
-            "tracebacks": {one.name: one.relay.log.count("Traceback") for one in self.relays},
             "processes": {
                 name: {
                     "cpu_percent": round(100 * one.cpu_s / took_s),

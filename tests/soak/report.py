@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.soak.crowd import Tally
 
-__all__ = ["Samples", "as_json", "judge", "table"]
+__all__ = ["Samples", "as_json", "judge", "table", "tracebacks"]
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE_MB = os.sysconf("SC_PAGESIZE") / (1 << 20)
@@ -63,6 +63,18 @@ class Samples:
             "mean_mb": round(mean(size), 1),
             "max_to_min": round(max(size) / min(size), 3),
         }
+
+
+def tracebacks(log: str) -> list[str]:
+    """The lines under which a relay has logged a traceback, without those of what it has contained."""
+    found, said = [], ""
+    for line in log.splitlines():
+        if line.startswith(("ERROR", "CRITICAL", "WARNING", "INFO")):
+            said = line
+        elif line.startswith("Traceback") and "contained: " not in said:
+            found.append(said[:300])
+            said = "contained: the rest of it"
+    return found
 
 
 def judge(tally: Tally, deaths: Iterable[str], elder: Samples, left_behind: Iterable[str], minutes: float) -> list[str]:

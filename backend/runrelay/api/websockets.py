@@ -17,6 +17,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from ..codes import CloseCode
 from ..errors import TooManyJoins
 from ..fanout import Batch, Connection, Meter, QueuedConnection
+from ..fanout.connections import close_reason
 from ..fanout.direct_connection import DirectConnection, Message
 from ..fanout.uvicorn import EXTENSION, FanoutProtocol
 from .addresses import address_of
@@ -186,7 +187,7 @@ class Client:
         if connection is not None:
             self.relay.metrics.refused += 1
             connection.send(Batch.of({"type": "error", "code": int(code), "message": message}))
-            connection.close(code, _short(reason or message))
+            connection.close(code, reason or message)
 
     def gone(self) -> None:
         """The connection is gone."""
@@ -275,7 +276,7 @@ async def _refuse(websocket: WebSocket, code: CloseCode, message: str, reason: s
     try:
         async with asyncio.timeout(_ABORT_AFTER_S):
             await websocket.send_json({"type": "error", "code": int(code), "message": message})
-            await websocket.close(code, _short(reason))
+            await websocket.close(code, close_reason(reason))
     except (*_GONE, TimeoutError) as gone:
         log.debug("client has gone before it was refused: %s", gone)
 
@@ -297,7 +298,7 @@ class _Leaving:
         if connection.take_over(self._protocol, lambda message: None, lambda: relay.half_open.leave(self)):
             relay.half_open.enter(self, address, 0)
             connection.send(Batch.of({"type": "error", "code": int(CloseCode.TOO_MANY), "message": message}))
-            connection.close(CloseCode.TOO_MANY, _short(retry_reason()))
+            connection.close(CloseCode.TOO_MANY, retry_reason())
 
     def is_silent(self) -> bool:
         """See half_open.Waiting: nothing is waited for but the end."""
@@ -310,8 +311,3 @@ class _Leaving:
 
 class _Over(Exception):
     """The connection is over: ends its task group."""
-
-
-def _short(reason: str) -> str:
-    """A close reason has at most 123 bytes (RFC 6455, section 5.5)."""
-    return reason.encode()[:123].decode("utf-8", "ignore")

@@ -11,7 +11,12 @@ from ..codes import CloseCode
 from .bounds import exempt_bytes
 from .frames import Batch
 
-__all__ = ["Connection", "QueuedConnection"]
+__all__ = ["Connection", "QueuedConnection", "close_reason"]
+
+
+def close_reason(text: str) -> str:
+    """A text as the reason of a close: at most 123 bytes of UTF-8 (RFC 6455, section 5.5)."""
+    return text.encode("utf-8", "replace")[:123].decode("utf-8", "ignore")
 
 
 class Connection(Protocol):
@@ -105,7 +110,7 @@ class QueuedConnection:
     def close(self, code: CloseCode, reason: str = "") -> None:
         """See Connection.close."""
         if self.closed is None:
-            self.closed = code, reason
+            self.closed = code, close_reason(reason)
             self._closing.set()
             if code is CloseCode.TOO_SLOW:
                 self._queue.clear()

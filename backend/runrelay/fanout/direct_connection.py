@@ -18,6 +18,7 @@ from websockets.streams import StreamReader
 
 from ..codes import CloseCode
 from .bounds import ClientBounds, Meter, exempt_bytes
+from .connections import close_reason
 from .frames import Batch
 
 __all__ = ["DirectConnection", "Handshaken", "Message"]
@@ -182,6 +183,7 @@ class DirectConnection(asyncio.Protocol):
         transport = self._transport
         if self.closed is not None or transport is None:
             return
+        reason = close_reason(reason)
         self.closed = (CloseCode.BAD_REQUEST if code in (_PROTOCOL_ERROR, _INVALID_DATA) else CloseCode(code)), reason
         self.send_now = None
         if not transport.is_closing():

@@ -92,6 +92,15 @@ def test_what_is_left_of_a_batch_is_shared(connection: DirectConnection, transpo
     assert rest == batch.wire[600:]
 
 
+async def test_a_long_reason_closes_too(connection: DirectConnection, transport: Transport) -> None:
+    """An error's words are the reason: more than 123 bytes of them were an exception, and the client stayed."""
+    connection.close(CloseCode.BAD_REQUEST, "고양이" * 100)
+    (frame,) = transport.written
+    assert frame[:2] == bytes((0x88, 2 + 123))
+    assert bytes(frame[4:]).decode() == "고양이" * 13 + "고양"
+    assert connection.closed == (CloseCode.BAD_REQUEST, "고양이" * 13 + "고양")
+
+
 async def test_the_bound_is_for_what_waits_not_for_what_is_sent(
     connection: DirectConnection, transport: Transport
 ) -> None:
