@@ -44,10 +44,10 @@ ROWS_IN_ORDER = [
 ROWS_AT_ONCE = ["디자이너: 이미지 생성 중...", "작곡가: 배경음악 생성 중...", "성우: 음성 합성 중..."]
 
 
-def original_places(events: list[dict[str, Any]]) -> list[tuple[dict[str, Any], float | None]]:
+def original_places(events: list[dict[str, Any]]) -> list[tuple[dict[str, Any], float]]:
     """Each event with the run's progress at it, 0..1, as the original system's weights make it of the steps'."""
     done = dict.fromkeys(ORIGINAL_WEIGHTS, 0.0)
-    places: list[tuple[dict[str, Any], float | None]] = []
+    places: list[tuple[dict[str, Any], float]] = []
     for event in events:
         if event.get("step") in done and event.get("step_progress") is not None:
             done[event["step"]] = event["step_progress"]

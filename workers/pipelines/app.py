@@ -20,12 +20,12 @@ _P = ParamSpec("_P")
 _TIME_LIMIT_S: Final = 300
 _SOFT_TIME_LIMIT_S: Final = 240
 _VISIBILITY_S: Final = 600
-"""After this a message whose worker has vanished is delivered again; it must exceed the time limit."""
+"""After this time a message is delivered again if its worker did not acknowledge it. Must exceed the time limit."""
 _BROKER_TIMEOUT_S: Final = 2.0
-"""A broker that accepts and does not answer is given up after this: three times, with the retries, within the ten
-seconds that a relay waits. It must exceed the second for which a worker's BRPOP waits."""
+"""How long to wait for a broker that accepts the connection and does not answer. With two retries this is tried three
+times, within the ten seconds that a relay waits. It must exceed the second for which a worker's BRPOP waits."""
 _RESULT_TIMEOUT_S: Final = 10.0
-"""The same for the result store, which a worker asks again."""
+"""The same for the result store. It may be longer, because only workers wait for it, and they try again."""
 
 settings: Final = WorkerSettings.from_env(os.environ)
 
@@ -54,7 +54,7 @@ app.conf.update(
     broker_connection_timeout=_BROKER_TIMEOUT_S,
     redis_socket_connect_timeout=_BROKER_TIMEOUT_S,
     redis_socket_timeout=_RESULT_TIMEOUT_S,
-    # Who starts a run waits for this: a broker that is away must be told in seconds.
+    # The relay that starts a run waits for this: if the broker is away, it must find out within seconds.
     task_publish_retry_policy={"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5},
     result_expires=3600,
     result_backend_transport_options={"global_keyprefix": "pipelines:", **settings.results.transport_options},
@@ -63,7 +63,7 @@ if settings.broker.url.startswith(("redis", "valkey", "sentinel")):
     app.conf.broker_transport_options = {
         "visibility_timeout": _VISIBILITY_S,
         "socket_connect_timeout": _BROKER_TIMEOUT_S,
-        # Without it, whoever sends to a Redis that hangs waits for ever, and so does a worker that polls it.
+        # Without it, a sender waits for ever on a Redis that hangs, and so does a worker that polls it.
         "socket_timeout": _BROKER_TIMEOUT_S,
         "global_keyprefix": "pipelines:",
         **settings.broker.transport_options,
@@ -82,7 +82,7 @@ class TaskOf(Protocol[_P]):
         """Execute it here."""
 
     def si(self, *args: _P.args, **kwargs: _P.kwargs) -> Signature:
-        """A signature with exactly these arguments: what an earlier task of a chain returns is not added."""
+        """A signature with exactly these arguments: the result of an earlier task of a chain is not added."""
 
 
 def task(name: str, **options: Any) -> Callable[[Callable[_P, object]], TaskOf[_P]]:

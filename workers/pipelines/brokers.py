@@ -1,4 +1,4 @@
-"""A URL of a Redis as Celery wants it: it has a form of its own for sentinels."""
+"""Translates the URL of a Redis into Celery's form, which differs for sentinels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SENTINEL_TIMEOUT_S: Final = 1.0
 
 
 class CeleryUrl(NamedTuple):
-    """What Celery is told of a server: for the broker (`broker_…`) or the result backend (`result_backend_…`)."""
+    """A server's URL and options in Celery's form, for the broker or the result backend (`result_backend_…`)."""
 
     url: str
     transport_options: dict[str, Any]

@@ -1,4 +1,4 @@
-"""What the environment says to the pipelines: where messages go and where files lie."""
+"""The settings of the Celery application, from environment variables: broker, result backend, folder of files."""
 
 from __future__ import annotations
 

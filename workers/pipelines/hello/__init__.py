@@ -1,4 +1,4 @@
-"""The smallest pipeline, to be copied: it greets somebody, one letter at a time. See docs/pipelines.md."""
+"""The smallest pipeline, to be copied: it greets a person, one letter at a time. See docs/pipelines.md."""
 
 from pydantic import BaseModel, Field
 

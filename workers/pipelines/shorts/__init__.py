@@ -1,7 +1,7 @@
 """The shorts pipeline: a real short film from a prompt.
 
-plan → images, music, voice at once → mix → render → qa. What a step does is a function of plain inputs, a folder and
-a report (plot, images, music, voice, mix, render, qa); what makes it a run is in tasks.
+plan → images, music, voice at once → mix → render → qa. Each step is a function of plain inputs, a folder and a report
+(plot, images, music, voice, mix, render, qa). tasks.py makes them Celery tasks of a run.
 """
 
 from __future__ import annotations

@@ -29,13 +29,13 @@ __all__ = [
 
 _VOICE_DELAY_S: Final = 0.2
 _TAIL_S: Final = 0.5
-"""How much longer the last scene stands, for the music to end."""
+"""How much longer the last scene lasts, so that the music can end."""
 _MUSIC_RESERVE: Final = 1.6
-"""The music is written this much longer than the film is planned: a slow voice may stretch the film."""
+"""How many times longer than the planned film the music is: a slow voice may stretch the film."""
 
 
 class MusicPlan(Part):
-    """What the composer is asked for."""
+    """Key, tempo, mood and length of the music."""
 
     key: Key
     tempo_bpm: int = Field(ge=40, le=200)

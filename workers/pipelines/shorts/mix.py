@@ -19,7 +19,7 @@ __all__ = ["duck", "make_soundtrack"]
 
 _TARGET_DBFS: Final = -16.0
 _DUCKED: Final = 0.38
-"""What is left of the music while somebody speaks: about -8 dB."""
+"""The music's gain while the narrator speaks: about -8 dB."""
 _ATTACK_S: Final = 0.08
 _RELEASE_S: Final = 0.4
 _BLOCK_S: Final = 0.01

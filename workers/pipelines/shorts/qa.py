@@ -1,4 +1,4 @@
-"""Quality control: opens the film as a player would and looks at what is in it."""
+"""Quality control: opens the film as a player would, and checks format, length, picture and sound."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _LOUDNESS_DBFS: Final = (-32.0, -6.0)
 
 
 class FilmRejected(Exception):
-    """The film is not what was ordered; the message says what was found and what was expected."""
+    """The film does not match the layout; the message has the value found and the value expected."""
 
 
 @dataclass(frozen=True)
 class FilmFacts:
-    """What was found in the film."""
+    """Length, mean brightness (0..1) and level of a film that passed."""
 
     duration_s: float
     brightness: float

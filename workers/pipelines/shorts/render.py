@@ -1,4 +1,4 @@
-"""The editor: every frame of the film, and the sound, into one MP4 that plays while it is still loading."""
+"""The editor: encodes all frames and the sound as one MP4 that a browser can play while it is loading."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _encode(
     soundtrack: Path,
     report: Report,
 ) -> None:
-    # faststart moves the index to the front, so that a browser can begin before it has everything.
+    # faststart moves the index to the front, so that a browser can begin before it has loaded the whole file.
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         video = container.add_stream("libx264", rate=layout.format.fps, options={"crf": "20", "preset": "superfast"})
         audio = container.add_stream("aac", rate=RATE_HZ, layout="stereo", bit_rate=160_000)
@@ -113,7 +113,7 @@ def _encode(
             frame.pts = number
             frame.time_base = Fraction(1, layout.format.fps)
             container.mux(video.encode(frame))
-            # Sound and picture lie next to each other in the file, so that playing does not jump about.
+            # Sound and picture of one moment lie next to each other in the file, so that a player need not seek.
             for piece in sound:
                 container.mux(audio.encode(piece))
                 if (piece.pts or 0) / RATE_HZ > number / layout.format.fps:

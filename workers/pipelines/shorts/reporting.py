@@ -1,4 +1,4 @@
-"""How a step says where it is, without knowing who listens."""
+"""The function by which a step reports its progress. The step does not know about runs or Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person fills in to get a film."""
+"""The input of the shorts pipeline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, m
 
 
 class ShortsInput(BaseModel):
-    """The input of the shorts pipeline; its schema is what the start form is made from."""
+    """Prompt and language of a film. The dashboard makes its start form from the schema."""
 
     model_config = ConfigDict(
         extra="forbid",

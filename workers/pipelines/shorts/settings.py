@@ -1,4 +1,4 @@
-"""What the shorts pipeline is told from outside."""
+"""The settings of the shorts pipeline, from environment variables."""
 
 from __future__ import annotations
 

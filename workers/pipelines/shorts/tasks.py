@@ -1,6 +1,6 @@
 """The steps of the shorts pipeline as Celery tasks, and the canvas that they make.
 
-The relay imports this module only to send the canvas, so what the steps need (PyAV, NumPy, Pillow, openai) is
+The relay imports this module only to send the canvas. Therefore the heavy packages (PyAV, NumPy, Pillow, openai) are
 imported when a step runs.
 """
 
@@ -31,8 +31,8 @@ def film(run_id: str, request: ShortsInput) -> Signature:
     )
 
 
-# Only the chord's members have results: their end is counted in the result store. Nobody reads the others', and a
-# sender would subscribe to them.
+# Only the members of the chord store a result: the chord counts them there. The other tasks ignore theirs, because the
+# sender would subscribe to each result that is stored.
 @task("shorts.plan", ignore_result=True)
 def plan(run_id: str, request: dict[str, Any]) -> None:
     """From the prompt to scenario.csv and layout.json. Begins with an empty folder."""
@@ -96,7 +96,7 @@ def render(run_id: str) -> None:
 
 @task("shorts.qa", ignore_result=True)
 def qa(run_id: str) -> dict[str, Any]:
-    """Opens the film and checks it; what it returns is the run's result."""
+    """Opens the film and checks it. The return value is the run's result."""
     from pipelines.shorts.layout import read_layout
     from pipelines.shorts.qa import check_film
     from pipelines.shorts.workfiles import film_result
@@ -111,7 +111,7 @@ def _folder(run_id: str) -> Path:
 
 
 def _reporter(run_id: str) -> Report:
-    """A step's reports as the run's events: inside a task they carry its step and are fenced by its attempt."""
+    """A report that publishes events of the run. Inside a task they carry its step and are fenced by its attempt."""
 
     def report(
         *,

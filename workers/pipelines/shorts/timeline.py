@@ -1,4 +1,4 @@
-"""When each scene really stands: the plan, stretched where a spoken line needs longer."""
+"""The final times of the scenes: the planned ones, stretched where a spoken line needs longer."""
 
 from __future__ import annotations
 

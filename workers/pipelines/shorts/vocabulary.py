@@ -1,4 +1,4 @@
-"""The closed sets that a scenario is written in: what a writer may ask for, the painter can paint."""
+"""The values that the columns of a scenario may have. The painter can draw each of them."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ SHOTS: Final[tuple[Shot, ...]] = get_args(Shot)
 MOODS: Final[tuple[Mood, ...]] = get_args(Mood)
 
 OVERCAST: Final[frozenset[Weather]] = frozenset({"rain", "snow"})
-"""The weathers under which there is neither sun nor moon nor star to be seen."""
+"""The weathers with a covered sky: no sun, moon or stars."""
 
 
 def possible_weather(backdrop: Backdrop, light: Light, weather: Weather) -> Weather:
-    """`weather` where the place and the light allow it, else what can be seen there instead."""
+    """`weather` if the place and the light allow it, else the weather that is shown there instead."""
     if backdrop == "underwater":
         return "bubbles"
     if backdrop == "space":

@@ -43,7 +43,7 @@ class VoiceUnavailable(Exception):
 def make_voice(layout: Layout, folder: Path, report: Report, settings: ShortsSettings) -> Timeline:
     """Speak the layout's lines: write `voice.wav` and `timeline.json`, and return the timeline.
 
-    Where no voice can be made there is no `voice.wav`, the log says so, and the captions tell the story.
+    If no voice can be made, there is no `voice.wav`, and the log says so. The captions still tell the story.
     """
     report(state=_STATE, progress=0.02, log=say(layout.locale, "voice"))
     clips, engine = _speak_somehow(layout, folder, report, settings)

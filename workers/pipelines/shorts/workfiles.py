@@ -1,4 +1,4 @@
-"""The files of a run: their names, and how one comes to have its name only when it is whole."""
+"""The files of a run: their names, and atomic writing (a temporary file is renamed when it is complete)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def media_type(name: str) -> str:
 
 
 def film_result(folder: Path, duration_s: float) -> dict[str, Any]:
-    """What a finished run shows: the film, its poster, and all files that can be downloaded."""
+    """The result of a finished run: the film, its poster, and all files that can be downloaded."""
     scenes = sorted(path.name for path in folder.glob("scene-*.png"))
     names = [FILM, POSTER, SCENARIO, LAYOUT, *scenes, MUSIC, VOICE, SOUNDTRACK]
     files = [
@@ -72,10 +72,10 @@ def film_result(folder: Path, duration_s: float) -> dict[str, Any]:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a path to write to; what was written gets the name `path` when the block ends without an error.
+    """Yield a temporary path to write to; it is renamed to `path` when the block ends without an error.
 
-    A worker that is killed in between leaves `<stem>.part<suffix>`, never half a file under its final name.
-    The suffix stays, because Pillow and PyAV choose the format by it.
+    A worker that is killed in between leaves `<stem>.part<suffix>`, and `path` as it was. After an exception the
+    temporary file is removed. The suffix stays, because Pillow and PyAV choose the format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.stem}.part{path.suffix}")

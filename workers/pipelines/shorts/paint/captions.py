@@ -127,7 +127,7 @@ def typeset(text: str, style: CaptionStyle, width_px: int, height_px: int, accen
 
 
 def _veil(size: tuple[int, int], style: CaptionStyle) -> Image.Image:
-    """A darkening behind the text that has no edge, so that it can be read over anything."""
+    """A soft dark area behind the text, so that it can be read over any picture."""
     width, height = size
     rows = np.sin(np.linspace(0, np.pi, height)) ** 1.5
     columns = np.sin(np.linspace(0, np.pi, width)) ** 0.5

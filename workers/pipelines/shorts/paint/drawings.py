@@ -100,7 +100,7 @@ def placed(elements: str, x: float, y: float, scale: float = 1.0, *, mirrored: b
 
 
 def render(elements: str, box: Box, size_px: tuple[int, int], light: Light = "day") -> Image.Image:
-    """What of `elements` lies in `box`, as an RGBA image of `size_px`."""
+    """Render the part of `elements` that lies in `box` as an RGBA image of `size_px` (width, height)."""
     view = " ".join(f"{value * 1000:.3f}" for value in (box.x, box.y, box.width, box.height))
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{size_px[0]}" height="{size_px[1]}" viewBox="{view}" '

@@ -12,7 +12,7 @@ __all__ = ["Colour", "from_hex", "mix", "palette_for", "shade", "to_hex"]
 
 Colour = tuple[int, int, int]
 
-# Sky from top to horizon, then what the light source is painted with.
+# The sky from top to horizon, then the colour of the sun or moon.
 _SKIES: Final[Mapping[Light, tuple[str, str, str, str]]] = {
     "dawn": ("#34367f", "#c4709f", "#ffd9ae", "#fff1cf"),
     "day": ("#2a7fdc", "#7cc6f2", "#e4f6fb", "#fffbe6"),

@@ -1,4 +1,4 @@
-"""What moves in the air, as a function of time: snow, rain, petals, fireflies, bubbles, confetti, twinkling stars."""
+"""Particles as a function of time: snow, rain, petals, fireflies, bubbles, confetti, twinkling stars."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scene as layers, and any moment of it as a frame."""
+"""A scene as layers, and the frame of any moment of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipelines.shorts.workfiles import whole_file
 __all__ = ["Layers", "SceneView", "captions_for", "load_layers", "paint_layers", "picture_layers", "save_layers"]
 
 _NAMES: Final = ("back", "ground", "hero")
-# In a room the weather is outside: this is the window, in units of the width.
+# The window of the drawn room, in units of the width: weather is drawn only inside it.
 _WINDOW: Final = (0.12, 0.16, 0.88, 1.12)
 _INDOORS: Final = frozenset({"fireflies", "confetti", "clear"})
 
@@ -74,7 +74,7 @@ def load_layers(folder: Path, index: int) -> Layers:
 
 
 def captions_for(film_title: str, scene: Scene, film_format: FilmFormat) -> list[Caption]:
-    """The texts of a scene: the first shows the film's title, and its own line too where that says more."""
+    """The texts of a scene. The first scene shows the film's title, and its own caption if that is another text."""
     width, height = film_format.width, film_format.height
     accent = from_hex(scene.colours["accent"])
     if scene.index > 1:
@@ -91,7 +91,7 @@ def _same(caption: str, title: str) -> bool:
 
 
 class SceneView:
-    """A scene that can be looked at, at any moment."""
+    """A scene whose frame can be computed for any moment."""
 
     def __init__(self, scene: Scene, layers: Layers, captions: list[Caption], film_format: FilmFormat) -> None:
         self._scene = scene
@@ -104,7 +104,7 @@ class SceneView:
         self._ground = Sprite(layers.ground)
         self._hero = Sprite(layers.hero)
         self._hero_side_px = layers.hero.width
-        # Where the window of a room is, is known only of a room that was drawn here.
+        # The place of the window is known only for the drawn room, not for a picture by a model.
         self._is_drawn = layers.ground.getbbox() is not None
 
     def frame(self, time_s: float, duration_s: float) -> Image.Image:

@@ -22,7 +22,7 @@ _WATER_Y: Final = HORIZON_Y - 0.04
 
 @dataclass(frozen=True)
 class _Sky:
-    """What the sky of a place may show; heights in units of the picture's width."""
+    """The stars, sun and clouds of a place; heights in units of the picture's width."""
 
     stars: int = 150
     stars_end_y: float = HORIZON_Y - 0.1
@@ -47,7 +47,7 @@ _EDGES: Final = (
 
 
 def paint_place(scene: Scene, inks: Inks, box: Box, size_px: tuple[int, int]) -> Image.Image:
-    """Paint all that lies behind the hero of `scene`, as RGB."""
+    """Paint the sky and the far land of `scene`, as RGB."""
     rng = random.Random(scene.seed)
     end_y = (HORIZON_Y + 0.06 - box.y) / box.height
     sky = (
@@ -66,7 +66,7 @@ def paint_place(scene: Scene, inks: Inks, box: Box, size_px: tuple[int, int]) ->
 
 
 def paint_ground(scene: Scene, inks: Inks, box: Box, size_px: tuple[int, int]) -> Image.Image:
-    """Paint what lies before the horizon, as RGBA: it moves faster under a moving camera."""
+    """Paint the near ground of `scene` as RGBA. It is a layer of its own, because it moves faster than the place."""
     elements = _seen(f"places/{scene.backdrop}-ground", inks, box, random.Random(scene.seed + 1))
     return dithered(render(elements, box, size_px, scene.light))
 
@@ -88,7 +88,7 @@ def _seen(name: str, inks: Inks, box: Box, rng: random.Random) -> str:
 
 
 def _lights(scene: Scene, inks: Inks, rng: random.Random) -> tuple[str, str]:
-    """Stars, sun or moon, and clouds; and beside them what the sea shows of the light."""
+    """Stars, sun or moon, and clouds; and the reflection of the light on the sea."""
     sky = _SKIES.get(scene.backdrop, _Sky())
     overcast = scene.weather in OVERCAST
     night = scene.light == "night"

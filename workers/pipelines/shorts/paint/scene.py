@@ -1,4 +1,4 @@
-"""A scene as the painter takes it: what is in it, when it stands, and its colours. Checked, as JSON in the layout."""
+"""A scene, the painter's input: contents, time and colours. A checked part of layout.json."""
 
 from __future__ import annotations
 

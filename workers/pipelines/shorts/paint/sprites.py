@@ -1,4 +1,4 @@
-"""A painted part of a picture that moves: drawn anywhere, at any size, between the pixels."""
+"""An image that moves over a frame: drawn at any size, with its corner anywhere between the pixels."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _BORDER_PX: Final = 2
 
 
 class Sprite:
-    """What is painted of an RGBA image, prepared for drawing it many times."""
+    """The non-transparent part of an RGBA image, prepared to be drawn many times."""
 
     def __init__(self, image: Image.Image) -> None:
         box = image.getbbox() or (0, 0, 1, 1)
-        # Colours multiplied by their opacity can be averaged; a border of nothing lets every drawn pixel lie inside.
+        # Premultiplied alpha, because resizing averages colours. The transparent border keeps every drawn pixel inside.
         self._image = ImageOps.expand(image.crop(box), _BORDER_PX).convert("RGBa")
         self._dx = box[0] - _BORDER_PX
         self._dy = box[1] - _BORDER_PX
 
     def draw(self, frame: Image.Image, left: float, top: float, scale: float) -> None:
-        """Draw it on an RGB frame, enlarged by `scale`, the whole image's corner at (left, top).
+        """Draw it on an RGB frame, enlarged by `scale`, with the whole image's corner at (left, top) in pixels.
 
-        The corner may lie between pixels: slow moves must not tremble. Resizing a part does that at half the cost of an
-        affine transform.
+        The corner may lie between pixels, because whole pixels make a slow move tremble. Resizing a part of the image
+        costs half as much as an affine transform.
         """
         left, top = left + self._dx * scale, top + self._dy * scale
         x0, y0 = max(0, math.ceil(left)), max(0, math.ceil(top))

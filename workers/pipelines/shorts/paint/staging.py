@@ -1,4 +1,4 @@
-"""Where the hero stands or floats, and how the camera moves: decided from the scene alone."""
+"""The hero's place and size, and the camera's move: both depend on the scene alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIZES: Final = {"wide": 0.4, "hero": 0.56, "close": 0.74}
 _GROUND_Y: Final = 1.27
 """Where a hero that walks has its feet."""
 _GROUND_DEPTH: Final = 1.7
-"""How much more than the backdrop the near ground moves with the camera."""
+"""How many times as far as the backdrop the near ground moves with the camera."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Camera:
     dy: float
 
     def nearer(self) -> Camera:
-        """The same move as near ground shows it."""
+        """The same view for the near ground, which moves further."""
         return Camera(1 + (self.zoom - 1) * _GROUND_DEPTH, self.dx * _GROUND_DEPTH, self.dy)
 
 

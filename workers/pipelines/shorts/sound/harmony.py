@@ -110,7 +110,7 @@ def _chord(scale: _Scale, degree: int, start_s: float, bar_s: float, beat_s: flo
 
 
 def _motif(style: _Style, rng: random.Random) -> list[tuple[int, int]]:
-    """Eighth-note places in a bar with steps relative to the chord: what makes the melody recognisable."""
+    """The motif: eighth-note places in a bar with steps relative to the chord. Its repetition makes the melody."""
     places = [0] + [place for place in range(1, 8) if rng.random() < style.busyness]
     step = rng.choice((0, 2, 4))
     motif = []

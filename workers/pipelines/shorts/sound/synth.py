@@ -45,7 +45,7 @@ _SEND: Final[Mapping[Instrument, float]] = {
 
 
 def synthesise(notes: Sequence[Note], duration_s: float, rate_hz: int, seed: int) -> Samples:
-    """Play `notes` as stereo, shape (n, 2), exactly `duration_s` long; what rings on after that is cut."""
+    """Play `notes` as stereo, shape (n, 2), exactly `duration_s` long; sound after that is cut."""
     rng = np.random.default_rng(seed)
     length = round(duration_s * rate_hz)
     dry = np.zeros((length, 2))
@@ -91,7 +91,7 @@ def normalise(sound: Samples, target_dbfs: float, ceiling: float = 0.89) -> Samp
     if level <= -100:
         return sound
     louder = sound * np.float32(10 ** ((target_dbfs - level) / 20))
-    # Below half of the ceiling nothing changes; what is above is bent by tanh, which never reaches it.
+    # Samples below half of the ceiling do not change; those above go through tanh, which never reaches it.
     knee = ceiling * 0.5
     size = np.abs(louder)
     bent = knee + (ceiling - knee) * np.tanh((size - knee) / (ceiling - knee))

@@ -1,4 +1,4 @@
-"""Which words of a prompt, Korean or English, stand for what can be painted and played."""
+"""Finds heroes, places, light, weather and mood in a prompt, by lists of Korean and English words."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def find(words: Mapping[_Kind, str], text: str) -> _Kind | None:
 
 
 def find_hero(text: str) -> Hero | None:
-    """Who or what the film is about: somebody if the text has somebody, else a thing."""
+    """The hero that the text names: a person or an animal if there is one, else a thing."""
     return find(CHARACTER_WORDS, text) or find(THING_WORDS, text)
 
 

@@ -61,7 +61,7 @@ _MAX_PROBLEMS: Final = 6
 
 
 class ScenarioError(ValueError):
-    """The CSV is not a scenario; the message says why, row by row, so that its author can mend it."""
+    """The CSV is not a scenario; the message says why, row by row, so that the model can correct it."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def parse_csv(text: str) -> Scenario:
 
 
 class _Row:
-    """The cells of one row, with what is wrong about them."""
+    """The cells of one row, and the problems found in them."""
 
     def __init__(self, number: int, cells: dict[str, str]) -> None:
         self._number = number

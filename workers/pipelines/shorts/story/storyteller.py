@@ -93,7 +93,7 @@ def tell(prompt: str, locale: Locale) -> Scenario:
 
 @dataclass(frozen=True)
 class _World:
-    """What the whole prompt is about; a sentence that names no place or hero of its own takes these."""
+    """The place, hero, light, weather and mood of the whole prompt: the defaults of each sentence."""
 
     backdrop: Backdrop
     hero: Hero
@@ -130,7 +130,7 @@ def _or_any(found: _Kind | None, fallback: Sequence[_Kind], rng: random.Random) 
 
 
 def _beat(number: int, phrase: Phrase, own: str, world: _World, count: int, rng: random.Random) -> Beat:
-    """Scene `number` (from 0) of `count`: what its sentence names, else what the whole prompt names."""
+    """Scene `number` (from 0) of `count`: as its own sentence says, else as the whole prompt says."""
     last = number == count - 1
     party = last and world.mood in ("joyful", "festive")
     backdrop = lexicon.find(lexicon.BACKDROP_WORDS, own) or world.backdrop
@@ -170,7 +170,7 @@ def _arc(world: _World, locale: Locale, rng: random.Random) -> list[Phrase]:
 
 
 def _can_be_shown(phrase: Phrase, world: _World) -> bool:
-    """Whether a scene can show what `phrase` speaks of, without contradicting what the prompt names."""
+    """Whether a scene can show the light and weather of `phrase` without contradicting the prompt."""
     light = phrase.light or world.light
     if phrase.light is not None:
         contradicts = world.light_is_named and phrase.light != world.light
