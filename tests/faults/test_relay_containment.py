@@ -25,6 +25,7 @@ from runrelay.fanout.topics import Topic
 from runrelay.metrics import RelayMetrics
 from runrelay.progress import Event, make_event
 from runrelay.runlog import AsyncRunLog, Keys
+from runrelay.runlog.troubles import _NOBODYS_RUN
 from tests.relays import Producer, RelayProcess, Served, StartProcess, StartRelay
 from tests.servers import Server
 from tests.watching import Client, eventually, watch
@@ -272,6 +273,7 @@ async def test_a_run_that_may_not_be_written_does_not_keep_others_waiting(
         monkeypatch.setattr(waiting, "_TRY_AGAIN_S", 0.02)
     with server.client() as look:
         patterns = [f"~{prefix}:lease:*", f"~{keys.runs}", f"~{keys.alive}", f"~{prefix}:run:{{ok*", f"&{prefix}:*"]
+        patterns.append(f"~{keys.run(_NOBODYS_RUN)[0]}*")  # by which a relay finds out what it may
         look.execute_command("ACL", "SETUSER", "relay", "on", ">secret", "+@all", *patterns)  # type: ignore[no-untyped-call]
         url = server.url.replace("redis://", "redis://relay:secret@")
         relay = await start_relay(redis_url=url)

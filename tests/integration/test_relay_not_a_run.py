@@ -62,21 +62,22 @@ async def test_every_door_answers_on_purpose(
 
 async def test_a_run_that_is_replaced_while_it_is_watched_ends_its_watchers(relay: Served, producer: Producer) -> None:
     """They were shown what they had, as if it were true, and an error was logged every five seconds."""
-    await producer.say("x", "RENDERING")
-    async with watch(relay.ws("x"), "x") as one, watch(relay.ws()) as many:
+    run_id = "우주여행" * 50  # a close reason has room for 40 of them
+    await producer.say(run_id, "RENDERING")
+    async with watch(relay.ws(run_id), run_id) as one, watch(relay.ws()) as many:
         await one.frame("initial_state")
-        await many.say(type="subscribe", run_id="x")
-        await many.frame("initial_state", run_id="x")
-        key = producer.keys.run("x")[0]
+        await many.say(type="subscribe", run_id=run_id)
+        await many.frame("initial_state", run_id=run_id)
+        key = producer.keys.run(run_id)[0]
         await producer.runlog.redis.delete(key)
         await producer.runlog.redis.set(key, "foo")
         await relay.relay.hub.check()
         assert await one.close_code() == 4409
-        await many.frame("error", run_id="x", code=4409)
+        await many.frame("error", run_id=run_id, code=4409)
     await eventually(lambda: not relay.relay.hub.topics or relay.relay.limits.total == 0, "nothing is left of it")
     await producer.runlog.redis.delete(key)
-    cursor = await producer.say("x", "RENDERING")
-    async with watch(relay.ws("x"), "x") as one:  # and whoever asks when it is a run again, is shown it
+    cursor = await producer.say(run_id, "RENDERING")
+    async with watch(relay.ws(run_id), run_id) as one:  # and whoever asks when it is a run again, is shown it
         assert (await one.frame("initial_state"))["id"] == cursor
 
 

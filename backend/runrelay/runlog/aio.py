@@ -17,7 +17,7 @@ from ..errors import CommitRefused, RunlogError, RunlogUnavailable
 from ..progress import Cursor, Event, Snapshot, is_ended
 from .commits import Batch, Committed, Gap, NewLog, Numbering, Retention, commit_args, mark_of, parse_commit, refusal
 from .keys import Keys
-from .listing import listed, prune, silent_since
+from .listing import escaped, hashes, listed, prune, silent_since
 from .pipelined import Pipelined
 from .reads import (
     LOG_BYTES,
@@ -144,7 +144,7 @@ class AsyncRunLog:
 
     async def _rows(self, run_ids: Sequence[str], fields: Sequence[str]) -> list[list[Any]]:
         answers = [self._lists.call("HMGET", self.keys.run(run_id)[0], *fields) for run_id in run_ids]
-        return _hashes(await asyncio.gather(*answers, return_exceptions=True), len(fields))
+        return hashes(await asyncio.gather(*answers, return_exceptions=True), len(fields))
 
     async def listed(self, before: tuple[int, str] | None, count: int) -> list[tuple[str, int]]:
         """Run ids with their times of update, newest first, from a position of the list on.
@@ -174,7 +174,7 @@ class AsyncRunLog:
         while True:
             async with self._reading() as redis:
                 cursor, found = await redis.scan(
-                    cursor, match=f"{_escaped(self.keys.prefix)}:run:*}}", count=match_count, _type="HASH"
+                    cursor, match=f"{escaped(self.keys.prefix)}:run:*}}", count=match_count, _type="HASH"
                 )
             ids = [self.keys.run_id_of(key) for key in names(found)]
             yield [run_id for run_id in ids if run_id is not None]
@@ -393,17 +393,3 @@ class AsyncRunLog:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.disconnect(nowait=True)
-
-
-def _hashes(rows: list[Any], fields: int) -> list[list[Any]]:
-    """Replies of HMGET; a key of another type, which somebody else has set, is no run."""
-    for i, row in enumerate(rows):
-        if isinstance(row, BaseException):
-            if not str(row.__cause__).startswith("WRONGTYPE"):
-                raise row
-            rows[i] = [None] * fields
-    return rows
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"\\{char}" if char in "*?[]\\" else char for char in text)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from .keys import Keys
 from .reads import run_ids
 
-__all__ = ["LATEST_MS", "listed", "prune", "silent_since"]
+__all__ = ["LATEST_MS", "escaped", "hashes", "listed", "prune", "silent_since"]
 
 LATEST_MS: Final = 8_640_000_000_000_000
 """The last moment that a browser's `Date` can tell (ECMA-262, 21.4.1.1). A time is within 0 and this."""
@@ -60,3 +60,18 @@ async def silent_since(redis: Any, keys: Keys, before_ms: int, count: int) -> li
         known = {run_id.encode() for run_id in found}
         await redis.zrem(keys.alive, *(row for row in rows if row not in known))
     return found
+
+
+def hashes(rows: list[Any], fields: int) -> list[list[Any]]:
+    """Replies of HMGET; a key of another type, which somebody else has set, is no run."""
+    for i, row in enumerate(rows):
+        if isinstance(row, BaseException):
+            if not str(row.__cause__).startswith("WRONGTYPE"):
+                raise row
+            rows[i] = [None] * fields
+    return rows
+
+
+def escaped(text: str) -> str:
+    """The text as a pattern of SCAN that matches it only."""
+    return "".join(f"\\{char}" if char in "*?[]\\" else char for char in text)
