@@ -52,7 +52,8 @@ class Samples:
 
     def second_half(self) -> dict[str, float]:
         """The fitted slope and the extremes of the second half."""
-        half = self.memory[len(self.memory) // 2 :]
+        # a process that was being killed or started has a size of nothing
+        half = [(at, size) for at, size in self.memory[len(self.memory) // 2 :] if size > 0]
         if len(half) < 4:
             return {}
         at, size = [x for x, _ in half], [y for _, y in half]
