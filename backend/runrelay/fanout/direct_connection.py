@@ -213,6 +213,9 @@ class DirectConnection(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Called by uvicorn when it ends."""
+        if self._discarded_bytes is not None and self._transport is not None:
+            # Closed already, and perhaps not read any more: nothing would tell that the client has gone.
+            self._transport.abort()
         self.close(CloseCode.SERVICE_RESTART, self._goodbye())
 
     # From the client
