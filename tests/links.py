@@ -51,6 +51,7 @@ class TcpLink:
         self._speaks = asyncio.Event()
         self._speaks.set()
         self._server: asyncio.Server | None = None
+        self._serving: set[asyncio.Task[None]] = set()
         self.pairs: set[Pair] = set()
         """The connections that there are now."""
 
@@ -84,7 +85,7 @@ class TcpLink:
 
     async def start(self) -> None:
         """Listen on a free port."""
-        self._server = await asyncio.start_server(self._serve, HOST, 0, backlog=1024)
+        self._server = await asyncio.start_server(self._accept, HOST, 0, backlog=1024)
 
     async def close(self) -> None:
         """Break everything and stop listening."""
@@ -92,7 +93,24 @@ class TcpLink:
         self._server.close()
         for pair in [*self.pairs]:
             pair.abort()
+        for task in self._serving:
+            task.cancel()
+        if self._serving:
+            await asyncio.wait([*self._serving])
         await self._server.wait_closed()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        try:
+            await self._serve(reader, writer)
+        except asyncio.CancelledError:
+            pass  # by `close`; Python 3.11's server takes a cancelled task for an error
+        finally:
+            writer.transport.abort()
+            await asyncio.sleep(0)  # which closes what was aborted
+            self._serving.discard(task)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.refuse:

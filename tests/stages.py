@@ -182,16 +182,20 @@ class Stage:
         self, lines: int = 5, viewers: list[Viewer] | None = None, patience_s: float | None = None
     ) -> None:
         """Wait until every client (or each of these) has been shown so many more lines of each of its runs."""
-        readings = [reading for one in viewers or self.viewers for reading in one.readings.values()]
-        before = [reading.lines[-1] if reading.lines else -1 for reading in readings]
+        watched = [(one, reading) for one in viewers or self.viewers for reading in one.readings.values()]
+        before = [reading.lines[-1] if reading.lines else -1 for _, reading in watched]
 
-        def flown() -> bool:
-            return all(
-                reading.closed or (reading.lines and reading.lines[-1] >= was + lines)
-                for reading, was in zip(readings, before, strict=True)
-            )
+        def behind() -> list[Viewer]:
+            return [
+                viewer
+                for (viewer, reading), was in zip(watched, before, strict=True)
+                if not reading.closed and (not reading.lines or reading.lines[-1] < was + lines)
+            ]
 
-        await self.until(flown, f"every client has {lines} lines more", patience_s)
+        try:
+            await self.until(lambda: not behind(), f"every client has {lines} lines more", patience_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; behind: {behind()[:4]}") from error
 
     async def told_down(self, down: bool = True, viewers: list[Viewer] | None = None) -> None:
         """Wait until every client knows that Redis is away, or back; not pollers, who learn it when they ask."""
@@ -267,6 +271,7 @@ class Stage:
         for task in self.watching:
             task.cancel()
         await asyncio.gather(*self.watching, return_exceptions=True)
+        await asyncio.sleep(0)  # closes what was aborted
         for publisher in self.publishers:
             await publisher.kill()
         for relay in self.relays:

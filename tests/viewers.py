@@ -141,22 +141,25 @@ class _OverSocket(Viewer):
 
     async def _connect(self, path: str) -> float | None:
         url = self.place().replace("http", "ws", 1) + path
-        async with websockets.connect(
+        connecting = websockets.connect(
             url, max_size=None, compression=None, proxy=None, close_timeout=1.0,
             ping_interval=self.quiet_s / 2, ping_timeout=self.quiet_s / 2,
-        ) as socket:  # fmt: skip
-            self.connects += 1
-            self._socket = socket
-            try:
+        )  # fmt: skip
+        socket: ClientConnection | None = None
+        try:
+            async with connecting as socket:
+                self.connects += 1
+                self._socket = socket
                 await self._greet(socket)
-                while True:
+                while not self.done:
                     self._take(orjson.loads(await socket.recv()))
-                    if self.done:
-                        break
-            except websockets.ConnectionClosed:
-                pass
-            finally:
-                self._socket = None
+        except websockets.ConnectionClosed:
+            pass
+        finally:
+            self._socket = None
+            if socket is not None:
+                socket.transport.abort()  # also when the goodbye was cut short
+        assert socket is not None
         code, reason = socket.close_code, socket.close_reason
         self.closes[code] += 1
         assert code not in _FATAL, f"refused with {code}: {reason}"
@@ -307,8 +310,15 @@ class PollingViewer(Viewer):
         after = self._after(reading)
         asked = {"after": after, "wait": "3"} if after else {}
         self._request = asyncio.create_task(self._http.get(url, params=asked, timeout=3 + self.quiet_s), name="poll")
-        await asyncio.wait([self._request])
-        request, self._request = self._request, None
+        request = self._request
+        try:
+            await asyncio.wait([request])
+        except asyncio.CancelledError:
+            request.cancel()
+            await asyncio.gather(request, return_exceptions=True)
+            raise
+        finally:
+            self._request = None
         if request.cancelled():
             return 0.0
         answer = request.result()
