@@ -16,6 +16,8 @@ from tests.watching import Story
 __all__ = ["Ledger", "Reading", "Wrong", "code_of", "holes_in"]
 
 _GENERATION = 10_000_000
+_LOG_LINES = 1_000
+"""A snapshot has no more than so many."""
 
 
 def code_of(line: str) -> int:
@@ -91,7 +93,8 @@ class Reading(Story):
         kind = frame["type"]
         if kind == "initial_state":
             self.unrecovered += not frame["recovered"]
-            self._replace([code_of(line) for line in frame["logs"]], bool(frame["logs_truncated"]))
+            logs = [code_of(line) for line in frame["logs"]]
+            self._replace(logs, bool(frame["logs_truncated"]) or len(logs) >= _LOG_LINES)
         elif kind == "progress":
             self._ledger.note(frame)
             if frame["message"]:

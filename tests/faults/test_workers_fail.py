@@ -91,7 +91,7 @@ async def test_events_after_the_end(start_valkey: StartServer, open_stage: OpenS
 
 async def test_events_after_an_end_that_is_not_kept_to(start_valkey: StartServer, open_stage: OpenStage) -> None:
     """The control: a script that lets everything in."""
-    async with open_stage(start_valkey(), patience_s=8.0) as stage:
+    async with open_stage(start_valkey(), patience_s=4.0) as stage:
         with pytest.raises(AssertionError):
             await _late(stage, "no_end")
 
@@ -208,6 +208,6 @@ async def test_the_broker_is_restarted(start_valkey: StartServer, open_stage: Op
 @pytest.mark.slow
 async def test_a_broker_that_forgets(start_valkey: StartServer, open_stage: OpenStage, tmp_path: Path) -> None:
     """The control: the task that waited is not there any more, and nobody sees its run begin."""
-    async with open_stage(start_valkey(), patience_s=20.0) as stage:
+    async with open_stage(start_valkey(), patience_s=12.0) as stage:
         with pytest.raises(AssertionError, match="every client has seen the end"):
             await _broker_restarted(stage, start_valkey(), tmp_path)

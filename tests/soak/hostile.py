@@ -51,6 +51,7 @@ class Hostile:
         self.made: Counter[str] = Counter()
         self.over = False
         self._run_ids = run_ids
+        self._writers: list[asyncio.StreamWriter] = []
 
     def run_id(self) -> str:
         """An honest run that is watched now, or one of nobody's."""
@@ -70,7 +71,9 @@ class Hostile:
         try:
             async with asyncio.timeout(CONNECT_S):
                 await asyncio.get_running_loop().sock_connect(raw, (HOST, random.choice(self.ports)))
-            return await asyncio.open_connection(sock=raw, limit=1 << 20)
+            reader, writer = await asyncio.open_connection(sock=raw, limit=1 << 20)
+            self._writers = [one for one in self._writers if not one.transport.is_closing()] + [writer]
+            return reader, writer
         except BaseException:
             raw.close()
             raise
@@ -242,6 +245,12 @@ class Hostile:
                 self.made["cut off"] += 1
             self.made[getattr(attack, "__name__", "attack")] += 1
             await asyncio.sleep(random.uniform(0.5, 1.5) * pause_s)  # bounds the load
+
+    async def leave(self) -> None:
+        """Leave nothing behind, when the attacks are cancelled."""
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)  # which closes them
 
     def attacks(self) -> list[tuple[Callable[[], Awaitable[None]], float, int]]:
         """Each attack, the seconds between two, and how many go on beside each other."""
