@@ -73,7 +73,8 @@ class Reading(Story):
         super().__init__()
         self.run_id = run_id
         self.lines: list[int] = []
-        self.truncated = False
+        self.missed: list[tuple[int, int]] = []
+        """Between which lines it was shown none: a snapshot holds the newest only."""
         self.unrecovered = 0
         self.stale = 0
         self.ended = False
@@ -113,7 +114,8 @@ class Reading(Story):
         self._check(logs)
         before = self.lines
         if truncated and logs:
-            self.truncated = self.truncated or not before or before[-1] < logs[0] - 1
+            if not before or before[-1] < logs[0] - 1:
+                self.missed.append((before[-1] if before else -1, logs[0]))
             logs = [code for code in before if code < logs[0]] + logs
         if not self._lossy and logs[: len(before)] != before:
             raise Wrong("lost", f"{self.run_id}: shown lines are gone: {_lost(before, logs)}")
@@ -131,8 +133,8 @@ class Reading(Story):
     def differs_from(self, truth: list[int]) -> str:
         """How the client's lines differ from the log's at the end; empty if they do not."""
         mine = self.lines
-        if self.truncated and mine:  # it came when the first lines were no longer shown
-            truth = [code for code in truth if code >= mine[0]]
+        for last, first in self.missed:
+            truth = [code for code in truth if not last < code < first]
         if mine == truth:
             return ""
         lost, made_up = _lost(truth, mine), _lost(mine, truth)

@@ -294,6 +294,7 @@ async def play(
     fault: Fault,
     *,
     again: int = 1,
+    rate: float = 200.0,
     publisher: str = "",
     relay: str = "",
     lossy: bool = False,
@@ -301,14 +302,15 @@ async def play(
 ) -> Stage:
     """Let lines flow to one relay's clients, let the fault happen, let lines flow, end; check everything.
 
-    again: how often it happens. publisher, relay: what is switched off in them (broken.py), for a control;
+    again: how often it happens. rate: lines a second of all runs. publisher, relay: what is switched off in them
+    (broken.py), for a control;
     keeps_cursor: the clients' own. lossy: see Stage.
     """
     control = publisher or relay or not keeps_cursor
     async with open_stage(server, patience_s=CONTROL_S if control else 40.0, lossy=lossy) as stage:
         await stage.relay(broken=relay)
         lines = await stage.publisher(RUNS, broken=publisher)
-        await stage.begin(lines, 200)
+        await stage.begin(lines, rate)
         stage.watch(RUNS, keeps_cursor=keeps_cursor)
         await stage.begun()
         for _ in range(again):

@@ -177,10 +177,8 @@ async def test_floods(start_valkey: StartServer, open_stage: OpenStage, tmp_path
         hostile = Hostile([relay.port], stage.folder / "run-ids")
         (stage.folder / "run-ids").write_text("\n".join(RUNS), encoding="utf-8")
         # this process makes the flood and reads for the honest ones, too
-        made = [
-            asyncio.create_task(hostile.go_on(getattr(hostile, flood), 0.5))
-            for _ in range(2 if "flood" in flood else 20)
-        ]
+        attack, at_once = getattr(hostile, flood), 2 if "flood" in flood else 20
+        made = [asyncio.create_task(hostile.go_on(attack, 0.5)) for _ in range(at_once)]
         for _ in range(20):
             await stage.flowing(20)
         hostile.over = True

@@ -26,7 +26,7 @@ async def _cut_every_few_kilobytes(stage: Stage, cuts: int, *, keeps_cursor: boo
         lines = await stage.publisher(RUNS, redis_url=to_redis.redis_url, broken=publisher)
         await stage.begin(lines, 100)
         stage.watch(RUNS, place=lambda: f"http://127.0.0.1:{to_relay.port}", keeps_cursor=keeps_cursor)
-        await stage.until(lambda: min(to_relay.cuts, to_redis.cuts * 2) >= cuts, f"{cuts} cuts", 60.0)
+        await stage.until(lambda: min(to_relay.cuts, to_redis.cuts * 2) >= cuts, f"{cuts} cuts", 60.0 + cuts / 2)
         to_redis.cut_after_bytes = to_relay.cut_after_bytes = None
         await stage.finish()
     assert sum(viewer.unrecovered for viewer in stage.viewers) == 0

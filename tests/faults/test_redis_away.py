@@ -80,7 +80,8 @@ async def test_frozen_and_thawed(server: Server, open_stage: OpenStage, long: bo
     async def frozen(stage: Stage) -> None:
         await _frozen(stage, 10.0 if long else 6.0)  # longer than a publisher waits for an answer
 
-    stage = await play(open_stage, server, frozen)
+    # a run keeps its last 1,000 events
+    stage = await play(open_stage, server, frozen, rate=100)
     assert sum(viewer.unrecovered for viewer in stage.viewers) == 0
 
 
