@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import re
+import socket
+import sys
+import termios
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -14,7 +18,6 @@ import pytest
 import websockets
 from websockets.frames import Frame, Opcode
 
-from runrelay.api import websockets as handlers
 from runrelay.fanout import Connection, QueuedConnection, direct_connection
 from runrelay.fanout.bounds import exempt_bytes
 from runrelay.fanout.direct_connection import DirectConnection
@@ -139,12 +142,18 @@ async def test_subscriptions_are_counted_over_all_connections(start_relay: Start
 # What waits
 
 
-class Answering(DirectConnection):
-    """Answers each ping, whatever waits already: what the control is about."""
+def _answer_each_ping(connection: DirectConnection, data: bytes) -> None:
+    """Answer, whatever waits already: what the control is about."""
+    if connection._transport is not None and connection.closed is None:
+        connection._transport.write(Frame(Opcode.PONG, data).serialize(mask=False))
 
-    def _answer_ping(self, data: bytes) -> None:
-        if self._transport is not None and self.closed is None:
-            self._transport.write(Frame(Opcode.PONG, data).serialize(mask=False))
+
+def _on_the_way(sender: socket.socket, receiver: socket.socket) -> int:
+    """Bytes that were sent and not yet read (tcp(7): SIOCOUTQ, then SIOCINQ)."""
+    return sum(
+        int.from_bytes(fcntl.ioctl(end.fileno(), request, bytes(4)), sys.byteorder)
+        for end, request in ((sender, termios.TIOCOUTQ), (receiver, termios.FIONREAD))
+    )
 
 
 async def _waiting_pongs(relay: Served) -> int:
@@ -153,11 +162,11 @@ async def _waiting_pongs(relay: Served) -> int:
     def flood() -> None:
         with connected(relay.port, receive_bytes=4096) as connection:
             pour(connection, frame(Opcode.PING, b"x" * 125) * 500, 6_000_000)
-            sent.set()
+            flooded.append(connection)
             asyncio.run_coroutine_threadsafe(looked.wait(), loop).result(DEADLINE_S)
 
     loop, looked = asyncio.get_running_loop(), asyncio.Event()
-    sent = asyncio.Event()
+    flooded: list[socket.socket] = []
     flooding = asyncio.create_task(asyncio.to_thread(flood))
     try:
         await eventually(lambda: relay.relay.hub.connections, "it is there")
@@ -165,7 +174,9 @@ async def _waiting_pongs(relay: Served) -> int:
         assert isinstance(connection, DirectConnection)
         transport = connection._transport
         assert transport is not None
-        await eventually(sent.is_set, "it has sent all", 60)
+        await eventually(lambda: flooded, "it has sent all", 60)
+        own = transport.get_extra_info("socket")
+        await eventually(lambda: not _on_the_way(flooded[0], own), "the relay has read all", 60)
         return transport.get_write_buffer_size()
     finally:
         looked.set()
@@ -179,7 +190,7 @@ async def test_pings_that_are_never_read_are_answered_once(start_relay: StartRel
 
 async def test_without_that_each_answer_waits(start_relay: StartRelay, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control."""
-    monkeypatch.setattr(handlers, "DirectConnection", Answering)
+    monkeypatch.setattr(DirectConnection, "_answer_ping", _answer_each_ping)
     assert await _waiting_pongs(await start_relay(**NONE)) > 1_000_000
 
 

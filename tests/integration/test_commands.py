@@ -14,10 +14,9 @@ from pathlib import Path
 
 import pytest
 import redis
-from typer.testing import CliRunner
 from websockets.sync.client import connect
 
-from runrelay.commands import app
+from tests.command_line import invoke
 from tests.servers import Server, free_port
 
 DEADLINE_S = 30.0
@@ -296,7 +295,7 @@ def test_what_a_worker_lacks_is_said_before_anything_starts(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REDIS_URL", nowhere)
     monkeypatch.setattr("runrelay.commands.find_spec", lambda name: None if name == missing else name)
-    answer = CliRunner().invoke(app, [command])
+    answer = invoke(command)
     assert answer.exit_code == 1
     assert said in answer.output
     assert ("--no-worker" in answer.output) is (command == "dev")
@@ -326,9 +325,8 @@ def test_reloading_looks_at_sources_only(tmp_path: Path, monkeypatch: pytest.Mon
     given: list[object] = []
     monkeypatch.setattr("uvicorn.run", lambda *_, **options: given.append(options["reload_dirs"]))
     monkeypatch.chdir(tmp_path)
-    serve = CliRunner().invoke
-    assert serve(app, ["serve", "--reload"]).exit_code == 0
+    assert invoke("serve", "--reload").exit_code == 0
     (tmp_path / "backend").mkdir()
-    assert serve(app, ["serve", "--reload"]).exit_code == 0
-    assert serve(app, ["serve"]).exit_code == 0
+    assert invoke("serve", "--reload").exit_code == 0
+    assert invoke("serve").exit_code == 0
     assert given == [["."], ["backend"], None]

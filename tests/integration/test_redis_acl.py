@@ -12,9 +12,7 @@ from typing import Any
 
 import pytest
 import redis
-from typer.testing import CliRunner
 
-from runrelay import commands
 from runrelay.errors import RunlogError, RunrelayError
 from runrelay.progress import Event, StepSpec, make_event
 from runrelay.publisher import Publisher
@@ -22,6 +20,7 @@ from runrelay.publisher.scopes import TaskScope, entered
 from runrelay.runlog import Batch, Keys, Numbering, Retention, RunLog
 from runrelay.runlog.troubles import say_no_identity
 from runrelay.settings import PublisherSettings
+from tests.command_line import invoke
 from tests.relays import Served, StartRelay
 from tests.servers import HOST, Server
 from tests.watching import eventually, watch
@@ -137,7 +136,7 @@ async def _seen_by_the_command_line(users: Users) -> None:
 
 def _command(users: Users, name: str, *arguments: str) -> str:
     environ = {"REDIS_URL": users.url(name), "RUNRELAY_PREFIX": users.keys.prefix}
-    done = CliRunner().invoke(commands.app, arguments, env=environ)
+    done = invoke(*arguments, env=environ)
     if done.exit_code:
         raise RunrelayError(done.output)
     return str(done.output)

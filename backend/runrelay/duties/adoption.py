@@ -4,13 +4,13 @@ Every relay hears a raw message; one must commit it. Exactly once under one hold
 the lease changes hands:
 
 - A relay that takes the lease publishes a marker on the control channel and adopts only what it hears after the
-  marker: that
-  was published after the lease was its own. (Redis hands a subscriber's messages out in the order in which they were
-  published, over all channels of one connection.)
+  marker: that was published after the lease was its own. (Redis hands a subscriber's messages out in the order in
+  which they were published, over all channels of one connection.)
 - A message that the new holder adopts was therefore published after the old holder's lease had ended in Redis. The
-  old one,
-  however late it reads, finds its lease ended by its own clock, which ends earlier, and leaves the message.
+  old one, however late it reads, finds its lease ended by its own clock, which ends earlier, and leaves the message.
 - A message from before the marker is left by the new holder, whatever the old one did with it: at most once.
+- A holder that is stopped between taking a message and committing it commits it when it goes on: not lost and not
+  doubled, but after messages that the new holder has adopted since.
 """
 
 from __future__ import annotations
