@@ -11,18 +11,18 @@ from typing import Any
 
 import redis
 
-from runrelay.embedded import EmbeddedValkey
+from runrelay.cli.embedded_valkey import EmbeddedValkey
 
 from . import machine
-from .contestants import CONTESTANTS, install_peers
 from .figures import Figures
 from .generator import BenchmarkError, native_path
 from .page import page
-from .places import BUILD, RESULTS, ROOT
+from .paths import BUILD, RESULTS, ROOT
 from .plan import FULL, QUICK
 from .plot import plot
 from .report import Report
 from .scenarios import SCENARIOS
+from .servers.measured import CONTESTANTS, install_peers
 from .session import Stage
 
 __all__ = ["main"]

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from .places import BUILD, HERE
+from .paths import BUILD, HERE
 
 __all__ = ["BenchmarkError", "Clients", "Counts", "Target", "native_library", "native_path"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise, product
 
-from .contestants import NCHAN, RUNRELAY
 from .figures import Figures, Goal
+from .servers.measured import NCHAN, RUNRELAY
 
 __all__ = ["goals"]
 

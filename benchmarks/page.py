@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from string import Template
 
-from .places import HERE
+from .paths import HERE
 from .report import Report
 
 __all__ = ["page"]

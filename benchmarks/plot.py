@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 from xml.sax.saxutils import escape
 
-from .contestants import CONTESTANTS, NCHAN, RUNRELAY
 from .figures import Figures
 from .report import number
+from .servers.measured import CONTESTANTS, NCHAN, RUNRELAY
 
 __all__ = ["plot"]
 

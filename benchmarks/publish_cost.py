@@ -18,7 +18,7 @@ from pathlib import Path
 import redis
 
 from runrelay import PublisherSettings, configure, flush, publish_progress
-from runrelay.publisher import Publisher
+from runrelay.outbox import Publisher
 from tests.servers import Server, valkey_binary
 
 Call = Callable[[int], object]

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Final
 
-from .contestants import CONTESTANTS
 from .figures import Figure, Figures
 from .goals import goals
+from .servers.measured import CONTESTANTS
 
 __all__ = ["Report", "number"]
 

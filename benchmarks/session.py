@@ -16,13 +16,13 @@ from typing import IO, Final
 
 import redis
 
-from runrelay.embedded import EmbeddedValkey
+from runrelay.cli.embedded_valkey import EmbeddedValkey
 
-from .contestants import Contestant
 from .generator import BenchmarkError, Clients
 from .machine import Cores, descendants
-from .places import BUILD, ROOT
+from .paths import BUILD, ROOT
 from .publishing import run_names
+from .servers.measured import Contestant
 
 __all__ = ["Publisher", "Server", "Session", "Stage", "free_port"]
 

@@ -71,7 +71,7 @@ def no_identity() -> None:
 @switch
 def no_waiting() -> None:
     """`flush` says that everything is committed without looking."""
-    from runrelay.publisher.flusher import Flusher
+    from runrelay.outbox.flusher import Flusher
 
     Flusher.wait = lambda self, timeout_s, *, while_down=True: True  # type: ignore[method-assign]
 

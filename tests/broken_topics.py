@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from runrelay.fanout.audience import Watcher
-from runrelay.fanout.beginnings import Beginning
+from runrelay.fanout.catchup import Beginning
+from runrelay.fanout.subscribers import Watcher
 from runrelay.fanout.topics import Topic
 from runrelay.progress import START, is_ended
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import uvicorn.config
 from typer.testing import CliRunner, Result
 
-from runrelay.commands import app
+from runrelay.cli.commands import app
 
 
 def invoke(*arguments: str, env: Mapping[str, str] | None = None) -> Result:

@@ -23,7 +23,7 @@ import threading
 import time
 
 from runrelay import flush, publish_progress
-from runrelay.publisher.publishing import shut_down
+from runrelay.publisher.publish import shut_down
 
 __all__ = ["main"]
 

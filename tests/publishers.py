@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from runrelay import leash
+from runrelay.cli import parent_death
 from tests.readings import code_of
 
 __all__ = ["ROOT", "PublisherProcess", "program"]
@@ -79,7 +79,7 @@ class PublisherProcess:
         self._log_path = self._folder / f"publisher-{id(self):x}.log"
         with self._log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *leash.command(self._command, signal.SIGKILL),
+                *parent_death.command(self._command, signal.SIGKILL),
                 cwd=self._folder,
                 env=self._environ,
                 stdin=asyncio.subprocess.PIPE,

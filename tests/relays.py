@@ -19,11 +19,12 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from runrelay import leash
-from runrelay.api import Settings, create_app
-from runrelay.api.relay import Relay
+from runrelay.api import create_app
+from runrelay.cli import parent_death
 from runrelay.pipelines import Pipeline
 from runrelay.progress import make_event
+from runrelay.relay import Settings
+from runrelay.relay.relay import Relay
 from runrelay.runlog import AsyncRunLog, Committed, Keys, Numbering
 from tests.publishers import ROOT, program
 from tests.servers import HOST, free_port
@@ -196,7 +197,7 @@ class RelayProcess(Address):
         """Start, or start again, without waiting for anything."""
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                leash.command(self._program, signal.SIGKILL),
+                parent_death.command(self._program, signal.SIGKILL),
                 cwd=self._folder,
                 env=self._environ,
                 stdout=log,

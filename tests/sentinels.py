@@ -14,8 +14,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from runrelay import leash
-from runrelay.ports import wait_until_ready
+from runrelay.cli import parent_death
+from runrelay.cli.ports import wait_until_ready
 from tests.servers import HOST, Server, valkey_binary
 
 __all__ = ["MASTER_NAME", "Sentinel", "SentinelSet", "sentinel_set", "wait_for"]
@@ -46,7 +46,7 @@ class Sentinel(Server):
             )
         with (self.data_dir / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                leash.command([str(self.binary), str(path), "--sentinel"], signal.SIGKILL),
+                parent_death.command([str(self.binary), str(path), "--sentinel"], signal.SIGKILL),
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )

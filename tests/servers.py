@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from runrelay import leash
-from runrelay.embedded import valkey_binary
-from runrelay.ports import port_is_free, wait_until_ready
+from runrelay.cli import parent_death
+from runrelay.cli.embedded_valkey import valkey_binary
+from runrelay.cli.ports import port_is_free, wait_until_ready
 
 __all__ = ["Server", "free_port", "make_certificate", "redis_server_binary", "valkey_binary"]
 
@@ -108,7 +108,7 @@ class Server:
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         with (self.data_dir / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                leash.command([str(self.binary), *arguments], signal.SIGKILL),
+                parent_death.command([str(self.binary), *arguments], signal.SIGKILL),
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )

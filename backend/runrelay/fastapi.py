@@ -7,8 +7,8 @@ app.include_router(router(Settings(redis_url="redis://…")))
 from .errors import without_extra
 
 try:
-    from .api import Settings
     from .api import relay_router as router
+    from .relay import Settings
 except ModuleNotFoundError as error:
     raise without_extra("runrelay.fastapi", "server", error) from None
 

@@ -19,9 +19,9 @@ from typing import Any
 
 import orjson
 
+from .outbox.scopes import STARTS, TaskScope
 from .progress import TERMINAL_STATES, Event, check_run_id
-from .publisher.publishing import use_sink
-from .publisher.scopes import STARTS, TaskScope
+from .publisher.publish import use_sink
 from .runlog import Committed
 
 __all__ = ["CapturedEvent", "CapturedProgress", "capture_progress"]

@@ -10,13 +10,13 @@ from itertools import product
 from time import monotonic_ns
 from typing import Final
 
-from ..contestants import CONTESTANTS, RUNRELAY, Contestant
 from ..figures import Figures
 from ..generator import BenchmarkError, Clients, Target
 from ..measures import sized_burst
-from ..places import ROOT
+from ..paths import ROOT
 from ..plan import Plan
 from ..publishing import run_names, text_of
+from ..servers.measured import CONTESTANTS, RUNRELAY, Contestant
 from ..session import Stage, free_port
 from .rounds import take_turns
 

@@ -15,10 +15,10 @@ from runrelay.runlog import Batch, Keys, Retention
 from runrelay.runlog.commits import NewLog, commit_args
 from runrelay.runlog.scripts import COMMIT, Script
 
-from ..contestants import RUNRELAY, Contestant
 from ..figures import Figures
 from ..plan import Plan
 from ..publishing import text_of
+from ..servers.measured import RUNRELAY, Contestant
 from ..session import Stage
 from .rounds import take_turns
 

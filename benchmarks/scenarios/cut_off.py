@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from ..contestants import NCHAN, RUNRELAY, Contestant
 from ..figures import Figures
 from ..generator import BenchmarkError
 from ..machine import cpu_s
 from ..plan import Plan
+from ..servers.measured import NCHAN, RUNRELAY, Contestant
 from ..session import Stage
 from .rounds import take_turns
 

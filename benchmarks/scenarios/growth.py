@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from typing import Final
 
-from ..contestants import NCHAN, RUNRELAY, Contestant
 from ..figures import Figures
 from ..measures import paced, sized_burst
 from ..plan import Plan
+from ..servers.measured import NCHAN, RUNRELAY, Contestant
 from ..session import Stage
 from ..stalls import Prober
 from .rounds import take_turns

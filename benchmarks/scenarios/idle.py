@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..contestants import NCHAN, PLAIN, PLAIN_DEFLATE, RUNRELAY, Contestant
 from ..figures import Figures
 from ..generator import Clients
 from ..machine import memory_bytes, slab_bytes
 from ..plan import Plan
 from ..publishing import run_names
+from ..servers.measured import NCHAN, PLAIN, PLAIN_DEFLATE, RUNRELAY, Contestant
 from ..session import Stage
 from .rounds import take_turns
 

@@ -10,12 +10,12 @@ import orjson
 from runrelay.progress import make_event
 from runrelay.runlog import Batch, Committed, Numbering, RunLog
 
-from ..contestants import RUNRELAY, Contestant
 from ..figures import Figures
 from ..generator import BenchmarkError, Clients, Target
 from ..machine import cpu_s, memory_bytes
 from ..plan import Plan
 from ..publishing import run_names
+from ..servers.measured import RUNRELAY, Contestant
 from ..session import Stage
 from .rounds import take_turns
 

@@ -13,11 +13,11 @@ from typing import Any, Final
 import orjson
 import redis
 
-from ..contestants import RUNRELAY, Contestant
 from ..figures import Figures
 from ..generator import BenchmarkError
 from ..machine import cpu_s
 from ..plan import Plan
+from ..servers.measured import RUNRELAY, Contestant
 from ..session import Session, Stage
 from .rounds import take_turns
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..contestants import CHANNELS, NCHAN, NCHAN_OVER_REDIS, PLAIN, RUNRELAY, SOCKETIO, Contestant
 from ..figures import Figures
 from ..measures import Paced, paced
 from ..plan import Plan
+from ..servers.measured import CHANNELS, NCHAN, NCHAN_OVER_REDIS, PLAIN, RUNRELAY, SOCKETIO, Contestant
 from ..session import Stage
 from .rounds import take_turns
 

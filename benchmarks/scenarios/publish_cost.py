@@ -6,11 +6,11 @@ import json
 import subprocess
 import sys
 
-from ..contestants import RUNRELAY, Contestant
 from ..figures import Figures
 from ..generator import BenchmarkError
-from ..places import ROOT
+from ..paths import ROOT
 from ..plan import Plan
+from ..servers.measured import RUNRELAY, Contestant
 from ..session import Stage
 from .rounds import take_turns
 

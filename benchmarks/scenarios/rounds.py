@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ..contestants import Contestant
 from ..generator import BenchmarkError
+from ..servers.measured import Contestant
 from ..session import Stage
 
 __all__ = ["take_turns"]

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from runrelay.outbox import Publisher
 from runrelay.progress import make_event
-from runrelay.publisher import Publisher
 from runrelay.runlog import Retention
 from runrelay.settings import PublisherSettings
 from tests.servers import Server

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
+from runrelay.outbox import Publisher
+from runrelay.outbox.scopes import TaskScope
 from runrelay.progress import Event, make_event
-from runrelay.publisher import Publisher
-from runrelay.publisher.scopes import TaskScope
 from runrelay.runlog import Batch, Numbering, RunLog
 from tests.faults.outbox_rig import BASE, know_that_it_is_away, lines, log_of, publishing, say, settings_for
 from tests.servers import Server
@@ -114,7 +114,7 @@ def test_a_task_that_outruns_redis_is_slowed_down(server: Server) -> None:
 
 def test_without_waiting_for_room_its_lines_would_be_dropped(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: the task of the test before is faster than Redis."""
-    monkeypatch.setattr("runrelay.publisher.outbox.Outbox._waited_for_room", lambda self: False)
+    monkeypatch.setattr("runrelay.outbox.outbox.Outbox._waited_for_room", lambda self: False)
     assert _outrun(server) > 0
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from runrelay.outbox import Publisher
+from runrelay.outbox.publisher import EXIT_FLUSH_S
 from runrelay.progress import make_event
-from runrelay.publisher import Publisher
-from runrelay.publisher.lifecycle import EXIT_FLUSH_S
 from runrelay.settings import PublisherSettings
 from tests.faults.outbox_rig import know_that_it_is_away, lines, log_of, publishing, say, settings_for
 from tests.servers import Server

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from runrelay.outbox import Publisher
+from runrelay.outbox.scopes import TaskScope
+from runrelay.outbox.spool.file import SpoolFile, abandoned, encode
 from runrelay.progress import Event, make_event, step_specs
-from runrelay.publisher import Publisher
-from runrelay.publisher.scopes import TaskScope
-from runrelay.publisher.spoolfile import SpoolFile, abandoned, encode
 from runrelay.runlog import Batch, RunLog
 from tests.faults.outbox_rig import BASE, know_that_it_is_away, lines, log_of, publishing, say, settings_for
 from tests.servers import Server

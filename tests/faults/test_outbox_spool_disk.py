@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-import runrelay.publisher.spool
+import runrelay.outbox.spool.spool
+from runrelay.outbox import Publisher
+from runrelay.outbox.spool.file import SpoolFile, encode
+from runrelay.outbox.spool.spool import Spool
 from runrelay.progress import make_event
-from runrelay.publisher import Publisher
-from runrelay.publisher.spool import Spool
-from runrelay.publisher.spoolfile import SpoolFile, encode
 from runrelay.runlog import Batch, RunLog
 from tests.faults.outbox_rig import BASE, know_that_it_is_away, lines, log_of, publishing, say, settings_for
 from tests.servers import Server
@@ -153,7 +153,7 @@ def test_no_failure_of_the_spool_stops_commits(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A flusher that ends for an error of the spool that nobody has thought of, and again with the next event."""
-    monkeypatch.setattr(runrelay.publisher.spool, "READ_FOR_S", 1.0)
+    monkeypatch.setattr(runrelay.outbox.spool.spool, "READ_FOR_S", 1.0)
     with publishing(settings_for(server, outbox_bytes=BOUND, spool=tmp_path / "spool")) as publisher:
         goes_away(server, publisher, 300)
         assert publisher.spool is not None
@@ -273,7 +273,7 @@ def test_what_cannot_be_read_any_more_is_said_and_the_run_ends(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A run without an end, and lines that are missing with no word of it, because the disk has lost the file."""
-    monkeypatch.setattr(runrelay.publisher.spool, "READ_FOR_S", 1.0)
+    monkeypatch.setattr(runrelay.outbox.spool.spool, "READ_FOR_S", 1.0)
     folder = tmp_path / "spool"
     with publishing(settings_for(server, outbox_bytes=BOUND, spool=folder)) as publisher:
         goes_away(server, publisher, 2000)

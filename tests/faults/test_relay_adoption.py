@@ -9,9 +9,9 @@ from itertools import pairwise
 
 import pytest
 
-from runrelay.api import relay as relay_module
-from runrelay.duties import Adopter
 from runrelay.metrics import RelayMetrics
+from runrelay.relay import Adopter
+from runrelay.relay import relay as relay_module
 from runrelay.runlog import AsyncRunLog
 from tests.pushlinks import PushLink, push_link
 from tests.relays import Producer, StartProcess, StartRelay

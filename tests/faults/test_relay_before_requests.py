@@ -21,8 +21,9 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from runrelay.api import Settings, http_protocol
+from runrelay.api import http_protocol
 from runrelay.fastapi import router
+from runrelay.relay import Settings
 from tests.raw_http import UPGRADE, answer_to, read_answer, silent_sockets, status_of, trickle
 from tests.relays import Producer, RelayProcess, StartProcess, StartRelay, serve_here
 from tests.servers import HOST, Server

@@ -16,14 +16,14 @@ import pytest
 import redis
 
 from runrelay.api.sessions import OneRun
-from runrelay.duties import waiting
-from runrelay.fanout import beginnings, hub, topics
-from runrelay.fanout.audience import Audience
+from runrelay.fanout import catchup, hub, topics
 from runrelay.fanout.containment import Children, Containment
 from runrelay.fanout.feed import Feed
+from runrelay.fanout.subscribers import Audience
 from runrelay.fanout.topics import Topic
 from runrelay.metrics import RelayMetrics
 from runrelay.progress import Event, make_event
+from runrelay.relay import waiting
 from runrelay.runlog import AsyncRunLog, Keys
 from runrelay.runlog.troubles import _NOBODYS_RUN
 from tests.relays import Producer, RelayProcess, Served, StartProcess, StartRelay

@@ -24,7 +24,7 @@ from runrelay.files import run_folder
 from runrelay.pipelines import Pipeline
 from runrelay.progress import Event
 from runrelay.publisher import configure
-from runrelay.publisher.publishing import use_sink
+from runrelay.publisher.publish import use_sink
 from runrelay.runlog import Keys
 from runrelay.settings import PublisherSettings
 from tests.celery_worker import worker
@@ -136,7 +136,7 @@ async def test_a_start_that_was_sent_after_all_is_not_called_off(
 ) -> None:
     """A worker that has begun before the relay gives up goes on, and the caller hears 202."""
     if condition is None:
-        from runrelay.api.withdrawals import Withdrawals
+        from runrelay.relay.withdrawals import Withdrawals
 
         commit = Withdrawals._commit
 

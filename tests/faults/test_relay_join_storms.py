@@ -13,8 +13,8 @@ import pytest_asyncio
 
 from runrelay.fanout import hub
 from runrelay.fanout.join_queue import JoinQueue
-from runrelay.fanout.joins import Join
 from runrelay.fanout.repairs import Repairs
+from runrelay.fanout.shared_reads import Join
 from runrelay.runlog import Keys, View
 from tests.readlinks import ReadLink, read_link
 from tests.relays import Producer, Served, StartRelay

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from runrelay.fanout import Hub, hub, joins
+from runrelay.fanout import Hub, hub, shared_reads
 from runrelay.fanout.topics import Topic
 from runrelay.progress import Cursor
 from runrelay.runlog import Keys, View

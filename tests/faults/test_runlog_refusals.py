@@ -8,7 +8,7 @@ import pytest
 
 from runrelay.errors import CommitRefused, RunlogError, RunlogUnavailable
 from runrelay.runlog import Batch, Committed, Keys, RunLog
-from runrelay.runlog.servers import identity
+from runrelay.runlog.server_identity import identity
 from tests.runlog_rig import (
     Kind,
     Log,

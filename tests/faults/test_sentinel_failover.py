@@ -17,10 +17,10 @@ import orjson
 import pytest
 
 import runrelay.runlog.sync
-from runrelay import leash
+from runrelay.cli import parent_death
 from runrelay.errors import RunlogUnavailable
+from runrelay.outbox import Publisher
 from runrelay.progress import make_event
-from runrelay.publisher import Publisher
 from runrelay.runlog import Batch, Keys, Retention, RunLog, topology
 from runrelay.settings import PublisherSettings
 from tests.relays import StartProcess, StartRelay
@@ -353,7 +353,7 @@ def a_worker(three: SentinelSet, keys: Keys, folder: Path) -> Iterator[Path]:
     with path.open("wb") as log:
         command = [sys.executable, "-m", "runrelay.cli", "worker", "--concurrency", "1"]
         process = subprocess.Popen(
-            leash.command(command, signal.SIGTERM), cwd=folder, env=environ, stdout=log, stderr=subprocess.STDOUT
+            parent_death.command(command, signal.SIGTERM), cwd=folder, env=environ, stdout=log, stderr=subprocess.STDOUT
         )
         try:
             yield path

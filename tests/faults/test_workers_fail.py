@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from runrelay import leash
+from runrelay.cli import parent_death
 from tests.publishers import ROOT
 from tests.servers import Server
 from tests.stages import RUNS, OpenStage, Stage
@@ -165,7 +165,7 @@ def _celery_worker(folder: Path, stage: Stage, broker: Server) -> Iterator[dict[
     ]
     with (folder / "worker.log").open("wb") as log:
         process = subprocess.Popen(
-            leash.command([sys.executable, "-m", *command], signal.SIGKILL), cwd=folder, env=environ, stdout=log,
+            parent_death.command([sys.executable, "-m", *command], signal.SIGKILL), cwd=folder, env=environ, stdout=log,
             stderr=log,
         )  # fmt: skip
     try:

@@ -11,8 +11,7 @@ import redis
 from celery import Celery, chain, chord
 
 from runrelay import flush, publish_progress, run_progress
-from runrelay.celery import install
-from runrelay.publisher import celery_signals
+from runrelay.celery import install, signals
 
 URL = os.environ.get("REDIS_URL", "redis://localhost:1/0")
 NAME = os.environ.get("TEST_NAME", "test")

@@ -14,9 +14,10 @@ import redis
 from celery import chain, chord, group
 
 from runrelay.celery import cancel, canvas, run_headers, send, step, step_names
+from runrelay.outbox import Publisher
 from runrelay.progress import make_event
-from runrelay.publisher import Publisher, configure
-from runrelay.publisher.publishing import use_sink
+from runrelay.publisher import configure
+from runrelay.publisher.publish import use_sink
 from runrelay.runlog import Keys
 from runrelay.settings import PublisherSettings
 from tests.celery_worker import worker

@@ -294,7 +294,7 @@ def test_what_a_worker_lacks_is_said_before_anything_starts(
     """From the wheel, `runrelay dev` started all the rest first, and ended with Celery's traceback."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REDIS_URL", nowhere)
-    monkeypatch.setattr("runrelay.commands.find_spec", lambda name: None if name == missing else name)
+    monkeypatch.setattr("runrelay.cli.commands.find_spec", lambda name: None if name == missing else name)
     answer = invoke(command)
     assert answer.exit_code == 1
     assert said in answer.output

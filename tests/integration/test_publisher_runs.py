@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from runrelay import PublisherSettings, RunLogHandler, flush, publish_progress, run_progress, track
+from runrelay.outbox import Publisher
 from runrelay.progress import make_event
-from runrelay.publisher import Publisher
-from runrelay.publisher.publishing import use_sink
+from runrelay.publisher.publish import use_sink
 from runrelay.runlog import Keys
 from tests.servers import Server
 

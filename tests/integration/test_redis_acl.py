@@ -14,9 +14,9 @@ import pytest
 import redis
 
 from runrelay.errors import RunlogError, RunrelayError
+from runrelay.outbox import Publisher
+from runrelay.outbox.scopes import TaskScope, entered
 from runrelay.progress import Event, StepSpec, make_event
-from runrelay.publisher import Publisher
-from runrelay.publisher.scopes import TaskScope, entered
 from runrelay.runlog import Batch, Keys, Numbering, Retention, RunLog
 from runrelay.runlog.troubles import say_no_identity
 from runrelay.settings import PublisherSettings

@@ -8,8 +8,8 @@ import re
 import httpx
 import pytest
 
-from runrelay.api import logs
-from runrelay.api.logs import guarded_logs
+from runrelay.api import log_config
+from runrelay.api.log_config import guarded_logs
 from tests.raw_http import answer_to
 from tests.relays import BOTH_PROTOCOLS, RelayProcess, StartProcess, StartRelay
 from tests.watching import eventually, watch

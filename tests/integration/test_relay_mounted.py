@@ -12,9 +12,10 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from runrelay.api import Settings, create_app, relay_router
+from runrelay.api import create_app, relay_router
 from runrelay.fastapi import router
 from runrelay.pipelines import Pipeline
+from runrelay.relay import Settings
 from tests.relays import BOTH_PROTOCOLS, STANDARD, Producer, StartRelay, serve_here
 from tests.servers import HOST
 from tests.watching import watch, watch_stream

@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
-from runrelay.api.relay import Relay
-from runrelay.api.settings import Settings
 from runrelay.pipelines import Pipeline
 from runrelay.progress import make_event, step_specs
+from runrelay.relay.relay import Relay
+from runrelay.relay.settings import Settings
 from tests.relays import Producer, Served
 from tests.watching import watch, watch_stream
 

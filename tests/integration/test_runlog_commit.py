@@ -8,18 +8,7 @@ from runrelay.errors import NotARun, RunlogError
 from runrelay.progress import Cursor, make_event
 from runrelay.runlog import Numbering
 from runrelay.runlog.commits import Gap
-from tests.runlog_rig import (
-    Log,
-    Witness,
-    contradictions,
-    ended,
-    fields_of,
-    holes,
-    queued,
-    read,
-    said,
-    started,
-)
+from tests.runlog_rig import Log, Witness, contradictions, ended, fields_of, holes, queued, read, said, started
 
 pytest_plugins = ["tests.runlog_fixtures"]
 

@@ -6,14 +6,7 @@ import pytest
 
 from runrelay.errors import CommitRefused, RunExists, RunNotEnded
 from runrelay.runlog import Numbering
-from tests.runlog_rig import (
-    Log,
-    Witness,
-    ended,
-    queued,
-    said,
-    started,
-)
+from tests.runlog_rig import Log, Witness, ended, queued, said, started
 
 pytest_plugins = ["tests.runlog_fixtures"]
 

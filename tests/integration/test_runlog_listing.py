@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runrelay.duties import Upkeep
 from runrelay.errors import RunlogUnavailable
 from runrelay.metrics import RelayMetrics
 from runrelay.progress import Cursor, Event
+from runrelay.relay import Upkeep
 from runrelay.runlog import AsyncRunLog, Batch, Committed, Keys, Numbering, RunLog
 from tests.runlog_rig import (
     DEADLINE_S,

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from runrelay.errors import RunlogUnavailable
+from runrelay.outbox import Publisher
 from runrelay.progress import make_event
-from runrelay.publisher import Publisher
 from runrelay.runlog import AsyncRunLog, Batch, Numbering, RunLog
 from runrelay.runlog.reads import read_args
 from runrelay.runlog.scripts import READ
@@ -200,7 +200,7 @@ def test_a_producer_that_takes_a_new_name_takes_the_old_mark_away(
     publish: Any, look: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that lives for weeks, and speaks of a run now and then."""
-    monkeypatch.setattr("runrelay.publisher.outbox.RENUMBER_S", -1.0)
+    monkeypatch.setattr("runrelay.outbox.outbox.RENUMBER_S", -1.0)
     publisher = publish()
     for n in range(5):
         publisher.emit("r", make_event(log=f"line {n}"))

@@ -25,8 +25,8 @@ from typing import Any
 
 import httpx
 
-from runrelay import leash
-from runrelay.embedded import valkey_binary
+from runrelay.cli import parent_death
+from runrelay.cli.embedded_valkey import valkey_binary
 from runrelay.runlog import Keys
 from tests.links import TcpLink
 from tests.publishers import ROOT
@@ -135,7 +135,7 @@ class Soak:
         command = [sys.executable, "-m", "tests.soak.hostile", self.server.url, PREFIX, ports, str(run_ids)]
         with (self.folder / "hostile.log").open("wb") as errors:
             return await asyncio.create_subprocess_exec(
-                *leash.command(command, signal.SIGKILL), cwd=self.folder, env={"PYTHONPATH": str(ROOT)},
+                *parent_death.command(command, signal.SIGKILL), cwd=self.folder, env={"PYTHONPATH": str(ROOT)},
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=errors,
             )  # fmt: skip
 

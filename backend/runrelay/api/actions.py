@@ -22,12 +22,12 @@ from ..pipelines import Pipeline
 from ..progress import Event, check_run_id, is_ended, make_event, step_specs
 from ..progress.depth import MAX_DEPTH, depth_of
 from ..progress.events import MAX_RESULT_BYTES
+from ..relay.relay import Relay
+from ..relay.senders import SendersBusy
 from .bodies import BodyRoute
 from .dependencies import ListGrant, RelayOf, RunGrant, RunId
 from .problems import Problem, responses
-from .relay import Relay
 from .runs import json_response
-from .senders import SendersBusy
 
 __all__ = ["router"]
 

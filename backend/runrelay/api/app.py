@@ -13,16 +13,16 @@ from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from ..pipelines import Pipeline
+from ..relay.open_files import say_what_does_not_fit
+from ..relay.relay import Relay
+from ..relay.settings import Settings
 from . import actions, health, runs, sse, websockets
 from .cut_short import CutShort
 from .dashboard import install_dashboard
-from .logs import guarded_logs, one_line_per_connection
+from .log_config import guarded_logs, one_line_per_connection
 from .memory import memory_given_back
-from .open_files import say_what_does_not_fit
 from .problems import install_problems, responses
-from .relay import Relay
 from .server import drain_on_signals
-from .settings import Settings
 
 __all__ = ["create_app", "from_environment", "relay_router"]
 

@@ -10,7 +10,7 @@ import jwt
 from starlette.requests import HTTPConnection
 
 from ..codes import CloseCode
-from .settings import Settings
+from ..relay.settings import Settings
 
 __all__ = ["ANYBODY", "Grant", "Refused", "authorize", "is_foreign_origin"]
 

@@ -10,9 +10,9 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
+from ..relay.relay import Relay
 from .dependencies import grant_for
 from .problems import Problem, ProblemRoute, answer
-from .relay import Relay
 
 __all__ = ["BodyRoute"]
 

@@ -10,9 +10,9 @@ from fastapi.dependencies.models import Dependant
 
 from ..codes import CloseCode
 from ..progress import Cursor, check_run_id, parse_cursor
+from ..relay.relay import Relay
 from .auth import Grant, Refused, authorize
 from .problems import Problem
-from .relay import Relay
 
 __all__ = ["ListGrant", "RelayOf", "RunGrant", "RunId", "cursor_of", "grant_for"]
 

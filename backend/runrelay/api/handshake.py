@@ -26,13 +26,13 @@ from uvicorn.server import ServerState
 
 from ..fanout.direct_connection import DirectConnection
 from ..fanout.uvicorn import FanoutProtocol
-from .addresses import counted_as
+from ..relay.addresses import counted_as
+from ..relay.half_open import Reason
+from ..relay.limits import TooMany
+from ..relay.open_files import unread_bytes
+from ..relay.relay import Relay, retry_reason
 from .auth import ANYBODY, authorize
-from .half_open import Reason
 from .http_protocol import RequestProtocol
-from .limits import TooMany
-from .open_files import unread_bytes
-from .relay import Relay, retry_reason
 from .sessions import ManyRuns, OneRun, Session
 from .websockets import Client
 

@@ -12,9 +12,9 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ..relay.relay import Relay
 from .dependencies import ListGrant, RelayOf
 from .problems import Problem, ProblemRoute, responses
-from .relay import Relay
 from .runs import json_response
 
 __all__ = ["router"]

@@ -22,10 +22,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 from websockets.http11 import MAX_LINE_LENGTH, MAX_NUM_HEADERS
 
-from .half_open import Reason
-from .open_files import unread_bytes
+from ..relay.half_open import Reason
+from ..relay.open_files import unread_bytes
+from ..relay.relay import Relay
 from .problems import Problem
-from .relay import Relay
 
 __all__ = ["RequestProtocol"]
 

@@ -17,12 +17,12 @@ from ..errors import RunlogUnavailable, RunNotFound
 from ..fanout.frames import Frame, progress_frames
 from ..files import check_file_name, file_of
 from ..progress import ACTIVE, MAX_SNAPSHOT_BYTES, STATUSES, Cursor, Snapshot, fitted
+from ..relay.addresses import address_of
+from ..relay.relay import Relay
 from ..runlog import View
-from .addresses import address_of
 from .dependencies import ListGrant, RelayOf, RunGrant, RunId, cursor_of
+from .file_response import RunFile
 from .problems import RETRY_AFTER_S, Problem, ProblemRoute, responses
-from .ranges import RunFile
-from .relay import Relay
 
 __all__ = ["router"]
 

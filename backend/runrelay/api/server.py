@@ -12,9 +12,9 @@ from typing import Any
 
 import uvicorn
 
-from .open_files import backlog, raise_limit
-from .relay import Relay
-from .settings import Settings
+from ..relay.open_files import backlog, raise_limit
+from ..relay.relay import Relay
+from ..relay.settings import Settings
 
 __all__ = ["drain_on_signals", "serve"]
 

@@ -11,9 +11,9 @@ from ..codes import CloseCode
 from ..errors import NotARun, RunFailed, RunlogError, TooManyJoins
 from ..fanout import Batch, Connection
 from ..progress import Cursor, check_run_id, parse_cursor
+from ..relay.limits import TooMany
+from ..relay.relay import Relay, retry_in_ms
 from .auth import Grant, Refused
-from .limits import TooMany
-from .relay import Relay, retry_in_ms
 
 __all__ = ["Close", "ManyRuns", "OneRun", "RunWatcher", "Session", "parse_frame", "refusal_of"]
 

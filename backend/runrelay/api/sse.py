@@ -16,10 +16,10 @@ from ..codes import CloseCode
 from ..errors import RunlogError, RunlogUnavailable, TooManyJoins
 from ..fanout import Batch, QueuedConnection
 from ..progress import Cursor, is_ended
-from .addresses import address_of
+from ..relay.addresses import address_of
+from ..relay.relay import Relay
 from .dependencies import RunGrant, RunId, cursor_of
 from .problems import Problem, ProblemRoute, responses
-from .relay import Relay
 from .sessions import RunWatcher, refusal_of
 
 __all__ = ["router"]

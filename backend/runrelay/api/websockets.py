@@ -20,11 +20,11 @@ from ..fanout import Batch, Connection, Meter, QueuedConnection
 from ..fanout.connections import close_reason
 from ..fanout.direct_connection import DirectConnection, Message
 from ..fanout.uvicorn import EXTENSION, FanoutProtocol
-from .addresses import address_of
+from ..relay.addresses import address_of
+from ..relay.half_open import Reason
+from ..relay.limits import TooMany
+from ..relay.relay import Relay, retry_reason
 from .auth import Grant, Refused, authorize, is_foreign_origin
-from .half_open import Reason
-from .limits import TooMany
-from .relay import Relay, retry_reason
 from .sessions import Close, ManyRuns, OneRun, Session, dispatch, refusal_of
 
 __all__ = ["Client", "WebSocketShortcut", "router"]

@@ -17,7 +17,6 @@ What a message meets on its way:
 beginnings.py and joins.py bring a watcher to where the others are; feed.py tells of changes in the list of runs.
 """
 
-from .audience import Watcher
 from .bounds import BEGINNINGS_AT_ONCE, ClientBounds, Meter
 from .connections import Connection, QueuedConnection
 from .containment import Containment, for_ever
@@ -25,6 +24,7 @@ from .frames import Batch, Frame
 from .hub import Hub
 from .listener import Listener
 from .messages import Raw
+from .subscribers import Watcher
 
 __all__ = [
     "BEGINNINGS_AT_ONCE",

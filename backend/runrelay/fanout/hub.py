@@ -13,15 +13,15 @@ from ..errors import RunFailed, RunlogUnavailable
 from ..metrics import RelayMetrics
 from ..progress import START, Cursor
 from ..runlog import AsyncRunLog, View
-from .audience import Watcher
 from .connections import Connection
 from .containment import Children, Containment, for_ever
 from .feed import Feed
 from .frames import Batch, Frame
 from .join_queue import JoinQueue
-from .joins import Join
 from .messages import Committed, Raw, head_of, parse_message
 from .repairs import Repairs
+from .shared_reads import Join
+from .subscribers import Watcher
 from .topics import Topic
 
 __all__ = ["Hub"]

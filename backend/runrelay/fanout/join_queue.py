@@ -34,10 +34,10 @@ from typing import Final
 
 from ..errors import RunlogUnavailable, TooManyJoins
 from ..progress import Cursor
-from .audience import Watcher
 from .bounds import BEGINNINGS_AT_ONCE
 from .connections import Connection
-from .joins import Join
+from .shared_reads import Join
+from .subscribers import Watcher
 
 __all__ = ["JoinQueue"]
 

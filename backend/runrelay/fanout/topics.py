@@ -39,12 +39,12 @@ from ..errors import RunFailed, RunlogError, RunlogUnavailable, RunrelayError
 from ..metrics import RelayMetrics
 from ..progress import START, Cursor, is_ended
 from ..runlog import View
-from .audience import Audience, Watcher
-from .beginnings import Beginning, initial_state_frame
+from .catchup import Beginning, initial_state_frame
 from .containment import Containment
 from .frames import Batch, Frame, progress_frame, progress_frames
-from .joins import Join, Joins
 from .messages import Committed, KnownLog
+from .shared_reads import Join, Joins
+from .subscribers import Audience, Watcher
 
 __all__ = ["Topic"]
 

@@ -1,11 +1,11 @@
 """The worker side: publish_progress and what is built on it. Needs redis and orjson, nothing else."""
 
-from .lifecycle import Publisher
-from .loghandler import RunLogHandler
-from .publishing import configure, flush, publish_progress
-from .runs import RunProgress, run_progress
+from ..outbox.publisher import Publisher
+from .log_handler import RunLogHandler
+from .publish import configure, flush, publish_progress
+from .run_progress import RunProgress, run_progress
 from .spans import Span
-from .tracking import track
+from .track import track
 
 __all__ = [
     "Publisher",

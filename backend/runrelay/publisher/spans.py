@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, SupportsFloat
 
 from ..progress.events import check_progress
-from .publishing import publish_progress
+from .publish import publish_progress
 
 __all__ = ["Span", "current_span"]
 

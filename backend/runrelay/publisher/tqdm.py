@@ -12,11 +12,11 @@ import time
 from typing import Any, Final
 
 from ..errors import without_extra
+from ..outbox.scopes import current_run_id
 from ..progress import check_run_id
-from .publishing import publish_progress
-from .scopes import current_run_id
+from .publish import publish_progress
 from .spans import current_span
-from .tracking import Percent
+from .track import Percent
 
 try:
     from tqdm.auto import tqdm as auto_tqdm

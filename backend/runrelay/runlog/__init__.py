@@ -4,9 +4,9 @@ from .aio import AsyncRunLog
 from .commits import Batch, Committed, Numbering, Retention
 from .keys import Keys
 from .listing import LATEST_MS
+from .mac import Seal
 from .pipelined import Pipelined, take_over
 from .reads import View
-from .seals import Seal
 from .sync import RunLog
 from .troubles import Refusal, refusals_in_words, trouble_of
 

@@ -30,8 +30,8 @@ from .reads import (
     parse_view,
     read_args,
 )
-from .scripts import COMMIT, DELETE, FORGET, LEASE, READ, RIGHTS, Script
-from .servers import IDENTITY_COMMANDS, LINK_ERRORS, identity, is_passing, judged, of_run
+from .scripts import COMMIT, DELETE, EXPIRE_HEARTBEATS, LEASE, READ, RIGHTS, Script
+from .server_identity import IDENTITY_COMMANDS, LINK_ERRORS, identity, is_passing, judged, of_run
 from .topology import AsyncTopology
 from .troubles import Refusal, parse_refusals, rights_args, say_no_identity
 
@@ -277,7 +277,7 @@ class AsyncRunLog:
     async def stop_watching(self, run_ids: Sequence[str], before_ms: int) -> None:
         """Forget the heartbeats of these runs, until the next one. One that has come after `before_ms` stays."""
         if run_ids:
-            await self._control.run(FORGET, 1, [self.keys.alive, before_ms, *run_ids])
+            await self._control.run(EXPIRE_HEARTBEATS, 1, [self.keys.alive, before_ms, *run_ids])
 
     async def unlist(self, run_ids: Sequence[str]) -> None:
         """Take runs that are gone out of the list."""

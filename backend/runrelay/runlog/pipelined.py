@@ -25,7 +25,7 @@ from redis.exceptions import InvalidResponse, NoScriptError, ReadOnlyError, Redi
 
 from ..errors import RunlogError, RunlogUnavailable
 from .scripts import Script
-from .servers import judged, of_run
+from .server_identity import judged, of_run
 
 __all__ = ["Pipelined", "take_over"]
 

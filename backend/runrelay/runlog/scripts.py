@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
-__all__ = ["COMMIT", "DELETE", "FORGET", "HEARTBEAT", "LEASE", "READ", "RIGHTS", "Script"]
+__all__ = ["COMMIT", "DELETE", "EXPIRE_HEARTBEATS", "HEARTBEAT", "LEASE", "READ", "RIGHTS", "Script"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,6 @@ COMMIT: Final = Script.load("commit")
 READ: Final = Script.load("read")
 HEARTBEAT: Final = Script.load("heartbeat")
 DELETE: Final = Script.load("delete")
-FORGET: Final = Script.load("forget")
+EXPIRE_HEARTBEATS: Final = Script.load("expire_heartbeats")
 LEASE: Final = Script.load("lease")
 RIGHTS: Final = Script.load("rights")

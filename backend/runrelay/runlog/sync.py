@@ -16,7 +16,7 @@ from .commits import Batch, Committed, Gap, NewLog, Retention, commit_args, mark
 from .keys import Keys
 from .reads import parse_status
 from .scripts import COMMIT, HEARTBEAT, Script
-from .servers import IDENTITY_COMMANDS, LINK_ERRORS, REFUSED, identity, is_passing, of_run
+from .server_identity import IDENTITY_COMMANDS, LINK_ERRORS, REFUSED, identity, is_passing, of_run
 from .topology import Topology
 from .troubles import say_no_identity
 

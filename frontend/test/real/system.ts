@@ -57,7 +57,7 @@ export class RealSystem {
     this.#folder = await mkdtemp(join(tmpdir(), "runrelay-real-"));
     this.#valkeyPort = await freePort();
     this.relayPort = await freePort();
-    const program = ["-c", "from runrelay.embedded import valkey_binary; print(valkey_binary())"];
+    const program = ["-c", "from runrelay.cli.embedded_valkey import valkey_binary; print(valkey_binary())"];
     const binary = execFileSync(PYTHON, program, { encoding: "utf8" }).trim();
     const settings = [
       "--port",

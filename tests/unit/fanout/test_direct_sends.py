@@ -19,14 +19,14 @@ import pytest
 import uvloop
 
 from runrelay.codes import CloseCode
-from runrelay.fanout import audience as audience_module
-from runrelay.fanout import rivals as rivals_module
-from runrelay.fanout.audience import Audience
+from runrelay.fanout import gil_contention as rivals_module
+from runrelay.fanout import subscribers as audience_module
 from runrelay.fanout.bounds import ClientBounds
 from runrelay.fanout.connections import Connection
 from runrelay.fanout.direct_connection import DirectConnection
 from runrelay.fanout.frames import Batch, Frame
-from runrelay.fanout.rivals import Rivals
+from runrelay.fanout.gil_contention import Rivals
+from runrelay.fanout.subscribers import Audience
 from runrelay.metrics import RelayMetrics
 from tests.servers import HOST, make_certificate
 from tests.watching import eventually

@@ -22,12 +22,12 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from runrelay.codes import CloseCode
 from runrelay.errors import RunlogUnavailable
-from runrelay.fanout import audience, joins, topics
+from runrelay.fanout import shared_reads, subscribers, topics
 from runrelay.fanout.connections import Connection
 from runrelay.fanout.frames import Batch
-from runrelay.fanout.joins import Join
 from runrelay.fanout.messages import Committed, Raw, parse_message
 from runrelay.fanout.repairs import Repairs
+from runrelay.fanout.shared_reads import Join
 from runrelay.fanout.topics import Topic
 from runrelay.metrics import RelayMetrics
 from runrelay.progress import START, Cursor, Snapshot

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runrelay.fanout.beginnings import initial_state_frame
+from runrelay.fanout.catchup import initial_state_frame
 from runrelay.fanout.frames import Batch
 from runrelay.progress import MAX_SNAPSHOT_BYTES, Cursor, LogLine, Snapshot, Step, fitted
 from runrelay.progress.sizes import cut_as_json

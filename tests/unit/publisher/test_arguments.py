@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from runrelay import PublisherSettings, RunLogHandler, publish_progress, run_progress, track
-from runrelay.publisher import Publisher
-from runrelay.publisher.publishing import use_sink
+from runrelay.outbox import Publisher
+from runrelay.publisher.publish import use_sink
 from runrelay.publisher.tqdm import tqdm
 from runrelay.testing import capture_progress
 

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from runrelay import publish_progress, run_progress, track
-from runrelay.publisher.runs import error_text
-from runrelay.publisher.scopes import TaskScope, current_run_id, entered
+from runrelay.outbox.scopes import TaskScope, current_run_id, entered
+from runrelay.publisher.run_progress import error_text
 from runrelay.publisher.spans import current_span
 from runrelay.testing import CapturedProgress, capture_progress
 

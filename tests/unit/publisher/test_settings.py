@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runrelay import PublisherSettings
-from runrelay.publisher import Publisher
+from runrelay.outbox import Publisher
 
 
 def test_nothing_set_is_the_original_systems() -> None:

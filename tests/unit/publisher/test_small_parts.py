@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runrelay import flush, publish_progress
+from runrelay.outbox.flusher import BACKOFF_MAX_S, backoff_s
+from runrelay.outbox.scopes import TaskScope, active_scopes, current_run_id, entered, scope_of
+from runrelay.outbox.spool.file import decode, encode
 from runrelay.progress import Event, StepSpec, make_event
-from runrelay.publisher.flusher import BACKOFF_MAX_S, backoff_s
-from runrelay.publisher.publishing import use_sink
-from runrelay.publisher.scopes import TaskScope, active_scopes, current_run_id, entered, scope_of
-from runrelay.publisher.spoolfile import decode, encode
+from runrelay.publisher.publish import use_sink
 from runrelay.testing import capture_progress
 
 

@@ -41,7 +41,7 @@ def test_every_command_of_the_relays_scripts_is_tried_for_its_right() -> None:
     """A command that is added to a script, and whose missing right nobody is told of."""
     given = {
         command
-        for script in (scripts.COMMIT, scripts.READ, scripts.DELETE, scripts.FORGET, scripts.LEASE)
+        for script in (scripts.COMMIT, scripts.READ, scripts.DELETE, scripts.EXPIRE_HEARTBEATS, scripts.LEASE)
         for command in re.findall(r"redis\.p?call\('([A-Z]+)'", script.text)
     }
     tried = set(re.findall(r"try\('([A-Z]+)'", scripts.RIGHTS.text))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runrelay.publisher import Publisher
+from runrelay.outbox import Publisher
 from runrelay.runlog.server_url import SENTINEL_FORM, SentinelUrl, parse_sentinel_url, without_password
 from runrelay.runlog.topology import check_url
 from runrelay.settings import PublisherSettings

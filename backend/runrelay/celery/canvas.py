@@ -1,0 +1,313 @@
+"""A Celery task or canvas as a run: who carries the run's id, under which step's name, and with which task id.
+
+What a message carries is one header, `runrelay`. A canvas' members have it in their own options, which Celery keeps in
+the messages of chains and chords, so it arrives with each of them; a task that a task sends carries nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from celery import Celery, Signature
+from celery.canvas import _chain as Chain
+from celery.canvas import chord as Chord
+from celery.canvas import group as Group
+from celery.canvas import maybe_signature
+
+from ..progress import Event, StepSpec, check_run_id, step_specs
+from ..progress.events import MAX_LOG_BYTES, MAX_STEP_CHARS, MAX_STEPS
+from ..progress.text import check_label, check_text, cut_text
+from ..publisher.publish import commit
+from ..publisher.run_progress import MAX_TITLE_CHARS
+
+__all__ = ["HEADER", "cancel", "canvas", "mark_as", "run_headers", "send", "step", "step_names", "task_id", "task_ids"]
+
+HEADER: Final = "runrelay"
+_CANCELLED_ATTEMPTS: Final = 1000
+_NAMED: Final = 20
+"""Names in an error."""
+_log = logging.getLogger("runrelay.celery")
+_NAMESPACE: Final = uuid.UUID("7a3c7d0e-2f5b-4f0e-9a53-3e0c6d1b8f42")
+
+
+def task_id(run_id: str, attempt: int, step: str | None = None) -> str:
+    """The id of the task that executes this attempt of a run, or a step of it: who knows these can revoke it."""
+    return str(uuid.uuid5(_NAMESPACE, f"{run_id}\n{attempt}\n{step or ''}"))
+
+
+def task_ids(run_id: str, attempt: int, steps: Iterable[str] = ()) -> list[str]:
+    """The ids of all tasks of an attempt of a run: of its steps, or, without any, of its only task."""
+    return [task_id(run_id, attempt, step) for step in steps] or [task_id(run_id, attempt)]
+
+
+def run_headers(
+    run_id: str, *, title: str | None = None, pipeline: str | None = None, attempt: int | None = None
+) -> dict[str, Any]:
+    """Headers that make a single task a run: `task.apply_async(args, headers=run_headers("film-7"))`.
+
+    In an application with `install(app)` the run is committed as queued before the task is sent, if Redis is there.
+
+    Args:
+        run_id: as for `publish_progress`.
+        title, pipeline: for people, up to 200 characters each.
+        attempt: the attempt that is already queued for this task, if one is.
+
+    Raises:
+        TypeError, ValueError: an argument is wrong.
+    """
+    info: dict[str, Any] = {"run_id": check_run_id(run_id)}
+    for name, label in (("title", title), ("pipeline", pipeline)):
+        if label is not None:
+            info[name] = check_label(name, label, MAX_TITLE_CHARS)
+    if attempt is not None:
+        info["attempt"] = attempt
+    return {HEADER: info}
+
+
+def step(signature: Signature, name: str) -> Signature:
+    """Name a member of a canvas as a step. Without this it has its task's name, from the last dot on."""
+    check_label("step", name, MAX_STEP_CHARS)
+    return _with_info(signature, {"step": name})
+
+
+def step_names(signature: Signature) -> list[str]:
+    """The names that the members of a canvas have as steps, in order; empty for a single task.
+
+    Members of one name are told apart by numbers: `image`, `image-2`, `image-3`.
+    """
+    return [] if _is_single(signature) else [name for _, name in _named(signature)]
+
+
+def canvas(
+    run_id: str,
+    signature: Signature,
+    *,
+    weights: Mapping[str, float] | None = None,
+    title: str | None = None,
+    pipeline: str | None = None,
+    closing: str | None = None,
+    attempt: int | None = None,
+) -> Signature:
+    """Make a task, or a chain, group or chord (nested as may be), one run; its members are the run's steps.
+
+    The signature is marked in place and returned: `canvas(…).apply_async()` sends it. The run is queued then.
+
+    A run keeps 1,000 steps. Of a larger canvas the first members are kept, and those that `weights` names; the others
+    are counted (`steps_truncated`): what they say is delivered, and the run ends when they too have succeeded.
+
+    Args:
+        run_id: as for `publish_progress`.
+        signature: what will be sent.
+        weights: the steps' shares of the whole by name (any positive unit); equal ones by default.
+        title, pipeline: for people.
+        closing: the run's last log line, told by the event that ends it well. The result is what the last member
+            returns.
+        attempt: the attempt that the caller has already queued, as a relay does; without it, this commits `queued`,
+            as a new attempt if the run exists.
+
+    Raises:
+        TypeError, ValueError: an argument is wrong; `weights` names a step that is not there; the canvas is empty.
+        RunlogUnavailable: without `attempt`: Redis cannot be reached. Nothing has been sent.
+    """
+    run_id = run_headers(run_id, title=title, pipeline=pipeline)[HEADER]["run_id"]
+    if closing is not None:
+        closing = cut_text(check_text("closing", closing), MAX_LOG_BYTES)
+    members = list(_members(signature))
+    if not members and not _is_single(signature):
+        raise ValueError(f"a canvas must have members, got an empty {signature.subtask_type}: its run would never end")
+    kept, beyond = _kept([name for _, name in members], weights)
+    specs = _specs(kept, weights)
+    if beyond:
+        _log.warning(
+            "run %r: a run keeps at most %d steps, its canvas has %s members: the others are only counted",
+            run_id, MAX_STEPS, f"{len(members):,}",
+        )  # fmt: skip
+    if attempt is None:
+        event = Event(
+            time.time_ns() // 1_000_000,
+            state="QUEUED",
+            kind="queue",
+            title=title,
+            pipeline=pipeline,
+            steps=specs or None,
+            more_steps=len(beyond) or None,
+        )
+        attempt = commit(run_id, event).attempt
+    info = {"run_id": run_id, "attempt": attempt}
+    if not members:
+        _with_info(signature, {**info, "title": title, "pipeline": pipeline, "closing": closing})
+        signature.set(task_id=task_id(run_id, attempt))
+        return signature
+    first, last = set(map(id, _first(signature))), _last(signature)
+    for member, name in members:
+        # Celery sends the next member before it says that one has succeeded: any of them may end the run.
+        more: dict[str, Any] = {"step": name, "last": member is last, "closing": closing, "beyond": beyond.get(name)}
+        if id(member) in first:
+            # again, because a log that was lost, or a relay that knows no weights, has not heard of them
+            # (so long a list with one member only)
+            declares = member is members[0][0] if beyond else weights
+            more["steps"] = [list(spec) for spec in specs] if declares else None
+            more["more_steps"] = len(beyond) or None
+            more["first"] = member is members[0][0]
+            more |= {"title": title, "pipeline": pipeline}
+        _with_info(member, {**info, **more})
+        member.set(task_id=task_id(run_id, attempt, name))
+    return signature
+
+
+def send(
+    signature: Signature,
+    run_id: str,
+    *,
+    weights: Mapping[str, float] | None = None,
+    title: str | None = None,
+    pipeline: str | None = None,
+    closing: str | None = None,
+    attempt: int | None = None,
+    headers: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Any:
+    """Send a task or canvas as a run: `canvas(…).apply_async(**options)`. Returns Celery's result.
+
+    Args:
+        headers: of your own; every member has them, beside the run's.
+        options: as `apply_async` takes them. Not `task_id`: that follows from the run, so that it can be cancelled.
+
+    Raises:
+        TypeError, ValueError, RunlogUnavailable: as `canvas`.
+    """
+    if "task_id" in options:
+        raise ValueError(f"task_id must not be given, it follows from the run; got {options['task_id']!r}")
+    ready = canvas(run_id, signature, weights=weights, title=title, pipeline=pipeline, closing=closing, attempt=attempt)
+    if headers is not None:  # given to apply_async they would take the place of the run's
+        for member in _leaves(ready):
+            member.set(headers={**headers, **member.options["headers"]})
+    return ready.apply_async(**options)
+
+
+def cancel(app: Celery, run_id: str, attempt: int, steps: Iterable[str] = ()) -> None:
+    """Stop the work of a run: its tasks are revoked, and those that are being executed are killed.
+
+    Also those of the attempts before `attempt`: a task that is retried or redelivered is a new attempt of a single-task
+    run, and keeps its id.
+
+    Commit CANCELLED before: whatever a killed process still had to say, or a task says that cannot be killed (in a
+    thread), is then fenced, because the run has ended.
+    """
+    names = list(steps)
+    attempts = range(max(1, attempt - _CANCELLED_ATTEMPTS + 1), attempt + 1)
+    ids = [task for number in attempts for task in task_ids(run_id, number, names)]
+    app.control.revoke(ids, terminate=True, signal="SIGTERM")
+
+
+def mark_as(signature: Signature, task_id: str, info: Mapping[str, Any]) -> None:
+    """Give the member with this task id the header `info`."""
+    for leaf in _leaves(signature):
+        if leaf.options.get("task_id") == task_id:
+            _with_info(leaf, info)
+
+
+def _is_single(signature: Signature) -> bool:
+    return not isinstance(signature, (Chain, Group, Chord))
+
+
+def _children(signature: Signature) -> list[list[Signature]]:
+    """A canvas' parts: groups of members that run at once, one after the other."""
+    if isinstance(signature, Chain):
+        return [[task] for task in _signatures(signature, "tasks")]
+    if isinstance(signature, Group):
+        return [_signatures(signature, "tasks")]
+    header = signature.tasks
+    parts = _children(header) if isinstance(header, Signature) else [_signatures(signature, "header")]
+    return [*parts, [signature.body]]
+
+
+def _signatures(signature: Signature, name: str) -> list[Signature]:
+    """A list of members, where they are: what came as plain dictionaries (from JSON) is made signatures."""
+    items = signature.kwargs[name]
+    if isinstance(items, list) and all(isinstance(item, Signature) for item in items):
+        return items
+    members = [maybe_signature(item, app=signature.app) for item in items]
+    signature.kwargs[name] = members
+    return members
+
+
+def _leaves(signature: Signature) -> Iterator[Signature]:
+    if _is_single(signature):
+        yield signature
+        return
+    for part in _children(signature):
+        for child in part:
+            yield from _leaves(child)
+
+
+def _first(signature: Signature) -> list[Signature]:
+    """The members that begin at once."""
+    if _is_single(signature):
+        return [signature]
+    return [leaf for child in _children(signature)[0] for leaf in _first(child)]
+
+
+def _last(signature: Signature) -> Signature | None:
+    """The one member that ends last, if it is one: its return value is the run's result."""
+    if _is_single(signature):
+        return signature
+    part = _children(signature)[-1]
+    return _last(part[0]) if len(part) == 1 else None
+
+
+def _named(signature: Signature) -> Iterator[tuple[Signature, str]]:
+    taken: set[str] = set()
+    counts: dict[str, int] = {}
+    for leaf in _leaves(signature):
+        own = (leaf.options.get("headers") or {}).get(HEADER, {}).get("step")
+        base = own or str(leaf.task).rpartition(".")[2][:MAX_STEP_CHARS]
+        name, count = base, counts.get(base, 1)
+        while name in taken:
+            count += 1
+            number = f"-{count}"
+            name = base[: MAX_STEP_CHARS - max(5, len(number))] + number
+        counts[base] = count
+        taken.add(name)
+        yield leaf, name
+
+
+def _members(signature: Signature) -> Iterator[tuple[Signature, str]]:
+    return iter(()) if _is_single(signature) else _named(signature)
+
+
+def _kept(names: list[str], weights: Mapping[str, float] | None) -> tuple[list[str], dict[str, int]]:
+    """The names of the steps that the run's log keeps, and the others with their numbers among those, from 1."""
+    if len(names) <= MAX_STEPS:
+        return names, {}
+    weighed = {name for name in names if weights and name in weights}
+    room = MAX_STEPS - len(weighed)
+    first = [name for name in names if name not in weighed][: max(0, room)]
+    wanted = weighed.union(first)
+    left = [name for name in names if name not in wanted]
+    return [name for name in names if name in wanted], {name: number for number, name in enumerate(left, 1)}
+
+
+def _specs(names: list[str], weights: Mapping[str, float] | None) -> tuple[StepSpec, ...]:
+    if not weights:
+        return step_specs(names)
+    unknown = sorted(set(weights) - set(names))
+    if unknown:
+        raise ValueError(f"weights must be of steps of the canvas ({_some(names)}), got {_some(unknown)}")
+    return step_specs({name: weights.get(name, 1.0) for name in names})
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
+
+
+def _with_info(signature: Signature, info: Mapping[str, Any]) -> Signature:
+    headers = dict(signature.options.get("headers") or {})
+    known = {name: value for name, value in info.items() if value is not None}
+    headers[HEADER] = {**headers.get(HEADER, {}), **known}
+    signature.set(headers=headers)
+    return signature

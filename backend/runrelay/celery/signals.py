@@ -1,0 +1,368 @@
+"""install(app): Celery's signals as a run's events. What a task is to a run says its message's header."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Any, Final, NamedTuple
+from weakref import WeakValueDictionary
+
+from celery import Celery, signals
+from celery.canvas import maybe_signature
+from celery.exceptions import Retry
+from celery.local import Proxy
+from celery.utils.serialization import UnpickleableExceptionWrapper
+
+from ..errors import RunlogError
+from ..outbox.publisher import Publisher
+from ..outbox.scopes import TaskScope, enter_scope, leave_scope
+from ..progress import Event, StepSpec, check_run_id, make_event
+from ..progress.events import MAX_RESULT_BYTES, Kind, check_attempt, encode_json
+from ..publisher.publish import commit, configure, current_sink, emit, shut_down
+from ..publisher.run_progress import error_text
+from ..settings import PublisherSettings
+from .canvas import HEADER, mark_as
+from .gate import START_WAIT_S, Gate
+
+__all__ = ["TASK_FLUSH_S", "install"]
+
+TASK_FLUSH_S: Final = 1.0
+"""Seconds that a task's end waits for its events, unless Redis is known to be away."""
+_EXECUTION: Final = "_runrelay_execution"
+_RETRY_TOLD: Final = "_runrelay_retry_told"
+
+_log = logging.getLogger("runrelay.celery")
+_installed: dict[int, Installation] = {}
+
+
+def install(app: Celery, *, settings: PublisherSettings | None = None) -> None:
+    """Make this application's tasks tell how they are: once per application, where it is made.
+
+    Tasks that carry a run id (`send`, `canvas`, or `headers=run_headers(…)`) are then queued, started, retrying,
+    failed, revoked and succeeded in the run's log without a line of their own; and `publish_progress` inside them is
+    fenced by the attempt that they were given. A redelivered task is a new attempt; its predecessor, should it live,
+    is not heard any more.
+
+    Args:
+        app: the Celery application.
+        settings: for the process' publisher, instead of the environment's.
+
+    Raises:
+        ValueError: a setting is wrong; here, and not in the first task.
+    """
+    if settings is not None:
+        configure(settings)
+    else:
+        current_sink()
+    if isinstance(app, Proxy):  # celery.current_app; tasks know the application itself
+        app = app._get_current_object()
+    if id(app) not in _installed:
+        _installed[id(app)] = Installation(app)
+
+
+class _Execution(NamedTuple):
+    info: _Info
+    scope: TaskScope
+
+
+class _Info(NamedTuple):
+    """A message's header, checked."""
+
+    run_id: str
+    attempt: int | None = None
+    step: str | None = None
+    title: str | None = None
+    pipeline: str | None = None
+    steps: tuple[StepSpec, ...] | None = None
+    more_steps: int | None = None
+    beyond: int | None = None
+    """Of a member whose step is not kept: its number among those."""
+    first: bool = False
+    last: bool = False
+    closing: str | None = None
+
+
+class Installation:
+    """The handlers of one application. Celery's signals are the process': each handler looks whose task it is."""
+
+    def __init__(self, app: Celery) -> None:
+        self.app = app
+        # The main process of a worker sees only requests, and never a task's end: weak, so that they go by themselves.
+        self._requests: WeakValueDictionary[str, Any] = WeakValueDictionary()
+        Gate(app, self._why_unwanted)
+        signals.before_task_publish.connect(self._before_publish, weak=False)
+        signals.task_received.connect(self._received, weak=False)
+        signals.task_prerun.connect(self._prerun, weak=False)
+        signals.task_success.connect(self._success, weak=False)
+        signals.task_failure.connect(self._failure, weak=False)
+        signals.task_retry.connect(self._retry, weak=False)
+        signals.task_revoked.connect(self._revoked, weak=False)
+        signals.task_postrun.connect(self._postrun, weak=False)
+        signals.worker_process_init.connect(_worker_begins, weak=False)
+        signals.worker_process_shutdown.connect(_worker_ends, weak=False)
+        signals.worker_shutdown.connect(_worker_ends, weak=False)
+
+    def _before_publish(self, headers: dict[str, Any] | None = None, body: Any = None, **_: Any) -> None:
+        """Queued, before the message can be taken: else the start could come first, and the run stay queued."""
+        if headers is None:
+            return
+        task = self.app.current_worker_task
+        if task is not None and task.request.id == headers.get("id"):
+            self._before_again(task, headers)
+            return
+        if task is not None and (headers.get("replaced_task_nesting") or 0) > task.request.replaced_task_nesting:
+            self._before_replacement(task, body)
+        info = headers.get(HEADER)
+        if not isinstance(info, dict) or info.get("attempt") is not None or info.get("step") is not None:
+            return
+        checked = _info({HEADER: info})
+        if checked is None or current_sink().down:
+            return
+        event = _event("queue", state="QUEUED", title=checked.title, pipeline=checked.pipeline)
+        try:
+            # in a new dictionary: this one is the caller's
+            headers[HEADER] = {**info, "attempt": commit(checked.run_id, event).attempt}
+        except RunlogError as error:
+            # The task is sent all the same, and its start will be the first that is heard of the run.
+            _log.warning("run %r is not queued: %s", checked.run_id, error)
+
+    def _before_again(self, task: Any, headers: dict[str, Any]) -> None:
+        """A task sends itself: to be retried, or (`Task.replace`) something else in its place."""
+        execution = self._execution_of(task)
+        if execution is None:
+            return
+        info, scope = execution
+        headers.setdefault(HEADER, task.request.get(HEADER))
+        if (headers.get("retries") or 0) > (task.request.retries or 0):
+            # Committed before the message can be taken, or else the next attempt could begin before this one says
+            # that there will be one, and would fence that.
+            self._tell_retry(info, scope, sys.exc_info()[1])
+            setattr(task.request, _RETRY_TOLD, sys.exc_info()[1] is not None)
+            current_sink().flush(TASK_FLUSH_S, while_down=False)
+
+    def _before_replacement(self, task: Any, body: Any) -> None:
+        """A task puts a canvas in its own place: the member with its id, which ends last, goes on as it."""
+        if self._execution_of(task) is None or not isinstance(body, tuple):
+            return
+        embedded = body[2]
+        for signature in (*(embedded.get("chain") or ()), embedded.get("chord")):
+            if signature is not None:
+                mark_as(maybe_signature(signature, app=self.app), task.request.id, task.request.get(HEADER))
+
+    def _tell_retry(self, info: _Info, scope: TaskScope, reason: Any) -> None:
+        log = None if reason is None else _reason(reason)
+        event = make_event(None if info.step else "RETRYING", log=log, level="warning", step=info.step)
+        emit(info.run_id, event._replace(kind="retrying"), scope)
+
+    def _received(self, request: Any = None, **_: Any) -> None:
+        if request.app is self.app and _info(request.request_dict) is not None:
+            self._requests[request.id] = request
+
+    def _prerun(self, task: Any = None, **_: Any) -> None:
+        info = self._info_of(task)
+        if info is None:
+            return
+        attempt = None if info.step is None else info.attempt
+        scope = TaskScope(info.run_id, info.step, attempt, sent_for=info.attempt, more_step=info.beyond)
+        setattr(task.request, _EXECUTION, _Execution(info, scope))
+        enter_scope(scope)
+        if info.step is None:
+            event = _event(
+                "start", state="STARTED", base_attempt=info.attempt, title=info.title, pipeline=info.pipeline
+            )
+        else:
+            event = _event(
+                "step_start",
+                state="STARTED" if info.first else None,
+                step=info.step,
+                attempt=info.attempt,
+                steps=info.steps,
+                more_steps=info.more_steps,
+                more_step=info.beyond,
+                title=info.title,
+                pipeline=info.pipeline,
+            )
+        emit(info.run_id, event, scope)
+
+    def _why_unwanted(self, task: Any) -> str | None:
+        """Why a task that is about to begin must not, or None. Waits for the commit of its start."""
+        execution = self._execution_of(task)
+        if execution is None or execution.info.attempt is None:
+            return None
+        current_sink().flush(START_WAIT_S, while_down=False)
+        if not execution.scope.unwanted:
+            return None
+        return f"attempt {execution.info.attempt} of run {execution.info.run_id!r} was called off, or has been replaced"
+
+    def _success(self, sender: Any = None, result: Any = None, **_: Any) -> None:
+        execution = self._execution_of(sender)
+        if execution is None:
+            return
+        info, scope = execution
+        if scope.failure is not None:
+            self._fail(info, scope, scope.failure)
+            return
+        if scope.ended not in (None, "END"):
+            self._end_run_as(info, scope)
+            return
+        value = scope.result if scope.result is not None else result
+        encoded = _encoded(value) if info.step is None or info.last else None
+        if scope.ended is None:
+            log = info.closing if info.step is None else None
+            event = Event(_now_ms(), state="END", log=log, step=info.step, result=encoded)
+            emit(info.run_id, event, scope)
+        if info.step is not None:
+            # It ends the run if all of its steps have succeeded; the script knows, and no member has to.
+            event = _event("finish", state="END", log=info.closing, attempt=scope.attempt, result=encoded)
+            emit(info.run_id, event)
+
+    def _end_run_as(self, info: _Info, scope: TaskScope) -> None:
+        """The task itself has ended its step otherwise than well: so ends the run."""
+        if info.step is not None:
+            emit(info.run_id, Event(_now_ms(), state=scope.ended, attempt=scope.attempt))
+
+    def _failure(self, sender: Any = None, task_id: str = "", exception: Any = None, **_: Any) -> None:
+        execution = self._execution_of(sender)
+        if execution is not None:
+            if not execution.scope.ended:
+                if isinstance(exception, UnpickleableExceptionWrapper):  # what it wraps is being handled
+                    exception = sys.exc_info()[1] or exception
+                self._fail(execution.info, execution.scope, error_text(exception))
+            else:
+                self._end_run_as(execution.info, execution.scope)
+            return
+        # In the worker's main process: the task's own process is gone, or was killed for its time limit.
+        info = self._info_of_request(sender, task_id)
+        if info is not None:
+            self._fail(info, None, f"{type(exception).__name__}: {exception}")
+
+    def _fail(self, info: _Info, scope: TaskScope | None, error: str) -> None:
+        if info.step is None:
+            event = make_event("FAILED", error=error)
+            # what was given to the start is known in the task's own process only
+            emit(info.run_id, event if scope is not None else event._replace(base_attempt=info.attempt), scope)
+            return
+
+        # The run's failure follows only if the step was not fenced: otherwise another execution of it is at work.
+        event = make_event("FAILED", step=info.step, error=error, attempt=info.attempt)
+        event = event._replace(more_step=info.beyond)  # which a scope would know; the worker's main process has none
+        run_fails = make_event("FAILED", error=f"{info.step}: {error}", attempt=info.attempt)
+        emit(info.run_id, event, scope, run_fails)
+
+    def _retry(self, sender: Any = None, reason: Any = None, **_: Any) -> None:
+        execution = self._execution_of(sender)
+        if execution is None:
+            return
+        info, scope = execution
+        scope.failure = None
+        told = getattr(sender.request, _RETRY_TOLD, None)
+        if told is None or (told is False and getattr(reason, "exc", None) is not None):
+            self._tell_retry(info, scope, reason)
+
+    def _revoked(
+        self, sender: Any = None, request: Any = None, terminated: Any = None, expired: Any = None, **_: Any
+    ) -> None:
+        if sender.app is not self.app:
+            return
+        info = _info(request)
+        if info is None:
+            return
+        why = "expired" if expired else "terminated" if terminated else "revoked"
+        event = make_event("CANCELLED", error=f"the task was {why}")
+        if info.step is None:
+            emit(info.run_id, event._replace(base_attempt=info.attempt))
+        else:
+            emit(info.run_id, event._replace(attempt=info.attempt))
+
+    def _postrun(self, task: Any = None, **_: Any) -> None:
+        execution = self._execution_of(task)
+        if execution is not None:
+            setattr(task.request, _EXECUTION, None)
+            leave_scope(execution.scope)
+            current_sink().flush(TASK_FLUSH_S, while_down=False)
+
+    def _info_of(self, task: Any) -> _Info | None:
+        return _info(task.request) if task.app is self.app else None
+
+    def _execution_of(self, task: Any) -> _Execution | None:
+        if task.app is not self.app:
+            return None
+        found = getattr(task.request, _EXECUTION, None)
+        return found if isinstance(found, _Execution) else None
+
+    def _info_of_request(self, task: Any, task_id: str) -> _Info | None:
+        # once: that a process was killed for its task's time limit is told again when it has gone
+        request = self._requests.pop(task_id, None) if task.app is self.app else None
+        return None if request is None else _info(request.request_dict)
+
+
+def _worker_begins(**_: Any) -> None:
+    """What a dead predecessor has left in the spool should not wait for the first event of this process."""
+    sink = current_sink()
+    if isinstance(sink, Publisher) and sink.spool is not None:
+        sink.flusher.start()
+
+
+def _worker_ends(**_: Any) -> None:
+    """A worker's children leave without atexit."""
+    shut_down()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _event(kind: Kind, **fields: Any) -> Event:
+    return Event(_now_ms(), kind=kind, **fields)
+
+
+def _info(request: Any) -> _Info | None:
+    """What a request's header says, if there is one; what cannot be used is left out, and logged."""
+    get = request.get
+    raw = get(HEADER) or (get("headers") or {}).get(HEADER)
+    if raw is None:
+        return None
+    try:
+        steps, attempt = raw.get("steps"), raw.get("attempt")
+        return _Info(
+            check_run_id(raw["run_id"]),
+            attempt=None if attempt is None else check_attempt(attempt),
+            step=raw.get("step"),
+            title=raw.get("title"),
+            pipeline=raw.get("pipeline"),
+            more_steps=_number(raw.get("more_steps")),
+            beyond=_number(raw.get("beyond")),
+            steps=None if not steps else tuple(StepSpec(str(name), float(weight)) for name, weight in steps),
+            first=bool(raw.get("first")),
+            last=bool(raw.get("last")),
+            closing=raw.get("closing"),
+        )
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        _log.warning("a task's header %r is not a run: %s", HEADER, error)
+        return None
+
+
+def _number(value: Any) -> int | None:
+    if value is not None and not (type(value) is int and value > 0):
+        raise ValueError(f"a number of steps must be 1 or more, got {value!r}")
+    return value
+
+
+def _encoded(value: Any) -> bytes | None:
+    """A return value as a result, if it can be one: a task may return anything."""
+    if value is None:
+        return None
+    try:
+        return encode_json("result", value, MAX_RESULT_BYTES)
+    except (TypeError, ValueError) as error:
+        _log.debug("a return value is not shown as the result: %s", error)
+        return None
+
+
+def _reason(reason: Any) -> str:
+    cause = getattr(reason, "exc", None) or reason
+    if isinstance(cause, Retry):
+        return f"retrying {cause.humanize().removeprefix('Retry ')}"  # no error: in 20s
+    text = str(cause) or type(cause).__name__
+    return f"retrying: {type(cause).__name__}: {text}" if isinstance(cause, BaseException) else f"retrying: {text}"

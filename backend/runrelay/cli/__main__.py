@@ -1,0 +1,5 @@
+"""`python -m runrelay.cli`."""
+
+from . import main
+
+main()

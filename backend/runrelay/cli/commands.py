@@ -1,0 +1,301 @@
+"""The commands. Each imports what it needs when it runs, so that `runrelay --help` is quick."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from .terminal import STYLES, check_redis_url, err, fail, out, settings
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="runrelay",
+    help="Live progress of background jobs. Settings come from the environment: REDIS_URL, PORT, RUNRELAY_…",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_PIPE_WIDTH = 10_000
+_PIPELINES = "pipelines.app:app"
+_LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@app.command()
+def dev(
+    port: Annotated[
+        int, typer.Option(envvar="PORT", min=1, max=65535, help="Port of the relay and the dashboard.")
+    ] = 8000,
+    host: Annotated[str, typer.Option(envvar="RUNRELAY_HOST", help="Address to listen on.")] = "127.0.0.1",
+    state: Annotated[Path, typer.Option(help="Folder that keeps runs and files across restarts.")] = Path(".runrelay"),
+    worker: Annotated[bool, typer.Option(help="Also start a Celery worker for the pipelines.")] = True,
+    concurrency: Annotated[int, typer.Option(min=1, help="Processes of the worker.")] = 2,
+    reload: Annotated[bool, typer.Option(help="Start anew when sources change.")] = False,
+) -> None:
+    """Everything on this machine: an embedded Valkey (without REDIS_URL), the relay, a worker, the dashboard."""
+    import logging
+
+    from .dev import run_all
+    from .embedded_valkey import EmbeddedValkeyError
+
+    # what the embedded server warns of belongs to what is said here, before its URL
+    logging.basicConfig(stream=sys.stdout, format="%(levelname)s: %(message)s")
+    if worker and (missing := _missing_for_a_worker(os.environ.get("RUNRELAY_CELERY_APP", _PIPELINES))):
+        raise fail(f"{missing}; or go without a worker: --no-worker")
+    keys = settings().keys()  # also: what is wrong with the environment is said before anything starts
+    try:
+        code = run_all(
+            host=host,
+            port=port,
+            state=state,
+            worker=worker,
+            reload=reload,
+            concurrency=concurrency,
+            channel=keys.channel,
+            say=lambda line: out.print(escape(line), soft_wrap=True),
+        )
+    except EmbeddedValkeyError as error:
+        raise fail(error) from None
+    except OSError as error:
+        raise fail(f"cannot use {error.filename or state}: {error.strerror}") from None
+    raise typer.Exit(code)
+
+
+@app.command()
+def serve(
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; PORT or 8000 by default.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address; RUNRELAY_HOST or 127.0.0.1 by default.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Relay processes on this port.")] = 1,
+    reload: Annotated[bool, typer.Option(help="Start anew when sources change.")] = False,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """The relay: WebSocket, SSE, polling, API, dashboard. Needs a Redis or Valkey (REDIS_URL)."""
+    import uvicorn.config
+
+    from ..api.log_config import log_config
+    from ..api.server import serve as run
+
+    if port is not None:
+        os.environ["PORT"] = str(port)
+    if host is not None:
+        os.environ["RUNRELAY_HOST"] = host
+    if log_level not in _LOG_LEVELS:
+        raise fail(f"log level must be one of {', '.join(_LOG_LEVELS)}, got {log_level!r}")
+    # uvicorn gives this dictionary to each process that it starts, and sets logging up from nothing else there.
+    uvicorn.config.LOGGING_CONFIG.update(log_config(log_level))
+    run(settings(), workers=workers, reload=reload, sources=_sources(), log_level=log_level)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def worker(
+    context: typer.Context,
+    application: Annotated[
+        str, typer.Option("--app", "-A", envvar="RUNRELAY_CELERY_APP", help="The Celery application.")
+    ] = _PIPELINES,
+    concurrency: Annotated[int, typer.Option(min=1)] = 2,
+    reload: Annotated[bool, typer.Option(help="Start anew when sources change.")] = False,
+) -> None:
+    """A Celery worker (further arguments go to `celery worker`)."""
+    from ..settings import PublisherSettings
+
+    if missing := _missing_for_a_worker(application):
+        raise fail(missing)
+    try:  # here in a line what Celery would wrap into the traceback of an import
+        check_redis_url(PublisherSettings.from_env(os.environ).redis_url)
+    except ValueError as error:
+        raise fail(error) from None
+    arguments = ["-A", application, "worker", "--concurrency", str(concurrency), "--loglevel", "info", *context.args]
+    command = [sys.executable, "-m", "celery", *arguments]
+    if reload:
+        try:
+            from watchfiles import PythonFilter, run_process
+        except ModuleNotFoundError:
+            raise fail("--reload of a worker needs watchfiles: pip install watchfiles") from None
+        # Python only: the dashboard is built into one of the folders, and is nothing to the worker
+        run_process(*_sources(), target=shlex.join(command), target_type="command", watch_filter=PythonFilter())
+    else:
+        os.execv(sys.executable, command)  # noqa: S606 - no shell is what is wanted
+
+
+def _sources() -> list[str]:
+    """Folders to look at for changes: not all of the one that one stands in has sources (node_modules, data)."""
+    return [name for name in ("backend", "workers") if Path(name).is_dir()] or ["."]
+
+
+def _missing_for_a_worker(application: str) -> str | None:
+    if find_spec("celery") is None:
+        return "a worker needs the extra 'celery': pip install 'runrelay[celery]'"
+    # The worker looks into the folder that it starts in, too.
+    if application == _PIPELINES and find_spec("pipelines") is None and not Path("pipelines").exists():
+        return f"no Celery application {application} here: name yours in RUNRELAY_CELERY_APP, as in shop.tasks:app"
+    return None
+
+
+@app.command()
+def tail(
+    run_id: str,
+    raw: Annotated[bool, typer.Option(help="The channel's messages as they are, without redis-cli.")] = False,
+    after: Annotated[str | None, typer.Option(help="Go on after this cursor.")] = None,
+) -> None:
+    """Follow a run until it ends."""
+    import logging
+
+    from ..errors import RunrelayError
+    from ..progress import check_run_id, parse_cursor
+    from .tail import follow, follow_raw
+
+    logging.getLogger("runrelay").setLevel(logging.ERROR)  # what happens to Redis is said in the run's own lines
+    try:
+        check_run_id(run_id)
+        cursor = None if after is None else parse_cursor(after)
+    except ValueError as error:
+        raise fail(error) from None
+    try:
+        asyncio.run(follow_raw(settings(), run_id) if raw else follow(settings(), run_id, cursor))
+    except RunrelayError as error:
+        raise fail(error) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def runs(
+    status: Annotated[str | None, typer.Option(help="active, running, failed, …")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+) -> None:
+    """The runs, newest first."""
+    from ..errors import RunrelayError
+    from ..progress import ACTIVE, STATUSES
+
+    if status is not None and status not in (*STATUSES, "active"):
+        raise fail(f"status must be active or one of {', '.join(STATUSES)}, got {status!r}")
+    wanted: set[str] = set(STATUSES) if status is None else set(ACTIVE) if status == "active" else {status}
+    try:
+        rows = asyncio.run(_listed(wanted, limit))
+    except RunrelayError as error:
+        raise fail(error) from None
+    table = Table(box=None, pad_edge=False)
+    for column in ("run", "status", "state", "progress", "updated"):
+        table.add_column(column, overflow="fold" if column == "run" else "ellipsis")
+    for snapshot in rows:
+        ago_s = max(0, time.time() - (snapshot.updated_at or 0) / 1000)
+        table.add_row(
+            escape(snapshot.run_id),
+            f"[{STYLES[snapshot.status]}]{snapshot.status}[/]",
+            escape(snapshot.state or ""),
+            "" if snapshot.progress is None else f"{snapshot.progress:.0%}",
+            f"{ago_s:.0f} s ago" if ago_s < 120 else f"{ago_s / 60:.0f} min ago",
+        )
+    # In a pipe there is no width to fit into: a long run id stays on its line.
+    (out if out.is_terminal else Console(width=_PIPE_WIDTH, emoji=False)).print(table)
+
+
+async def _listed(wanted: set[str], limit: int) -> list[Any]:
+    from ..runlog import AsyncRunLog
+
+    given = settings()
+    runlog = AsyncRunLog(given.redis_url, given.keys(), given.retention())
+    found: list[Any] = []
+    try:
+        before = None
+        while len(found) < limit and (page := await runlog.listed(before, 200)):
+            rows = await runlog.summaries([run_id for run_id, _ in page])
+            found += [snapshot for snapshot, _ in rows if snapshot is not None and snapshot.status in wanted]
+            before = (page[-1][1], page[-1][0])
+    finally:
+        await runlog.close()
+    return found[:limit]
+
+
+@app.command()
+def publish(
+    run_id: str,
+    state: Annotated[str | None, typer.Option(help="A label; END, FAILED and CANCELLED end the run.")] = None,
+    progress: Annotated[float | None, typer.Option(help="0..1")] = None,
+    log: Annotated[str | None, typer.Option(help="A line for the log.")] = None,
+    level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    step: Annotated[str | None, typer.Option(help="The step that this is about.")] = None,
+    title: Annotated[str | None, typer.Option(help="The run's title.")] = None,
+) -> None:
+    """Say one thing of a run, as a worker would."""
+    from ..errors import RunrelayError
+    from ..progress import check_run_id, make_event
+    from ..progress.text import check_label
+    from ..publisher.run_progress import MAX_TITLE_CHARS
+    from ..runlog import AsyncRunLog
+
+    async def commit() -> Any:
+        given = settings()
+        runlog = AsyncRunLog(given.redis_url, given.keys(), given.retention())
+        try:
+            if title is not None:
+                check_label("title", title, MAX_TITLE_CHARS)
+            event = make_event(state, progress, log, level=level, step=step)
+            return await runlog.commit(check_run_id(run_id), [event._replace(title=title)])
+        finally:
+            await runlog.close()
+
+    try:
+        done = asyncio.run(commit())
+    except (RunrelayError, TypeError, ValueError) as error:
+        raise fail(error) from None
+    if done.fenced:
+        raise fail(f"run {run_id!r} is {done.status}: nothing is added after the end")
+    out.print(f"{done.cursor}  {done.status}", markup=False)
+
+
+@app.command()
+def demo(
+    run_id: Annotated[str | None, typer.Argument(help="Made if absent.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long it takes.")] = 20.0,
+    failing: Annotated[bool, typer.Option("--fail/--no-fail", help="Let it fail near the end.")] = False,
+) -> None:
+    """Publish a believable run, to have something to look at."""
+    from ..errors import RunrelayError
+    from ..progress import check_run_id, is_ended
+    from .demo import run_demo
+
+    try:
+        name = check_run_id(run_id or time.strftime("%Y%m%d_%H%M%S_demo"))
+        status = asyncio.run(_status_of(name))
+    except (RunrelayError, ValueError) as error:
+        raise fail(error) from None
+    if is_ended(status):
+        raise fail(f"run {name!r} is {status}: nothing is added after the end; choose another id")
+    watch = f"watch it: runrelay tail {shlex.quote(name)}   or on the page: /runs/{quote(name)}"
+    out.print(f"run {name}   {watch}", markup=False, soft_wrap=True)
+    committed = True
+    try:
+        committed = run_demo(name, seconds, fail=failing)
+    except RuntimeError as error:
+        err.print(f"as asked, the run has failed: {error}", style="yellow")
+    except (TypeError, ValueError) as error:
+        raise fail(error) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if not committed:
+        raise fail("Redis is away: not all of the run is committed")
+
+
+async def _status_of(run_id: str) -> str:
+    from ..runlog import AsyncRunLog
+
+    given = settings()
+    runlog = AsyncRunLog(given.redis_url, given.keys(), given.retention())
+    try:
+        return (await runlog.read(run_id)).snapshot.status
+    finally:
+        await runlog.close()

@@ -1,0 +1,91 @@
+"""What the commands share: the two streams, one-line errors, the settings, and text that is safe to print."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from ..relay import Settings
+
+__all__ = ["STYLES", "check_redis_url", "clean", "err", "fail", "forget_empty", "out", "settings"]
+
+# Not rich's emoji: what people logged is shown as they wrote it, `:ok:` included.
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
+
+STYLES = {
+    "queued": "dim", "running": "cyan", "retrying": "yellow", "stalled": "yellow",
+    "succeeded": "green", "failed": "red", "cancelled": "magenta", "unknown": "dim",
+}  # fmt: skip
+"""Of a run's statuses."""
+
+_USUAL_NAMES = {"redis_url": "REDIS_URL", "port": "PORT"}
+_OURS = re.compile(r"REDIS_URL|PORT|CELERY_BROKER_URL|RUNRELAY_\w+")
+# C0 (but for tab and newline), DEL and C1: a terminal obeys them, and a log line is a stranger's text.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def fail(message: object) -> typer.Exit:
+    """Say in one line, however long, what is wrong; returns what to raise."""
+    err.print(f"runrelay: {escape(clean(str(message)))}", style="red", soft_wrap=True)
+    return typer.Exit(1)
+
+
+def clean(text: str) -> str:
+    """Return `text` with its control characters written out, so that it cannot drive the terminal."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def forget_empty(environ: MutableMapping[str, str]) -> None:
+    """Let an empty variable of ours count as absent, as `REDIS_URL=${REDIS_URL:-}` in a compose file makes them.
+
+    But not the secret: who sets it wants tokens to be asked for, so that an empty one stays an error.
+    """
+    for name in [name for name, value in environ.items() if not value and _OURS.fullmatch(name)]:
+        if name != "RUNRELAY_JWT_SECRET":
+            del environ[name]
+
+
+def settings() -> Settings:
+    """The relay's settings; what is wrong with the environment is said in a line for each variable."""
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from ..relay import Settings
+
+    try:
+        found = Settings()
+    except ValidationError as error:
+        for each in error.errors():
+            what = each["msg"][:1].lower() + each["msg"][1:]
+            exit_ = fail(f"{_variable(str(each['loc'][0]))}: {what}, got {each['input']!r}")
+        raise exit_ from None
+    except SettingsError as error:
+        # Lists are JSON, and what is not even that is found before the values are looked at.
+        field = re.search(r'field "(\w+)"', str(error))
+        name = _variable(field[1]) if field else "RUNRELAY_…"
+        raise fail(f'{name} must be a JSON list, as in ["https://example.org"], got {os.environ.get(name)!r}') from None
+    check_redis_url(found.redis_url)
+    return found
+
+
+def check_redis_url(url: str) -> None:
+    """Raise `typer.Exit` if a URL could never lead to a server."""
+    from ..runlog.topology import check_url
+
+    try:
+        check_url(url)
+    except ValueError as error:
+        raise fail(error) from None
+
+
+def _variable(field: str) -> str:
+    return _USUAL_NAMES.get(field, f"RUNRELAY_{field.upper()}")

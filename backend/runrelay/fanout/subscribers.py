@@ -1,0 +1,169 @@
+"""The audience: a run's live watchers in this process, and the batch that is on its way to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from sys import getswitchinterval
+from time import monotonic
+from typing import Final, Protocol
+
+from ..codes import CloseCode
+from ..metrics import RelayMetrics
+from .connections import Connection
+from .containment import Containment
+from .frames import Batch, Frame
+from .gil_contention import rivals
+
+__all__ = ["Audience", "Watcher"]
+
+_WATCHERS_PER_TURN: Final = 500
+"""A write costs about 4 µs, so a turn takes about 2 ms."""
+_LOOKED_UP_AT_ONCE: Final = 20
+
+
+class Watcher(Protocol):
+    """One watching of one run by one client."""
+
+    connection: Connection
+
+    def run_ended(self) -> None:
+        """The run has ended some seconds ago: nothing more comes."""
+
+    def run_failed(self, error: Exception) -> None:
+        """The run cannot be followed any more, as it is no run (NotARun) or for a fault here: nothing more comes."""
+
+
+class Audience:
+    """Watchers who have all been sent the same, or are being sent it.
+
+    A batch to many takes several turns of the loop, so that nothing else has to wait for it. There is one at a time.
+    Who is added meanwhile gets it last; who is removed, or cut off, gets no more of it.
+    """
+
+    def __init__(
+        self,
+        metrics: RelayMetrics,
+        on_delivered: Callable[[Sequence[Frame]], None],
+        *,
+        containment: Containment | None = None,
+        on_failed: Callable[[Exception], None] | None = None,
+    ) -> None:
+        self.members: dict[Watcher, Connection] = {}
+        self.idle = asyncio.Event()
+        """Set while nothing is on its way."""
+        self.idle.set()
+        self._metrics = metrics
+        self._on_delivered = on_delivered
+        self._containment = containment or Containment(metrics)
+        self._on_failed = on_failed
+        self._batch: Batch | None = None
+        self._waiting: deque[Watcher] = deque()
+
+    @property
+    def is_delivering(self) -> bool:
+        """Whether a batch is on its way."""
+        return self._batch is not None
+
+    def add(self, watcher: Watcher) -> None:
+        """From now on this watcher gets what is being delivered, and all that follows."""
+        self.members[watcher] = watcher.connection
+        if self._batch is not None:
+            self._waiting.append(watcher)
+
+    def remove(self, watcher: Watcher) -> None:
+        """Send this watcher nothing more."""
+        self.members.pop(watcher, None)
+
+    def deliver(self, frames: Sequence[Frame]) -> None:
+        """Send frames to everybody; `on_delivered` is called when that is done, which may be before this returns."""
+        self._batch = Batch(frames)
+        self.idle.clear()
+        if len(self.members) <= _WATCHERS_PER_TURN:  # nobody comes or goes within a turn: no queue is needed
+            self._send(self._batch, self.members.values())
+            self._done()
+        else:
+            self._waiting.extend(self.members)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Send to the next part of them; the loop has a turn between two parts."""
+        members, waiting = self.members, self._waiting
+        assert self._batch is not None
+        part = [waiting.popleft() for _ in range(min(len(waiting), _WATCHERS_PER_TURN))]
+        self._send(self._batch, [members[watcher] for watcher in part if watcher in members])
+        if waiting:
+            asyncio.get_running_loop().call_soon(self._go_on_later)
+        else:
+            self._done()
+
+    def _go_on_later(self) -> None:
+        """As `_go_on`, but called by the loop, to which an exception would say nothing."""
+        if self._batch is None:
+            return  # it was given up meanwhile
+        try:
+            self._go_on()
+        except Exception as error:
+            if self._on_failed is None:
+                raise
+            self._on_failed(error)
+
+    def give_up(self) -> None:
+        """Tell nobody anything any more: what was on its way stays so, and everybody has left."""
+        self.members.clear()
+        self._waiting.clear()
+        self._batch = None
+        self.idle.set()
+
+    def _send(self, batch: Batch, connections: Iterable[Connection]) -> None:
+        """Send to these. For each of thousands the kernel takes long enough to cool the cache: so, little else, and
+        what is to be looked up is so for several at once: the processor then waits for the memory of all of them.
+
+        The kernel's own send is the shortest way, but it lets go of the interpreter's lock: see rivals.py.
+        """
+        wire, size, count, cut_off, each = batch.wire, len(batch.wire), 0, set(), iter(connections)
+        while part := [*islice(each, _LOOKED_UP_AT_ONCE)]:
+            count += len(part)
+            began_s = monotonic()
+            direct = began_s > rivals.seen_until_s
+            for connection, send_now in zip(part, [connection.send_now for connection in part], strict=True):
+                try:
+                    taken = send_now(wire) if direct and send_now is not None else 0
+                except OSError:  # nothing, or never anything again
+                    taken = 0
+                if taken != size:
+                    direct = direct and send_now is None  # its `send_now` is gone; a client may be here twice
+                    if not self._send_to(connection, batch, taken):
+                        cut_off.add(connection)
+            if direct and monotonic() - began_s > getswitchinterval():
+                rivals.look()
+        self._metrics.deliveries += count * len(batch.frames)
+        if cut_off:
+            for watcher in [watcher for watcher, connection in self.members.items() if connection in cut_off]:
+                del self.members[watcher]
+
+    def _send_to(self, connection: Connection, batch: Batch, taken: int, *, exempt: bool = False) -> bool:
+        """Send to one; a fault of its is not the others'."""
+        try:
+            return connection.send(batch, exempt=exempt, taken=taken)
+        except Exception as error:
+            self._containment.note(error, "a connection")
+        try:
+            connection.close(CloseCode.INTERNAL_ERROR, "an unexpected error")
+        except Exception as error:
+            self._containment.note(error, "a connection")
+        return False
+
+    def _done(self) -> None:
+        assert self._batch is not None
+        frames, self._batch = self._batch.frames, None
+        self.idle.set()
+        self._on_delivered(frames)
+
+    def tell(self, batch: Batch) -> None:
+        """Send what is no step of the log to everybody at once, as what is exempt from their bounds."""
+        for watcher, connection in [*self.members.items()]:
+            if not self._send_to(connection, batch, 0, exempt=True):
+                self.members.pop(watcher, None)

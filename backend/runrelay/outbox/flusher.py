@@ -1,0 +1,331 @@
+"""The flusher: one daemon thread per process that commits what the outbox holds, in order, until it is committed.
+
+It begins with the first event, sends at once when nothing is in flight, and keeps a batch, with its numbers, until it
+knows what became of it: the run log skips what it had committed before a reply was lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from ..errors import CommitRefused, RunlogError, RunlogUnavailable
+from ..runlog import Batch, Committed, Numbering, RunLog
+from .outbox import Outbox
+from .pace import be_punctual
+from .queues import Box, Entry, Flight
+from .scopes import STARTS
+
+if TYPE_CHECKING:
+    from .spool.spool import Spool
+
+__all__ = ["Flusher", "backoff_s"]
+
+_log = logging.getLogger("runrelay.publisher")
+
+BACKOFF_FIRST_S: Final = 0.05
+BACKOFF_MAX_S: Final = 2.0
+INDEX_EVERY_S: Final = 1.0
+HANGS_AFTER_S: Final = 1.0
+"""A call that takes longer than this does not empty the outbox: nobody waits for it then."""
+ADOPT_EVERY_S: Final = 30.0
+SPOOL_FROM: Final = 8
+"""What waits in memory goes to disk when it is more than one part in so many of the bound."""
+
+
+def backoff_s(failures: int, chance: float) -> float:
+    """Seconds to wait after so many failures in a row; `chance` is within 0..1 and spreads many workers out.
+
+    After the first failure there is no wait: an idle connection that the server has closed is just made again.
+    """
+    if failures <= 1:
+        return 0.0
+    wait_s: float = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(failures - 2, 16))
+    return wait_s * (0.5 + chance / 2)
+
+
+def _doubt(flights: Sequence[Flight]) -> None:
+    """These are sent again although they may have been committed: their producers' marks must stay."""
+    for flight in flights:
+        flight.box.numbering.in_doubt = True
+
+
+class Flusher:
+    """Commits what `outbox` holds through a run log of its own (made in its thread by `connect`)."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        connect: Callable[[], RunLog],
+        *,
+        flush_ms: float = 0.0,
+        spool: Spool | None = None,
+        on_begun: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.outbox = outbox
+        self.spool = spool
+        self._connect = connect
+        self._on_begun = on_begun
+        self._flush_s = flush_ms / 1000
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._stopping = False
+        self._failures = 0
+        self._sent_s = 0.0
+        self._sending = False
+        self._retry: Sequence[Flight] = ()
+        self._landed = threading.Condition()
+        self._waiters = 0
+        self._to_index: dict[str, int] = {}
+
+    @property
+    def down(self) -> bool:
+        """Whether Redis is known to be away: it failed when it was last asked, on a fresh connection."""
+        return self._failures > 1
+
+    @property
+    def draining(self) -> bool:
+        """Whether the outbox is being emptied, as far as one can know; not for the thread that empties it."""
+        hangs = self._sending and time.monotonic() - self._sent_s > HANGS_AFTER_S
+        return self._thread not in (None, threading.current_thread()) and not self.down and not hangs
+
+    def start(self) -> None:
+        """Start the thread if it isn't there yet."""
+        with self._starting:
+            if self._thread is None:
+                self._stopping = False
+                thread = threading.Thread(target=self._run, name="runrelay-flusher", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:
+                    return  # the interpreter is shutting down: the task must not fail for it
+                self._thread = thread
+
+    def stop(self, timeout_s: float) -> bool:
+        """Ask the thread to end, and wait for that. What still waits stays in the outbox. Returns whether it ended.
+
+        One that does not end in time (Redis hangs) goes on: else what comes later would have nobody.
+        """
+        thread = self._thread
+        if thread is None:
+            return True
+        self._stopping = True
+        self.outbox.wake()
+        thread.join(timeout_s)
+        with self._starting:
+            self._stopping = False
+            return self._thread is not thread
+
+    def flush_here(self, timeout_s: float) -> None:
+        """Commit what waits in the calling thread, when there is no other; not waiting while Redis is away."""
+        deadline = time.monotonic() + timeout_s
+        runlog = self._connect()
+        try:
+            while not self.down and time.monotonic() < deadline:
+                flights = self._retry or self.outbox.take(time.monotonic())
+                if not flights:
+                    break
+                self._send(runlog, flights)
+            self._dismiss(runlog)
+        finally:
+            runlog.close()
+            self.outbox.flusher_ended()
+
+    def wait(self, timeout_s: float, *, while_down: bool = True) -> bool:
+        """Wait until everything that waits now is settled. Returns whether it is.
+
+        In the flusher's own thread that can't be waited for: False at once.
+        Without `while_down`, it gives up as soon as Redis is known to be away.
+        """
+        if threading.current_thread() is self._thread:
+            return False
+        deadline = time.monotonic() + timeout_s
+        for _ in range(2):  # what is settled may have something follow, as the run's failure its step's
+            targets = self.outbox.waiting()
+            if targets and not self._wait(targets, deadline, while_down):
+                return False
+        return True
+
+    def _wait(self, targets: list[tuple[Box, int]], deadline: float, while_down: bool) -> bool:
+        self.start()
+        with self._landed:
+            self._waiters += 1
+            try:
+                if while_down or not self.down:
+                    self.outbox.wake()
+                while not self._settled(targets):
+                    left_s = deadline - time.monotonic()
+                    if left_s <= 0 or (self.down and not while_down):
+                        return False
+                    self._landed.wait(left_s)
+                return True
+            finally:
+                self._waiters -= 1
+
+    def _settled(self, targets: list[tuple[Box, int]]) -> bool:
+        with self.outbox.lock:
+            return all(box.settled_up_to(serial) for box, serial in targets)
+
+    def _run(self) -> None:
+        be_punctual()
+        runlog = self._connect()
+        try:
+            while not self._has_ended(runlog):
+                sent = self._round(runlog)
+                if self._waiters:
+                    with self._landed:
+                        self._landed.notify_all()
+                if self._failures:
+                    self.outbox.doze(backoff_s(self._failures, random.random()))
+                elif self._flush_s and sent and not self._waiters:
+                    self.outbox.doze(max(0.0, self._sent_s + self._flush_s - time.monotonic()))
+        except Exception:
+            _log.exception("the flusher has failed; the next event starts another")
+            self._retry = self.outbox.flights()  # what became of them is not known: the next one sends them again
+            _doubt(self._retry)
+            self._thread = None
+            self.outbox.flusher_ended()
+        finally:
+            runlog.close()
+
+    def _dismiss(self, runlog: RunLog) -> None:
+        """Take this process' marks away: what it says after this is another producer's."""
+        if not self.down:
+            runlog.dismiss(self.outbox.retired(all_idle=True))
+
+    def _has_ended(self, runlog: RunLog) -> bool:
+        """Whether the thread was asked to end; from then on it has, and the next event starts another."""
+        if not self._stopping:
+            return False
+        self._dismiss(runlog)
+        with self._starting:
+            if self._stopping:
+                self._thread = None
+                self.outbox.flusher_ended()
+            return self._thread is None
+
+    def _round(self, runlog: RunLog) -> bool:
+        """Commit once what is ready, or sleep until something is. Returns whether something was sent."""
+        drained = False
+        if self.spool is not None and not self._retry and self.spool.ready(time.monotonic(), ADOPT_EVERY_S):
+            drained = True
+            reached = self.spool.drain(runlog, self.outbox, self._on_begun)
+            if reached is not None:
+                self._reached(reached)
+                if not reached:
+                    return True
+        flights = self._retry or self.outbox.take(time.monotonic())
+        if flights:
+            self._sent_s = time.monotonic()
+            self._sending = True
+            self._send(runlog, flights)
+            self._sending = False
+            if self.down and self.spool is not None and self.outbox.bytes > self.outbox.bound_bytes // SPOOL_FROM:
+                # long before the bound, so that the task's own thread need not do it
+                self.spool.take_in(self.outbox)
+            return True
+        if not drained:  # who waits for what was on disk must hear of it first
+            now_s = time.monotonic()
+            self.outbox.sleep(None if self.spool is None else self.spool.look_again_s(now_s, ADOPT_EVERY_S))
+        return drained
+
+    def _reached(self, reached: bool) -> None:
+        if not reached:
+            self._failures += 1
+            if self._failures == 2:
+                _log.warning("Redis is away: progress waits in memory until it is back")
+        elif self._failures:
+            if self._failures > 1:
+                _log.info("Redis is back")
+            self._failures = 0
+
+    def _send(self, runlog: RunLog, flights: Sequence[Flight]) -> None:
+        batches = [Batch(flight.box.run_id, flight.producer, flight.first, flight.events) for flight in flights]
+        results: Sequence[Committed | RunlogError]
+        try:
+            results = runlog.commit_many(batches)
+        except Exception as error:
+            # Not the server's doing: something in one of these batches cannot even be sent.
+            runlog.close()
+            _doubt(flights)
+            if len(flights) > 1:
+                for i, flight in enumerate(flights):
+                    self._retry = flights[i:]
+                    self._send(runlog, [flight])
+                    if self._retry:
+                        self._retry = [*self._retry, *flights[i + 1 :]]
+                        return
+                return
+            results = [RunlogError(f"cannot be sent: {error!r}")]
+        self._retry = [
+            flight for flight, result in zip(flights, results, strict=True) if not self._settle(flight, result)
+        ]
+        self._reached(not self._retry)
+        if self._to_index and not self._retry:
+            try:
+                runlog.index(self._to_index)
+                self._to_index.clear()
+            except RunlogUnavailable:
+                pass  # with the next commit; whoever lists the runs repairs the list too
+            except RunlogError as error:  # somebody else's key under the list's name: it would only grow here
+                _log.debug("%d runs are not entered in the list: %s", len(self._to_index), error)
+                self._to_index.clear()
+        if not self._retry and (retired := self.outbox.retired()):
+            runlog.dismiss(retired)
+
+    def _settle(self, flight: Flight, result: Committed | RunlogError) -> bool:
+        """Note what became of a flight. Returns False if that is not known, and it must be sent again."""
+        if isinstance(result, RunlogUnavailable):
+            _doubt([flight])
+            return False
+        box, counts = flight.box, self.outbox.counts
+        if isinstance(result, Committed):
+            counts.committed += len(flight.events)
+            if result.fenced:
+                counts.fenced += result.fenced
+                _log.debug("run %r: %d events of an older attempt, or after the end", box.run_id, result.fenced)
+            self._note_index(box, result)
+        else:
+            self._give_up(flight, result)
+        self._conclude(box.run_id, flight.entries[-1], result)
+        self.outbox.settle(flight)
+        if self.spool is not None:
+            try:
+                self.spool.settled(flight)
+            except Exception:  # it is committed: that it was also on disk must not keep what follows
+                _log.exception("the spool has failed")
+        return True
+
+    def _conclude(self, run_id: str, last: Entry, result: Committed | RunlogError) -> None:
+        """What depends on a batch's last event: its scope's attempt, or what is published after it."""
+        if last.event is None or not isinstance(result, Committed):
+            return
+        if last.scope is not None and last.event.kind in STARTS:
+            last.scope.begun(last.event, result)
+            self._on_begun()
+        if last.follow is not None and not result.fenced:
+            self.outbox.append(run_id, last.follow)
+
+    def _give_up(self, flight: Flight, error: RunlogError) -> None:
+        """Drop what the run log will never accept, so that the run goes on."""
+        box = flight.box
+        self.outbox.counts.poisoned += len(flight.events)
+        if not box.poisoned:
+            box.poisoned = True
+            _log.error("run %r: %d events are given up: %s", box.run_id, len(flight.events), error)
+        # These numbers were not taken, and after another error we cannot know: a refusal changes nothing in Redis.
+        box.numbering = (
+            Numbering(flight.producer, flight.first) if isinstance(error, CommitRefused) else Numbering.fresh()
+        )
+
+    def _note_index(self, box: Box, result: Committed) -> None:
+        now_s = time.monotonic()
+        if result.after > result.before and (
+            result.created or result.status_changed or now_s - box.indexed_s >= INDEX_EVERY_S
+        ):
+            box.indexed_s = now_s
+            self._to_index[box.run_id] = result.updated_at

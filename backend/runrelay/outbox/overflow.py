@@ -1,0 +1,124 @@
+"""Overflow: what the outbox gives up when Redis is away for long, and what it never does. Pure.
+
+The oldest progress-only updates go first, then the oldest log lines, which leave one line that says how many. An event
+that changes the state, ends a run or a step, or controls it is never dropped; of its log line only the line goes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from ..progress import TERMINAL_STATES, Event
+from .queues import Box, Entry, dropped_note, entry_bytes
+
+__all__ = ["Victims"]
+
+_DEAD_KEPT: Final = 1000
+
+
+class _Victim(NamedTuple):
+    box: Box
+    entry: Entry
+    brings_state: bool
+
+
+class Victims:
+    """What may be dropped of all that waits, oldest first. Made when the outbox overflows, then kept up to date."""
+
+    def __init__(self, boxes: Iterable[Box]) -> None:
+        self._updates: deque[_Victim] = deque()
+        self._lines: deque[_Victim] = deque()
+        self._states: dict[str, str] = {}
+        self._notes: dict[str, Entry] = {}
+        self._dead: dict[str, int] = {}
+        self.dropped_updates = 0
+        self.dropped_lines = 0
+        waiting = [(box, entry) for box in boxes for entry in box.items]
+        waiting.sort(key=lambda pair: 0 if pair[1].event is None else pair[1].event.ts_ms)
+        for box, entry in waiting:
+            self.add(box, entry)
+
+    def add(self, box: Box, entry: Entry) -> None:
+        """Take note of an entry that has just been appended."""
+        event = entry.event
+        if event is None:
+            return
+        brings_state = event.state is not None and event.state != self._states.get(box.run_id)
+        if event.state is not None:
+            self._states[box.run_id] = event.state
+        if entry.dropped_lines:
+            self._notes[box.run_id] = entry
+            return
+        if _is_control(event):
+            return
+        if not brings_state and event.log is None and event.data is None:
+            self._updates.append(_Victim(box, entry, brings_state))
+        elif not brings_state or event.log is not None:
+            self._lines.append(_Victim(box, entry, brings_state))
+
+    def drop_one(self) -> int | None:
+        """Give up one update or one log line. Returns the bytes that this frees, None if no more may be dropped."""
+        while self._updates:
+            box, entry, _ = self._updates.popleft()
+            if entry.event is not None and _waits(box, entry):
+                self.dropped_updates += 1
+                return self._drop(box, entry)
+        while self._lines:
+            victim = self._lines.popleft()
+            event = victim.entry.event
+            if event is not None and _waits(victim.box, victim.entry):
+                if event.log is None:
+                    self.dropped_updates += 1
+                    return self._drop(victim.box, victim.entry)
+                self.dropped_lines += 1
+                return self._drop_line(victim, event)
+        return None
+
+    def _drop_line(self, victim: _Victim, event: Event) -> int:
+        box, entry, brings_state = victim
+        before = entry.size_bytes
+        note = self._notes.get(box.run_id)
+        if note is None or note.event is None or not _waits(box, note):
+            # The first line that goes becomes the note: at its place, with whatever else the event brings.
+            entry.dropped_lines = 1
+            entry.event = event._replace(log=dropped_note(1), level="warning", data=None)
+            entry.size_bytes = entry_bytes(entry.event)
+            self._notes[box.run_id] = entry
+            return before - entry.size_bytes
+        note.dropped_lines += 1
+        note.event = note.event._replace(log=dropped_note(note.dropped_lines))
+        if not brings_state:
+            return self._drop(box, entry)
+        entry.event = event._replace(log=None)
+        entry.size_bytes = entry_bytes(entry.event)
+        return before - entry.size_bytes
+
+    def _drop(self, box: Box, entry: Entry) -> int:
+        entry.event = None
+        dead = self._dead[box.run_id] = self._dead.get(box.run_id, 0) + 1
+        # What is dropped stays in its queue, empty, until it is at the head or there is much of it.
+        while box.items and box.items[0].event is None:
+            box.items.popleft()
+        if dead > _DEAD_KEPT and dead > len(box.items) // 2:
+            box.items = deque(entry for entry in box.items if entry.event is not None)
+            self._dead[box.run_id] = 0
+        return entry.size_bytes
+
+
+def _is_control(event: Event) -> bool:
+    return (
+        event.kind != "event"
+        or event.state in TERMINAL_STATES
+        or event.result is not None
+        or event.error is not None
+        or event.title is not None
+        or event.steps is not None
+        or event.must is not None
+    )
+
+
+def _waits(box: Box, entry: Entry) -> bool:
+    """Whether the entry is still in its queue: neither in flight nor committed."""
+    return bool(box.items) and entry.serial >= box.items[0].serial

@@ -1,0 +1,191 @@
+"""A publisher in the life of its process: begun with the first event, anew in a child, flushed at the end."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import weakref
+from typing import TYPE_CHECKING, Final
+
+from ..errors import RunlogError
+from ..progress import Event
+from ..runlog import Batch, Committed, Numbering, RunLog
+from ..settings import PublisherSettings
+from .flusher import Flusher
+from .heartbeat import Heartbeat
+from .outbox import Counts, Outbox
+from .scopes import TaskScope
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .spool.spool import Spool
+
+__all__ = ["EXIT_FLUSH_S", "Publisher"]
+
+EXIT_FLUSH_S: Final = 5.0
+"""Seconds that a process waits at its end, unless Redis is known to be away."""
+
+_log = logging.getLogger("runrelay.publisher")
+
+
+class Publisher:
+    """An outbox and its flusher. A forked child's is empty, and a new producer.
+
+    Raises:
+        ValueError: the settings' URL is not one of Redis.
+    """
+
+    def __init__(self, settings: PublisherSettings | None = None) -> None:
+        self.settings = settings or PublisherSettings()
+        self._connect().close()  # no connection yet, but a URL that is none is refused here and not in a thread
+        self._begin()
+        _publishers.add(self)
+
+    def _begin(self) -> None:
+        settings = self.settings
+        self.spool = None if settings.spool is None else _spool(settings.spool)
+        self.outbox = Outbox(
+            settings.outbox_bytes,
+            on_first=self._start,
+            on_full=None if self.spool is None else self._spool_all,
+            is_draining=lambda: self.flusher.draining,
+        )
+        self.flusher = Flusher(
+            self.outbox, self._connect, flush_ms=settings.flush_ms, spool=self.spool, on_begun=self._begun
+        )
+        self._heartbeat: Heartbeat | None = None
+        self._exit_hook = False
+
+    @property
+    def heartbeat(self) -> Heartbeat:
+        """The thread that says, for the runs that are executed here, that they are."""
+        if self._heartbeat is None:
+            self._heartbeat = Heartbeat(self._connect, self.settings.heartbeat_s, self.emit)
+        return self._heartbeat
+
+    def _spool_all(self) -> bool:
+        return self.spool is not None and self.spool.take_in(self.outbox)
+
+    def _begun(self) -> None:
+        self.heartbeat.beat_soon()
+
+    def _connect(self) -> RunLog:
+        return RunLog(self.settings.redis_url, self.settings.keys, self.settings.retention)
+
+    @property
+    def down(self) -> bool:
+        """Whether Redis is known to be away."""
+        return self.flusher.down
+
+    @property
+    def counts(self) -> Counts:
+        """What has happened to events so far."""
+        return self.outbox.counts
+
+    def emit(self, run_id: str, event: Event, scope: TaskScope | None = None, follow: Event | None = None) -> None:
+        """Append a checked event to the outbox; microseconds, whatever Redis does."""
+        self.outbox.append(run_id, event, scope, follow)
+
+    def _start(self) -> None:
+        if _exiting:
+            self.flusher.flush_here(EXIT_FLUSH_S)
+            if self.spool is not None and self.outbox.waiting():
+                self.spool.take_in(self.outbox)
+            return
+        self.flusher.start()
+        if not self._exit_hook and "multiprocessing.util" in sys.modules:
+            # children of multiprocessing leave without atexit, but run these
+            self._exit_hook = True
+            sys.modules["multiprocessing.util"].Finalize(self, _close_at_exit, (weakref.ref(self),), exitpriority=10)
+
+    def flush(self, timeout_s: float = 5.0, *, while_down: bool = True) -> bool:
+        """Wait up to `timeout_s` until everything published so far is committed. Returns whether it is."""
+        return self.flusher.wait(timeout_s, while_down=while_down)
+
+    def commit(self, run_id: str, event: Event) -> Committed:
+        """Commit one event now, past the outbox, in the calling thread: what must be so before anything else is done.
+
+        Raises:
+            RunlogUnavailable: Redis cannot be reached or cannot write; the event may be committed or not.
+            RunlogError: it was refused.
+        """
+        runlog = self._connect()
+        numbering = Numbering.fresh()
+        try:
+            done = runlog.commit(Batch(run_id, numbering.producer, numbering.next, [event]))
+            try:
+                runlog.index({run_id: done.updated_at})
+                runlog.dismiss([(run_id, numbering.producer)])  # its only batch was sent once, and is answered
+            except RunlogError:
+                _log.debug("run %r is not in the list of runs yet", run_id)
+            return done
+        finally:
+            runlog.close()
+
+    def close(self, timeout_s: float = EXIT_FLUSH_S) -> bool:
+        """Flush (not waiting while Redis is known to be away), and end the thread. The next event starts another.
+
+        With a spool, what could not be committed waits there for another process.
+        """
+        done = self.flush(timeout_s, while_down=False)
+        ended = self.flusher.stop(timeout_s)
+        if self.spool is not None:
+            if not done:
+                self.spool.take_in(self.outbox)
+            if ended:
+                self.spool.close(self.outbox)
+        elif not done:
+            _log.warning("events of %d runs are not committed, because Redis is away", len(self.outbox.waiting()))
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+        return done
+
+    def forked(self) -> None:
+        """In a forked child: what waits is the parent's to commit, and its connection the parent's to use."""
+        if self.spool is not None:
+            self.spool.forked()
+        self._begin()
+
+
+def _spool(folder: Path) -> Spool:
+    from .spool.spool import Spool  # only here: SQLite and POSIX locks are for those who want them
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # said now, not in the outage for which it is there; the task goes on
+        _log.error("the spool in %s cannot be used: %s", folder, error.strerror or error)
+    return Spool(folder)
+
+
+_publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()
+
+
+def _begin_anew() -> None:
+    for publisher in _publishers:
+        publisher.forked()
+
+
+def _close_at_exit(reference: weakref.ref[Publisher]) -> None:
+    publisher = reference()
+    if publisher is not None:
+        publisher.close()
+
+
+_exiting = False
+"""The exit hook has run. Hooks that were registered before it run after it, and may publish: that is committed at once,
+in their thread, because no other can be started any more."""
+
+
+@atexit.register
+def _close_all() -> None:
+    global _exiting
+    for publisher in list(_publishers):
+        publisher.close()
+    _exiting = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

@@ -1,0 +1,50 @@
+"""A logging handler whose lines go to a run's log."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from ..outbox.scopes import current_run_id
+from ..progress import check_run_id
+from .publish import publish_progress
+
+__all__ = ["RunLogHandler"]
+
+_OWN: Final = ("runrelay", "redis")
+
+
+class RunLogHandler(logging.Handler):
+    """Publishes each record as a line of the log of `run_id`; without it, of the run that the code works for.
+
+    Records of runrelay's own loggers, and of the Redis client, are left out: they would speak of themselves.
+
+    Raises:
+        TypeError, ValueError: `run_id` can't name a run.
+    """
+
+    def __init__(self, run_id: str | None = None, level: int | str = logging.NOTSET) -> None:
+        super().__init__(level)
+        self.run_id = None if run_id is None else check_run_id(run_id)
+        self.addFilter(_is_foreign)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Publish one record. What goes wrong is logging's to report, never the task's to fail."""
+        try:
+            run_id = current_run_id() if self.run_id is None else self.run_id
+            if run_id is not None:
+                publish_progress(run_id, log=self.format(record), level=_level(record.levelno))
+        except Exception:
+            self.handleError(record)
+
+
+def _is_foreign(record: logging.LogRecord) -> bool:
+    return record.name.partition(".")[0] not in _OWN
+
+
+def _level(number: int) -> str:
+    if number >= logging.ERROR:
+        return "error"
+    if number >= logging.WARNING:
+        return "warning"
+    return "info" if number >= logging.INFO else "debug"

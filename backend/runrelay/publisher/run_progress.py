@@ -1,0 +1,163 @@
+"""run_progress: a block of code as a run, or as part of the task that it runs in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import traceback
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final
+
+from ..outbox.scopes import TaskScope, enter_scope, leave_scope, scope_of
+from ..progress import Event, check_run_id, make_event, step_specs
+from ..progress.events import MAX_ERROR_BYTES, MAX_RESULT_BYTES, MAX_STATE_CHARS, MAX_STEP_CHARS, encode_json
+from ..progress.text import check_label, cut_text
+from .publish import emit, publish_progress
+from .spans import Span, current_span
+
+__all__ = ["MAX_TITLE_CHARS", "RunProgress", "StepSpan", "error_text", "run_progress"]
+
+MAX_TITLE_CHARS: Final = 200
+_FRAMES: Final = 30
+
+
+def error_text(error: BaseException) -> str:
+    """An exception as a run's error: the one line that says what it is, then where it came from; at most 64 KiB."""
+    summary = "".join(traceback.format_exception_only(error)).strip()
+    trace = "".join(traceback.format_exception(error, limit=-_FRAMES)).strip()
+    return cut_text(f"{summary}\n\n{trace}" if trace != summary else summary, MAX_ERROR_BYTES)
+
+
+class StepSpan(Span):
+    """A step of a run as a block of code. Entered again, after it has failed, say, it is a new attempt of the step."""
+
+    def _tell_beginning(self) -> None:
+        event = make_event(self._state, self.low, self._log, step=self.step_name)
+        emit(self.run_id, event._replace(kind="step_start"), scope_of(self.run_id))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if self.forked:
+            return
+        if error is None:
+            publish_progress(self.run_id, "END", step=self.step_name)
+        else:
+            publish_progress(self.run_id, "FAILED", step=self.step_name, error=error_text(error))
+
+
+class RunProgress(Span):
+    """A run in progress, as `run_progress` gives it."""
+
+    def __init__(self, run_id: str, begin: Event, declare: Event | None) -> None:
+        super().__init__(run_id)
+        self._begin = begin
+        self._declare = declare
+        self._scope: TaskScope | None = None
+        self._result: Any = None
+
+    @property
+    def result(self) -> Any:
+        """What the run has made: JSON up to 64 KiB, shown when it ends well."""
+        return self._result
+
+    @result.setter
+    def result(self, value: Any) -> None:
+        encode_json("result", value, MAX_RESULT_BYTES)
+        self._result = value
+
+    def _innermost(self) -> Span:
+        return current_span(self.run_id)
+
+    def step(self, name: str, state: str | None = None, log: str | None = None) -> StepSpan:
+        """A block of code as one of the run's steps: 0..1 of its own, END on leaving, FAILED on an exception.
+
+        Raises:
+            TypeError, ValueError: this can't be a step's name.
+        """
+        check_label("step", name, MAX_STEP_CHARS)
+        return StepSpan(self.run_id, state=state, step=name, log=log)
+
+    def __enter__(self) -> RunProgress:
+        self._pid = os.getpid()
+        outer = scope_of(self.run_id)
+        if outer is None or outer.left:
+            self._scope = TaskScope(self.run_id)
+            enter_scope(self._scope)
+            emit(self.run_id, self._begin, self._scope)
+        elif self._declare is not None:
+            # a member's own steps are not the canvas' steps
+            steps = self._declare.steps if outer.step is None else None
+            emit(self.run_id, self._declare._replace(step=outer.step, steps=steps), outer)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.forked:
+            return
+        scope = self._scope
+        if scope is None:
+            # The task that this block is a part of knows how it ends: after an exception it may yet be tried again.
+            outer = scope_of(self.run_id)
+            if outer is not None:
+                outer.failure = None if error is None else error_text(error)
+                outer.result = outer.result if self._result is None else self._result
+            return
+        leave_scope(scope)
+        self._scope = None
+        if scope.ended:
+            return
+        if error is None:
+            event = make_event("END", result=scope.result if self._result is None else self._result)
+        elif isinstance(error, asyncio.CancelledError):
+            event = make_event("CANCELLED")
+        else:
+            event = make_event("FAILED", error=error_text(error))
+        emit(self.run_id, event, scope)
+
+
+def run_progress(
+    run_id: str,
+    *,
+    title: str | None = None,
+    steps: Mapping[str, float] | Sequence[str] | None = None,
+    pipeline: str | None = None,
+    state: str | None = None,
+    attempt: int | None = None,
+) -> RunProgress:
+    """A block of code as a run: started on entering, END on leaving, FAILED with the error on an exception.
+
+    Inside a task of an application with `install(app)` that carries this run id, the block is part of the task: the
+    task's end, with its retries, ends the run, or the task's step if it is a member of a canvas.
+
+        with run_progress("film-7", title="A film") as run:
+            with run.span(0.0, 0.4, state="PLOT"):
+                run.update(0.5, log="half of the plot")     # the run is at 0.2
+            run.result = {"file": "film.mp4"}
+
+    Args:
+        run_id: as for `publish_progress`. A run of this id that has ended begins a new attempt.
+        title: for people, up to 200 characters.
+        steps: names with their weights, or names alone.
+        pipeline: the pipeline's name.
+        state: the first state; `STARTED` by default.
+        attempt: the attempt that this was started for, if a retry may have replaced it.
+
+    Raises:
+        TypeError, ValueError: an argument is wrong.
+    """
+    run_id = check_run_id(run_id)
+    for name, label in (("title", title), ("pipeline", pipeline)):
+        if label is not None:
+            check_label(name, label, MAX_TITLE_CHARS)
+    if state is not None:
+        check_label("state", state, MAX_STATE_CHARS)
+    plain = make_event(state, attempt=attempt)._replace(
+        title=title, pipeline=pipeline, steps=None if steps is None else step_specs(steps)
+    )
+    begin = plain._replace(kind="start", state=state or "STARTED", attempt=None, base_attempt=attempt, reopen=True)
+    says_something = not (title is None and pipeline is None and steps is None and state is None)
+    return RunProgress(run_id, begin, plain if says_something else None)

@@ -1,0 +1,88 @@
+"""track: a loop's progress, about every one percent."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from ..progress import check_run_id
+from ..progress.events import MAX_STATE_CHARS, MAX_STEP_CHARS
+from ..progress.text import check_label
+from .publish import publish_progress
+from .spans import Span, current_span
+
+__all__ = ["STEPS", "Percent", "track"]
+
+T = TypeVar("T")
+STEPS = 100
+
+
+class Percent:
+    """Whether a count has passed another hundredth of its total. Pure."""
+
+    def __init__(self, total: float | None) -> None:
+        self.total = total
+        self._last = -1
+
+    def passed(self, count: float) -> float | None:
+        """The share 0..1 if it is worth telling, else None."""
+        if not self.total or self.total <= 0:
+            return None
+        share = min(1.0, max(0.0, count / self.total))
+        step = int(share * STEPS)
+        if step == self._last:
+            return None
+        self._last = step
+        return share
+
+
+def track(
+    items: Iterable[T],
+    run_id: str,
+    *,
+    span: tuple[float, float] = (0.0, 1.0),
+    total: int | None = None,
+    state: str | None = None,
+    step: str | None = None,
+) -> Iterator[T]:
+    """Yield the items, and publish how many are done: at the beginning, about every one percent, and at the end.
+
+    Args:
+        items: what to loop over.
+        run_id: as for `publish_progress`.
+        span: from where to where of the run's progress; inside `with run.span(…)`, of that span's.
+        total: how many there are; by default their own length. If nobody knows, only the state is published.
+        state: the pipeline's own label for this loop.
+        step: the step that this is about.
+
+    Raises:
+        TypeError, ValueError: an argument is wrong (at once, not when the loop begins).
+    """
+    run_id = check_run_id(run_id)
+    if state is not None:
+        check_label("state", state, MAX_STATE_CHARS)
+    if step is not None:
+        check_label("step", step, MAX_STEP_CHARS)
+    if total is not None and not math.isfinite(total):
+        raise ValueError(f"total must be a finite number, got {total!r}")
+    part = current_span(run_id).span(*span)
+    if total is None:
+        total = operator.length_hint(items, 0) or None
+    return _tracked(items, part, Percent(total), state, part.step_name if step is None else step)
+
+
+def _tracked(items: Iterable[T], part: Span, percent: Percent, state: str | None, step: str | None) -> Iterator[T]:
+    def tell(share: float | None) -> None:
+        publish_progress(part.run_id, state, None if share is None else part.at(share), step=step)
+
+    first = percent.passed(0)
+    if state is not None or first is not None:
+        tell(first)
+    for done, item in enumerate(items, 1):
+        yield item
+        share = percent.passed(done)
+        if share is not None:
+            tell(share)
+    tell(1.0)

@@ -1,0 +1,95 @@
+"""An application's own tests: its tasks executed here (`task_always_eager`), and what they say captured."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pytest
+from billiard.exceptions import TimeLimitExceeded, WorkerLostError
+from celery import Celery, chain, group, signals
+from celery.local import Proxy
+
+from runrelay import publish_progress, run_progress
+from runrelay.celery import install, run_headers, send
+from runrelay.celery.signals import _info
+from runrelay.testing import capture_progress
+
+app = Celery("eager-test", broker="memory://", backend="cache+memory://", set_as_current=False)
+app.conf.task_always_eager = True
+install(Proxy(lambda: app))  # as `install(celery.current_app)`
+
+
+@app.task  # type: ignore[untyped-decorator]
+def work(run_id: str) -> str:
+    publish_progress(run_id, "WORK", 0.5, "half")
+    return "made"
+
+
+@app.task  # type: ignore[untyped-decorator]
+def breaks(run_id: str) -> None:
+    raise OSError("no disk")
+
+
+def test_an_application_is_known_behind_its_proxy() -> None:
+    """`install(celery.current_app)`, which hooks nothing and does not say so."""
+    with capture_progress() as captured:
+        send(work.s("run"), "run", closing="done")
+    assert captured.states("run") == ["QUEUED", "STARTED", "WORK", "END"]
+    assert captured.logs("run") == ["half", "done"]
+    end = captured.ended("run")
+    assert end is not None
+    assert end.result == "made"
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_captured_canvas_ends_once_with_its_last_member(again: bool) -> None:
+    """A user's test that sees the run end after the first member, although Redis would show no such thing."""
+    with capture_progress() as captured:
+        for _ in range(1 + again):
+            made = chain(work.si("run"), group(work.si("run"), work.si("run")), work.si("run"), app=app)
+            send(made, "run", closing="done")
+    assert captured.states("run") == ["QUEUED", "STARTED", "WORK", "END"] * (1 + again)
+    assert [event.log for event in captured.of("run") if event.kind == "finish"] == ["done"] * (1 + again)
+
+
+def test_a_captured_canvas_that_fails_does_not_end_well() -> None:
+    """END in a user's test of a canvas whose last member has failed."""
+    with capture_progress() as captured:
+        send(chain(work.si("run"), breaks.si("run"), app=app), "run")
+    assert captured.states("run") == ["QUEUED", "STARTED", "WORK", "FAILED"]
+    end: Any = captured.ended("run")
+    assert end.error.startswith("breaks: OSError: no disk")
+
+
+def test_the_end_of_a_step_is_no_state_of_the_run() -> None:
+    """END in the middle of the states, where the first step ended."""
+    with capture_progress() as captured, run_progress("run", steps=["a", "b"]) as run:
+        for name in ("a", "b"):
+            with run.step(name, state=name.upper()):
+                pass
+    assert captured.states("run") == ["STARTED", "A", "B", "END"]
+
+
+def test_a_task_that_was_killed_fails_once() -> None:
+    """A second failure, told when the killed process has gone, that is counted as a trespasser's."""
+
+    class Request:
+        id = "of-the-killed"
+        request_dict: ClassVar = {"headers": run_headers("run", attempt=1)}
+
+    request = Request()
+    request.app = app  # type: ignore[attr-defined]
+    with capture_progress() as captured:
+        signals.task_received.send(sender=None, request=request)
+        for error in (TimeLimitExceeded(1), WorkerLostError("signal 9")):
+            signals.task_failure.send(sender=app.tasks[work.name], task_id=request.id, exception=error)
+    assert [event.state for event in captured.events] == ["FAILED"]
+    assert captured.events[0].error == "TimeLimitExceeded: TimeLimitExceeded(1,)"
+
+
+@pytest.mark.parametrize("attempt", [0, True, "1", 10**18])
+def test_a_header_whose_attempt_is_none_is_no_run(attempt: object, caplog: pytest.LogCaptureFixture) -> None:
+    """One of 10**18 would make a run that can not be read again."""
+    request = {"runrelay": {"run_id": "run", "attempt": attempt}}
+    assert _info(request) is None
+    assert "is not a run: attempt must be" in caplog.text

@@ -1,0 +1,30 @@
+"""The snapshots kept for the time when Redis is away."""
+
+from __future__ import annotations
+
+from runrelay.progress import Cursor, Snapshot, Step
+from runrelay.relay.relay import LastKnown
+
+
+def _snapshot(number: int, **more: object) -> Snapshot:
+    return Snapshot(f"run {number}", Cursor("k3x9m2p7q1za", 1), **more)  # type: ignore[arg-type]
+
+
+def test_results_and_steps_count_against_the_bound() -> None:
+    """A result may have 64 KiB of JSON: thirty thousand of them are no thirty megabytes."""
+    for more in ({"result": ["x" * 100] * 100}, {"steps": tuple(Step(f"step {n}") for n in range(200))}):
+        known = LastKnown(1_000_000)
+        for number in range(200):
+            known.keep(_snapshot(number, **more))
+        assert 0 < len(known._snapshots) < 20
+        assert known.get("run 199") is not None, "the oldest goes first"
+
+
+def test_what_goes_is_not_counted_any_more() -> None:
+    """The bound would shrink with every run that is deleted."""
+    known = LastKnown(1_000_000)
+    known.keep(_snapshot(1, result={"a": 1}))
+    known.keep(_snapshot(1))
+    known.forget("run 1")
+    known.forget("never seen")
+    assert known._bytes == 0
