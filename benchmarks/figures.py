@@ -38,10 +38,10 @@ def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 @dataclass(slots=True)
 class Figure:
-    """One quantity of one contestant in one scenario, a value per round."""
+    """One quantity of one measured in one scenario, a value per round."""
 
     scenario: str
-    contestant: str
+    measured: str
     name: str
     unit: str
     values: list[float] = field(default_factory=list)
@@ -80,26 +80,26 @@ class Figures:
     """All figures of a run of the benchmarks, in the order in which they came."""
 
     def __init__(self, figures: Iterable[Figure] = ()) -> None:
-        self._figures = {(f.scenario, f.contestant, f.name): f for f in figures}
+        self._figures = {(f.scenario, f.measured, f.name): f for f in figures}
 
-    def add(self, scenario: str, contestant: str, name: str, unit: str, value: float, note: str = "") -> None:
+    def add(self, scenario: str, measured: str, name: str, unit: str, value: float, note: str = "") -> None:
         """Add a round's value. A note of a later round replaces that of an earlier one."""
-        key = scenario, contestant, name
-        figure = self._figures.setdefault(key, Figure(scenario, contestant, name, unit))
+        key = scenario, measured, name
+        figure = self._figures.setdefault(key, Figure(scenario, measured, name, unit))
         figure.values.append(value)
         figure.note = note or figure.note
 
-    def find(self, scenario: str, contestant: str, name: str) -> Figure | None:
+    def find(self, scenario: str, measured: str, name: str) -> Figure | None:
         """A figure, if it was measured."""
-        return self._figures.get((scenario, contestant, name))
+        return self._figures.get((scenario, measured, name))
 
-    def median(self, scenario: str, contestant: str, name: str) -> float | None:
+    def median(self, scenario: str, measured: str, name: str) -> float | None:
         """A figure's median, if it was measured."""
-        figure = self.find(scenario, contestant, name)
+        figure = self.find(scenario, measured, name)
         return None if figure is None else figure.median
 
     def ratios(self, scenario: str, of: tuple[str, str], to: tuple[str, str]) -> list[float]:
-        """One figure divided by another, each a contestant and a name; empty if one of them was not measured.
+        """One figure divided by another, each a measured and a name; empty if one of them was not measured.
 
         Round by round: what changes on the machine from one round to the next changes both. If one of them has fewer
         rounds, it is not known whose belongs to whose, and only the medians are divided.

@@ -69,7 +69,7 @@ def _growth(figures: Figures) -> Iterator[Goal]:
     p99s = {
         int(figure.name.split()[1].replace(",", "")): figure.median
         for figure in figures.of("i")
-        if figure.contestant == _US and figure.name.startswith("p99")
+        if figure.measured == _US and figure.name.startswith("p99")
     }
     sizes = sorted(p99s)
     for fewer, more in pairwise(sizes):

@@ -70,12 +70,10 @@ def burst(session: Session, messages: int) -> Burst:
             publisher.order(min(_CHUNK, left))
         clients.poll(0.005, expected)
         if clients.counts.closed or time.monotonic() > deadline:
-            raise BenchmarkError(
-                f"{session.server.contestant.label}: {clients.describe()}; expected {expected} messages"
-            )
+            raise BenchmarkError(f"{session.server.measured.label}: {clients.describe()}; expected {expected} messages")
     ended_ns = clients.counts.last_receive_ns
     answers = publisher.finish()
-    at_end = session.server.contestant.opaque or clients.lowest_number == publisher.number
+    at_end = session.server.measured.opaque or clients.lowest_number == publisher.number
     if not at_end or clients.fewest_messages * clients.count != expected:
         raise BenchmarkError(
             f"the last number is {clients.lowest_number}, not {publisher.number}: {clients.describe()}"
@@ -110,6 +108,6 @@ def paced(session: Session, rate: float, for_s: float, *, at_random: bool = Fals
         publisher.finish()
     counts = clients.counts
     if counts.lost or counts.doubled or counts.closed:
-        raise BenchmarkError(f"{session.server.contestant.label} at {rate:g} messages/s: {clients.describe()}")
+        raise BenchmarkError(f"{session.server.measured.label} at {rate:g} messages/s: {clients.describe()}")
     ages = sorted(clients.latencies_us())
     return Paced(percentile(ages, 0.5), percentile(ages, 0.99), percentile(ages, 1.0), arrived / expected)

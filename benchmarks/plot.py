@@ -50,13 +50,11 @@ def _text(x: float, y: float, text: str, *, anchor: str = "start", fill: str = _
 
 
 def _bars(figures: Figures) -> tuple[list[str], int]:
-    found = sorted(
-        ((f.contestant, f.median) for f in figures.of("a") if f.name == "deliveries"), key=lambda row: -row[1]
-    )
+    found = sorted(((f.measured, f.median) for f in figures.of("a") if f.name == "deliveries"), key=lambda row: -row[1])
     parts = [_text(16, 28, "Burst: deliveries per second, 1,000 clients on one run (logarithmic)", bold=True)]
     if not found:
         return parts, 40
-    labels = {contestant.name: contestant.label for contestant in CONTESTANTS}
+    labels = {measured.name: measured.label for measured in CONTESTANTS}
     low, high = 3.0, math.log10(max(value for _, value in found))
     for index, (name, value) in enumerate(found):
         y = 44 + index * _BAR
@@ -108,9 +106,9 @@ def _lines(figures: Figures, top: int) -> tuple[list[str], int]:
     return parts, height + 60
 
 
-def _points(figures: Figures, contestant: str) -> Sequence[tuple[int, float]]:
+def _points(figures: Figures, measured: str) -> Sequence[tuple[int, float]]:
     return [
         (int(f.name.split()[1].replace(",", "")), f.median)
         for f in figures.of("i")
-        if f.contestant == contestant and f.name.startswith("p99")
+        if f.measured == measured and f.name.startswith("p99")
     ]

@@ -1,6 +1,6 @@
 """The publisher's side of a measurement: a process of its own, told what to publish, line by line.
 
-The same for every contestant; each brings only the function that publishes one message its own way. Standard library
+The same for every measured; each brings only the function that publishes one message its own way. Standard library
 only: it is also imported by the peers' interpreter.
 """
 

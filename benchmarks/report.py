@@ -13,9 +13,9 @@ from .servers.measured import CONTESTANTS
 
 __all__ = ["Report", "number"]
 
-_LABELS: Final = {contestant.name: contestant.label for contestant in CONTESTANTS}
+_LABELS: Final = {measured.name: measured.label for measured in CONTESTANTS}
 _REFERENCES: Final = ("plain", "nchan")
-"""Beside these every other contestant's figure is put."""
+"""Beside these every other measured's figure is put."""
 
 
 def number(value: float) -> str:
@@ -76,7 +76,7 @@ class Report:
         spread = f"{number(min(figure.values))}–{number(max(figure.values))}" if len(figure.values) > 1 else "one round"
         cells = [
             "",
-            _LABELS.get(figure.contestant, figure.contestant),
+            _LABELS.get(figure.measured, figure.measured),
             figure.name,
             f"{number(figure.median)} {figure.unit}",
             spread,
@@ -86,10 +86,10 @@ class Report:
         return f"| {' | '.join(cells)} |"
 
     def _ratio(self, figure: Figure, reference: str) -> str:
-        if figure.contestant == reference:
+        if figure.measured == reference:
             return ""
         name = figure.name
-        ratios = self.figures.ratios(figure.scenario, (figure.contestant, name), (reference, name))
+        ratios = self.figures.ratios(figure.scenario, (figure.measured, name), (reference, name))
         return number(median(ratios)) if ratios else ""
 
     def goals(self) -> list[str]:

@@ -22,7 +22,7 @@ from .generator import BenchmarkError, Clients
 from .machine import Cores, descendants
 from .paths import BUILD, ROOT
 from .publishing import run_names
-from .servers.measured import Contestant
+from .servers.measured import MeasuredServer
 
 __all__ = ["Publisher", "Server", "Session", "Stage", "free_port"]
 
@@ -45,7 +45,7 @@ def free_port() -> int:
 class Server:
     """A server that answers."""
 
-    contestant: Contestant
+    measured: MeasuredServer
     port: int
     process: subprocess.Popen[bytes]
 
@@ -127,17 +127,17 @@ class Stage:
 
     @contextlib.contextmanager
     def server(
-        self, contestant: Contestant, *, processes: int = 1, environment: Mapping[str, str] | None = None
+        self, measured: MeasuredServer, *, processes: int = 1, environment: Mapping[str, str] | None = None
     ) -> Iterator[Server]:
         """A fresh server on its own core, over an empty Valkey."""
         with redis.Redis.from_url(self.valkey.url) as client:
             client.flushall()
         port = free_port()
-        command = ["taskset", "--cpu-list", str(self.cores.server), *contestant.serve(port, self.valkey.url, processes)]
-        given = _environment({"REDIS_URL": self.valkey.url, **contestant.environment, **(environment or {})})
-        with (BUILD / f"{contestant.name}.log").open("wb") as log:
+        command = ["taskset", "--cpu-list", str(self.cores.server), *measured.serve(port, self.valkey.url, processes)]
+        given = _environment({"REDIS_URL": self.valkey.url, **measured.environment, **(environment or {})})
+        with (BUILD / f"{measured.name}.log").open("wb") as log:
             process = subprocess.Popen(command, cwd=ROOT, env=given, stdout=log, stderr=log)
-        server = Server(contestant, port, process)
+        server = Server(measured, port, process)
         try:
             _wait_until_ready(server)
             yield server
@@ -152,7 +152,7 @@ class Stage:
     @contextlib.contextmanager
     def publisher(
         self,
-        contestant: Contestant,
+        measured: MeasuredServer,
         port: int,
         runs: int,
         *,
@@ -160,7 +160,7 @@ class Stage:
         environment: Mapping[str, str] | None = None,
     ) -> Iterator[Publisher]:
         """A publisher for so many runs, by default on the generator's core."""
-        command = contestant.publish(port, self.valkey.url, runs)
+        command = measured.publish(port, self.valkey.url, runs)
         command = ["taskset", "--cpu-list", str(self.cores.generator if core is None else core), *command]
         given = _environment(environment or {})
         pipe = subprocess.PIPE
@@ -179,7 +179,7 @@ class Stage:
     @contextlib.contextmanager
     def session(
         self,
-        contestant: Contestant,
+        measured: MeasuredServer,
         clients: int,
         runs: int,
         *,
@@ -190,9 +190,9 @@ class Stage:
         """A server, clients that hear their runs, and a publisher that they hear."""
         names = run_names(runs)
         with (
-            self.server(contestant, processes=processes, environment=environment) as server,
-            self.publisher(contestant, server.port, runs, environment=publisher_environment) as publisher,
-            Clients(contestant.target(server.port), names, clients) as joined,
+            self.server(measured, processes=processes, environment=environment) as server,
+            self.publisher(measured, server.port, runs, environment=publisher_environment) as publisher,
+            Clients(measured.target(server.port), names, clients) as joined,
         ):
             session = Session(server, joined, publisher, names)
             join(session)
@@ -207,33 +207,33 @@ def _environment(given: Mapping[str, str]) -> dict[str, str]:
 
 def _wait_until_ready(server: Server) -> None:
     deadline = time.monotonic() + _READY_TIMEOUT_S
-    contestant = server.contestant
+    measured = server.measured
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
             break
         try:
-            if contestant.ready_path:
-                server.get(contestant.ready_path)
+            if measured.ready_path:
+                server.get(measured.ready_path)
             else:
                 socket.create_connection(("127.0.0.1", server.port), 1).close()
             return
         except (OSError, urllib.error.URLError):
             time.sleep(0.05)
-    path = BUILD / f"{contestant.name}.log"
+    path = BUILD / f"{measured.name}.log"
     lines = path.read_text(errors="replace").split("\n")
     said = next((line for line in reversed(lines) if line), "nothing")
-    raise BenchmarkError(f"{contestant.label} does not come up, its last line in {path.relative_to(ROOT)}: {said}")
+    raise BenchmarkError(f"{measured.label} does not come up, its last line in {path.relative_to(ROOT)}: {said}")
 
 
 def join(session: Session) -> None:
     """Connect all clients and publish until each of them hears."""
     clients, publisher = session.clients, session.publisher
-    greetings = session.server.contestant.greetings * clients.count
+    greetings = session.server.measured.greetings * clients.count
     clients.connect(timeout_s=_JOIN_TIMEOUT_S)
     clients.poll_until(
         lambda: clients.counts.greetings + clients.counts.states >= greetings, _JOIN_TIMEOUT_S, "the greetings"
     )
-    each = not session.server.contestant.opaque
+    each = not session.server.measured.opaque
     for _ in range(5):
         clients.reset(publisher.number, each=each)
         publisher.order(len(session.runs))
@@ -241,5 +241,5 @@ def join(session: Session) -> None:
             clients.poll_until(lambda: clients.fewest_messages == 1, 10.0, "the first message")
             break
     else:
-        raise BenchmarkError(f"not all clients hear {session.server.contestant.label}: {clients.describe()}")
+        raise BenchmarkError(f"not all clients hear {session.server.measured.label}: {clients.describe()}")
     publisher.finish()

@@ -48,12 +48,14 @@ def no_retry() -> None:
 @switch
 def no_numbers() -> None:
     """Each try is a new producer's: the run log cannot know what it has already."""
-    from runrelay.runlog import Batch, Numbering, RunLog
+    from runrelay.runlog import Batch, ProducerSequence, RunLog
 
     commit_many = RunLog.commit_many
 
     def anew(self: RunLog, batches: Sequence[Batch]) -> Any:
-        return commit_many(self, [Batch(one.run_id, Numbering.fresh().producer, 1, one.events) for one in batches])
+        return commit_many(
+            self, [Batch(one.run_id, ProducerSequence.fresh().producer, 1, one.events) for one in batches]
+        )
 
     RunLog.commit_many = anew  # type: ignore[method-assign]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from runrelay.fanout.catchup import Beginning
-from runrelay.fanout.subscribers import Watcher
+from runrelay.fanout.catchup import Catchup
+from runrelay.fanout.subscribers import Subscriber
 from runrelay.fanout.topics import Topic
 from runrelay.progress import START, is_ended
 
@@ -15,31 +15,31 @@ __all__ = ["NoAhead", "NoPatience", "NoPosition", "NoRecent", "NoRepair", "NoSec
 class NoRecent(Topic):
     """Forgets what was delivered while a joiner read."""
 
-    def _admit(self, watcher: Watcher, beginning: Beginning) -> bool:
-        reached = beginning.view.snapshot.cursor
+    def _admit(self, subscriber: Subscriber, catchup: Catchup) -> bool:
+        reached = catchup.view.snapshot.cursor
         if self.position is not None and self.position.epoch == reached.epoch and self.position.seq > reached.seq:
-            watcher.connection.send(beginning.batch)
-            self.audience.add(watcher)
+            subscriber.connection.send(catchup.batch)
+            self.subscribers.add(subscriber)
             return True
-        return super()._admit(watcher, beginning)
+        return super()._admit(subscriber, catchup)
 
 
 class NoAhead(Topic):
     """Takes a joiner whose read is ahead of the channel for one that is at the position."""
 
-    def _admit(self, watcher: Watcher, beginning: Beginning) -> bool:
-        admitted = super()._admit(watcher, beginning)
-        if self.ahead.pop(watcher, None) is not None:
-            self.audience.add(watcher)
+    def _admit(self, subscriber: Subscriber, catchup: Catchup) -> bool:
+        admitted = super()._admit(subscriber, catchup)
+        if self.ahead.pop(subscriber, None) is not None:
+            self.subscribers.add(subscriber)
         return admitted
 
 
 class NoPatience(Topic):
     """Takes a run for ended as soon as one joiner has read so, whatever the others have been told."""
 
-    def _admit(self, watcher: Watcher, beginning: Beginning) -> bool:
-        admitted = super()._admit(watcher, beginning)
-        if admitted and is_ended(beginning.view.snapshot.status):
+    def _admit(self, subscriber: Subscriber, catchup: Catchup) -> bool:
+        admitted = super()._admit(subscriber, catchup)
+        if admitted and is_ended(catchup.view.snapshot.status):
             self._end_later()
         return admitted
 
@@ -48,7 +48,7 @@ class NoPosition(Topic):
     """Passes on whatever the channel brings."""
 
     def _work_off(self) -> bool:
-        if self.position is not None and not self.audience.is_delivering and self._backlog:
+        if self.position is not None and not self.subscribers.is_delivering and self._backlog:
             first = self._backlog[0].cursor or START
             self.position = first._replace(seq=first.seq - 1)
         return super()._work_off()
@@ -65,12 +65,12 @@ class NoRepair(Topic):
 class NoSecondRead(Topic):
     """Believes a read of another epoch, or of no log at all."""
 
-    def _admit(self, watcher: Watcher, beginning: Beginning) -> bool:
-        if self.position is not None and self.position.epoch != beginning.view.snapshot.cursor.epoch:
-            watcher.connection.send(beginning.batch)
-            self.audience.add(watcher)
+    def _admit(self, subscriber: Subscriber, catchup: Catchup) -> bool:
+        if self.position is not None and self.position.epoch != catchup.view.snapshot.cursor.epoch:
+            subscriber.connection.send(catchup.batch)
+            self.subscribers.add(subscriber)
             return True
-        return super()._admit(watcher, beginning)
+        return super()._admit(subscriber, catchup)
 
 
 class NoStaleness(Topic):

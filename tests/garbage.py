@@ -14,7 +14,7 @@ from runrelay.runlog.reads import SUMMARY_FIELDS
 __all__ = ["Garbage", "Part", "garbage"]
 
 Part = str
-"""What it is put under: `hash`, `stream`, `logs` of the run; `runs`, `alive`; `adoption`, `upkeep`, the leases."""
+"""What it is put under: `hash`, `stream`, `logs` of the run; `runs`, `alive`; `adoption`, `reaper`, the leases."""
 FIELDS = (
     *SUMMARY_FIELDS, "server", "seal_key", "renewed_at", "begun_attempt", "queued_attempt", "fenced", "producers",
     "steps", "s:plan", "result", "input", "p:worker", "nobody's",
@@ -80,7 +80,7 @@ _values = st.one_of(st.sampled_from(WEIRD), st.binary(max_size=30), st.integers(
 _fields = st.sampled_from(FIELDS)
 _sets = st.sampled_from(["runs", "alive"])
 _kinds = st.sampled_from(["string", "list", "set", "zset", "hash", "stream", "nothing"])
-_parts = st.sampled_from(["hash", "stream", "logs", "runs", "alive", "adoption", "upkeep"])
+_parts = st.sampled_from(["hash", "stream", "logs", "runs", "alive", "adoption", "reaper"])
 
 garbage: st.SearchStrategy[Garbage] = st.one_of(
     st.builds(lambda f, v: _into("hash", f"{f} = {v[:60]!r}", "HSET", f, v), _fields, _values),

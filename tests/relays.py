@@ -25,7 +25,7 @@ from runrelay.pipelines import Pipeline
 from runrelay.progress import make_event
 from runrelay.relay import Settings
 from runrelay.relay.relay import Relay
-from runrelay.runlog import AsyncRunLog, Committed, Keys, Numbering
+from runrelay.runlog import AsyncRunLog, Committed, Keys, ProducerSequence
 from tests.publishers import ROOT, program
 from tests.servers import HOST, free_port
 from tests.watching import DEADLINE_S, Client, eventually, watch
@@ -247,11 +247,11 @@ class Producer:
         self.keys = keys
         self.runlog = AsyncRunLog(redis_url, keys)
         self.cursors: dict[str, list[str]] = {}
-        self._numberings: dict[str, Numbering] = {}
+        self._sequences: dict[str, ProducerSequence] = {}
 
-    def numbering(self, run_id: str) -> Numbering:
-        """The numbering of this producer for a run."""
-        return self._numberings.setdefault(run_id, Numbering.fresh())
+    def sequence(self, run_id: str) -> ProducerSequence:
+        """The sequence of this producer for a run."""
+        return self._sequences.setdefault(run_id, ProducerSequence.fresh())
 
     async def say(
         self, run_id: str, state: str | None = None, progress: float | None = None, log: str | None = None, **more: Any
@@ -262,7 +262,7 @@ class Producer:
 
     async def commit(self, run_id: str, events: Any) -> Committed:
         """Commit events."""
-        done = await self.runlog.commit(run_id, events, self.numbering(run_id))
+        done = await self.runlog.commit(run_id, events, self.sequence(run_id))
         self.cursors.setdefault(run_id, []).append(str(done.cursor))
         return done
 
@@ -297,7 +297,7 @@ async def told_all(relay: Served, producer: Producer, client: Client, last: str)
         await witness.frame("initial_state")
         await witness.reached(await producer.say("marker", log="now"))
     await eventually(
-        lambda: not any(t._repairing or t.audience.is_delivering for t in relay.relay.hub._topics.values()), "quiet"
+        lambda: not any(t._repairing or t.subscribers.is_delivering for t in relay.relay.hub._topics.values()), "quiet"
     )
     await client.ping()
     return client.story.position == last

@@ -15,7 +15,7 @@ import orjson
 import redis
 
 from runrelay.progress import Event
-from runrelay.runlog import AsyncRunLog, Batch, Committed, Keys, Numbering, Retention, RunLog, View
+from runrelay.runlog import AsyncRunLog, Batch, Committed, Keys, ProducerSequence, Retention, RunLog, RunView
 from runrelay.runlog.reads import parse_view, read_args
 from runrelay.runlog.scripts import READ, Script
 from tests.servers import HOST, Server
@@ -86,7 +86,9 @@ class Log(Protocol):
 
     keys: Keys
 
-    async def commit(self, run_id: str, events: Sequence[Event], numbering: Numbering | None = None) -> Committed: ...
+    async def commit(
+        self, run_id: str, events: Sequence[Event], sequence: ProducerSequence | None = None
+    ) -> Committed: ...
 
     async def close(self) -> None: ...
 
@@ -98,10 +100,10 @@ class SyncLog:
         self.keys = keys
         self.inner = RunLog(url, keys, retention)
 
-    async def commit(self, run_id: str, events: Sequence[Event], numbering: Numbering | None = None) -> Committed:
-        numbering = numbering or Numbering.fresh()
-        done = self.inner.commit(Batch(run_id, numbering.producer, numbering.next, events))
-        numbering.next += len(events)
+    async def commit(self, run_id: str, events: Sequence[Event], sequence: ProducerSequence | None = None) -> Committed:
+        sequence = sequence or ProducerSequence.fresh()
+        done = self.inner.commit(Batch(run_id, sequence.producer, sequence.next, events))
+        sequence.next += len(events)
         return done
 
     async def close(self) -> None:
@@ -115,8 +117,8 @@ class AsyncLog:
         self.keys = keys
         self.inner = AsyncRunLog(url, keys, retention)
 
-    async def commit(self, run_id: str, events: Sequence[Event], numbering: Numbering | None = None) -> Committed:
-        return await self.inner.commit(run_id, events, numbering, tries=1)
+    async def commit(self, run_id: str, events: Sequence[Event], sequence: ProducerSequence | None = None) -> Committed:
+        return await self.inner.commit(run_id, events, sequence, tries=1)
 
     async def close(self) -> None:
         await self.inner.close()
@@ -189,7 +191,7 @@ class Witness:
         return messages
 
 
-def read(client: redis.Redis, keys: Keys, run_id: str, after: Any = None, **limits: int) -> View:
+def read(client: redis.Redis, keys: Keys, run_id: str, after: Any = None, **limits: int) -> RunView:
     """The run in one atomic step, as `AsyncRunLog.read` does it."""
     args = read_args(keys, run_id, after, **{"event_bytes": 1 << 20, "log_lines": 1000, **limits})
     return parse_view(run_id, client.eval(READ.text, 3, *args))

@@ -16,7 +16,7 @@ from ..measures import sized_burst
 from ..paths import ROOT
 from ..plan import Plan
 from ..publishing import run_names, text_of
-from ..servers.measured import CONTESTANTS, RUNRELAY, Contestant
+from ..servers.measured import CONTESTANTS, RUNRELAY, MeasuredServer
 from ..session import Stage, free_port
 from .rounds import take_turns
 
@@ -30,13 +30,13 @@ _FLOODS: Final = {"C, writes joined": 500, "C, a write per message": 1}
 def burst_on_one_run(stage: Stage, plan: Plan, figures: Figures) -> None:
     """Deliveries per second, and what the generator could take."""
 
-    def measure(contestant: Contestant) -> str:
-        with stage.session(contestant, _CLIENTS, 1) as session:
+    def measure(measured: MeasuredServer) -> str:
+        with stage.session(measured, _CLIENTS, 1) as session:
             done = sized_burst(session, plan.burst_s)
         note = f"{done.messages:,} messages in {done.took_s:.1f} s"
-        figures.add("a", contestant.name, "deliveries", "/s", done.deliveries_per_s, note)
-        if contestant is RUNRELAY:
-            figures.add("a", contestant.name, "deliveries per CPU second", "/s", done.deliveries / done.server_cpu_s)
+        figures.add("a", measured.name, "deliveries", "/s", done.deliveries_per_s, note)
+        if measured is RUNRELAY:
+            figures.add("a", measured.name, "deliveries per CPU second", "/s", done.deliveries / done.server_cpu_s)
         return f"{done.deliveries_per_s:>12,.0f} deliveries/s"
 
     for name, joined in _FLOODS.items():
@@ -50,12 +50,12 @@ def burst_on_one_run(stage: Stage, plan: Plan, figures: Figures) -> None:
 def relay_processes(stage: Stage, plan: Plan, figures: Figures) -> None:
     """Deliveries per second of relay CPU time, with one process and with two: on one core, next to nothing else."""
 
-    def measure(contestant: Contestant, clients: int, processes: int) -> str:
-        with stage.session(contestant, clients, 1, processes=processes) as session:
+    def measure(measured: MeasuredServer, clients: int, processes: int) -> str:
+        with stage.session(measured, clients, 1, processes=processes) as session:
             done = sized_burst(session, plan.burst_s)
         rate = done.deliveries / done.server_cpu_s
         name = f"per CPU second, {clients:,} clients, {processes} process{'es' if processes > 1 else ''}"
-        figures.add("h", contestant.name, name, "deliveries", rate)
+        figures.add("h", measured.name, name, "deliveries", rate)
         return f"{clients:>6,} clients  --workers {processes} {rate:>12,.0f} deliveries per CPU second"
 
     for _ in range(plan.rate_rounds):

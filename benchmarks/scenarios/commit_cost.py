@@ -18,7 +18,7 @@ from runrelay.runlog.scripts import COMMIT, Script
 from ..figures import Figures
 from ..plan import Plan
 from ..publishing import text_of
-from ..servers.measured import RUNRELAY, Contestant
+from ..servers.measured import RUNRELAY, MeasuredServer
 from ..session import Stage
 from .rounds import take_turns
 
@@ -56,27 +56,27 @@ def cost_of_commits(stage: Stage, plan: Plan, figures: Figures) -> None:
     for way in _WAYS:
         events = plan.calls * (10 if way.events > 1 else 3)
 
-        def measure(contestant: Contestant, way: _Way = way, events: int = events) -> str:
+        def measure(measured: MeasuredServer, way: _Way = way, events: int = events) -> str:
             whole = _measured(stage, COMMIT, _whole(events, way.events), way.at_once)
             least = _measured(stage, minimal, _least(events, way.events), way.at_once)
             note = f"inside the script {whole.script_us / least.script_us:.2f} ×"
-            figures.add("j", contestant.name, f"{way.name}, whole", "µs an event", whole.cpu_us / events)
-            figures.add("j", contestant.name, f"{way.name}, minimal", "µs an event", least.cpu_us / events)
-            figures.add("j", contestant.name, f"{way.name}, whole to minimal", "×", whole.cpu_us / least.cpu_us, note)
+            figures.add("j", measured.name, f"{way.name}, whole", "µs an event", whole.cpu_us / events)
+            figures.add("j", measured.name, f"{way.name}, minimal", "µs an event", least.cpu_us / events)
+            figures.add("j", measured.name, f"{way.name}, whole to minimal", "×", whole.cpu_us / least.cpu_us, note)
             return f"{way.name}: {whole.cpu_us / events:6.2f} µs an event, minimal {least.cpu_us / events:6.2f}; {note}"
 
         take_turns(stage, "j", _ROUNDS, (RUNRELAY,), measure)
 
-    def one_run(contestant: Contestant) -> str:
+    def one_run(measured: MeasuredServer) -> str:
         count = plan.calls * 40
         with redis.Redis.from_url(stage.valkey.url) as client:
             client.flushall()
-        with stage.publisher(contestant, 0, 1, core=stage.cores.server) as publisher:
+        with stage.publisher(measured, 0, 1, core=stage.cores.server) as publisher:
             publisher.order(1, flush=True)
             publisher.order(count, flush=True)
             _, answer = publisher.finish()
         rate = count / ((answer["ended_ns"] - answer["began_ns"]) / 1e9)
-        figures.add("j", contestant.name, "one run, one worker process", "events/s", rate, f"{count:,} log lines")
+        figures.add("j", measured.name, "one run, one worker process", "events/s", rate, f"{count:,} log lines")
         return f"{rate:>10,.0f} events/s of one run by one worker process"
 
     take_turns(stage, "j", plan.paced_rounds, (RUNRELAY,), one_run)

@@ -9,7 +9,7 @@ from ..figures import Figures
 from ..generator import BenchmarkError
 from ..machine import cpu_s
 from ..plan import Plan
-from ..servers.measured import NCHAN, RUNRELAY, Contestant
+from ..servers.measured import NCHAN, RUNRELAY, MeasuredServer
 from ..session import Stage
 from .rounds import take_turns
 
@@ -26,8 +26,8 @@ _AT_ONCE: Final = 2_000
 def come_back(stage: Stage, plan: Plan, figures: Figures) -> None:
     """Time until the last client has everything again; what was lost, what came twice."""
 
-    def measure(contestant: Contestant) -> str:
-        with stage.session(contestant, plan.crowd, _RUNS) as session:
+    def measure(measured: MeasuredServer) -> str:
+        with stage.session(measured, plan.crowd, _RUNS) as session:
             clients, publisher = session.clients, session.publisher
             messages = int(_RATE * _FOR_S)
             clients.reset(publisher.number, each=True)
@@ -49,15 +49,15 @@ def come_back(stage: Stage, plan: Plan, figures: Figures) -> None:
             lost, doubled, renewed = max(counts.lost, missing), counts.doubled, counts.states
             if not before or counts.open != clients.count:
                 raise BenchmarkError(f"no stream to be cut off from: {clients.describe()}")
-        add_acceptance(figures, contestant, clients.count, accepted_s, cpu)
-        figures.add("f", contestant.name, "last client has everything", "s", took_s, f"{clients.count:,} clients")
-        figures.add("f", contestant.name, "lost", "messages", lost)
-        figures.add("f", contestant.name, "double", "messages", doubled)
-        figures.add("f", contestant.name, "not resumed but started anew", "clients", renewed)
+        add_acceptance(figures, measured, clients.count, accepted_s, cpu)
+        figures.add("f", measured.name, "last client has everything", "s", took_s, f"{clients.count:,} clients")
+        figures.add("f", measured.name, "lost", "messages", lost)
+        figures.add("f", measured.name, "double", "messages", doubled)
+        figures.add("f", measured.name, "not resumed but started anew", "clients", renewed)
         return f"{accepted_s:.2f} s, {took_s:.2f} s, {lost} lost, {doubled} double, {renewed} started anew"
 
-    def accept_again(contestant: Contestant) -> str:
-        with stage.session(contestant, plan.crowd, _RUNS) as session:
+    def accept_again(measured: MeasuredServer) -> str:
+        with stage.session(measured, plan.crowd, _RUNS) as session:
             clients, publisher = session.clients, session.publisher
             publisher.order(int(_RATE * _FOR_S), _RATE)
             clients.poll(_BEFORE_S)
@@ -67,7 +67,7 @@ def come_back(stage: Stage, plan: Plan, figures: Figures) -> None:
             accepted_s, cpu = time.monotonic() - began_s, cpu_s(session.server.pids) - before_cpu_s
             clients.poll(0.3)
             publisher.finish()
-        add_acceptance(figures, contestant, clients.count, accepted_s, cpu)
+        add_acceptance(figures, measured, clients.count, accepted_s, cpu)
         return f"{accepted_s:.2f} s until all are accepted"
 
     for _ in range(plan.paced_rounds):
@@ -75,7 +75,7 @@ def come_back(stage: Stage, plan: Plan, figures: Figures) -> None:
         take_turns(stage, "f", 1, (NCHAN,), accept_again)
 
 
-def add_acceptance(figures: Figures, contestant: Contestant, count: int, took_s: float, cpu: float) -> None:
+def add_acceptance(figures: Figures, measured: MeasuredServer, count: int, took_s: float, cpu: float) -> None:
     """Add how long it took until everybody was accepted again, and what that cost the server."""
-    figures.add("f", contestant.name, "all are accepted again", "s", took_s, f"{count:,} clients")
-    figures.add("f", contestant.name, "processor time meanwhile, a client", "µs", cpu / count * 1e6)
+    figures.add("f", measured.name, "all are accepted again", "s", took_s, f"{count:,} clients")
+    figures.add("f", measured.name, "processor time meanwhile, a client", "µs", cpu / count * 1e6)

@@ -9,7 +9,7 @@ from ..generator import Clients
 from ..machine import memory_bytes, slab_bytes
 from ..plan import Plan
 from ..publishing import run_names
-from ..servers.measured import NCHAN, PLAIN, PLAIN_DEFLATE, RUNRELAY, Contestant
+from ..servers.measured import NCHAN, PLAIN, PLAIN_DEFLATE, RUNRELAY, MeasuredServer
 from ..session import Stage
 from .rounds import take_turns
 
@@ -23,28 +23,28 @@ _WARM: Final = 100
 def idle_memory(stage: Stage, plan: Plan, figures: Figures) -> None:
     """Memory per client: the server's process, less the server without clients; and the kernel's beside it."""
 
-    def measure(contestant: Contestant) -> str:
+    def measure(measured: MeasuredServer) -> str:
         runs = run_names(_RUNS)
-        with stage.server(contestant) as server:
-            target = contestant.target(server.port)
+        with stage.server(measured) as server:
+            target = measured.target(server.port)
             with Clients(target, runs, _WARM) as warm:
-                _greet(warm, contestant)
+                _greet(warm, measured)
             pids = server.pids
             empty_bytes, slab_before_bytes = memory_bytes(pids), slab_bytes()
             with Clients(target, runs, plan.idle) as clients:
-                _greet(clients, contestant)
+                _greet(clients, measured)
                 clients.poll(2.0)  # what joining needed is let go of
                 each_bytes = (memory_bytes(pids) - empty_bytes) / plan.idle
                 kernel_bytes = (slab_bytes() - slab_before_bytes) / plan.idle
-        figures.add("e", contestant.name, "memory per client", "KB", each_bytes / 1000, f"{plan.idle:,} clients")
+        figures.add("e", measured.name, "memory per client", "KB", each_bytes / 1000, f"{plan.idle:,} clients")
         note = "slab, both ends of the connection"
-        figures.add("e", contestant.name, "kernel memory per connection", "KB", kernel_bytes / 1000, note)
+        figures.add("e", measured.name, "kernel memory per connection", "KB", kernel_bytes / 1000, note)
         return f"{each_bytes / 1000:6.1f} KB a client, the kernel {kernel_bytes / 1000:.1f} KB for both ends"
 
     take_turns(stage, "e", min(2, plan.paced_rounds), (RUNRELAY, NCHAN, PLAIN, PLAIN_DEFLATE), measure)
 
 
-def _greet(clients: Clients, contestant: Contestant) -> None:
+def _greet(clients: Clients, measured: MeasuredServer) -> None:
     clients.connect(timeout_s=120.0)
-    expected = clients.count * contestant.greetings
+    expected = clients.count * measured.greetings
     clients.poll_until(lambda: clients.counts.greetings + clients.counts.states >= expected, 60.0, "the greetings")

@@ -8,14 +8,14 @@ from typing import Final
 import orjson
 
 from runrelay.progress import make_event
-from runrelay.runlog import Batch, Committed, Numbering, RunLog
+from runrelay.runlog import Batch, Committed, ProducerSequence, RunLog
 
 from ..figures import Figures
 from ..generator import BenchmarkError, Clients, Target
 from ..machine import cpu_s, memory_bytes
 from ..plan import Plan
 from ..publishing import run_names
-from ..servers.measured import RUNRELAY, Contestant
+from ..servers.measured import RUNRELAY, MeasuredServer
 from ..session import Stage
 from .rounds import take_turns
 
@@ -32,8 +32,8 @@ def join_storm(stage: Stage, plan: Plan, figures: Figures) -> None:
     clients_count = plan.crowd * 2 // 5
     runs = run_names(clients_count * _RUNS_EACH)
 
-    def measure(contestant: Contestant) -> str:
-        with stage.server(contestant) as server:
+    def measure(measured: MeasuredServer) -> str:
+        with stage.server(measured) as server:
             _commit(stage.valkey.url, runs)
             target = Target(server.port, lambda run, cursor: "/ws")
             with Clients(target, ["all"], clients_count) as clients:
@@ -47,7 +47,7 @@ def join_storm(stage: Stage, plan: Plan, figures: Figures) -> None:
                 told, joined = counts.greetings, counts.states
         if joined != len(runs):
             raise BenchmarkError(f"{joined:,} initial states for {len(runs):,} subscriptions")
-        who = contestant.name
+        who = measured.name
         figures.add("k", who, "last subscription has joined", "s", took_s, f"{len(runs):,} subscriptions")
         figures.add("k", who, "processor time of a join", "µs", cpu / len(runs) * 1e6)
         figures.add("k", who, "memory of a subscription", "KB", each_bytes / 1000)
@@ -73,7 +73,7 @@ def _commit(redis_url: str, runs: list[str]) -> None:
     runlog = RunLog(redis_url)
     events = [make_event("RENDERING", 0.1, f"image {number} of 40 rendered in 1.2 s") for number in range(_LINES)]
     for at in range(0, len(runs), _CHUNK):
-        batches = [Batch(run, Numbering.fresh().producer, 1, events) for run in runs[at : at + _CHUNK]]
+        batches = [Batch(run, ProducerSequence.fresh().producer, 1, events) for run in runs[at : at + _CHUNK]]
         for result in runlog.commit_many(batches):
             if not isinstance(result, Committed):
                 raise BenchmarkError(f"the runs cannot be begun: {result}")

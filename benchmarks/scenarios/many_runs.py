@@ -17,7 +17,7 @@ from ..figures import Figures
 from ..generator import BenchmarkError
 from ..machine import cpu_s
 from ..plan import Plan
-from ..servers.measured import RUNRELAY, Contestant
+from ..servers.measured import RUNRELAY, MeasuredServer
 from ..session import Session, Stage
 from .rounds import take_turns
 
@@ -35,11 +35,11 @@ def a_run_each(stage: Stage, plan: Plan, figures: Figures) -> None:
     """Events per second: committed with nobody watching, delivered, and by listener and hub alone."""
     count = plan.messages_per_run * _RUNS
 
-    def committed(contestant: Contestant) -> str:
+    def committed(measured: MeasuredServer) -> str:
         with redis.Redis.from_url(stage.valkey.url) as client:
             client.flushall()
         valkey = [pid for pid in (stage.valkey.pid,) if pid is not None]
-        with stage.publisher(contestant, 0, _RUNS, environment=_ROOM) as publisher:
+        with stage.publisher(measured, 0, _RUNS, environment=_ROOM) as publisher:
             publisher.order(_RUNS, flush=True)
             publisher.finish()
             before_s = cpu_s(valkey)
@@ -48,11 +48,11 @@ def a_run_each(stage: Stage, plan: Plan, figures: Figures) -> None:
             taken_s = cpu_s(valkey) - before_s
         rate = count / ((answer["ended_ns"] - answer["began_ns"]) / 1e9)
         note = f"Redis and the worker fill their core; {count / taken_s:,.0f} per CPU second of Redis"
-        figures.add("d", contestant.name, "committed, nobody watching", "events/s", rate, note)
+        figures.add("d", measured.name, "committed, nobody watching", "events/s", rate, note)
         return f"{rate:>10,.0f} events/s committed with nobody watching, {note}"
 
-    def delivered(contestant: Contestant) -> str:
-        with stage.session(contestant, _RUNS, _RUNS, publisher_environment=_ROOM) as session:
+    def delivered(measured: MeasuredServer) -> str:
+        with stage.session(measured, _RUNS, _RUNS, publisher_environment=_ROOM) as session:
             clients, publisher = session.clients, session.publisher
             clients.reset(publisher.number, each=True)
             publisher.order(count)
@@ -61,12 +61,12 @@ def a_run_each(stage: Stage, plan: Plan, figures: Figures) -> None:
             if received != count or clients.counts.lost or clients.counts.doubled:
                 raise BenchmarkError(f"expected {count} messages: {clients.describe()}")
             rate = count / ((clients.counts.last_receive_ns - answer["began_ns"]) / 1e9)
-        figures.add("d", contestant.name, "delivered", "events/s", rate)
+        figures.add("d", measured.name, "delivered", "events/s", rate)
         return f"{rate:>10,.0f} events/s delivered"
 
-    def heard(contestant: Contestant, *, in_turn: bool) -> str:
+    def heard(measured: MeasuredServer, *, in_turn: bool) -> str:
         # No periodic check: it would find the log ahead of the channel, which here it is on purpose.
-        with stage.session(contestant, _RUNS, _RUNS, environment={"RUNRELAY_CHECK_S": "3600"}) as session:
+        with stage.session(measured, _RUNS, _RUNS, environment={"RUNRELAY_CHECK_S": "3600"}) as session:
             messages = _record(stage, session, count)
             order = _in_turn(messages) if in_turn else messages
             session.clients.reset(0, each=True)
@@ -76,7 +76,7 @@ def a_run_each(stage: Stage, plan: Plan, figures: Figures) -> None:
             taken_s = cpu_s(pids) - before_s
         name = f"listener and hub alone, {'runs in turn' if in_turn else 'batch by batch'}"
         note = f"{count / taken_s:,.0f} per CPU second"
-        figures.add("d", contestant.name, name, "events/s", rate, note)
+        figures.add("d", measured.name, name, "events/s", rate, note)
         return f"{rate:>10,.0f} events/s by {name}, {note}"
 
     for _ in range(plan.rate_rounds):
@@ -100,8 +100,8 @@ def _record(stage: Stage, session: Session, count: int) -> list[bytes]:
         recorder = threading.Thread(target=hear, name="recorder", daemon=True)
         recorder.start()
         environment = {**_ROOM, "RUNRELAY_CHANNEL": _RECORDED}
-        contestant = session.server.contestant
-        with stage.publisher(contestant, 0, _RUNS, environment=environment) as publisher:
+        measured = session.server.measured
+        with stage.publisher(measured, 0, _RUNS, environment=environment) as publisher:
             publisher.order(count, flush=True)
             publisher.finish()
         recorder.join(30)

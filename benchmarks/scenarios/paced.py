@@ -7,7 +7,7 @@ from typing import Final
 from ..figures import Figures
 from ..measures import Paced, paced
 from ..plan import Plan
-from ..servers.measured import CHANNELS, NCHAN, NCHAN_OVER_REDIS, PLAIN, RUNRELAY, SOCKETIO, Contestant
+from ..servers.measured import CHANNELS, NCHAN, NCHAN_OVER_REDIS, PLAIN, RUNRELAY, SOCKETIO, MeasuredServer
 from ..session import Stage
 from .rounds import take_turns
 
@@ -24,13 +24,13 @@ def thousand_at_a_rate(stage: Stage, plan: Plan, figures: Figures) -> None:
     """1,000 clients on 10 runs, 500 messages per second; and one client, whose messages tell the way to the fan-out."""
     _at_a_rate(stage, plan, figures, "b", clients=1_000, rate=500.0, rounds=plan.level_rounds)
 
-    def alone(contestant: Contestant) -> str:
-        with stage.session(contestant, 1, 1) as session:
+    def alone(measured: MeasuredServer) -> str:
+        with stage.session(measured, 1, 1) as session:
             paced(session, 500.0, 0.5)
             done = paced(session, 500.0, plan.paced_s)
         note = "what is not the fan-out's: commit and announcement, or POST"
         for name, value_us in (("p50, one client", done.p50_us), ("p99, one client", done.p99_us)):
-            figures.add("b", contestant.name, name, "ms", value_us / 1000, note)
+            figures.add("b", measured.name, name, "ms", value_us / 1000, note)
         return f"one client: p50 {done.p50_us / 1000:8.2f}  p99 {done.p99_us / 1000:8.2f} ms"
 
     take_turns(stage, "b", plan.rate_rounds, _CLOSE, alone)
@@ -45,14 +45,14 @@ def crowd_at_a_rate(stage: Stage, plan: Plan, figures: Figures) -> None:
 def _at_a_rate(
     stage: Stage, plan: Plan, figures: Figures, scenario: str, *, clients: int, rate: float, rounds: int
 ) -> None:
-    def measure(contestant: Contestant) -> str:
-        with stage.session(contestant, clients, _RUNS) as session:
+    def measure(measured: MeasuredServer) -> str:
+        with stage.session(measured, clients, _RUNS) as session:
             paced(session, rate, 0.5)  # warm
             evenly = paced(session, rate, plan.paced_s)
             at_random = paced(session, rate, plan.paced_s, at_random=True)
         for done, how in ((evenly, ""), (at_random, " at random")):
             for name, value_us in (("p50", done.p50_us), ("p99", done.p99_us), ("max", done.max_us)):
-                figures.add(scenario, contestant.name, f"{name}{how}", "ms", value_us / 1000, done.note)
+                figures.add(scenario, measured.name, f"{name}{how}", "ms", value_us / 1000, done.note)
         return f"{_text(evenly)}; at random {_text(at_random)}"
 
     take_turns(stage, scenario, rounds, _CLOSE, measure)

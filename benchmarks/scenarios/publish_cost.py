@@ -10,7 +10,7 @@ from ..figures import Figures
 from ..generator import BenchmarkError
 from ..paths import ROOT
 from ..plan import Plan
-from ..servers.measured import RUNRELAY, Contestant
+from ..servers.measured import RUNRELAY, MeasuredServer
 from ..session import Stage
 from .rounds import take_turns
 
@@ -20,7 +20,7 @@ __all__ = ["cost_of_publishing"]
 def cost_of_publishing(stage: Stage, plan: Plan, figures: Figures) -> None:
     """Microseconds of one call, in a process on the core that Redis does not have."""
 
-    def measure(contestant: Contestant) -> str:
+    def measure(measured: MeasuredServer) -> str:
         core = str(stage.cores.server)
         task = [sys.executable, "-m", "benchmarks.call_cost", stage.valkey.url, str(plan.calls)]
         done = subprocess.run(
@@ -33,7 +33,7 @@ def cost_of_publishing(stage: Stage, plan: Plan, figures: Figures) -> None:
             where = f"{row['loop']}, Redis {row['redis']}"
             note = f"an empty function: p99 {row['empty_p99_us']:.1f} µs"
             for name in ("p50", "p99"):
-                figures.add("g", contestant.name, f"{where}, {name}", "µs", row[f"{name}_us"], note)
+                figures.add("g", measured.name, f"{where}, {name}", "µs", row[f"{name}_us"], note)
         return "  ".join(f"{row['loop']}/{row['redis']} {row['p50_us']:.1f}/{row['p99_us']:.1f} µs" for row in rows)
 
     take_turns(stage, "g", min(2, plan.paced_rounds), (RUNRELAY,), measure)

@@ -27,12 +27,12 @@ __all__ = [
     "PLAIN_DEFLATE",
     "RUNRELAY",
     "SOCKETIO",
-    "Contestant",
+    "MeasuredServer",
     "install_peers",
 ]
 
 _PEERS: Final = BUILD / "peers"
-_REQUIREMENTS: Final = HERE / "peers" / "requirements.txt"
+_REQUIREMENTS: Final = HERE / "servers" / "requirements.txt"
 _NCHAN_MODULES: Final = (
     Path("/usr/lib/nginx/modules/ngx_nchan_module.so"),
     Path("/usr/local/lib/nginx/modules/ngx_nchan_module.so"),
@@ -42,7 +42,7 @@ _DEFLATE: Final = "Sec-WebSocket-Extensions: permessage-deflate; client_max_wind
 
 
 @dataclass(frozen=True, slots=True)
-class Contestant:
+class MeasuredServer:
     """A server under measurement and how one publishes to it."""
 
     name: str
@@ -142,7 +142,7 @@ def _nchan(*, over_redis: bool) -> Callable[[int, str, int], list[str]]:
         upstream, storage = f"upstream redis {{ nchan_redis_server {redis_url}; }}", "nchan_redis_pass redis;"
         folder.mkdir(parents=True, exist_ok=True)
         config = (
-            (HERE / "peers" / "nchan.conf")
+            (HERE / "servers" / "nchan.conf")
             .read_text()
             .format(
                 module=_nchan_module(),
@@ -166,7 +166,7 @@ def _nchan_version() -> str:
     return f"{said.strip().rpartition(' ')[2]}, nchan {module or 'unknown'}"
 
 
-RUNRELAY: Final = Contestant(
+RUNRELAY: Final = MeasuredServer(
     "runrelay",
     "Runrelay",
     _runrelay_serve,
@@ -184,7 +184,7 @@ RUNRELAY: Final = Contestant(
         "RUNRELAY_MAX_HALF_OPEN_PER_ADDRESS": "15000",
     },
 )
-PLAIN: Final = Contestant(
+PLAIN: Final = MeasuredServer(
     "plain",
     "plain loop",
     _uvicorn("plain_loop"),
@@ -192,7 +192,7 @@ PLAIN: Final = Contestant(
     greetings=1,
     version=_versions("fastapi", "uvicorn", "websockets", "uvloop"),
 )
-PLAIN_DEFLATE: Final = Contestant(
+PLAIN_DEFLATE: Final = MeasuredServer(
     "plain-deflate",
     "plain loop, deflate",
     _uvicorn("plain_loop"),
@@ -202,7 +202,7 @@ PLAIN_DEFLATE: Final = Contestant(
     headers=_DEFLATE,
     opaque=True,
 )
-SOCKETIO: Final = Contestant(
+SOCKETIO: Final = MeasuredServer(
     "socketio",
     "python-socketio",
     _uvicorn("socketio_app"),
@@ -212,7 +212,7 @@ SOCKETIO: Final = Contestant(
     path=lambda run, cursor: f"/socket.io/?EIO=4&transport=websocket&run_id={run}",
     hello=b"\x81\x82\0\0\0\x0040",  # Socket.IO's connect, masked with zeros
 )
-CHANNELS: Final = Contestant(
+CHANNELS: Final = MeasuredServer(
     "channels",
     "Django Channels",
     _uvicorn("channels_app"),
@@ -220,7 +220,7 @@ CHANNELS: Final = Contestant(
     greetings=1,
     version=_versions("channels", "channels_redis", "Django", "uvicorn"),
 )
-NCHAN: Final = Contestant(
+NCHAN: Final = MeasuredServer(
     "nchan",
     "Nchan",
     _nchan(over_redis=False),

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from runrelay.progress import make_event
-from runrelay.runlog import Batch, Keys, Numbering, RunLog
+from runrelay.runlog import Batch, Keys, ProducerSequence, RunLog
 from tests.relays import Producer, RelayProcess, StartProcess
 from tests.servers import HOST, Server
 from tests.watching import DEADLINE_S, eventually, watch, watch_stream
@@ -201,7 +201,7 @@ async def test_latency_with_nothing_in_flight(
 
 @asynccontextmanager
 async def _drain(relay: RelayProcess, run_id: str) -> AsyncIterator[Callable[[], str]]:
-    """A watcher that reads a million frames without looking at them; gives the newest bytes."""
+    """A subscriber that reads a million frames without looking at them; gives the newest bytes."""
     reader, writer = await asyncio.open_connection(HOST, relay.port)
     path = httpx.URL(relay.ws(run_id)).raw_path
     key = b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -238,23 +238,23 @@ async def test_a_million_events_leave_memory_flat(
     server = start_valkey()
     relay = start_process(redis_url=server.url)
     log = RunLog(server.url, keys)
-    numbering = Numbering.fresh()
+    sequence = ProducerSequence.fresh()
     total, warm, batch = 1_000_000, 100_000, 500
     last = ""
 
     def publish(count: int) -> None:
         nonlocal last
         for _ in range(count // batch):
-            first = numbering.next
+            first = sequence.next
             events = [make_event(progress=(first + i) / total / 2, log=f"line {first + i}") for i in range(batch)]
-            last = str(log.commit(Batch(run_id, numbering.producer, first, events)).cursor)
-            numbering.next += batch
+            last = str(log.commit(Batch(run_id, sequence.producer, first, events)).cursor)
+            sequence.next += batch
 
     async def keep_up(seen: Callable[[], str], count: int) -> None:
-        """Publish as fast as the watcher, which shares this process with us, can follow: it must not be cut off."""
+        """Publish as fast as the subscriber, which shares this process with us, can follow: it must not be cut off."""
         for _ in range(count // 2500):
             await asyncio.to_thread(publish, 2500)
-            await eventually(lambda: last in seen(), "the watcher has seen it")
+            await eventually(lambda: last in seen(), "the subscriber has seen it")
 
     def used() -> int:
         with server.client() as admin:

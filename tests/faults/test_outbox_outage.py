@@ -13,7 +13,7 @@ import pytest
 from runrelay.outbox import Publisher
 from runrelay.outbox.scopes import TaskScope
 from runrelay.progress import Event, make_event
-from runrelay.runlog import Batch, Numbering, RunLog
+from runrelay.runlog import Batch, ProducerSequence, RunLog
 from tests.faults.outbox_rig import BASE, know_that_it_is_away, lines, log_of, publishing, say, settings_for
 from tests.servers import Server
 
@@ -89,7 +89,7 @@ def test_without_its_numbers_the_batch_would_be_doubled(server: Server, monkeypa
     commit_many = RunLog.commit_many
 
     def renamed(self: RunLog, batches: Sequence[Batch]) -> object:
-        fresh = [replace(batch, producer=Numbering.fresh().producer, first=1) for batch in batches]
+        fresh = [replace(batch, producer=ProducerSequence.fresh().producer, first=1) for batch in batches]
         return commit_many(self, fresh)
 
     monkeypatch.setattr(RunLog, "commit_many", renamed)
@@ -166,7 +166,7 @@ def test_a_full_redis_is_waited_for(start_valkey: StartServer) -> None:
         client.config_set("maxmemory", "0")
         say(publisher, "run", 20, 30)
         assert publisher.flush(30)
-        assert publisher.counts.poisoned == 0
+        assert publisher.counts.rejected == 0
     assert log_of(server, "run") == lines(0, 30)
 
 
@@ -193,7 +193,7 @@ def test_a_poisoned_batch_does_not_block_its_run_or_others(server: Server, caplo
             assert publisher.flush(10)
         say(publisher, "bad", 0, 5)
         assert publisher.flush(10)
-        assert publisher.counts.poisoned == 2
+        assert publisher.counts.rejected == 2
     assert log_of(server, "bad") == lines(0, 5)
     assert log_of(server, "good") == ["line 0"] * 2
     assert len([record for record in caplog.records if "given up" in record.getMessage()]) == 1

@@ -140,7 +140,7 @@ def test_a_batch_that_was_written_too_is_settled_on_a_full_disk(server: Server, 
         goes_away(server, publisher, 300)
         assert publisher.spool is not None
         publisher.spool.take_in(publisher.outbox)
-        assert any(flight.written for flight in publisher.outbox.flights())
+        assert any(batch.written for batch in publisher.outbox.batches())
         fill(disk)
         publisher.emit("a", make_event("END"))
         server.start()
@@ -342,5 +342,5 @@ def test_what_cannot_even_be_sent_does_not_keep_the_rest_on_disk(
         assert publisher.flush(FLUSH_S)
         say(publisher, "other", 1, 2)
         assert publisher.flush(FLUSH_S)
-        assert publisher.counts.poisoned == 1
+        assert publisher.counts.rejected == 1
     assert log_of(server, "good") == log_of(server, "fine") == ["line 0"]

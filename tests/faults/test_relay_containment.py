@@ -15,11 +15,11 @@ import httpx
 import pytest
 import redis
 
-from runrelay.api.sessions import OneRun
+from runrelay.api.sessions import RunSession
 from runrelay.fanout import catchup, hub, topics
 from runrelay.fanout.containment import Children, Containment
-from runrelay.fanout.feed import Feed
-from runrelay.fanout.subscribers import Audience
+from runrelay.fanout.feed import RunListFeed
+from runrelay.fanout.subscribers import Subscribers
 from runrelay.fanout.topics import Topic
 from runrelay.metrics import RelayMetrics
 from runrelay.progress import Event, make_event
@@ -99,13 +99,13 @@ def _failing(real: Callable[..., Any], run_id_of: Callable[..., str]) -> Callabl
 
 FAULTS: dict[str, tuple[Any, str, Callable[..., str]]] = {
     "taking messages": (Topic, "_work_off", lambda topic: topic.run_id),
-    "after a delivery": (Topic, "_note_status", lambda topic, frame: topic.run_id),
+    "after a delivery": (Topic, "_record_status", lambda topic, frame: topic.run_id),
     "a repair": (Topic, "_catch_up", lambda topic, view: topic.run_id),
     "an admission": (Topic, "_admit", lambda topic, *_: topic.run_id),
-    "a beginning": (beginnings, "initial_state_frame", lambda snapshot, **_: snapshot.run_id),
+    "a catchup": (catchup, "initial_state_frame", lambda snapshot, **_: snapshot.run_id),
     "a read": (AsyncRunLog, "read", lambda runlog, run_id, *_, **__: run_id),
     "an event's frame": (topics, "progress_frame", lambda message, *_: message["run_id"]),
-    "the end": (OneRun, "run_ended", lambda session: session.run_id),
+    "the end": (RunSession, "run_ended", lambda session: session.run_id),
 }
 
 
@@ -230,25 +230,25 @@ def test_a_million_failures_are_a_few_lines(caplog: pytest.LogCaptureFixture) ->
 
 def test_a_delivery_that_is_given_up_does_not_go_on() -> None:
     """It takes several turns of the loop: one that had failed would go on with what is left of it."""
-    audience = Audience(RelayMetrics(), lambda frames: None)
-    audience.give_up()
-    audience._go_on_later()
-    assert audience.idle.is_set()
+    subscribers = Subscribers(RelayMetrics(), lambda frames: None)
+    subscribers.give_up()
+    subscribers._go_on_later()
+    assert subscribers.idle.is_set()
 
 
 async def test_a_change_that_cannot_be_told_does_not_stop_the_list_s_feed(
     relay: Served, producer: Producer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It ended the relay."""
-    real = Feed._tell
+    real = RunListFeed._send_changes
     turns = itertools.count()
 
-    async def tell(self: Feed, run_ids: list[str], now: float) -> None:
+    async def tell(self: RunListFeed, run_ids: list[str], now: float) -> None:
         if next(turns) == 0:
             raise OverflowError("a fault of ours")
         await real(self, run_ids, now)
 
-    monkeypatch.setattr(Feed, "_tell", tell)
+    monkeypatch.setattr(RunListFeed, "_send_changes", tell)
     async with watch(relay.ws()) as client:
         await client.say(type="subscribe", runs=True)
         await client.frame("subscribed")

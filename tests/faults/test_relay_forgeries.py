@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runrelay.runlog import Seal
+from runrelay.runlog import Signer
 from tests.relays import Producer, StartRelay, told_all
 from tests.watching import watch
 
@@ -14,7 +14,7 @@ pytest_plugins = ["tests.relay_rig"]
 @pytest.mark.parametrize(
     ("kind", "sealed"),
     [
-        ("next", True), ("report", True), ("jump", True), ("foreign", True), ("beginning", True),
+        ("next", True), ("report", True), ("jump", True), ("foreign", True), ("catchup", True),
         ("next", False), ("report", False),
     ],
 )  # fmt: skip
@@ -25,10 +25,10 @@ async def test_a_made_up_message_harms_nobody(
     delivered but read from the stream.
     """
     if not sealed:
-        monkeypatch.setattr(Seal, "opened", lambda seal, message: message.rpartition(b',"seal":')[0])
+        monkeypatch.setattr(Signer, "opened", lambda seal, message: message.rpartition(b',"seal":')[0])
     relay = await start_relay(check_s=1000)
     epoch, seq = "0", 0
-    if kind != "beginning":
+    if kind != "catchup":
         epoch, _, number = (await producer.lines(run_id, 1, 3)).partition("-")
         seq = int(number)
     async with watch(relay.ws(run_id), run_id) as client:
@@ -38,7 +38,7 @@ async def test_a_made_up_message_harms_nobody(
             "report": (epoch, seq + 1),
             "jump": (epoch, seq + 7),
             "foreign": ("forgedepoch0", seq + 1),
-            "beginning": ("0", 1),
+            "catchup": ("0", 1),
         }[kind]
         status = "running" if kind == "report" else "failed"  # the one is cut, the other is read
         body = (
@@ -46,7 +46,7 @@ async def test_a_made_up_message_harms_nobody(
             f'"seq":{made_up[1]},"epoch":"{made_up[0]}","ts":1,"attempt":1'
         ).encode()
         # sealed as well as can be without the key
-        await producer.publish(body + b',"seal":"' + Seal(b"").of(body) + b'"}')
+        await producer.publish(body + b',"seal":"' + Signer(b"").sign(body) + b'"}')
         last = await producer.lines(run_id, 4, 2)
         told = await told_all(relay, producer, client, last)
         clean = "forged" not in client.story.messages and all(f.get("state") != "FORGED" for f in client.frames)

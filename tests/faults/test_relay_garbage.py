@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from runrelay.progress import Event, StepSpec, make_event
-from runrelay.runlog import Batch, Committed, Keys, Numbering, RunLog
+from runrelay.runlog import Batch, Committed, Keys, ProducerSequence, RunLog
 from tests.garbage import Garbage, garbage
 from tests.relays import Producer, Served, StartRelay
 from tests.watching import Client, eventually, watch
@@ -34,7 +34,7 @@ class World:
         self.keys = keys
         self.worker = RunLog(redis_url, keys)
         self.look = redis.Redis.from_url(redis_url)
-        self.bystander = Numbering.fresh()
+        self.bystander = ProducerSequence.fresh()
         self.count = 0
 
     async def begin(self, stack: AsyncExitStack) -> None:
@@ -46,17 +46,17 @@ class World:
         await self.client.say(type="subscribe", runs=True)
         await self.client.frame("initial_state", run_id="bystander")
 
-    async def _commit(self, run_id: str, numbering: Numbering, events: list[Event]) -> Any:
-        batch = Batch(run_id, numbering.producer, numbering.next, events)
+    async def _commit(self, run_id: str, sequence: ProducerSequence, events: list[Event]) -> Any:
+        batch = Batch(run_id, sequence.producer, sequence.next, events)
         (result,) = await asyncio.to_thread(self.worker.commit_many, [batch])
         if isinstance(result, Committed):
-            numbering.next += len(events)
+            sequence.next += len(events)
         return result
 
     async def after(self, written: list[Garbage]) -> None:
         """Put garbage under a run that is watched and worked at; then hold the contract against everything else."""
         client, relay = self.client, self.relay.relay
-        victim = Numbering("worker")
+        victim = ProducerSequence("worker")
         queued = Event(1, state="QUEUED", kind="queue", steps=STEPS, title="a victim")
         begun = [
             queued,
@@ -67,7 +67,7 @@ class World:
         seen = len(client.frames)
         await client.say(type="subscribe", run_id="victim", after="0-0")
         await client.until(lambda: [f for f in client.frames[seen:] if f.get("run_id") == "victim"], "it is watched")
-        await self._commit("silent", Numbering.fresh(), [make_event("RENDERING")._replace(kind="start")])
+        await self._commit("silent", ProducerSequence.fresh(), [make_event("RENDERING")._replace(kind="start")])
         self.look.hset(self.keys.run("silent")[0], "heartbeat_at", 1)
         self.look.zadd(self.keys.alive, {"silent": 1})
 
@@ -77,15 +77,15 @@ class World:
 
         await self._worker_goes_on(victim)
         await relay.hub.check()
-        for duty in (relay.upkeep.mark_stalled, relay.upkeep.prune, relay.upkeep.repair_list):
-            await relay.upkeep._do(duty)
+        for duty in (relay.reaper.mark_stalled, relay.reaper.prune, relay.reaper.repair_list):
+            await relay.reaper._do(duty)
         if "alive" not in parts:
             assert self.look.hget(self.keys.run("silent")[0], "status") == b"stalled", "the reaper goes on"
         await self._asked_for("victim")
         await self._others_go_on(client, parts)
         await client.say(type="unsubscribe", run_id="victim")
 
-    async def _worker_goes_on(self, victim: Numbering) -> None:
+    async def _worker_goes_on(self, victim: ProducerSequence) -> None:
         """One round trip for both runs."""
         said = [make_event("QA", 0.2, "line 2"), make_event(step="plan", progress=0.7)]
         batches = [
@@ -95,7 +95,7 @@ class World:
         done = await asyncio.to_thread(self.worker.commit_many, batches)
         assert isinstance(done[1], Committed), done[1]
         self.bystander.next += 1
-        end = await self._commit("victim", Numbering.fresh(), [make_event("END", result={"film": 1})])
+        end = await self._commit("victim", ProducerSequence.fresh(), [make_event("END", result={"film": 1})])
         assert not isinstance(end, Exception) or "is no run" in str(end), repr(end)
         statuses = await asyncio.to_thread(self.worker.heartbeat, ["victim", "bystander"])
         assert statuses["bystander"] == "running"
@@ -121,7 +121,7 @@ class World:
         self.count += 1
         cursor = await self.producer.say("bystander", log=f"event {self.count}")
         await client.reached(cursor, "bystander")
-        if not parts & {"adoption", "upkeep"}:
+        if not parts & {"adoption", "reaper"}:
             await self.producer.publish(f'{{"run_id":"bystander","log":"by hand {self.count}"}}')
             told = client.stories["bystander"]
             await client.until(lambda: f"by hand {self.count}" in told.messages, "what is said by hand is adopted")
@@ -143,7 +143,7 @@ class World:
         """Begin the next example from nothing but the bystander."""
         for run_id in ("victim", "silent"):
             self.look.delete(*self.keys.run(run_id))
-        self.look.delete(self.keys.runs, self.keys.alive, self.keys.lease("upkeep"))
+        self.look.delete(self.keys.runs, self.keys.alive, self.keys.lease("reaper"))
         if self.look.type(self.keys.lease("adoption")) != b"string":
             self.look.delete(self.keys.lease("adoption"))
         runlog = self.relay.relay.runlog

@@ -141,7 +141,7 @@ async def test_a_start_that_was_sent_after_all_is_not_called_off(
         commit = Withdrawals._commit
 
         async def without(self: Withdrawals, withdrawal: Any) -> bool:
-            return await commit(self, withdrawal._replace(event=withdrawal.event._replace(must=None)))
+            return await commit(self, withdrawal._replace(event=withdrawal.event._replace(precondition=None)))
 
         monkeypatch.setattr(Withdrawals, "_commit", without)
     go_on, at_work = threading.Event(), threading.Event()

@@ -15,7 +15,7 @@ from runrelay.fanout import hub
 from runrelay.fanout.join_queue import JoinQueue
 from runrelay.fanout.repairs import Repairs
 from runrelay.fanout.shared_reads import Join
-from runrelay.runlog import Keys, View
+from runrelay.runlog import Keys, RunView
 from tests.readlinks import ReadLink, read_link
 from tests.relays import Producer, Served, StartRelay
 from tests.servers import Server
@@ -146,7 +146,7 @@ async def test_a_join_does_not_wait_behind_the_repairs_of_an_outage(
     runlog, unheard = relay.relay.runlog, Producer(redis_url, Keys(keys.prefix, "another channel"))
     read, under_way, most = runlog.read, 0, 0
 
-    def counted(run_id: str, *given: Any, later: bool = False, **more: Any) -> asyncio.Future[View]:
+    def counted(run_id: str, *given: Any, later: bool = False, **more: Any) -> asyncio.Future[RunView]:
         nonlocal under_way, most
         answer = read(run_id, *given, later=later and paced, **more)
         if later:

@@ -85,7 +85,7 @@ async def test_while_other_messages_are_heard_a_probe_is_only_behind_them(
     """More messages than can be read at once would pass for silence."""
     relay = await start_relay(redis_url=link.url)
     listener = relay.relay.listener
-    heard, hear = [0], listener._hear_control
+    heard, hear = [0], listener._receive_control
 
     def not_yet(raw: bytes) -> None:
         if b'"probe"' not in raw:
@@ -93,7 +93,7 @@ async def test_while_other_messages_are_heard_a_probe_is_only_behind_them(
 
     async with watch(relay.ws()) as witness:
         await witness.ping()
-        listener._hear_control = not_yet  # type: ignore[method-assign]  # the probe is far behind
+        listener._receive_control = not_yet  # type: ignore[method-assign]  # the probe is far behind
         until_s = time.monotonic() + 5.0
         while time.monotonic() < until_s:
             heard[0] += await relay.relay.runlog.publish(keys.channel, b'{"run_id":"x","log":"much"}')
@@ -102,5 +102,5 @@ async def test_while_other_messages_are_heard_a_probe_is_only_behind_them(
         assert relay.relay.ready
         assert not any(frame["type"] == "upstream" for frame in witness.frames)
         await witness.frame("upstream", status="down")  # when nothing else is heard
-        listener._hear_control = hear  # type: ignore[method-assign]
+        listener._receive_control = hear  # type: ignore[method-assign]
         await witness.frame("upstream", status="up")

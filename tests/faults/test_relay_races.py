@@ -13,7 +13,7 @@ import redis
 from runrelay.fanout import Hub, hub, shared_reads
 from runrelay.fanout.topics import Topic
 from runrelay.progress import Cursor
-from runrelay.runlog import Keys, View
+from runrelay.runlog import Keys, RunView
 from tests.broken_topics import NoAhead, NoPatience, NoRecent, NoRepair, NoSecondRead
 from tests.pushlinks import PushLink, push_link
 from tests.relays import Producer, Served, StartRelay, told_all
@@ -26,7 +26,7 @@ pytest_plugins = ["tests.relay_rig"]
 @pytest.fixture(autouse=True)
 def _no_shared_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each joiner reads for itself: sharing a read would close the windows that are tested here."""
-    monkeypatch.setattr(joins, "_RETAIN_S", 0.0)
+    monkeypatch.setattr(shared_reads, "_RETAIN_S", 0.0)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ async def link(valkey_server: Server) -> AsyncIterator[PushLink]:
 
 @asynccontextmanager
 async def _linked(start_relay: StartRelay, link: PushLink, run_id: str) -> AsyncIterator[tuple[Served, Client]]:
-    """A relay that hears through the link, never checks by itself, and has one watcher."""
+    """A relay that hears through the link, never checks by itself, and has one subscriber."""
     relay = await start_relay(redis_url=link.url, check_s=1000)
     async with watch(relay.ws(run_id), run_id) as client:
         await client.frame("initial_state")
@@ -160,7 +160,7 @@ def _link_up_without_repair(self: Hub) -> None:
     self.link = "up"
     self._link_is_up.set()
     self._queue.open()
-    self._tell_all("up")
+    self._notify_all("up")
 
 
 @pytest.mark.parametrize("repairs", [True, False])
@@ -219,7 +219,7 @@ class _Gate:
         self.held = 0
         read = relay.relay.runlog.read
 
-        async def gated(run_id: str, *given: Any, **more: Any) -> View:
+        async def gated(run_id: str, *given: Any, **more: Any) -> RunView:
             view = await read(run_id, *given, **more)
             if run_id != "marker":
                 self.held += 1
@@ -292,7 +292,7 @@ async def test_nobody_is_told_of_an_end_that_they_have_not_seen(
     start_relay: StartRelay, link: PushLink, producer: Producer, run_id: str, topic: type[Topic],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """Safe because a run's watchers are let go when they have been told of its end, not when a joiner has read it.
+    """Safe because a run's subscribers are let go when they have been told of its end, not when a joiner has read it.
 
     Else the channel is behind, a joiner reads the end, and the others are closed with 1000 where they are: for good.
     """

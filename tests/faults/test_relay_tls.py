@@ -10,7 +10,7 @@ import pytest
 
 from runrelay.errors import RunlogUnavailable
 from runrelay.progress import make_event
-from runrelay.runlog import AsyncRunLog, Batch, Keys, Numbering, RunLog
+from runrelay.runlog import AsyncRunLog, Batch, Keys, ProducerSequence, RunLog
 from tests.relays import Producer, StartRelay
 from tests.servers import HOST, Server, free_port, make_certificate
 from tests.watching import eventually, watch
@@ -72,7 +72,7 @@ async def test_viewers_over_tls_miss_nothing_when_it_restarts(
 async def test_a_worker_commits_over_tls(guarded: Guarded, keys: Keys, run_id: str) -> None:
     """The worker's client is another one than the relay's."""
     runlog = RunLog(guarded.url(), keys)
-    (done,) = runlog.commit_many([Batch(run_id, Numbering.fresh().producer, 1, [make_event(log="over TLS")])])
+    (done,) = runlog.commit_many([Batch(run_id, ProducerSequence.fresh().producer, 1, [make_event(log="over TLS")])])
     runlog.close()
     reader = AsyncRunLog(guarded.url(), keys)
     assert [line.message for line in (await reader.read(run_id)).snapshot.logs] == ["over TLS"], done

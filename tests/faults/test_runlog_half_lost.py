@@ -9,7 +9,7 @@ import runrelay.runlog.aio
 import runrelay.runlog.sync
 from runrelay.errors import RunlogError
 from runrelay.progress import Cursor, step_specs
-from runrelay.runlog import Numbering
+from runrelay.runlog import ProducerSequence
 from runrelay.runlog.scripts import COMMIT
 from tests.runlog_rig import (
     Log,
@@ -42,17 +42,17 @@ HARMS: dict[str, Harm] = {
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS.keys())
 async def test_half_a_log_heals_into_a_new_epoch(log: Log, witness: Witness, look: Any, harm: Harm) -> None:
     """Its numbers could be given out twice, or be missing; and a run must never be wedged."""
-    numbering = Numbering.fresh()
-    first = await log.commit("r", [said("1"), said("2"), said("3", progress=0.5)], numbering)
+    sequence = ProducerSequence.fresh()
+    first = await log.commit("r", [said("1"), said("2"), said("3", progress=0.5)], sequence)
     harm(look, log.keys.run("r"))
     view = read(look, log.keys, "r", Cursor(first.epoch, 2))
     # what cannot be caught up is not caught up by half; the newest entry is the only one asked for
     assert view.events is None or view.events == witness.heard()[2:]
 
-    after = await log.commit("r", [said("4"), said("5")], numbering)
+    after = await log.commit("r", [said("4"), said("5")], sequence)
     assert after.epoch != first.epoch
     assert (after.before, after.after) == (0, 2)
-    following = await log.commit("r", [said("6")], numbering)
+    following = await log.commit("r", [said("6")], sequence)
     assert (following.epoch, following.after) == (after.epoch, 3)
     heard = witness.heard()
     assert [fields_of(message)["log"] for message in heard] == ["1", "2", "3", "4", "5", "6"]
@@ -65,11 +65,11 @@ async def test_half_a_log_heals_into_a_new_epoch(log: Log, witness: Witness, loo
 
 
 async def test_a_stream_without_its_newest_entry_goes_on(log: Log, witness: Witness, look: Any) -> None:
-    """The hash has the numbering, so none is given out twice; and who would have needed that entry gets a new state."""
-    numbering = Numbering.fresh()
-    first = await log.commit("r", [said("1"), said("2"), said("3")], numbering)
+    """The hash has the sequence, so none is given out twice; and who would have needed that entry gets a new state."""
+    sequence = ProducerSequence.fresh()
+    first = await log.commit("r", [said("1"), said("2"), said("3")], sequence)
     look.xdel(log.keys.run("r")[1], "3-0")
-    after = await log.commit("r", [said("4")], numbering)
+    after = await log.commit("r", [said("4")], sequence)
     assert (after.epoch, after.before, after.after) == (first.epoch, 3, 4)
     assert read(look, log.keys, "r", Cursor(first.epoch, 2)).events is None
     assert read(look, log.keys, "r", Cursor(first.epoch, 3)).events == witness.heard()[3:]
@@ -78,16 +78,16 @@ async def test_a_stream_without_its_newest_entry_goes_on(log: Log, witness: Witn
 
 async def test_what_the_hash_knows_survives_the_loss_of_the_stream(log: Log, look: Any) -> None:
     """The page goes on showing where the run is; only the events have to be asked for anew."""
-    numbering = Numbering.fresh()
+    sequence = ProducerSequence.fresh()
     life = [
         queued(title="t", pipeline="p", steps=step_specs(["a", "b"])),
         said("line", state="S", step="a", progress=0.5),
         said(kind="event", attempt=2, progress=0.3),
     ]
-    await log.commit("r", life, numbering)
+    await log.commit("r", life, sequence)
     before = read(look, log.keys, "r").snapshot
     look.delete(log.keys.run("r")[1])
-    await log.commit("r", [said("more")], numbering)
+    await log.commit("r", [said("more")], sequence)
     after = read(look, log.keys, "r").snapshot
     for name in ("state", "status", "progress", "attempt", "title", "pipeline", "steps", "created_at", "started_at"):
         assert getattr(after, name) == getattr(before, name), name
@@ -102,13 +102,13 @@ async def test_an_end_survives_the_loss_of_the_stream(log: Log, witness: Witness
     assert (late.epoch, late.before, late.after, late.fenced) == (first.epoch, 2, 2, 1)
     assert len(witness.heard()) == 2
     assert read(look, log.keys, "r").snapshot.status == "succeeded"
-    retried = await log.commit("r", [queued(must="ended")])
+    retried = await log.commit("r", [queued(precondition="ended")])
     assert retried.epoch != first.epoch
     assert retried.attempt == 2
 
 
 async def test_lost_log_lines_are_only_lost_lines(log: Log, witness: Witness, look: Any) -> None:
-    """They are beside the numbering: the log goes on, and no viewer has to begin again."""
+    """They are beside the sequence: the log goes on, and no viewer has to begin again."""
     first = await log.commit("r", [said("1"), said("2")])
     look.delete(log.keys.run("r")[2])
     after = await log.commit("r", [said("3")])
@@ -121,10 +121,10 @@ async def test_lost_log_lines_are_only_lost_lines(log: Log, witness: Witness, lo
 
 async def test_a_deleted_run_begins_again_with_nothing(log: Log, witness: Witness, look: Any) -> None:
     """Its producers' numbers go on, its own begin again under another name."""
-    numbering = Numbering.fresh()
-    first = await log.commit("r", [said("1"), said("2")], numbering)
+    sequence = ProducerSequence.fresh()
+    first = await log.commit("r", [said("1"), said("2")], sequence)
     look.delete(*log.keys.run("r"))
-    after = await log.commit("r", [said("3")], numbering)
+    after = await log.commit("r", [said("3")], sequence)
     assert (after.epoch != first.epoch, after.before, after.after, after.created) == (True, 0, 1, True)
     assert not contradictions(witness.heard())
     assert [line.message for line in read(look, log.keys, "r").snapshot.logs] == ["3"]
@@ -152,11 +152,11 @@ async def test_without_the_look_at_the_stream_it_does_not_heal(
     """Negative control: the same harm, with a script that does not look, leaves a log with a hole or wedges the run."""
     for module in (runrelay.runlog.sync, runrelay.runlog.aio):
         monkeypatch.setattr(module, "COMMIT", weakened(COMMIT, *CONTROLS[harm]))
-    numbering = Numbering.fresh()
-    await log.commit("r", [said("1"), said("2"), said("3")], numbering)
+    sequence = ProducerSequence.fresh()
+    await log.commit("r", [said("1"), said("2"), said("3")], sequence)
     HARMS[harm](look, log.keys.run("r"))
     try:
-        await log.commit("r", [said("4")], numbering)
+        await log.commit("r", [said("4")], sequence)
     except RunlogError:
         wedged = True
     else:

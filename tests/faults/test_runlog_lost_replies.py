@@ -8,7 +8,7 @@ import pytest
 import runrelay.runlog.aio
 import runrelay.runlog.sync
 from runrelay.errors import RunlogUnavailable
-from runrelay.runlog import AsyncRunLog, Batch, Committed, Numbering, RunLog
+from runrelay.runlog import AsyncRunLog, Batch, Committed, ProducerSequence, RunLog
 from runrelay.runlog.scripts import COMMIT, Script
 from tests.runlog_rig import (
     Kind,
@@ -41,15 +41,15 @@ def far(link: Link, client_kind: Kind, connect_log: Callable[..., Log]) -> Log:
     return connect_log(client_kind, link.url, fresh_keys())
 
 
-async def committed_twice(log: Log, link: Link, numbering: Numbering) -> None:
+async def committed_twice(log: Log, link: Link, sequence: ProducerSequence) -> None:
     """Commit a batch whose reply is lost, and send it again."""
     link.cut_reply_to(b"EVALSHA")
     batch = [said("2"), said("3", progress=0.5)]
     with pytest.raises(RunlogUnavailable):
-        await log.commit("r", batch, numbering)
-    assert numbering.next == 2
-    await log.commit("r", batch, numbering)
-    assert numbering.next == 4
+        await log.commit("r", batch, sequence)
+    assert sequence.next == 2
+    await log.commit("r", batch, sequence)
+    assert sequence.next == 4
 
 
 def lines_of(messages: list[bytes]) -> list[str | None]:
@@ -59,10 +59,10 @@ def lines_of(messages: list[bytes]) -> list[str | None]:
 async def test_a_commit_whose_reply_was_lost_is_in_the_log_once(far: Log, link: Link, store: Server) -> None:
     """The producer cannot know; the mark does."""
     with Witness.of(store, far.keys) as witness:
-        numbering = Numbering.fresh()
-        await far.commit("r", [said("1")], numbering)
-        await committed_twice(far, link, numbering)
-        await far.commit("r", [said("4")], numbering)
+        sequence = ProducerSequence.fresh()
+        await far.commit("r", [said("1")], sequence)
+        await committed_twice(far, link, sequence)
+        await far.commit("r", [said("4")], sequence)
         assert lines_of(witness.heard()) == ["1", "2", "3", "4"]
         assert not holes(witness.heard())
         assert len({fields_of(message)["epoch"] for message in witness.heard()}) == 1
@@ -77,9 +77,9 @@ async def test_without_the_mark_it_would_be_there_twice(
     for module in (runrelay.runlog.sync, runrelay.runlog.aio):
         monkeypatch.setattr(module, "COMMIT", forgetful)
     with Witness.of(store, far.keys) as witness:
-        numbering = Numbering.fresh()
-        await far.commit("r", [said("1")], numbering)
-        await committed_twice(far, link, numbering)
+        sequence = ProducerSequence.fresh()
+        await far.commit("r", [said("1")], sequence)
+        await committed_twice(far, link, sequence)
         assert lines_of(witness.heard()) == ["1", "2", "3", "2", "3"]
 
 
@@ -89,8 +89,8 @@ async def test_a_first_commit_whose_reply_was_lost_keeps_its_epoch(far: Log, lin
         await far.commit("warm", [said("the script is known now")])
         link.cut_reply_to(b"EVALSHA")
         with pytest.raises(RunlogUnavailable):
-            await far.commit("r", [queued(must="absent")], Numbering("p"))
-        done = await far.commit("r", [queued(must="absent")], Numbering("p"))
+            await far.commit("r", [queued(precondition="absent")], ProducerSequence("p"))
+        done = await far.commit("r", [queued(precondition="absent")], ProducerSequence("p"))
         message = witness.heard()[-1]
         assert (fields_of(message)["epoch"], fields_of(message)["seq"]) == (done.epoch, 1)
         # and the next run does not get a name that is taken
@@ -105,8 +105,8 @@ async def test_the_reply_to_the_whole_script_may_be_lost_too(far: Log, link: Lin
         client.script_flush()
         link.cut_reply_to(b"EVAL\r\n")
         with pytest.raises(RunlogUnavailable):
-            await far.commit("r", [said("1")], Numbering("p"))
-        done = await far.commit("r", [said("1")], Numbering("p"))
+            await far.commit("r", [said("1")], ProducerSequence("p"))
+        done = await far.commit("r", [said("1")], ProducerSequence("p"))
         assert (done.before, done.after) == (1, 1)
         assert lines_of(witness.heard()) == ["1"]
 
@@ -117,8 +117,8 @@ async def test_a_start_whose_reply_was_lost_is_given_its_attempt(far: Log, link:
         await far.commit("r", [queued()])
         link.cut_reply_to(b"EVALSHA")
         with pytest.raises(RunlogUnavailable):
-            await far.commit("r", [started(base_attempt=1)], Numbering("p"))
-        done = await far.commit("r", [started(base_attempt=1)], Numbering("p"))
+            await far.commit("r", [started(base_attempt=1)], ProducerSequence("p"))
+        done = await far.commit("r", [started(base_attempt=1)], ProducerSequence("p"))
         assert (done.given_attempt, done.attempt) == (1, 1)
         assert len(witness.heard()) == 2
 
@@ -129,7 +129,7 @@ async def test_the_relay_s_client_asks_again_by_itself(link: Link, store: Server
     with Witness.of(store, log.keys) as witness:
         await log.commit("warm", [said("the script is known now")])
         link.cut_reply_to(b"EVALSHA")
-        done = await log.commit("r", [queued(must="absent")])
+        done = await log.commit("r", [queued(precondition="absent")])
         assert done.status == "queued"
         assert len(witness.heard()) == 2
         assert link.cuts == 1

@@ -171,7 +171,7 @@ def test_one_run_s_mistake_is_not_another_s(store: Server) -> None:
         client.delete(log.keys.run(RUNS[1])[0])
         client.set(log.keys.run(RUNS[1])[0], "not a hash")
         mixed = batches("p", 4)
-        mixed[3] = Batch(RUNS[3], "q", 1, [queued(must="absent")])
+        mixed[3] = Batch(RUNS[3], "q", 1, [queued(precondition="absent")])
         done = log.commit_many(mixed)
         assert isinstance(done[1], RunlogError)
         assert not isinstance(done[1], RunlogUnavailable)

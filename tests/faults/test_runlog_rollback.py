@@ -10,7 +10,7 @@ import pytest
 import runrelay.runlog.aio
 import runrelay.runlog.sync
 from runrelay.errors import RunlogUnavailable
-from runrelay.runlog import Keys, Numbering
+from runrelay.runlog import Keys, ProducerSequence
 from tests.runlog_rig import (
     Kind,
     Link,
@@ -43,15 +43,15 @@ class Story:
     acknowledged: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.numberings: dict[tuple[str, str], Numbering] = {}
+        self.sequences: dict[tuple[str, str], ProducerSequence] = {}
 
     async def say(self, run_id: str, producer: str, *lines: str, tries: int = 2) -> str:
         """Commit lines and return the epoch that they are in; after a break the same again, over a new connection."""
-        numbering = self.numberings.setdefault((run_id, producer), Numbering(producer))
+        sequence = self.sequences.setdefault((run_id, producer), ProducerSequence(producer))
         events = [said(line) for line in lines]
         for left in range(tries - 1, -1, -1):
             try:
-                done = await self.log.commit(run_id, events, numbering)
+                done = await self.log.commit(run_id, events, sequence)
                 break
             except RunlogUnavailable:
                 if not left:
@@ -257,8 +257,8 @@ async def test_attempts_that_a_server_has_forgotten_go_on(
     await log.commit("r", [queued(), started(base_attempt=1), said("first try"), ended("FAILED", error="e")])
     with look_at(server) as client:
         client.save()
-    worker = Numbering.fresh()
-    await log.commit("r", [queued(must="ended")])
+    worker = ProducerSequence.fresh()
+    await log.commit("r", [queued(precondition="ended")])
     given = (await log.commit("r", [started(base_attempt=2)], worker)).given_attempt
     assert given == 2
     server.kill()

@@ -53,5 +53,5 @@ def test_a_copy_that_comes_after_its_producer_s_end_is_recognised(store: Server,
 
 def test_else_it_would_be_there_twice(store: Server, link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: the same, with a producer that takes its mark away although a reply was lost."""
-    monkeypatch.setattr(runrelay.outbox.flusher, "_doubt", lambda flights: None)
+    monkeypatch.setattr(runrelay.outbox.flusher, "_doubt", lambda batches: None)
     assert lines_with_a_late_copy(store, link) == ["the only line"] * 2

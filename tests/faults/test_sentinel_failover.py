@@ -125,7 +125,7 @@ async def test_a_primary_that_is_killed_loses_nothing_that_was_replicated(
             old = three.primary()
             old.pause()  # what is published now is on its way to it when it dies
             say(publisher, run_id, *flying)
-            await eventually(lambda: publisher.outbox.flights(), "something is in flight")
+            await eventually(lambda: publisher.outbox.batches(), "something is in flight")
             old.kill()
             say(publisher, run_id, *after)
             publisher.emit(run_id, make_event("END"))
@@ -179,7 +179,7 @@ class LostWrites:
                 self.announced += witness.heard()
             old.pause()
             say(second, run_id, *self.flying)
-            await eventually(lambda: second.outbox.flights(), "something is in flight")
+            await eventually(lambda: second.outbox.batches(), "something is in flight")
             old.kill()
             new = await asyncio.to_thread(three.wait_for_failover, old)
             with Witness.of(new, keys) as witness:

@@ -27,7 +27,7 @@ app.conf.update(
     result_backend_transport_options={"global_keyprefix": f"{NAME}-"},
 )
 if "TEST_NO_GATE" in os.environ:  # the control of what the gate protects from
-    celery_signals.Installation._why_unwanted = lambda self, task: None  # type: ignore[method-assign]
+    signals.Installation._why_unwanted = lambda self, task: None  # type: ignore[method-assign]
 install(app)
 
 

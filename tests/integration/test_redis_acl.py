@@ -17,7 +17,7 @@ from runrelay.errors import RunlogError, RunrelayError
 from runrelay.outbox import Publisher
 from runrelay.outbox.scopes import TaskScope, entered
 from runrelay.progress import Event, StepSpec, make_event
-from runrelay.runlog import Batch, Keys, Numbering, Retention, RunLog
+from runrelay.runlog import Batch, Keys, ProducerSequence, Retention, RunLog
 from runrelay.runlog.troubles import say_no_identity
 from runrelay.settings import PublisherSettings
 from tests.command_line import invoke
@@ -122,7 +122,7 @@ async def _a_life(relay: Served, publisher: Publisher, users: Users, works: Work
     listed = (await relay.http.get("/api/runs")).json()["runs"]
     assert [(run["run_id"], run["status"]) for run in listed] == [("r", "succeeded")]
     assert "by hand" in (await relay.http.get(relay.run("r", "/logs"))).text
-    await relay.relay.upkeep.repair_list()
+    await relay.relay.reaper.repair_list()
     assert (await relay.http.delete(relay.run("r"))).status_code == 204
     publisher.emit("seen", make_event("END", log="the last line"))
     assert await asyncio.to_thread(publisher.flush)
@@ -196,12 +196,12 @@ def test_each_right_of_a_publisher_is_needed(
 def _publishes_everything(users: Users, run_id: str) -> None:
     """Every command of the scripts that a worker calls is given at least once. Raises RunlogError."""
     runlog = RunLog(users.url("publisher"), users.keys, Retention(log_lines=1, events=1))
-    numberings: dict[int, Numbering] = {}
+    sequences: dict[int, ProducerSequence] = {}
 
     def commit(*events: Event, producer: int = 0) -> None:
-        numbering = numberings.setdefault(producer, Numbering.fresh())
-        runlog.commit(Batch(run_id, numbering.producer, numbering.next, events))
-        numbering.next += len(events)
+        sequence = sequences.setdefault(producer, ProducerSequence.fresh())
+        runlog.commit(Batch(run_id, sequence.producer, sequence.next, events))
+        sequence.next += len(events)
 
     steps = (StepSpec("plan"), StepSpec("render"))
     try:

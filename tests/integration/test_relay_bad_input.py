@@ -102,7 +102,7 @@ FORGED = {
     "number 0": _with(seq=0),
     "a negative number": _with(seq=-1),
     "the largest number": _with(seq=(1 << 63) - 1),
-    "the beginning's epoch": _with(epoch="0"),
+    "the catchup's epoch": _with(epoch="0"),
     "an epoch of another form": _with(epoch="../../x"),
     "a huge epoch": _with(epoch="e" * 100_000),
     "huge": _with(log="x" * 2_000_000),
@@ -194,8 +194,8 @@ async def test_a_hash_that_is_no_run_harms_only_who_asks_for_it(
         await producer.publish(_with(seq=1))
         await producer.say("y", log="line 1")
         await many.frame("run", run_id="y")
-        await relay.relay.upkeep.mark_stalled()
-        await relay.relay.upkeep.repair_list()
+        await relay.relay.reaper.mark_stalled()
+        await relay.relay.reaper.repair_list()
         await relay.relay.hub.check()
         listed = (await relay.http.get("/api/runs")).json()["runs"]
         assert [run["run_id"] for run in listed] == ["y"]
@@ -206,11 +206,11 @@ async def test_a_hash_that_is_no_run_harms_only_who_asks_for_it(
 async def test_a_key_that_is_no_lease_ends_nothing(start_relay: StartRelay, producer: Producer, run_id: str) -> None:
     """Nobody would adopt, and nobody would mark what has stalled, until somebody looked into Redis."""
     await producer.runlog.redis.rpush(producer.keys.lease("adoption"), "x")
-    await producer.runlog.redis.set(producer.keys.lease("upkeep"), "somebody")
+    await producer.runlog.redis.set(producer.keys.lease("reaper"), "somebody")
     relay = await start_relay()
-    adopter, upkeep = relay.relay.adopter._lease, relay.relay.upkeep._lease
-    await eventually(lambda: adopter is not None and adopter.held and upkeep.held, "the leases are taken")
-    for name in ("adoption", "upkeep"):
+    adopter, reaper = relay.relay.adopter._lease, relay.relay.reaper._lease
+    await eventually(lambda: adopter is not None and adopter.held and reaper.held, "the leases are taken")
+    for name in ("adoption", "reaper"):
         assert not await relay.relay.runlog.take_lease(name, "another", 1000), "a lease that is held is left alone"
     await eventually(lambda: relay.relay.adopter._after_marker, "it adopts")
     async with watch(relay.ws(run_id), run_id) as client:

@@ -97,7 +97,7 @@ async def test_each_kind_of_line_has_its_own_bound(
     heard: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One hostile client's lines must not be the reason that another thing is not told."""
-    monkeypatch.setattr(logs, "_SUMMARY_S", 0.05)
+    monkeypatch.setattr(log_config, "_SUMMARY_S", 0.05)
     with guarded_logs(2):
         for number in range(1000):
             LOG.warning("hostile %d", number)
@@ -115,7 +115,7 @@ async def test_each_kind_of_line_has_its_own_bound(
 async def test_kinds_that_clients_make_up_are_bounded(heard: pytest.LogCaptureFixture) -> None:
     """A message that is built from what a client said is a kind of its own each time: memory without a bound."""
     with guarded_logs(1):
-        floods = next(f for f in LOG.filters if isinstance(f, logs._Floods))
+        floods = next(f for f in LOG.filters if isinstance(f, log_config._Floods))
         for number in range(5000):
             LOG.info(f"of client {number}")
         assert len(floods._kinds) <= 1000

@@ -70,7 +70,7 @@ async def test_a_run_s_end_does_not_close(relay: Served, producer: Producer, run
         assert client.stories[run_id].position == last
         await _subscribe(client, "other")
         await client.frame("initial_state", run_id="other")
-        await producer.commit(run_id, [Event(1, state="QUEUED", kind="queue", must="ended")])
+        await producer.commit(run_id, [Event(1, state="QUEUED", kind="queue", precondition="ended")])
         await _subscribe(client, run_id, after=last)  # a retry is watched anew
         await client.until(lambda: client.stories[run_id].seqs == [2], "the new attempt")
         assert client.frames[-1]["attempt"] == 2
@@ -137,12 +137,12 @@ async def test_a_run_that_is_there_was_not_deleted(relay: Served, producer: Prod
         await client.frame("subscribed")
         await producer.say(run_id, "RENDERING")
         await client.frame("run", run_id=run_id)
-        await relay.relay.listener.say({"deleted": run_id})
+        await relay.relay.listener.send({"deleted": run_id})
         await producer.say(run_id, "QA")
         await client.frame("run", run_id=run_id, state="QA")
         for no_run in ("x" * 201, "", "a/b", None, 7, ["x"]):
-            await relay.relay.listener.say({"deleted": no_run})
-        await relay.relay.listener.say({"deleted": "never seen"})
+            await relay.relay.listener.send({"deleted": no_run})
+        await relay.relay.listener.send({"deleted": "never seen"})
         await client.frame("run_deleted", run_id="never seen")
         assert len([frame for frame in client.frames if frame["type"] == "run_deleted"]) == 1
 

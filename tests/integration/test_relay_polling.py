@@ -108,8 +108,8 @@ async def test_what_follows_a_cursor(relay: Served, producer: Producer, run_id: 
     ]
     again = (await relay.http.get(relay.run(run_id), params={"after": body["id"]})).json()
     assert (again["recovered"], again["events"]) == (True, [])
-    beginning = (await relay.http.get(relay.run(run_id), params={"after": "0-0"})).json()
-    assert [event["seq"] for event in beginning["events"]] == [1, 2, 3, 4]
+    catchup = (await relay.http.get(relay.run(run_id), params={"after": "0-0"})).json()
+    assert [event["seq"] for event in catchup["events"]] == [1, 2, 3, 4]
     for cursor in ("zzzzzzzzzzzz-1", body["id"] + "0"):
         lost = (await relay.http.get(relay.run(run_id), params={"after": cursor})).json()
         assert (lost["recovered"], lost["events"]) == (False, [])

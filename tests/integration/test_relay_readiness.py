@@ -205,7 +205,7 @@ async def test_a_redis_that_does_not_say_who_it_is_is_said_once(
 ) -> None:
     """Without INFO lost data may go unnoticed: whoever took the right away must be told, once, not at each commit."""
     from runrelay.progress import make_event
-    from runrelay.runlog import AsyncRunLog, Batch, Numbering, RunLog
+    from runrelay.runlog import AsyncRunLog, Batch, ProducerSequence, RunLog
 
     server = start_store()
     keys = Keys(prefix, f"{prefix}:progress")
@@ -219,8 +219,8 @@ async def test_a_redis_that_does_not_say_who_it_is_is_said_once(
                 await made.commit(f"r{number}", [make_event("A")])
                 await made.close()
             else:
-                numbering = Numbering.fresh()
-                await asyncio.to_thread(made.commit, Batch(f"r{number}", numbering.producer, 1, [make_event("A")]))
+                sequence = ProducerSequence.fresh()
+                await asyncio.to_thread(made.commit, Batch(f"r{number}", sequence.producer, 1, [make_event("A")]))
                 made.close()
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 1

@@ -141,7 +141,7 @@ async def test_a_cancelled_run_shows_nothing_more(relay: Served, works: Works, p
 async def test_a_retry_is_the_next_attempt_of_the_same_input(
     relay: Served, works: Works, producer: Producer, run_id: str
 ) -> None:
-    """A new run would lose the log, the link and the watchers."""
+    """A new run would lose the log, the link and the subscribers."""
     await start_run(relay, run_id)
     problem(await relay.http.post(relay.run(run_id, "/retry")), 409)
     await producer.say(run_id, "RENDERING", 0.5, "first try", attempt=1)

@@ -140,7 +140,7 @@ async def test_who_has_not_seen_the_end_gets_it_before_204(relay: Served, produc
     async with watch_stream(relay.http, url, run_id, seen, headers={"Last-Event-ID": seen}) as client:
         await client.frame("end")
         assert client.story.seqs == [2]
-    await producer.commit(run_id, [Event(1, state="QUEUED", kind="queue", must="ended")])
+    await producer.commit(run_id, [Event(1, state="QUEUED", kind="queue", precondition="ended")])
     async with watch_stream(relay.http, url, run_id, last, headers={"Last-Event-ID": last}) as client:
         assert client.response.status_code == 200, "a retry is news for who has seen the end"
         await client.until(lambda: client.story.seqs == [3], "the new attempt")
@@ -211,7 +211,7 @@ async def test_a_stream_ends_whole_when_its_token_expires(start_relay: StartRela
 
 @pytest.mark.parametrize("cursor", ["nonsense", "k3x9m2p7q1za-", "7"])
 async def test_a_malformed_cursor_is_a_bad_request(relay: Served, run_id: str, cursor: str) -> None:
-    """A stream of a wrong beginning is worse than none."""
+    """A stream of a wrong catchup is worse than none."""
     answer = await relay.http.get(relay.run(run_id, "/events"), headers={"Last-Event-ID": cursor})
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"

@@ -118,7 +118,7 @@ async def test_nothing_missed_is_said_to_be_so(relay: Served, producer: Producer
 
 
 async def test_the_start_of_an_unknown_run_is_a_cursor_too(relay: Served, producer: Producer, run_id: str) -> None:
-    """Whoever waited for a run before the network broke must get its first events, not a second beginning."""
+    """Whoever waited for a run before the network broke must get its first events, not a second catchup."""
     async with watch(relay.ws(run_id, "after=0-0"), run_id, after="0-0") as client:
         assert await client.frame("resumed", id="0-0")
         await client.reached(await producer.lines(run_id, 1, 2))
@@ -232,7 +232,7 @@ async def test_a_new_attempt_cancels_the_close(start_relay: StartRelay, producer
     async with watch(relay.ws(run_id), run_id) as client:
         await client.frame("initial_state")
         await client.reached(await producer.say(run_id, "FAILED", error="renderer died"))
-        again = Event(1, state="QUEUED", kind="queue", must="ended")
+        again = Event(1, state="QUEUED", kind="queue", precondition="ended")
         await client.reached(str((await producer.commit(run_id, [again])).cursor))
         assert client.frames[-1]["attempt"] == 2
         assert client.frames[-1]["progress"] is None

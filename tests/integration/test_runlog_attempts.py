@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from runrelay.progress import Cursor, Snapshot
-from runrelay.runlog import Numbering
+from runrelay.runlog import ProducerSequence
 from tests.runlog_rig import Log, Witness, contradictions, ended, fields_of, holes, queued, read, said, started
 
 pytest_plugins = ["tests.runlog_fixtures"]
@@ -27,7 +27,7 @@ async def test_the_first_start_is_attempt_one(log: Log, witness: Witness) -> Non
 
 async def test_a_redelivery_raises_the_attempt_and_fences_the_zombie(log: Log, witness: Witness, look: Any) -> None:
     """The worker that was given up may still write: what it says is counted, and not shown."""
-    zombie, heir = Numbering.fresh(), Numbering.fresh()
+    zombie, heir = ProducerSequence.fresh(), ProducerSequence.fresh()
     assert (await log.commit("r", [queued(), started(base_attempt=1)], zombie)).given_attempt == 1
     await log.commit("r", [said("zombie's", progress=0.7, attempt=1)], zombie)
     assert (await log.commit("r", [started(base_attempt=1)], heir)).given_attempt == 2
@@ -84,7 +84,7 @@ async def test_a_program_run_again_by_hand_reopens(log: Log, state: str) -> None
 async def test_a_retry_through_the_queue_is_the_next_attempt(log: Log, witness: Witness, state: str) -> None:
     """The API allocates it, so that it can tell the caller, and the start joins it."""
     await log.commit("r", [queued(), started(base_attempt=1), ended(state)])
-    again = await log.commit("r", [queued(must="ended")])
+    again = await log.commit("r", [queued(precondition="ended")])
     assert (again.attempt, again.status) == (2, "queued")
     begun = await log.commit("r", [started(base_attempt=2)])
     assert (begun.given_attempt, begun.status) == (2, "running")
@@ -95,8 +95,8 @@ async def test_a_retry_through_the_queue_is_the_next_attempt(log: Log, witness: 
 
 async def test_a_start_of_an_older_queueing_is_fenced(log: Log) -> None:
     """The first task, redelivered after a retry was asked for, must not take the retry's place."""
-    await log.commit("r", [queued(), started(base_attempt=1), ended("FAILED"), queued(must="ended")])
-    late = Numbering.fresh()
+    await log.commit("r", [queued(), started(base_attempt=1), ended("FAILED"), queued(precondition="ended")])
+    late = ProducerSequence.fresh()
     done = await log.commit("r", [started(base_attempt=1)], late)
     assert (done.given_attempt, done.attempt, done.status, done.fenced) == (0, 2, "queued", 1)
     assert (await log.commit("r", [started(base_attempt=2)])).given_attempt == 2
@@ -105,13 +105,13 @@ async def test_a_start_of_an_older_queueing_is_fenced(log: Log) -> None:
 
 async def test_a_start_whose_reply_was_lost_is_given_the_same_attempt(log: Log, witness: Witness) -> None:
     """Sent again it must not fence itself off, even if others have spoken in between."""
-    first = await log.commit("r", [started(base_attempt=1)], Numbering("p"))
+    first = await log.commit("r", [started(base_attempt=1)], ProducerSequence("p"))
     await log.commit("r", [said("another's")])
-    again = await log.commit("r", [started(base_attempt=1)], Numbering("p"))
+    again = await log.commit("r", [started(base_attempt=1)], ProducerSequence("p"))
     assert (first.given_attempt, again.given_attempt) == (1, 1)
     # also when a redelivery has overtaken it: it learns which one it was, and is fenced as that
-    await log.commit("r", [started(base_attempt=1)], Numbering("q"))
-    again = await log.commit("r", [started(base_attempt=1), said("mine", attempt=1)], Numbering("p"))
+    await log.commit("r", [started(base_attempt=1)], ProducerSequence("q"))
+    again = await log.commit("r", [started(base_attempt=1), said("mine", attempt=1)], ProducerSequence("p"))
     assert (again.given_attempt, again.attempt, again.fenced) == (1, 2, 1)
     assert len(witness.heard()) == 3
 
@@ -127,7 +127,7 @@ async def test_an_event_without_an_attempt_is_of_the_current_one(log: Log, witne
 @pytest.mark.parametrize("state", ["FAILED", "CANCELLED", "END"])
 async def test_the_end_of_a_task_that_never_ran_is_fenced_by_what_it_was_sent_for(log: Log, state: str) -> None:
     """Nobody knows its attempt; but the first task's revocation must not end a retry that was asked for since."""
-    await log.commit("r", [queued(), ended("FAILED"), queued(must="ended")])
+    await log.commit("r", [queued(), ended("FAILED"), queued(precondition="ended")])
     late = await log.commit("r", [ended(state, base_attempt=1)])
     assert (late.status, late.fenced) == ("queued", 1)
     own = await log.commit("r", [ended(state, base_attempt=2)])
@@ -137,13 +137,13 @@ async def test_the_end_of_a_task_that_never_ran_is_fenced_by_what_it_was_sent_fo
 async def test_a_late_start_is_fenced_when_something_else_has_begun(log: Log) -> None:
     """A start that lay on a disk while its worker was dead must not take a living worker's place."""
     await log.commit("begun", [queued(), started(base_attempt=1)])
-    late = await log.commit("begun", [started(base_attempt=1, late=True), said("late", attempt=1)])
+    late = await log.commit("begun", [started(base_attempt=1, only_if_not_superseded=True), said("late", attempt=1)])
     assert (late.given_attempt, late.attempt) == (0, 1)
     await log.commit("waiting", [queued()])
-    assert (await log.commit("waiting", [started(base_attempt=1, late=True)])).given_attempt == 1
-    assert (await log.commit("unheard of", [started(late=True)])).given_attempt == 1
+    assert (await log.commit("waiting", [started(base_attempt=1, only_if_not_superseded=True)])).given_attempt == 1
+    assert (await log.commit("unheard of", [started(only_if_not_superseded=True)])).given_attempt == 1
     await log.commit("failed", [started(), ended("FAILED")])
-    assert (await log.commit("failed", [started(late=True)])).given_attempt == 2
+    assert (await log.commit("failed", [started(only_if_not_superseded=True)])).given_attempt == 2
 
 
 # Lost data: the log is older than its producers
@@ -196,9 +196,9 @@ async def test_attempts_in_one_batch_are_as_attempts_in_many(log: Log, witness: 
         ended("END", result=b'{"a":1}', attempt=2),
     ]
     together = await log.commit("together", life)
-    numbering = Numbering.fresh()
+    sequence = ProducerSequence.fresh()
     for event in life:
-        one = await log.commit("single", [event], numbering)
+        one = await log.commit("single", [event], sequence)
     assert (together.after, together.attempt, together.given_attempt) == (one.after, 2, 2)
     a, b = snapshot(look, log, "together"), snapshot(look, log, "single")
     for name in ("state", "status", "progress", "attempt", "title", "result", "error", "fenced"):

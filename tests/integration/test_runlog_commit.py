@@ -6,8 +6,8 @@ import pytest
 
 from runrelay.errors import NotARun, RunlogError
 from runrelay.progress import Cursor, make_event
-from runrelay.runlog import Numbering
-from runrelay.runlog.commits import Gap
+from runrelay.runlog import ProducerSequence
+from runrelay.runlog.commits import SequenceGap
 from tests.runlog_rig import Log, Witness, contradictions, ended, fields_of, holes, queued, read, said, started
 
 pytest_plugins = ["tests.runlog_fixtures"]
@@ -17,10 +17,10 @@ RUN_IDS = ["r", "20251105_1430_우주여행고양이", "with space", "🎬", "*?
 
 async def test_numbers_have_no_holes_and_announcement_and_stream_are_the_same_bytes(log: Log, witness: Witness) -> None:
     """A viewer that misses a message must find the very same one in the stream, in its place."""
-    numbering = Numbering.fresh()
-    done = await log.commit("r", [said("1"), said("2", state="A", progress=0.1)], numbering)
+    sequence = ProducerSequence.fresh()
+    done = await log.commit("r", [said("1"), said("2", state="A", progress=0.1)], sequence)
     assert (done.before, done.after, done.created, done.status_changed) == (0, 2, True, True)
-    done = await log.commit("r", [said("3")], numbering)
+    done = await log.commit("r", [said("3")], sequence)
     assert (done.before, done.after, done.created, done.status_changed) == (2, 3, False, False)
     other = await log.commit("r", [said("4")])
     assert (other.epoch, other.after) == (done.epoch, 4)
@@ -100,14 +100,14 @@ async def test_any_text_arrives_as_it_was_said(log: Log, witness: Witness, look:
 
 async def test_progress_never_goes_down(log: Log, witness: Witness) -> None:
     """A bar that jumps back is a lie: a lower value is committed at the run's, or not at all if alone."""
-    numbering = Numbering.fresh()
-    await log.commit("r", [said(progress=0.5)], numbering)
-    alone = await log.commit("r", [said(progress=0.3)], numbering)
+    sequence = ProducerSequence.fresh()
+    await log.commit("r", [said(progress=0.5)], sequence)
+    alone = await log.commit("r", [said(progress=0.3)], sequence)
     assert (alone.before, alone.after) == (1, 1)
-    same = await log.commit("r", [said(progress=0.5)], numbering)
+    same = await log.commit("r", [said(progress=0.5)], sequence)
     assert (same.before, same.after) == (1, 1)
-    await log.commit("r", [said("with a line", progress=0.2), said(state="B", progress=0.1)], numbering)
-    await log.commit("r", [said(progress=0.500001)], numbering)
+    await log.commit("r", [said("with a line", progress=0.2), said(state="B", progress=0.1)], sequence)
+    await log.commit("r", [said(progress=0.500001)], sequence)
     assert [fields_of(message)["progress"] for message in witness.heard()] == [0.5, 0.5, 0.5, 0.500001]
 
 
@@ -147,12 +147,12 @@ async def test_an_end_is_an_end(
     log: Log, witness: Witness, look: Any, state: str, status: str, progress: float
 ) -> None:
     """END sets 1.0; after any of the three nothing more is delivered, and what comes is counted."""
-    numbering = Numbering.fresh()
+    sequence = ProducerSequence.fresh()
     end = ended(state, result=b'{"video":"film.mp4"}', error="why")
-    done = await log.commit("r", [said(progress=0.4), end], numbering)
+    done = await log.commit("r", [said(progress=0.4), end], sequence)
     assert (done.status, done.status_changed, done.fenced) == (status, True, 0)
     late = [said("late"), said(progress=0.9), ended("END"), ended("FAILED"), said(kind="retrying")]
-    done = await log.commit("r", late, numbering)
+    done = await log.commit("r", late, sequence)
     assert (done.before, done.after, done.status, done.fenced) == (2, 2, status, 5)
     snapshot = read(look, log.keys, "r").snapshot
     assert (snapshot.status, snapshot.state, snapshot.progress, snapshot.fenced) == (status, state, progress, 5)
@@ -170,12 +170,12 @@ async def test_an_end_is_an_end(
 
 async def test_what_was_committed_before_is_skipped(log: Log, witness: Witness) -> None:
     """A producer that does not know whether its batch arrived sends it again: it is in the log once."""
-    first = await log.commit("r", [said("1"), said("2")], Numbering("p"))
-    again = await log.commit("r", [said("1"), said("2")], Numbering("p"))
+    first = await log.commit("r", [said("1"), said("2")], ProducerSequence("p"))
+    again = await log.commit("r", [said("1"), said("2")], ProducerSequence("p"))
     assert (again.before, again.after, again.epoch) == (2, 2, first.epoch)
-    more = await log.commit("r", [said("1"), said("2"), said("3")], Numbering("p"))
+    more = await log.commit("r", [said("1"), said("2"), said("3")], ProducerSequence("p"))
     assert (more.before, more.after) == (2, 3)
-    later = await log.commit("r", [said("3"), said("4")], Numbering("p", 3))
+    later = await log.commit("r", [said("3"), said("4")], ProducerSequence("p", 3))
     assert (later.before, later.after) == (3, 4)
     assert [fields_of(message)["log"] for message in witness.heard()] == ["1", "2", "3", "4"]
 
@@ -184,17 +184,17 @@ async def test_marks_are_each_producer_s_and_each_run_s_own(log: Log, witness: W
     """One worker's numbers say nothing of another's, nor of its own in another run."""
     for run_id in ("r1", "r2"):
         for producer in ("p", "q"):
-            await log.commit(run_id, [said(f"{run_id} {producer}")], Numbering(producer))
+            await log.commit(run_id, [said(f"{run_id} {producer}")], ProducerSequence(producer))
     assert [fields_of(message)["log"] for message in witness.heard()] == ["r1 p", "r1 q", "r2 p", "r2 q"]
 
 
 async def test_a_gap_is_noticed_and_begins_a_new_epoch(log: Log, witness: Witness) -> None:
     """A server that knows less of a producer than it acknowledged has lost data: its numbers are not to be trusted."""
-    first = await log.commit("r", [said("1")], Numbering("p"))
-    after = await log.commit("r", [said("5")], Numbering("p", 5))
+    first = await log.commit("r", [said("1")], ProducerSequence("p"))
+    after = await log.commit("r", [said("5")], ProducerSequence("p", 5))
     assert after.epoch != first.epoch
     assert (after.before, after.after) == (0, 1)
-    following = await log.commit("r", [said("6")], Numbering("p", 6))
+    following = await log.commit("r", [said("6")], ProducerSequence("p", 6))
     assert (following.epoch, following.after) == (after.epoch, 2)
     heard = witness.heard()
     assert not contradictions(heard)
@@ -204,15 +204,15 @@ async def test_a_gap_is_noticed_and_begins_a_new_epoch(log: Log, witness: Witnes
 
 async def test_a_lost_event_that_does_not_pass_leaves_the_log_as_it_is(log: Log, witness: Witness) -> None:
     """A new epoch for nothing would make every viewer begin again for nothing."""
-    first = await log.commit("r", [said("1"), ended()], Numbering("p"))
-    after = await log.commit("r", [said("late")], Numbering("p", 7))
+    first = await log.commit("r", [said("1"), ended()], ProducerSequence("p"))
+    after = await log.commit("r", [said("late")], ProducerSequence("p", 7))
     assert (after.epoch, after.before, after.after, after.fenced) == (first.epoch, 2, 2, 1)
     assert len(witness.heard()) == 2
 
 
 def test_a_gap_says_where_the_server_stands() -> None:
     """Whoever debugs it wants the number."""
-    assert "up to number 7 only" in str(Gap(7))
+    assert "up to number 7 only" in str(SequenceGap(7))
 
 
 # What else an event carries

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from runrelay.errors import CommitRefused, RunExists, RunNotEnded
-from runrelay.runlog import Numbering
+from runrelay.runlog import ProducerSequence
 from tests.runlog_rig import Log, Witness, ended, queued, said, started
 
 pytest_plugins = ["tests.runlog_fixtures"]
@@ -13,7 +13,7 @@ pytest_plugins = ["tests.runlog_fixtures"]
 
 async def test_absent_is_refused_for_a_run_that_exists(log: Log, witness: Witness) -> None:
     """Two starts under one id must not become one run."""
-    condition = queued(must="absent")
+    condition = queued(precondition="absent")
     await log.commit("r", [condition])
     with pytest.raises(RunExists) as raised:
         await log.commit("r", [condition])
@@ -23,16 +23,16 @@ async def test_absent_is_refused_for_a_run_that_exists(log: Log, witness: Witnes
 
 async def test_absent_sent_again_after_a_lost_reply_is_not_refused_by_itself(log: Log, witness: Witness) -> None:
     """The run that is in the way is its own: the caller would be told 409 for a run it has just started."""
-    condition = queued(must="absent")
-    first = await log.commit("r", [condition], Numbering("p"))
-    again = await log.commit("r", [condition], Numbering("p"))
+    condition = queued(precondition="absent")
+    first = await log.commit("r", [condition], ProducerSequence("p"))
+    again = await log.commit("r", [condition], ProducerSequence("p"))
     assert (again.before, again.after, again.epoch, again.status) == (1, 1, first.epoch, "queued")
     assert len(witness.heard()) == 1
 
 
 async def test_ended_is_refused_until_it_has(log: Log) -> None:
     """A retry of a run that still runs would have two workers write to it."""
-    retry = queued(must="ended")
+    retry = queued(precondition="ended")
     with pytest.raises(CommitRefused, match="unknown") as raised:
         await log.commit("r", [retry])
     assert not isinstance(raised.value, RunNotEnded)
@@ -46,7 +46,7 @@ async def test_ended_is_refused_until_it_has(log: Log) -> None:
 
 async def test_unfinished_is_refused_once_it_has_ended(log: Log) -> None:
     """Cancelling what has ended is a conflict, not a second end."""
-    cancel = ended("CANCELLED", must="unfinished")
+    cancel = ended("CANCELLED", precondition="unfinished")
     with pytest.raises(CommitRefused, match="unknown"):
         await log.commit("r", [cancel])
     await log.commit("r", [started()])
@@ -59,11 +59,11 @@ async def test_a_refused_batch_leaves_nothing_behind(log: Log, look: Any) -> Non
     """Half a batch, or a mark of one that was refused, would swallow the events that come after."""
     await log.commit("r", [said("1")])
     before = look.hgetall(log.keys.run("r")[0])
-    numbering = Numbering.fresh()
+    sequence = ProducerSequence.fresh()
     with pytest.raises(CommitRefused):
-        await log.commit("r", [said("2"), queued(must="absent")], numbering)
+        await log.commit("r", [said("2"), queued(precondition="absent")], sequence)
     assert look.hgetall(log.keys.run("r")[0]) == before
-    assert numbering.next == 1
+    assert sequence.next == 1
     with pytest.raises(CommitRefused):
-        await log.commit("nobody", [queued(must="ended")])
+        await log.commit("nobody", [queued(precondition="ended")])
     assert not look.exists(*log.keys.run("nobody"))

@@ -7,7 +7,7 @@ import pytest
 
 from runrelay.errors import RunlogUnavailable
 from runrelay.progress import step_specs
-from runrelay.runlog import Batch, Keys, Numbering, Retention, RunLog
+from runrelay.runlog import Batch, Keys, ProducerSequence, Retention, RunLog
 from tests.runlog_rig import Log, ended, fresh_keys, keys_without_expiry, queued, said, started
 from tests.servers import Server
 
@@ -23,11 +23,11 @@ class Life:
         self.log = log
         self.look = look
         self.keys = log.keys.run("r")
-        self._numbering = Numbering.fresh()
+        self._sequence = ProducerSequence.fresh()
 
     def commit(self, *events: Any) -> None:
-        self.log.commit(Batch("r", self._numbering.producer, self._numbering.next, events))
-        self._numbering.next += len(events)
+        self.log.commit(Batch("r", self._sequence.producer, self._sequence.next, events))
+        self._sequence.next += len(events)
         assert not keys_without_expiry(self.look, self.log.keys)
 
     def assert_expires_in(self, expected_s: int) -> None:
@@ -63,7 +63,7 @@ def test_all_keys_of_a_run_expire_at_every_moment(life: Life) -> None:
     life.commit(ended("FAILED", error="e"))
     life.assert_expires_in(ENDED_RUN_TTL_S)
     life.commit(said("too late"))
-    life.commit(queued(must="ended"))
+    life.commit(queued(precondition="ended"))
     life.assert_expires_in(RUN_TTL_S)
     life.commit(ended())
     life.assert_expires_in(ENDED_RUN_TTL_S)

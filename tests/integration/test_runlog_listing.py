@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from runrelay.errors import RunlogUnavailable
 from runrelay.metrics import RelayMetrics
 from runrelay.progress import Cursor, Event
-from runrelay.relay import Upkeep
-from runrelay.runlog import AsyncRunLog, Batch, Committed, Keys, Numbering, RunLog
+from runrelay.relay import Reaper
+from runrelay.runlog import AsyncRunLog, Batch, Committed, Keys, ProducerSequence, RunLog
 from tests.runlog_rig import (
     DEADLINE_S,
     Link,
@@ -217,7 +217,7 @@ async def test_a_worker_that_speaks_up_while_the_reaper_looks_is_watched_on(
     with look_at(store) as look:
         look.zadd(runlog.keys.alive, {"r": 10})
     monkeypatch.setattr(runlog, "commit", heard_meanwhile)
-    await Upkeep(runlog, RelayMetrics(), "reaper").mark_stalled()
+    await Reaper(runlog, RelayMetrics(), "reaper").mark_stalled()
     worker.close()
     assert await runlog.silent_since(await runlog.server_now_ms()) == ["r"]
 
@@ -330,14 +330,14 @@ async def test_a_server_that_does_not_answer_is_an_outage(start_valkey: Callable
     await log.commit("r", [said("1")])
     server.pause()
     with pytest.raises(RunlogUnavailable, match=r"within 0\.3 s"):
-        await log.commit("r", [said("2")], Numbering("p"), tries=1)
+        await log.commit("r", [said("2")], ProducerSequence("p"), tries=1)
     with pytest.raises(RunlogUnavailable):
         await log.read("r")
     with pytest.raises(RunlogUnavailable):
         await log.take_lease("l", "me", 1000)
     server.resume()
     patient = AsyncRunLog(server.url, log.keys)
-    await patient.commit("r", [said("2")], Numbering("p"))
+    await patient.commit("r", [said("2")], ProducerSequence("p"))
     assert [line.message for line in (await patient.read("r")).snapshot.logs] == ["1", "2"]
     await patient.close()
     await log.close()
@@ -345,13 +345,13 @@ async def test_a_server_that_does_not_answer_is_an_outage(start_valkey: Callable
 
 async def test_a_commit_that_cannot_be_listed_is_a_commit(runlog: AsyncRunLog, store: Server) -> None:
     """Whoever took it for failed would commit the same events again, under new numbers."""
-    numbering = Numbering.fresh()
+    sequence = ProducerSequence.fresh()
     with look_at(store) as look, Witness.of(store, runlog.keys) as witness:
         look.set(runlog.keys.runs, "not a list")
-        done = await runlog.commit("r", [said("1")], numbering)
-        assert (done.after, numbering.next) == (1, 2)
+        done = await runlog.commit("r", [said("1")], sequence)
+        assert (done.after, sequence.next) == (1, 2)
         look.delete(runlog.keys.runs)
-        await runlog.commit("r", [ended()], numbering)
+        await runlog.commit("r", [ended()], sequence)
         assert [run_id for run_id, _ in await runlog.listed(None, 10)] == ["r"]
         assert len(witness.heard()) == 2
 

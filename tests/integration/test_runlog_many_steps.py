@@ -7,7 +7,7 @@ import pytest
 
 from runrelay.progress import Event, StepSpec
 from runrelay.progress.events import MAX_STEP_ERROR_BYTES, MAX_STEPS
-from runrelay.runlog import Numbering
+from runrelay.runlog import ProducerSequence
 from runrelay.runlog.scripts import COMMIT
 from tests.runlog_rig import Log, Witness, ended, fields_of, queued, read, said
 
@@ -42,11 +42,11 @@ def test_the_script_keeps_as_many_as_may_be_declared() -> None:
 
 async def test_steps_that_come_one_by_one_beyond_a_thousand_are_counted(log: Log, witness: Witness, look: Any) -> None:
     """Twenty thousand steps that nobody declared: each read of the run would be megabytes."""
-    numbering = Numbering.fresh()
+    sequence = ProducerSequence.fresh()
     count = 5_000
     for first in range(0, count, 500):
         await log.commit(
-            "r", [said(f"line {n}", step=f"step {n}", progress=0.5) for n in range(first, first + 500)], numbering
+            "r", [said(f"line {n}", step=f"step {n}", progress=0.5) for n in range(first, first + 500)], sequence
         )
     snapshot = read(look, log.keys, "r").snapshot
     assert [step.name for step in snapshot.steps] == [f"step {n}" for n in range(MAX_STEPS)]
@@ -58,7 +58,7 @@ async def test_steps_that_come_one_by_one_beyond_a_thousand_are_counted(log: Log
     ]
     assert snapshot.logs[-1].step == f"step {count - 1}"
     assert bytes_of(look, log) < 300 * MAX_STEPS
-    done = await log.commit("r", [ended(step="step 0"), ended(step=f"step {count - 1}"), ended()], numbering)
+    done = await log.commit("r", [ended(step="step 0"), ended(step=f"step {count - 1}"), ended()], sequence)
     assert (done.status, done.fenced) == ("succeeded", 0)
     assert read(look, log.keys, "r").snapshot.progress == 1
 
@@ -141,7 +141,7 @@ async def test_a_step_s_error_is_told_whole_and_kept_in_part(log: Log, witness: 
 @pytest.fixture
 async def old(log: Log, look: Any) -> Any:
     """The hash of a run with two steps and no index."""
-    await log.commit("r", [queued(steps=KEPT[:2])], Numbering("p"))
+    await log.commit("r", [queued(steps=KEPT[:2])], ProducerSequence("p"))
     key = log.keys.run("r")[0]
     look.hdel(key, "step_names")
     return key

@@ -13,7 +13,7 @@ import pytest
 from runrelay.errors import RunlogUnavailable
 from runrelay.outbox import Publisher
 from runrelay.progress import make_event
-from runrelay.runlog import AsyncRunLog, Batch, Numbering, RunLog
+from runrelay.runlog import AsyncRunLog, Batch, ProducerSequence, RunLog
 from runrelay.runlog.reads import read_args
 from runrelay.runlog.scripts import READ
 from runrelay.settings import PublisherSettings
@@ -46,44 +46,44 @@ def long_ago(look: Any, log: Log) -> None:
 
 async def test_the_longest_silent_producers_are_forgotten_first(log: Log, look: Any) -> None:
     """Each process that ever spoke of a run leaves a mark in its hash; a run that lives for days must not keep all."""
-    await log.commit("r", [said("1")], Numbering("first"))
+    await log.commit("r", [said("1")], ProducerSequence("first"))
     long_ago(look, log)
     leave(look, log, {str(n): HOUR_MS + 60_000 + n * 1000 for n in range(400)})
-    await log.commit("r", [said("2")], Numbering("newcomer"))
+    await log.commit("r", [said("2")], ProducerSequence("newcomer"))
     assert marks_of(look, log.keys) == {"first", "newcomer", *(str(n) for n in range(MARKS - 1))}
     # who was kept is still recognised
-    assert (await log.commit("r", [said("6")], Numbering("0", 6))).after == 3
-    assert (await log.commit("r", [said("2")], Numbering("newcomer"))).after == 3
+    assert (await log.commit("r", [said("6")], ProducerSequence("0", 6))).after == 3
+    assert (await log.commit("r", [said("2")], ProducerSequence("newcomer"))).after == 3
 
 
 async def test_none_that_may_still_send_is_forgotten(log: Log, look: Any, witness: Witness) -> None:
     """A thousand processes of one run, each silent for less than an hour: to forget one could begin a new epoch."""
-    await log.commit("r", [said("1")], Numbering("first"))
+    await log.commit("r", [said("1")], ProducerSequence("first"))
     long_ago(look, log)
     leave(look, log, {str(n): HOUR_MS - 60_000 for n in range(1000)})
     for n in range(70):
-        await log.commit("r", [said("a line")], Numbering(f"new {n}"))
+        await log.commit("r", [said("a line")], ProducerSequence(f"new {n}"))
     assert len(marks_of(look, log.keys)) == 1071
-    await log.commit("r", [said("6")], Numbering("999", 6))
+    await log.commit("r", [said("6")], ProducerSequence("999", 6))
     assert len({fields_of(message)["epoch"] for message in witness.heard()}) == 1
 
 
 async def test_a_few_are_kept_however_long_they_are_silent(log: Log, look: Any) -> None:
     """Three hundred marks cost nothing, and whoever comes back after days is still recognised."""
-    await log.commit("r", [said("1")], Numbering("first"))
+    await log.commit("r", [said("1")], ProducerSequence("first"))
     long_ago(look, log)
     leave(look, log, {str(n): 48 * HOUR_MS for n in range(MARKS - 2)})
     for n in range(70):
-        await log.commit("r", [said("a line")], Numbering(f"new {n}"))
+        await log.commit("r", [said("a line")], ProducerSequence(f"new {n}"))
     assert {str(n) for n in range(MARKS - 100)} <= marks_of(look, log.keys)
 
 
 async def test_time_in_which_the_server_was_away_is_no_silence(log: Log, look: Any, witness: Witness) -> None:
     """After an outage of hours, all that have waited for its end look as if they had been silent for as long."""
-    await log.commit("r", [said("1")], Numbering("first"))  # the log has begun now, that is: after the outage
+    await log.commit("r", [said("1")], ProducerSequence("first"))  # the log has begun now, that is: after the outage
     leave(look, log, {str(n): 2 * HOUR_MS for n in range(1000)})
     for n in range(70):
-        await log.commit("r", [said("a line")], Numbering(f"new {n}"))
+        await log.commit("r", [said("a line")], ProducerSequence(f"new {n}"))
     assert len(marks_of(look, log.keys)) == 1071
 
 
@@ -93,7 +93,7 @@ async def test_many_marks_are_not_looked_through_for_each_new_one(log: Log, look
     leave(look, log, {str(n): 0 for n in range(5000)})
     look.config_resetstat()
     for n in range(200):
-        await log.commit("r", [said("a line")], Numbering(f"new {n}"))
+        await log.commit("r", [said("a line")], ProducerSequence(f"new {n}"))
     looks = look.info("commandstats")["cmdstat_hscan"]["calls"]
     assert looks <= 5001 // 300 + 20, "once through"
 
@@ -152,11 +152,11 @@ def publish(store: Server) -> Iterator[Callable[..., Publisher]]:
 async def test_what_only_once_says_something_leaves_no_mark(store: Server, look: Any, publish: Any) -> None:
     """Each start, cancellation and stalled run of the API, each `queued` of a canvas: a producer's only event."""
     relay = AsyncRunLog(store.url, publish.keys)
-    await relay.commit("r", [queued(must="absent")])
+    await relay.commit("r", [queued(precondition="absent")])
     await relay.commit("r", [said("2")])
     publish().commit("r", make_event(log="3"))
     assert marks_of(look, publish.keys) == set()
-    kept = Numbering.fresh()
+    kept = ProducerSequence.fresh()
     await relay.commit("r", [said("4")], kept)
     assert marks_of(look, publish.keys) == {kept.producer}
     assert (await relay.commit("r", [said("5")], kept)).after == 5
@@ -172,11 +172,11 @@ async def test_a_relay_s_mark_stays_where_a_reply_was_lost(link: Link, look: Any
     assert link.cuts == 1
     assert len(marks_of(look, relay.keys)) == 1
     link.cut_reply_to(b"EVALSHA")
-    numbering = Numbering.fresh()
+    sequence = ProducerSequence.fresh()
     with pytest.raises(RunlogUnavailable):
-        await relay.commit("r", [said("2")], numbering, tries=1)
-    await relay.commit("r", [said("2")], numbering)
-    assert numbering.in_doubt
+        await relay.commit("r", [said("2")], sequence, tries=1)
+    await relay.commit("r", [said("2")], sequence)
+    assert sequence.in_doubt
     await relay.close()
 
 

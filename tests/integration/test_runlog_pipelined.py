@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from runrelay.errors import RunlogError, RunlogUnavailable
 from runrelay.progress import make_event
-from runrelay.runlog import AsyncRunLog, Keys, View
+from runrelay.runlog import AsyncRunLog, Keys, RunView
 from runrelay.runlog import pipelined as pipelined_module
 from runrelay.runlog.pipelined import Pipelined
 from tests.readlinks import ReadLink, read_link
@@ -67,7 +67,7 @@ async def test_what_is_wrong_with_one_run_is_that_run_s_error(runlog: AsyncRunLo
     for error in (wrong, odd, no_command):
         assert isinstance(error, RunlogError)
         assert not isinstance(error, RunlogUnavailable)
-    assert isinstance(right, View)
+    assert isinstance(right, RunView)
     assert right.snapshot.logs[0].message == "well"
 
 
@@ -110,7 +110,7 @@ async def test_the_later_lane_gives_way_but_does_not_starve(
     await runlog.read("first")
     order: list[str] = []
 
-    def ask(run_id: str, *, later: bool) -> asyncio.Future[View]:
+    def ask(run_id: str, *, later: bool) -> asyncio.Future[RunView]:
         answer = runlog.read(run_id, later=later)
         answer.add_done_callback(lambda _: order.append("later" if later else "first"))
         return answer

@@ -8,7 +8,7 @@ import pytest
 
 from runrelay.errors import NotARun, RunlogError, RunlogUnavailable
 from runrelay.progress import START, Cursor, LogLine, new_epoch
-from runrelay.runlog import AsyncRunLog, Batch, Numbering, Retention, RunLog
+from runrelay.runlog import AsyncRunLog, Batch, ProducerSequence, Retention, RunLog
 from runrelay.runlog.reads import LOG_BYTES
 from tests.runlog_rig import Witness, ended, fields_of, fresh_keys, look_at, said
 from tests.servers import Server
@@ -83,10 +83,10 @@ async def test_events_after_a_cursor_are_all_there_or_none(runlog: AsyncRunLog, 
 
 async def test_of_a_long_run_the_last_thousand_events_are_kept(runlog: AsyncRunLog, store: Server) -> None:
     """A million events leave Redis' memory flat; who was away too long begins anew."""
-    numbering = Numbering.fresh()
+    sequence = ProducerSequence.fresh()
     count = 3000
     for _ in range(count // 250):
-        done = await runlog.commit("r", [said("x" * 50) for _ in range(250)], numbering)
+        done = await runlog.commit("r", [said("x" * 50) for _ in range(250)], sequence)
     with look_at(store) as look:
         assert 1000 <= look.xlen(runlog.keys.run("r")[1]) <= 1400
         assert 1000 <= look.llen(runlog.keys.run("r")[2]) <= 1100

@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 
 from runrelay.fanout.frames import progress_frame
-from runrelay.fanout.messages import KnownLog, head_of
-from runrelay.runlog import Seal
+from runrelay.fanout.messages import FrameCutter, message_prefix
+from runrelay.runlog import Signer
 from tests.runlog_rig import Log, Witness, read, said
 
 pytest_plugins = ["tests.runlog_fixtures"]
@@ -20,9 +20,9 @@ async def test_each_message_is_sealed_with_the_run_s_key(log: Log, witness: Witn
     key = read(look, log.keys, "r").seal_key
     assert len(key) == 16
     heard = witness.heard()
-    assert all(Seal(key).opened(message) for message in heard)
-    assert Seal(key).opened(heard[0].replace(b'"log":"1"', b'"log":"9"')) is None
-    assert Seal(b"0" * 16).opened(heard[0]) is None
+    assert all(Signer(key).verify(message) for message in heard)
+    assert Signer(key).verify(heard[0].replace(b'"log":"1"', b'"log":"9"')) is None
+    assert Signer(b"0" * 16).verify(heard[0]) is None
     assert key not in b"".join(heard)
 
 
@@ -32,10 +32,10 @@ async def test_what_reports_is_written_so_that_a_relay_need_not_read_it(log: Log
     reports = [said('한글 "q"'), said(None, progress=0.3), said("x", data=data), said("y", step="a")]
     await log.commit("여행", reports)
     view = read(look, log.keys, "여행")
-    known, heard = KnownLog(view.snapshot.cursor.epoch, view.seal_key), witness.heard()
+    known, heard = FrameCutter(view.snapshot.cursor.epoch, view.seal_key), witness.heard()
     assert len(heard) == 4
     for raw in heard:
         frame = known.frame(raw)
         assert frame is not None
         assert orjson.loads(frame.body) == orjson.loads(progress_frame(orjson.loads(raw)).body)
-        assert raw.startswith(head_of("여행") + b',"state":')
+        assert raw.startswith(message_prefix("여행") + b',"state":')

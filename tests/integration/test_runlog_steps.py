@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runrelay.progress import Event, Step, step_specs
-from runrelay.runlog import Batch, Numbering, RunLog
+from runrelay.runlog import Batch, ProducerSequence, RunLog
 from tests.runlog_rig import Log, Witness, ended, fields_of, fresh_keys, queued, read, said
 from tests.servers import Server
 
@@ -63,13 +63,13 @@ async def test_progress_of_steps_is_rolled_up_by_weight(log: Log, witness: Witne
 def test_the_roll_up_is_exact(valkey_server: Server, weights: list[int], reports: list[tuple[int, int]]) -> None:
     """A sum that is carried along must not drift from what the steps say; in the end it is 1, and not nearly."""
     log = RunLog(valkey_server.url, fresh_keys())
-    numbering = Numbering.fresh()
+    sequence = ProducerSequence.fresh()
     best = [0] * len(weights)
     highest = Fraction(0)
 
     def commit(*events: Event) -> None:
-        log.commit(Batch("r", numbering.producer, numbering.next, events))
-        numbering.next += len(events)
+        log.commit(Batch("r", sequence.producer, sequence.next, events))
+        sequence.next += len(events)
 
     def shown() -> float | None:
         with valkey_server.client() as client:
@@ -102,9 +102,9 @@ async def test_a_step_that_nobody_declared_joins_with_weight_one(log: Log, look:
 
 async def test_a_step_s_progress_never_goes_down(log: Log, look: Any) -> None:
     """Within its attempt, as the run's."""
-    numbering = Numbering.fresh()
-    await log.commit("r", [said(step="a", progress=0.8)], numbering)
-    done = await log.commit("r", [said(step="a", progress=0.3)], numbering)
+    sequence = ProducerSequence.fresh()
+    await log.commit("r", [said(step="a", progress=0.8)], sequence)
+    done = await log.commit("r", [said(step="a", progress=0.3)], sequence)
     assert (done.before, done.after) == (1, 1)
     assert steps_of(look, log)["a"].progress == 0.8
 
@@ -136,7 +136,7 @@ async def test_finish_ends_the_run_only_when_all_steps_are_done(log: Log, witnes
 
 async def test_finish_of_an_older_attempt_does_not_end_the_newer(log: Log) -> None:
     """The last member of the attempt that was given up may come late."""
-    life = [queued(steps=step_specs(["a"])), begun("a"), ended(step="a"), ended("FAILED"), queued(must="ended")]
+    life = [queued(steps=step_specs(["a"])), begun("a"), ended(step="a"), ended("FAILED"), queued(precondition="ended")]
     await log.commit("r", life)
     await log.commit("r", [begun("a", attempt=2), ended(step="a", attempt=2)])
     assert (await log.commit("r", [said(kind="finish", state="END", attempt=1)])).status == "running"
@@ -145,7 +145,7 @@ async def test_finish_of_an_older_attempt_does_not_end_the_newer(log: Log) -> No
 
 async def test_a_member_delivered_again_fences_its_elder(log: Log, look: Any) -> None:
     """Each step has its own attempt; the run's stays."""
-    elder, heir = Numbering.fresh(), Numbering.fresh()
+    elder, heir = ProducerSequence.fresh(), ProducerSequence.fresh()
     await log.commit("r", [queued(steps=step_specs({"a": 1, "b": 3}))])
     first = await log.commit(
         "r", [begun("a", attempt=1), said(step="a", progress=0.8, attempt=1, step_attempt=1)], elder
@@ -195,24 +195,24 @@ async def test_a_step_that_begins_again_after_success_is_not_done_any_more(log: 
 async def test_a_late_step_start_is_fenced_when_the_step_has_begun(log: Log) -> None:
     """As a run's: what lay on a disk must not take a living worker's place."""
     await log.commit("r", [queued(steps=step_specs(["a", "b"])), begun("a")])
-    late = await log.commit("r", [begun("a", late=True)])
+    late = await log.commit("r", [begun("a", only_if_not_superseded=True)])
     assert (late.given_step_attempt, late.fenced) == (0, 1)
-    assert (await log.commit("r", [begun("b", late=True)])).given_step_attempt == 1
+    assert (await log.commit("r", [begun("b", only_if_not_superseded=True)])).given_step_attempt == 1
 
 
 async def test_a_start_that_is_fenced_is_given_nothing(log: Log) -> None:
     """A step of an attempt that a retry has replaced must know that it is not wanted."""
-    numbering = Numbering.fresh()
-    await log.commit("r", [queued(steps=step_specs(["a", "b"])), begun("a", attempt=1)], numbering)
-    await log.commit("r", [ended("FAILED"), queued(must="ended")])
-    done = await log.commit("r", [begun("b", attempt=1)], numbering)
+    sequence = ProducerSequence.fresh()
+    await log.commit("r", [queued(steps=step_specs(["a", "b"])), begun("a", attempt=1)], sequence)
+    await log.commit("r", [ended("FAILED"), queued(precondition="ended")])
+    done = await log.commit("r", [begun("b", attempt=1)], sequence)
     assert (done.given_step_attempt, done.fenced) == (0, 1)
 
 
 async def test_a_step_start_whose_reply_was_lost_is_given_the_same(log: Log) -> None:
     """Sent again it must not fence itself off."""
-    first = await log.commit("r", [begun("a")], Numbering("p"))
-    again = await log.commit("r", [begun("a")], Numbering("p"))
+    first = await log.commit("r", [begun("a")], ProducerSequence("p"))
+    again = await log.commit("r", [begun("a")], ProducerSequence("p"))
     assert (first.given_step_attempt, again.given_step_attempt) == (1, 1)
 
 
@@ -236,16 +236,16 @@ async def test_a_new_attempt_resets_all_steps(log: Log, look: Any, in_one_batch:
         begun("b"),
         said(step="b", progress=0.5),
         ended("FAILED"),
-        queued(must="ended"),
+        queued(precondition="ended"),
     ]
-    numbering = Numbering.fresh()
+    sequence = ProducerSequence.fresh()
     for batch in [life] if in_one_batch else [[event] for event in life]:
-        await log.commit("r", batch, numbering)
+        await log.commit("r", batch, sequence)
     assert [(s.name, s.weight, s.status, s.progress, s.attempt) for s in steps_of(look, log).values()] == [
         ("a", 1, "queued", None, 1),
         ("b", 3, "queued", None, 1),
     ]
-    done = await log.commit("r", [begun("b", attempt=2), said(step="b", progress=0.5, attempt=2)], numbering)
+    done = await log.commit("r", [begun("b", attempt=2), said(step="b", progress=0.5, attempt=2)], sequence)
     assert done.given_step_attempt == 1
     assert read(look, log.keys, "r").snapshot.progress == 0.375
 
@@ -257,12 +257,12 @@ async def test_a_new_attempt_with_other_steps_has_those_only(log: Log, look: Any
         queued(steps=step_specs({"a": 1, "b": 3})),
         ended(step="a"),
         ended("FAILED"),
-        queued(must="ended", steps=step_specs({"b": 1, "c": 1})),
+        queued(precondition="ended", steps=step_specs({"b": 1, "c": 1})),
         said(step="c", progress=0.5),
     ]
-    numbering = Numbering.fresh()
+    sequence = ProducerSequence.fresh()
     for batch in [life] if in_one_batch else [[event] for event in life]:
-        await log.commit("r", batch, numbering)
+        await log.commit("r", batch, sequence)
     snapshot = read(look, log.keys, "r").snapshot
     assert [(s.name, s.weight, s.status) for s in snapshot.steps] == [("b", 1, "queued"), ("c", 1, "running")]
     assert snapshot.progress == 0.25

@@ -1,4 +1,7 @@
-"""Imports point inward: api → duties → fanout → runlog → progress, and publisher → runlog → progress."""
+"""Imports point inward.
+
+api → relay → fanout → runlog → progress, and celery → publisher → outbox → runlog → progress.
+"""
 
 import ast
 import subprocess
@@ -22,10 +25,12 @@ LAYERS = {
     "settings": frozenset({"runlog", "progress"}),
     "files": frozenset({"progress"}),
     "pipelines": frozenset[str](),
-    "publisher": frozenset({"runlog", "progress", "settings"}),
+    "outbox": frozenset({"runlog", "progress", "settings"}),
+    "publisher": frozenset({"outbox", "runlog", "progress", "settings"}),
+    "celery": frozenset({"publisher", "outbox", "runlog", "progress", "settings"}),
     "fanout": frozenset({"runlog", "progress", "settings"}),
-    "duties": frozenset({"fanout", "runlog", "progress"}),
-    "api": frozenset({"duties", "fanout", "runlog", "progress", "settings", "files", "pipelines"}),
+    "relay": frozenset({"fanout", "runlog", "progress", "settings", "pipelines"}),
+    "api": frozenset({"relay", "fanout", "runlog", "progress", "settings", "files", "pipelines"}),
 }
 
 IO_MODULES = frozenset(
@@ -79,7 +84,7 @@ def violations(part: str, source: str, package: str) -> list[str]:
             if ours not in allowed:
                 found.append(name)
         elif (part in {"progress", "errors", "codes"} and top in IO_MODULES) or (
-            part in {"publisher", "runlog", "progress", "files", *SHARED} and top in SERVER_MODULES
+            part in {"celery", "publisher", "outbox", "runlog", "progress", "files", *SHARED} and top in SERVER_MODULES
         ):
             found.append(name)
     return found
@@ -113,9 +118,10 @@ def test_each_layer_is_there_to_be_checked(part: str) -> None:
         ("publisher", "from runrelay.fanout import Hub", ["runrelay.fanout.Hub"]),
         ("publisher", "try:\n    from fastapi import FastAPI\nexcept ImportError: pass", ["fastapi.FastAPI"]),
         ("fanout", "from runrelay.api.app import create_app", ["runrelay.api.app.create_app"]),
-        ("fanout", "from ..duties import Adopter", ["runrelay.relay.Adopter"]),
+        ("fanout", "from ..relay import Adopter", ["runrelay.relay.Adopter"]),
         ("fanout", "from runrelay import publish_progress", ["runrelay.publish_progress"]),
-        ("api", "from runrelay.publisher import outbox", ["runrelay.outbox.outbox"]),
+        ("api", "from runrelay.outbox import Publisher", ["runrelay.outbox.Publisher"]),
+        ("outbox", "from ..publisher import track", ["runrelay.publisher.track"]),
         ("runlog", "from ..settings import Settings", ["runrelay.settings.Settings"]),
         (
             "fanout",

@@ -110,7 +110,7 @@ async def start(relay: RelayOf, grant: ListGrant, request: Request, body: Annota
         _now_ms(),
         state="QUEUED",
         kind="queue",
-        must="absent",
+        precondition="absent",
         title=(pipeline.title_of(value) if pipeline.title_of else pipeline.title)[:200],
         pipeline=pipeline.name,
         steps=step_specs(pipeline.steps) or None,
@@ -196,7 +196,7 @@ async def cancel(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
     """End a run as CANCELLED, then stop its work. What the work still says is fenced off: it is after the end."""
     # read first: should that fail afterwards, the run would have ended, and its work could never be told to stop
     snapshot = (await relay.runlog.read(run_id, log_lines=0)).snapshot
-    event = make_event("CANCELLED", log="cancelled")._replace(must="unfinished")
+    event = make_event("CANCELLED", log="cancelled")._replace(precondition="unfinished")
     pipeline = relay.pipelines.get(snapshot.pipeline or "")
     if pipeline is None or pipeline.cancel is None:
         done = await relay.runlog.commit(run_id, [event])
@@ -231,7 +231,9 @@ async def retry(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
     if pipeline is None or view.input is None:
         raise Problem(409, f"run {run_id!r} was not started here, so it cannot be started again")
     value = _input(pipeline, orjson.loads(view.input))
-    event = Event(_now_ms(), state="QUEUED", kind="queue", must="ended", steps=step_specs(pipeline.steps) or None)
+    event = Event(
+        _now_ms(), state="QUEUED", kind="queue", precondition="ended", steps=step_specs(pipeline.steps) or None
+    )
     with _sender(relay):
         done = await relay.runlog.commit(run_id, [event])
         await _send(relay, pipeline, run_id, value, done.attempt)
@@ -254,7 +256,7 @@ async def delete(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
         raise Problem(409, f"run {run_id!r} is {status}: only an ended run can be deleted", run_status=status)
     await asyncio.to_thread(delete_files, relay.settings.files, run_id)
     try:
-        await relay.listener.say({"deleted": run_id})
+        await relay.listener.send({"deleted": run_id})
     except RunlogUnavailable as error:  # it is deleted all the same; who watches the list reads it anew after an outage
         log.warning("the relays are not told that run %r is deleted: %s", run_id, error)
     return Response(status_code=204)

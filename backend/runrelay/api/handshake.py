@@ -33,7 +33,7 @@ from ..relay.open_files import unread_bytes
 from ..relay.relay import Relay, retry_reason
 from .auth import ANYBODY, authorize
 from .http_protocol import RequestProtocol
-from .sessions import ManyRuns, OneRun, Session
+from .sessions import MultiplexedSession, RunSession, Session
 from .websockets import Client
 
 __all__ = ["FirstBytes"]
@@ -196,9 +196,9 @@ def _anybody() -> Any:
 
 def _session(path: bytes, query: bytes | None) -> Session:
     if path == b"/ws":
-        return ManyRuns()
+        return MultiplexedSession()
     run_id = path[4:].decode("ascii")
-    return OneRun(unquote(run_id) if "%" in run_id else run_id, QueryParams(query).get("after") if query else None)
+    return RunSession(unquote(run_id) if "%" in run_id else run_id, QueryParams(query).get("after") if query else None)
 
 
 def _accept(headers: list[tuple[bytes, bytes]]) -> bytes | None:

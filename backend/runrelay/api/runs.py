@@ -19,7 +19,7 @@ from ..files import check_file_name, file_of
 from ..progress import ACTIVE, MAX_SNAPSHOT_BYTES, STATUSES, Cursor, Snapshot, fitted
 from ..relay.addresses import address_of
 from ..relay.relay import Relay
-from ..runlog import View
+from ..runlog import RunView
 from .dependencies import ListGrant, RelayOf, RunGrant, RunId, cursor_of
 from .file_response import RunFile
 from .problems import RETRY_AFTER_S, Problem, ProblemRoute, responses
@@ -87,10 +87,10 @@ async def poll(
     try:
         view = await _read(relay, run_id, cursor)
         if wait and (_is_known(view, tags) if cursor is None else view.snapshot.cursor == cursor):
-            with relay.place(address_of(request), run_id):
+            with relay.counted_request(address_of(request), run_id):
                 view = await _wait_for_change(relay, request, run_id, cursor, view.snapshot.cursor, wait)
     except RunlogUnavailable as error:
-        return _last_known(relay, run_id, error)
+        return _answer_from_cache(relay, run_id, error)
     snapshot = view.snapshot
     if not snapshot.exists:
         raise RunNotFound(run_id)
@@ -113,15 +113,15 @@ def _with_events(snapshot: bytes, frames: Sequence[Frame] | None) -> bytes:
     return b'%b,"events":[%b],"recovered":%b}' % (snapshot[:-1], events, b"true" if whole else b"false")
 
 
-async def _read(relay: Relay, run_id: str, cursor: Cursor | None) -> View:
-    if relay.hub.link == "down" and relay.last_known.get(run_id) is not None:
+async def _read(relay: Relay, run_id: str, cursor: Cursor | None) -> RunView:
+    if relay.hub.link == "down" and relay.snapshot_cache.get(run_id) is not None:
         # do not let every poller run into the time-out
         raise RunlogUnavailable("the relay has lost Redis")
     view = await relay.runlog.read(run_id, cursor, event_bytes=_EVENT_BYTES)
     if view.snapshot.exists:
-        relay.last_known.keep(view.snapshot)
+        relay.snapshot_cache.keep(view.snapshot)
     else:
-        relay.last_known.forget(run_id)
+        relay.snapshot_cache.forget(run_id)
     return view
 
 
@@ -130,14 +130,14 @@ def _tags(if_none_match: str) -> frozenset[str]:
     return frozenset(tag.strip().removeprefix("W/").strip('"') for tag in if_none_match.split(","))
 
 
-def _is_known(view: View, tags: frozenset[str] | None) -> bool:
+def _is_known(view: RunView, tags: frozenset[str] | None) -> bool:
     """Whether the client has this view already; one that names nothing has whatever there is."""
     return tags is None or str(view.snapshot.cursor) in tags or "*" in tags
 
 
 async def _wait_for_change(
     relay: Relay, request: Request, run_id: str, cursor: Cursor | None, known: Cursor, wait_s: float
-) -> View:
+) -> RunView:
     async with relay.hub.news(run_id) as news:
         gone = asyncio.create_task(_gone(request, news), name="poll disconnect")
         relay.held.add(news)
@@ -166,8 +166,8 @@ async def _gone(request: Request, news: asyncio.Event) -> None:
     news.set()
 
 
-def _last_known(relay: Relay, run_id: str, error: RunlogUnavailable) -> Response:
-    snapshot = relay.last_known.get(run_id)
+def _answer_from_cache(relay: Relay, run_id: str, error: RunlogUnavailable) -> Response:
+    snapshot = relay.snapshot_cache.get(run_id)
     if snapshot is None:
         raise error
     body = orjson.Fragment(fitted({**snapshot.polled(), "stale": True}))

@@ -15,7 +15,7 @@ from ..relay.limits import TooMany
 from ..relay.relay import Relay, retry_in_ms
 from .auth import Grant, Refused
 
-__all__ = ["Close", "ManyRuns", "OneRun", "RunWatcher", "Session", "parse_frame", "refusal_of"]
+__all__ = ["Close", "MultiplexedSession", "RunSession", "RunSubscriber", "Session", "parse_frame", "refusal_of"]
 
 _PONG: Final = Batch.of({"type": "pong"})
 
@@ -38,7 +38,7 @@ def refusal_of(error: Exception, run_id: str) -> Close:
     return Close(CloseCode.INTERNAL_ERROR, str(error if isinstance(error, RunlogError) else RunFailed(run_id)))
 
 
-class RunWatcher:
+class RunSubscriber:
     """One run on one connection."""
 
     __slots__ = ("_on_end", "_on_failure", "connection")
@@ -51,11 +51,11 @@ class RunWatcher:
         self._on_failure = on_failure
 
     def run_ended(self) -> None:
-        """See fanout.Watcher."""
+        """See fanout.Subscriber."""
         self._on_end()
 
     def run_failed(self, error: Exception) -> None:
-        """See fanout.Watcher."""
+        """See fanout.Subscriber."""
         self._on_failure(error)
 
 
@@ -122,8 +122,8 @@ def _unknown(kind: str) -> Close:
     return Close(CloseCode.BAD_REQUEST, f"unknown message type {kind[:80]!r}")
 
 
-class OneRun:
-    """`/ws/{run_id}`: the run's end closes the connection. It is the run's watcher, too: see fanout.Watcher."""
+class RunSession:
+    """`/ws/{run_id}`: the run's end closes the connection. It is the run's subscriber, too: see fanout.Subscriber."""
 
     __slots__ = ("_after", "_counted", "_relay", "_run_id", "connection")
 
@@ -151,11 +151,11 @@ class OneRun:
         raise _unknown(message["type"])
 
     def run_ended(self) -> None:
-        """See fanout.Watcher."""
+        """See fanout.Subscriber."""
         self.connection.close(CloseCode.NORMAL, "the run has ended")
 
     def run_failed(self, error: Exception) -> None:
-        """See fanout.Watcher."""
+        """See fanout.Subscriber."""
         refusal = refusal_of(error, self._run_id)
         self.connection.send(Batch.of({"type": "error", "code": int(refusal.code), "message": str(refusal)}))
         self.connection.close(refusal.code, str(refusal))
@@ -168,30 +168,30 @@ class OneRun:
 
 
 class _Subscription:
-    """One of many runs on one connection: the run's watcher, see fanout.Watcher."""
+    """One of many runs on one connection: the run's subscriber, see fanout.Subscriber."""
 
     __slots__ = ("connection", "owner", "run_id")
 
-    def __init__(self, owner: ManyRuns, run_id: str, connection: Connection) -> None:
+    def __init__(self, owner: MultiplexedSession, run_id: str, connection: Connection) -> None:
         self.owner = owner
         self.run_id = run_id
         self.connection = connection
 
     def run_ended(self) -> None:
-        """See fanout.Watcher."""
+        """See fanout.Subscriber."""
         self.owner.drop(self.run_id)
         self.owner.say({"type": "end", "run_id": self.run_id})
 
     def run_failed(self, error: Exception) -> None:
-        """See fanout.Watcher."""
+        """See fanout.Subscriber."""
         self.owner.drop(self.run_id)
         self.owner.say_error(refusal_of(error, self.run_id), self.run_id)
 
 
-class ManyRuns:
+class MultiplexedSession:
     """`/ws`: runs are subscribed to one by one, and the list as a whole. An error about one run closes nothing.
 
-    A subscription is an object of three words, and what the topic holds for a watcher: no task.
+    A subscription is an object of three words, and what the topic holds for a subscriber: no task.
     """
 
     run_id = None

@@ -20,7 +20,7 @@ from ..relay.addresses import address_of
 from ..relay.relay import Relay
 from .dependencies import RunGrant, RunId, cursor_of
 from .problems import Problem, ProblemRoute, responses
-from .sessions import RunWatcher, refusal_of
+from .sessions import RunSubscriber, refusal_of
 
 __all__ = ["router"]
 
@@ -81,7 +81,7 @@ async def _is_over(relay: Relay, run_id: str, cursor: Cursor) -> bool:
 
 
 class EventStream(Response):
-    """A run's stream. A watcher, a writer and a reader (for the disconnect) in one task group."""
+    """A run's stream. A subscriber, a writer and a reader (for the disconnect) in one task group."""
 
     def __init__(self, relay: Relay, run_id: str, after: Cursor | None, address: str, seconds: float | None) -> None:
         super().__init__(headers=_HEADERS)
@@ -100,7 +100,7 @@ class EventStream(Response):
         relay = self._relay
         with ExitStack() as held:
             try:
-                held.enter_context(relay.place(self._address, self._run_id))
+                held.enter_context(relay.counted_request(self._address, self._run_id))
             except Problem as problem:
                 await problem.response()(scope, receive, send)
                 return
@@ -136,16 +136,16 @@ class EventStream(Response):
             task.result()
 
     async def _watch(self) -> None:
-        watcher = RunWatcher(self._connection, lambda: self._connection.close(CloseCode.NORMAL), self._fail)
+        subscriber = RunSubscriber(self._connection, lambda: self._connection.close(CloseCode.NORMAL), self._fail)
         try:
-            self._relay.hub.join(self._run_id, watcher, self._after)
+            self._relay.hub.join(self._run_id, subscriber, self._after)
             await self._connection.wait_closed()
         except Exception as error:  # somebody else's key under the run's name, say; or a fault of ours
             if not isinstance(error, TooManyJoins):
                 self._relay.hub.containment.note(error, "stream", self._run_id)
             self._fail(error)
         finally:
-            self._relay.hub.leave(self._run_id, watcher)
+            self._relay.hub.leave(self._run_id, subscriber)
 
     def _fail(self, error: Exception) -> None:
         """Refuse the stream, or end it: then EventSource comes back, and is refused. Only that ends its coming back."""

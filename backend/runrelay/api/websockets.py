@@ -25,7 +25,7 @@ from ..relay.half_open import Reason
 from ..relay.limits import TooMany
 from ..relay.relay import Relay, retry_reason
 from .auth import Grant, Refused, authorize, is_foreign_origin
-from .sessions import Close, ManyRuns, OneRun, Session, dispatch, refusal_of
+from .sessions import Close, MultiplexedSession, RunSession, Session, dispatch, refusal_of
 
 __all__ = ["Client", "WebSocketShortcut", "router"]
 
@@ -58,13 +58,13 @@ register_url_convertor("runrelay_anything", _Anything())
 @router.websocket_route("/ws/{run_id:runrelay_anything}")
 async def watch_run(websocket: WebSocket) -> None:
     """One run, live. See docs/contract.md."""
-    await _serve(websocket, OneRun(websocket.path_params["run_id"], websocket.query_params.get("after")))
+    await _serve(websocket, RunSession(websocket.path_params["run_id"], websocket.query_params.get("after")))
 
 
 @router.websocket_route("/ws")
 async def watch_many(websocket: WebSocket) -> None:
     """Many runs and the list of runs on one connection. See docs/contract.md."""
-    await _serve(websocket, ManyRuns())
+    await _serve(websocket, MultiplexedSession())
 
 
 class WebSocketShortcut:

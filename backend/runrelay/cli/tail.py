@@ -77,7 +77,7 @@ async def follow(given: Settings, run_id: str, cursor: Cursor | None) -> None:
     listener = Listener(runlog, hub, metrics)
     connection = queue = QueuedConnection(16 << 20)
 
-    class Watcher:
+    class Subscriber:
         connection: Connection = queue
 
         def run_ended(self) -> None:
@@ -90,7 +90,7 @@ async def follow(given: Settings, run_id: str, cursor: Cursor | None) -> None:
         async with asyncio.timeout(5):
             await hub.ready()
         hub.connect(connection)
-        hub.join(run_id, Watcher(), cursor)
+        hub.join(run_id, Subscriber(), cursor)
         while (batch := await connection.next()) is not None:
             for frame in batch.frames:
                 _show(orjson.loads(frame.body))

@@ -7,14 +7,14 @@ What a message meets on its way:
     hub.py           which runs are watched here; what arrived in one turn of the loop goes on together
     topics.py        one run: what follows its position is delivered, all else makes it read the log
     frames.py        an event becomes bytes, once
-    audience.py      the bytes go to everybody who watches the run, a part of them in each turn
-    rivals.py        threads that would have the interpreter at each of these sends
+    subscribers.py      the bytes go to everybody who watches the run, a part of them in each turn
+    gil_contention.py        threads that would have the interpreter at each of these sends
     containment.py   what fails for one of many ends there
     bounds.py        what one client may cost
     connections.py   one client's bounded queue, under any server
     direct_connection.py   the same straight on the connection; uvicorn.py hands it over after the handshake
 
-beginnings.py and joins.py bring a watcher to where the others are; feed.py tells of changes in the list of runs.
+catchups.py and joins.py bring a subscriber to where the others are; feed.py tells of changes in the list of runs.
 """
 
 from .bounds import BEGINNINGS_AT_ONCE, ClientBounds, Meter
@@ -23,8 +23,8 @@ from .containment import Containment, for_ever
 from .frames import Batch, Frame
 from .hub import Hub
 from .listener import Listener
-from .messages import Raw
-from .subscribers import Watcher
+from .messages import RawMessage
+from .subscribers import Subscriber
 
 __all__ = [
     "BEGINNINGS_AT_ONCE",
@@ -37,7 +37,7 @@ __all__ = [
     "Listener",
     "Meter",
     "QueuedConnection",
-    "Raw",
-    "Watcher",
+    "RawMessage",
+    "Subscriber",
     "for_ever",
 ]

@@ -1,4 +1,4 @@
-"""Beginnings: what a watcher is sent first, made from one read of the run and shared by all who begin alike."""
+"""Beginnings: what a subscriber is sent first, made from one read of the run and shared by all who begin alike."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Final, Literal, NamedTuple
 
 from ..metrics import RelayMetrics
 from ..progress import MAX_SNAPSHOT_BYTES, START, Cursor, Snapshot, fitted
-from ..runlog import View
+from ..runlog import RunView
 from .frames import Batch, Frame, progress_frames
 
-__all__ = ["Beginning", "initial_state_frame"]
+__all__ = ["Catchup", "initial_state_frame"]
 
 _MAX_BODY_BYTES: Final = MAX_SNAPSHOT_BYTES - 256
 """The rest is for what a transport puts around it: a head, or a server-sent event's name and id."""
@@ -21,28 +21,28 @@ def initial_state_frame(snapshot: Snapshot, *, recovered: bool) -> Frame:
     return Frame("initial_state", body, snapshot.cursor, snapshot.status)
 
 
-class Beginning(NamedTuple):
+class Catchup(NamedTuple):
     """What a join begins with: the read that it rests on, and the frames that say it."""
 
-    view: View
+    view: RunView
     batch: Batch
     kind: Literal["join", "resume", "unrecovered"]
 
     @staticmethod
-    def of(view: View, after: Cursor | None) -> Beginning:
+    def of(view: RunView, after: Cursor | None) -> Catchup:
         """The snapshot for who has no cursor; else what follows it, or the snapshot if that is not all there."""
         snapshot, events = view.snapshot, view.events
         if after is None:
-            return Beginning(view, Batch([initial_state_frame(snapshot, recovered=True)]), "join")
+            return Catchup(view, Batch([initial_state_frame(snapshot, recovered=True)]), "join")
         if after == START and not snapshot.exists:
             events = []
         frames = None if events is None else progress_frames(events, snapshot.run_id, after, snapshot.cursor)
         if frames is None:
-            return Beginning(view, Batch([initial_state_frame(snapshot, recovered=False)]), "unrecovered")
+            return Catchup(view, Batch([initial_state_frame(snapshot, recovered=False)]), "unrecovered")
         if not frames:
             fields = {"type": "resumed", "run_id": snapshot.run_id, "id": str(snapshot.cursor)}
             frames = [Frame.of(fields, snapshot.cursor, snapshot.status)]
-        return Beginning(view, Batch(frames), "resume")
+        return Catchup(view, Batch(frames), "resume")
 
     def count_in(self, metrics: RelayMetrics) -> None:
         """Count a client that begins so."""

@@ -1,7 +1,7 @@
 """Containment: what fails for one run, one client or one message ends there, and everything else goes on.
 
 Whoever does something for one of many, in a loop over all, in a callback of the loop or in a task of the hub's, catches
-every exception there and notes it here. Then the run's watchers are told, or the one client is: see Topic.fail.
+every exception there and notes it here. Then the run's subscribers are told, or the one client is: see Topic.fail.
 """
 
 from __future__ import annotations

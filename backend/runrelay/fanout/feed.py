@@ -11,15 +11,15 @@ from .connections import Connection
 from .containment import Containment
 from .frames import Batch, Frame
 
-__all__ = ["Feed"]
+__all__ = ["RunListFeed"]
 
 log = logging.getLogger(__name__)
 
 _CHUNK = 500
 
 
-class Feed:
-    """Tells the list's watchers of changes.
+class RunListFeed:
+    """Tells the list's subscribers of changes.
 
     Messages only name the runs; what is told is read from the run log. So a forged message does no harm, a hundred
     events of a run cost one read, and the last state before a silence is always told. The first change is told at
@@ -33,7 +33,7 @@ class Feed:
         self._containment = containment
         self._every_s = every_s
         self._at_once_s = at_once_s
-        self._watchers: set[Connection] = set()
+        self._subscribers: set[Connection] = set()
         self._dirty: set[str] = set()
         self._deleted: set[str] = set()
         self._told: dict[str, float] = {}
@@ -42,38 +42,38 @@ class Feed:
     @property
     def watched(self) -> bool:
         """Whether anybody watches the list."""
-        return bool(self._watchers)
+        return bool(self._subscribers)
 
     def join(self, connection: Connection) -> None:
         """Tell this client of changes from now on. It reads the list itself, after this, so that nothing falls
         between.
         """
-        self._watchers.add(connection)
+        self._subscribers.add(connection)
         connection.send(Batch.of({"type": "subscribed", "runs": True}))
 
     def leave(self, connection: Connection) -> None:
         """Tell this client nothing more."""
-        self._watchers.discard(connection)
-        if not self._watchers:
+        self._subscribers.discard(connection)
+        if not self._subscribers:
             self._dirty.clear()
             self._deleted.clear()
             self._told.clear()
 
-    def note(self, run_id: str) -> None:
+    def record(self, run_id: str) -> None:
         """Something happened to a run."""
         self._dirty.add(run_id)
         self._news.set()
 
-    def note_all(self) -> None:
+    def record_all(self) -> None:
         """Anything may have happened: clients hear `upstream up` and read the list again."""
         self._told.clear()
 
     def deleted(self, run_id: str) -> None:
         """A run was deleted, here or by another relay, or so somebody says: it may also have begun again since."""
-        if self._watchers:
+        if self._subscribers:
             self._deleted.add(run_id)
             self._told.pop(run_id, None)
-            self.note(run_id)
+            self.record(run_id)
 
     async def run(self) -> None:
         """Tell changes until cancelled."""
@@ -86,7 +86,7 @@ class Feed:
             due = [r for r in self._dirty if r not in self._told or now - self._told[r] >= self._every_s]
             try:
                 for at in range(0, len(due), _CHUNK):
-                    await self._tell(due[at : at + _CHUNK], now)
+                    await self._send_changes(due[at : at + _CHUNK], now)
             except RunlogUnavailable as error:
                 log.info("the runs feed waits: %s", error)
             except Exception as error:
@@ -97,7 +97,7 @@ class Feed:
             if len(self._told) > 10_000:
                 self._told = {r: told for r, told in self._told.items() if now - told < self._every_s}
 
-    async def _tell(self, run_ids: list[str], now: float) -> None:
+    async def _send_changes(self, run_ids: list[str], now: float) -> None:
         frames = []
         summaries = await self._runlog.summaries(run_ids)
         for run_id, (snapshot, _) in zip(run_ids, summaries, strict=True):
@@ -116,7 +116,7 @@ class Feed:
     def _send(self, frames: list[Frame]) -> None:
         if frames:
             batch = Batch(frames)
-            for connection in [*self._watchers]:
+            for connection in [*self._subscribers]:
                 try:
                     is_there = connection.send(batch)
                 except Exception as error:

@@ -12,16 +12,16 @@ from ..codes import CloseCode
 from ..errors import RunFailed, RunlogUnavailable
 from ..metrics import RelayMetrics
 from ..progress import START, Cursor
-from ..runlog import AsyncRunLog, View
+from ..runlog import AsyncRunLog, RunView
 from .connections import Connection
 from .containment import Children, Containment, for_ever
-from .feed import Feed
+from .feed import RunListFeed
 from .frames import Batch, Frame
 from .join_queue import JoinQueue
-from .messages import Committed, Raw, head_of, parse_message
+from .messages import CommittedMessage, RawMessage, message_prefix, parse_message
 from .repairs import Repairs
 from .shared_reads import Join
-from .subscribers import Watcher
+from .subscribers import Subscriber
 from .topics import Topic
 
 __all__ = ["Hub"]
@@ -52,12 +52,12 @@ class Hub:
         check_s: float = 5.0,
         tick_s: float = 20.0,
         max_joining: int = 100_000,
-        on_raw: Callable[[Raw], None] | None = None,
+        on_raw: Callable[[RawMessage], None] | None = None,
     ) -> None:
         self.runlog = runlog
         self.metrics = metrics
         self.containment = Containment(metrics)
-        self.feed = Feed(runlog, self.containment)
+        self.feed = RunListFeed(runlog, self.containment)
         self.link: Literal["up", "down"] = "down"
         self.connections: set[Connection] = set()
         self.empty = asyncio.Event()
@@ -72,7 +72,7 @@ class Hub:
         self._topics: dict[str, Topic] = {}
         self._heads: dict[bytes, Topic] = {}
         """The same topics, by what their messages begin with."""
-        self._arrived: dict[str, list[Committed | Frame]] = {}
+        self._arrived: dict[str, list[CommittedMessage | Frame]] = {}
         self._scheduled = False
         self._link_is_up = asyncio.Event()
         self.doubted = asyncio.Event()
@@ -153,22 +153,22 @@ class Hub:
         """
         self.metrics.messages += len(messages)
         arrived, topics, heads, watched = self._arrived, self._topics, self._heads, self.feed.watched
-        message: Committed | Frame | Raw | None
+        message: CommittedMessage | Frame | RawMessage | None
         for raw in messages:
             try:
                 topic = heads.get(raw.partition(b',"state":')[0])
                 message = None if topic is None else topic.log.frame(raw)
                 if topic is None or message is None:
                     message = parse_message(raw)
-                    if isinstance(message, Raw):
+                    if isinstance(message, RawMessage):
                         if self._on_raw is not None:
                             self._on_raw(message)
                         continue
                     topic = topics.get(message.run_id)
                     if watched:
-                        self.feed.note(message.run_id)
+                        self.feed.record(message.run_id)
                 elif watched:
-                    self.feed.note(topic.run_id)
+                    self.feed.record(topic.run_id)
             except (TypeError, ValueError) as error:
                 self.metrics.malformed += 1
                 log.debug("discarded a message on the channel: %s", error)
@@ -224,12 +224,12 @@ class Hub:
         self.link = "up"
         self._link_is_up.set()
         self._due.set()
-        self._tell_all("up")
+        self._notify_all("up")
         self._queue.open()
         for topic in self._topics.values():
             for waiter in topic.waiters:
                 waiter.set()
-        self.feed.note_all()
+        self.feed.record_all()
 
     def link_down(self) -> None:
         """The listener hears nothing: what clients see may be old from now on."""
@@ -237,13 +237,13 @@ class Hub:
             self.link = "down"
             self._link_is_up.clear()
             self._queue.shut()
-            self._tell_all("down")
+            self._notify_all("down")
 
-    def _tell_all(self, status: Literal["up", "down"]) -> None:
+    def _notify_all(self, status: Literal["up", "down"]) -> None:
         batch = Batch.of({"type": "upstream", "status": status})
         self._each([*self.connections], lambda connection: connection.send(batch))
 
-    def look(self, run_id: str) -> None:
+    def check_run(self, run_id: str) -> None:
         """Something was done to a run's log that is no event of it, a deletion say: look now, not at the next check."""
         topic = self._topics.get(run_id)
         if topic is not None and topic.position is not None and self.link == "up":
@@ -257,7 +257,7 @@ class Hub:
         ahead: a repair would read what is on its way already, or find it trimmed and begin anew.
         """
         for topic in [*self._topics.values()]:
-            self._tidy(topic)  # one that was still reading when its last watcher left
+            self._tidy(topic)  # one that was still reading when its last subscriber left
         elsewhere: list[tuple[Topic, Cursor | None]] = []
         async for topic, position in self._positions():
             if position is None:
@@ -313,15 +313,15 @@ class Hub:
         """Whether so many wait for their run that nobody else may."""
         return self._queue.is_full
 
-    def join(self, run_id: str, watcher: Watcher, after: Cursor | None) -> None:
-        """Bring a watcher to the present and keep it there until `leave`, which must be called unless this raises.
+    def join(self, run_id: str, subscriber: Subscriber, after: Cursor | None) -> None:
+        """Bring a subscriber to the present and keep it there until `leave`, which must be called unless this raises.
 
         It waits while the run log is away, and for its turn. When it cannot join, its `run_failed` is called.
 
         Raises:
             TooManyJoins: too many wait.
         """
-        self._queue.join(run_id, watcher, after)
+        self._queue.join(run_id, subscriber, after)
 
     def _begin(self, join: Join) -> None:
         try:
@@ -334,19 +334,19 @@ class Hub:
         if not isinstance(error, RunFailed):  # which was noted where it happened
             self.containment.note(error, "join", join.run_id)
         try:
-            join.watcher.run_failed(error)
+            join.subscriber.run_failed(error)
         except Exception as other:
-            self.containment.note(other, "a watcher", join.run_id)
+            self.containment.note(other, "a subscriber", join.run_id)
         topic = self._topics.get(join.run_id)
         if topic is not None:
             self._tidy(topic)
 
-    def leave(self, run_id: str, watcher: Watcher) -> None:
-        """Tell a watcher nothing more."""
-        self._queue.leave(watcher)
+    def leave(self, run_id: str, subscriber: Subscriber) -> None:
+        """Tell a subscriber nothing more."""
+        self._queue.leave(subscriber)
         topic = self._topics.get(run_id)
         if topic is not None:
-            topic.leave(watcher)
+            topic.leave(subscriber)
             self._tidy(topic)
 
     @asynccontextmanager
@@ -377,17 +377,17 @@ class Hub:
                 ask_repair=self._repairs.add,
                 containment=self.containment,
             )
-            self._heads[head_of(run_id)] = topic
+            self._heads[message_prefix(run_id)] = topic
             if failed is not None:
                 topic.waiters = failed.waiters  # held polls read for themselves: they have not been sent away
         return topic
 
     def _tidy(self, topic: Topic) -> None:
         if not topic.in_use and self._topics.get(topic.run_id) is topic:
-            del self._topics[topic.run_id], self._heads[head_of(topic.run_id)]
+            del self._topics[topic.run_id], self._heads[message_prefix(topic.run_id)]
             topic.close()
 
-    def _read(self, run_id: str, after: Cursor | None, event_bytes: int, later: bool) -> Awaitable[View]:
+    def _read(self, run_id: str, after: Cursor | None, event_bytes: int, later: bool) -> Awaitable[RunView]:
         return self.runlog.read(run_id, after, event_bytes=event_bytes, later=later)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str, run_id: str | None = None) -> asyncio.Task[None]:

@@ -37,7 +37,7 @@ from ..progress import Cursor
 from .bounds import BEGINNINGS_AT_ONCE
 from .connections import Connection
 from .shared_reads import Join
-from .subscribers import Watcher
+from .subscribers import Subscriber
 
 __all__ = ["JoinQueue"]
 
@@ -70,7 +70,7 @@ class JoinQueue:
         self._begin = begin
         self._refuse = refuse
         self._most = most
-        self._joins: dict[Watcher, Join] = {}
+        self._joins: dict[Subscriber, Join] = {}
         """All that are not over, by who joins."""
         self._at_once = at_once
         self._under_way = 0
@@ -92,33 +92,33 @@ class JoinQueue:
         """Whether nobody may wait any more."""
         return self.waiting >= self._most
 
-    def join(self, run_id: str, watcher: Watcher, after: Cursor | None) -> None:
+    def join(self, run_id: str, subscriber: Subscriber, after: Cursor | None) -> None:
         """Begin a join when it is its turn, which may be at once; and again until the run log could be read.
 
         Raises:
             TooManyJoins: too many wait.
         """
-        most = self._most if watcher.connection not in self._lines else self._most - self._most // _KEPT
+        most = self._most if subscriber.connection not in self._lines else self._most - self._most // _KEPT
         if self.waiting >= most:
             raise TooManyJoins(self.waiting, most)
-        self._append(self._made(run_id, watcher, after))
+        self._append(self._made(run_id, subscriber, after))
         self.go_on()
 
-    def leave(self, watcher: Watcher) -> None:
-        """The watcher has gone, whether it has joined or not."""
-        join = self._joins.pop(watcher, None)
+    def leave(self, subscriber: Subscriber) -> None:
+        """The subscriber has gone, whether it has joined or not."""
+        join = self._joins.pop(subscriber, None)
         if join is not None:
             join.cancel()
 
-    def _made(self, run_id: str, watcher: Watcher, after: Cursor | None) -> Join:
-        join = self._joins[watcher] = Join(run_id, watcher, after, self._ended)
+    def _made(self, run_id: str, subscriber: Subscriber, after: Cursor | None) -> Join:
+        join = self._joins[subscriber] = Join(run_id, subscriber, after, self._ended)
         return join
 
     def _ended(self, join: Join, error: Exception | None) -> None:
-        self._joins.pop(join.watcher, None)
+        self._joins.pop(join.subscriber, None)
         if isinstance(error, RunlogUnavailable):
             self._say_put_off(join.run_id, error)
-            again = self._made(join.run_id, join.watcher, join.after)
+            again = self._made(join.run_id, join.subscriber, join.after)
             asyncio.get_running_loop().call_later(_PAUSE_S, self._again, again)
         elif error is not None:
             self._refuse(join, error)
@@ -148,7 +148,7 @@ class JoinQueue:
 
     def _whose(self, join: Join) -> object:
         """In whose line a join waits."""
-        return join.watcher.connection
+        return join.subscriber.connection
 
     def open(self) -> None:
         """Reads can be answered: begin."""
@@ -161,7 +161,7 @@ class JoinQueue:
 
     def go_on(self) -> None:
         """Begin as many as may be under way."""
-        if self._going_on:  # beginning one may end it at once, which comes back here
+        if self._going_on:  # catchup one may end it at once, which comes back here
             return
         self._going_on = True
         try:
@@ -184,7 +184,7 @@ class JoinQueue:
         if not line:
             del self._lines[whose]
             return None
-        if not self._may_begin(whose, line[0].watcher.connection):
+        if not self._may_begin(whose, line[0].subscriber.connection):
             return None
         join = line.popleft()
         self.waiting -= 1

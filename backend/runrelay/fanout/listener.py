@@ -126,11 +126,11 @@ class Listener:
 
     async def _read(self, connection: Any) -> None:
         """Read what Redis pushes until the connection breaks: from the transport to the parser, hiredis', at once."""
-        pushes = _Pushes(connection._parser._reader, self._hear, self._hub.containment)
+        pushes = _Pushes(connection._parser._reader, self._receive, self._hub.containment)
         take_over(connection, pushes)
         await pushes.lost
 
-    def _hear(self, replies: list[Any], more: bool) -> None:
+    def _receive(self, replies: list[Any], more: bool) -> None:
         self._pushes += 1
         control, messages = self._control, []
         for reply in replies:
@@ -140,10 +140,10 @@ class Listener:
                 else:  # in its place among the others: an adopter's marker says what came before it
                     self._hub.receive(messages, more=True)
                     messages = []
-                    self._hear_control(reply[2])
+                    self._receive_control(reply[2])
         self._hub.receive(messages, more=more)
 
-    def _hear_control(self, raw: bytes) -> None:
+    def _receive_control(self, raw: bytes) -> None:
         try:
             message = orjson.loads(raw)
         except ValueError:
@@ -187,12 +187,12 @@ class Listener:
             again_s = self._probe_s
             probe = {"probe": self.relay_id, "number": self._probe}
             try:
-                said = self.say(probe)
+                said = self.send(probe)
                 while not self._heard.is_set():
                     if said.done() and waited_s > again_s and quiet_s < self._probe_s / 2:
                         # Others are heard: it is behind them, or it was lost, and then only another one tells.
                         again_s += self._probe_s
-                        said = self.say(probe)
+                        said = self.send(probe)
                     before = self._pushes
                     moment_s = await self._moment(said)
                     waited_s += moment_s
@@ -276,7 +276,7 @@ class Listener:
         took_s = loop.time() - before_s
         return took_s if took_s < 2 * _MOMENT_S else 0.0
 
-    def say(self, message: dict[str, Any]) -> asyncio.Future[int]:
+    def send(self, message: dict[str, Any]) -> asyncio.Future[int]:
         """Publish a message on the relays' control channel. It may go out twice."""
         named = {**message, "db": self._database}
         return self._runlog.publish(self._runlog.keys.control, orjson.dumps(named), again=True)
@@ -288,7 +288,7 @@ class _Pushes(asyncio.Protocol):
     def __init__(self, parser: Any, hear: Callable[[list[Any], bool], None], containment: Containment) -> None:
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._parser = parser
-        self._hear = hear
+        self._receive = hear
         self._containment = containment
 
     def data_received(self, data: bytes) -> None:
@@ -303,7 +303,7 @@ class _Pushes(asyncio.Protocol):
         except RedisError as error:
             reply = error
         try:
-            self._hear(replies, len(data) >= _MUCH_BYTES)
+            self._receive(replies, len(data) >= _MUCH_BYTES)
         except Exception as error:  # a fault of ours in one run must not make the relay deaf for all the others
             self._containment.note(error, "passing on what the run log said")
         if isinstance(reply, Exception):  # else the rest of a reply is to come

@@ -13,10 +13,10 @@ import orjson
 
 from ..progress import Cursor, check_run_id
 from ..progress.run_ids import MAX_RUN_ID_CHARS
-from ..runlog import Seal
+from ..runlog import Signer
 from .frames import Frame
 
-__all__ = ["MAX_RAW_BYTES", "Committed", "KnownLog", "Raw", "head_of", "parse_message"]
+__all__ = ["MAX_RAW_BYTES", "CommittedMessage", "FrameCutter", "RawMessage", "message_prefix", "parse_message"]
 
 MAX_RAW_BYTES = 64 * 1024
 """A raw message above this is not adopted: the original's were under 1 KB."""
@@ -25,7 +25,7 @@ MAX_RAW_BYTES = 64 * 1024
 _new: Final = tuple.__new__
 
 
-class Committed(NamedTuple):
+class CommittedMessage(NamedTuple):
     """A message that says of itself that it was committed. Whether that is true, its seal or the stream tells."""
 
     run_id: str
@@ -34,7 +34,7 @@ class Committed(NamedTuple):
     raw: bytes
 
 
-class Raw(NamedTuple):
+class RawMessage(NamedTuple):
     """A message by hand or of an older publisher: no `seq`, to be adopted."""
 
     run_id: str
@@ -42,7 +42,7 @@ class Raw(NamedTuple):
     size_bytes: int
 
 
-def parse_message(raw: bytes) -> Committed | Raw:
+def parse_message(raw: bytes) -> CommittedMessage | RawMessage:
     """Read one message.
 
     Raises:
@@ -55,26 +55,26 @@ def parse_message(raw: bytes) -> Committed | Raw:
     if "seq" not in fields:
         if len(raw) > MAX_RAW_BYTES:
             raise ValueError(f"a raw message has at most {MAX_RAW_BYTES} bytes, got {len(raw)}")
-        return Raw(check_run_id(run_id), fields, len(raw))
+        return RawMessage(check_run_id(run_id), fields, len(raw))
     epoch, seq = fields.get("epoch"), fields["seq"]
     if type(run_id) is not str or type(epoch) is not str or type(seq) is not int:
         raise TypeError("run_id and epoch must be strings and seq an integer")
     if len(run_id) > MAX_RUN_ID_CHARS:  # the rest is the run log's to know; but a name is kept before it is asked
         raise ValueError(f"run_id must have at most {MAX_RUN_ID_CHARS} characters, got {len(run_id)}")
     # as the two would be made by their names, which takes twice as long
-    return _new(Committed, (run_id, _new(Cursor, (epoch, seq)), fields, raw))
+    return _new(CommittedMessage, (run_id, _new(Cursor, (epoch, seq)), fields, raw))
 
 
-def head_of(run_id: str) -> bytes:
+def message_prefix(run_id: str) -> bytes:
     """What a committed message of this run begins with, up to `,"state":`."""
     return b'{"run_id":' + orjson.dumps(run_id)
 
 
-class KnownLog:
+class FrameCutter:
     """A run's log whose name and key this process has."""
 
     def __init__(self, epoch: str, seal_key: bytes) -> None:
-        self.seal = Seal(seal_key)
+        self.signer = Signer(seal_key)
         self._epoch = epoch
         self._epoch_and_ts = f',"epoch":"{epoch}","ts":'.encode()
         self._id = f',"id":"{epoch}-'.encode()
@@ -88,7 +88,7 @@ class KnownLog:
         Raises:
             ValueError: it is not UTF-8.
         """
-        body = self.seal.opened(raw)
+        body = self.signer.verify(raw)
         if body is None:
             return None
         head, _, rest = body.partition(b',"log":')

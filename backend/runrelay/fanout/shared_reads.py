@@ -1,8 +1,8 @@
-"""Joins: watchers on their way to a run's present, and the reads of the run that they share.
+"""Shared reads of a run (single flight): subscribers that begin at the same cursor at about the same time share one.
 
-Who begins alike at about the same time shares a read: one that is older than the watcher is as good as a new one for as
-long as what was delivered since is kept here; the topic looks whether it is. So when thousands come back at once, Redis
-is asked a few times. And a read whose last asker has gone is given up: before it is sent, it costs nothing.
+A read that is older than the subscriber is as good as a new one while the events that were delivered since are kept
+here; the topic checks that. So when thousands of clients come back at once, Redis is asked a few times. A read whose
+last subscriber has gone is cancelled: before it is sent, it costs nothing.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Final, Protocol
 
 from ..errors import RunlogUnavailable
 from ..progress import Cursor
-from ..runlog import View
-from .catchup import Beginning
+from ..runlog import RunView
+from .catchup import Catchup
 from .frames import Frame
-from .subscribers import Watcher
+from .subscribers import Subscriber
 
-__all__ = ["Join", "Joinable", "Joins"]
+__all__ = ["Join", "Joinable", "SharedReads"]
 
 _RETAIN_S: Final = 0.3
 """For how long a read serves others: what was delivered since is sent to each of them."""
@@ -35,23 +35,23 @@ class Joinable(Protocol):
 
 
 class Join:
-    """A watcher on its way into a topic: waiting for its turn, for its read, or for a repair."""
+    """A subscriber on its way into a topic: waiting for its turn, for its read, or for a repair."""
 
-    __slots__ = ("after", "on_answer", "on_end", "over", "reading", "run_id", "topic", "watcher")
+    __slots__ = ("after", "on_answer", "on_end", "over", "reading", "run_id", "subscriber", "topic")
 
     def __init__(
         self,
         run_id: str,
-        watcher: Watcher,
+        subscriber: Subscriber,
         after: Cursor | None,
         on_end: Callable[[Join, Exception | None], None],
         on_answer: Callable[[Join], None] | None = None,
     ) -> None:
         self.run_id = run_id
-        self.watcher = watcher
+        self.subscriber = subscriber
         self.after = after
         self.on_end = on_end
-        """Called once: when the watcher is live, or with why it has not joined. Not after `cancel`."""
+        """Called once: when the subscriber is live, or with why it has not joined. Not after `cancel`."""
         self.on_answer = on_answer
         """Called once at most: when the first read that it waits for has ended in any way."""
         self.over = False
@@ -65,13 +65,13 @@ class Join:
             told(self)
 
     def end(self, error: Exception | None) -> None:
-        """It is over: the watcher has joined, or could not."""
+        """It is over: the subscriber has joined, or could not."""
         if not self.over:
             self._leave()
             self.on_end(self, error)
 
     def cancel(self) -> None:
-        """The watcher has gone."""
+        """The subscriber has gone."""
         if not self.over:
             self._leave()
 
@@ -88,14 +88,14 @@ class Reading:
 
     __slots__ = ("key", "outcome", "view", "waiting")
 
-    def __init__(self, key: tuple[Cursor | None, int], view: asyncio.Future[View]) -> None:
+    def __init__(self, key: tuple[Cursor | None, int], view: asyncio.Future[RunView]) -> None:
         self.key = key
         self.view = view
         self.waiting: dict[Join, None] = {}
-        self.outcome: Beginning | Exception | None = None
+        self.outcome: Catchup | Exception | None = None
 
 
-class Joins:
+class SharedReads:
     """What a topic keeps for those who join it.
 
     `then` gets each join when its read has ended, with what it begins with or with what went wrong. It does not raise.
@@ -103,8 +103,8 @@ class Joins:
 
     def __init__(
         self,
-        read: Callable[[Cursor | None, int], Awaitable[View]],
-        then: Callable[[Join, Beginning | Exception], None],
+        read: Callable[[Cursor | None, int], Awaitable[RunView]],
+        then: Callable[[Join, Catchup | Exception], None],
     ) -> None:
         self.count = 0
         """How many are joining: while somebody is, what is delivered is kept."""
@@ -117,7 +117,7 @@ class Joins:
 
     def begin(self, join: Join) -> None:
         """Read what a join begins with, or share what another has read or is reading."""
-        key = join.after, join.watcher.connection.resume_bytes
+        key = join.after, join.subscriber.connection.resume_bytes
         reading = self._readings.get(key)
         if reading is None:
             self._retain()
@@ -138,12 +138,12 @@ class Joins:
                 self._let_go(reading)
                 reading.view.cancel()
 
-    def _answer(self, reading: Reading, view: asyncio.Future[View]) -> None:
-        outcome: Beginning | Exception
+    def _answer(self, reading: Reading, view: asyncio.Future[RunView]) -> None:
+        outcome: Catchup | Exception
         try:
             if view.cancelled():  # nobody waits; were it otherwise, they would wait for ever
                 raise RunlogUnavailable("the read was given up")
-            outcome = Beginning.of(view.result(), reading.key[0])
+            outcome = Catchup.of(view.result(), reading.key[0])
         except Exception as error:  # those who wait for it are told; it is nobody else's
             outcome = error
             self._let_go(reading)
@@ -160,11 +160,11 @@ class Joins:
 
     def discard(self, join: Join) -> None:
         """The read that a join began with was out of date: the next one who asks has another."""
-        reading = self._readings.get((join.after, join.watcher.connection.resume_bytes))
+        reading = self._readings.get((join.after, join.subscriber.connection.resume_bytes))
         if reading is not None and reading.outcome is not None:
             self._let_go(reading)
 
-    def note(self, frames: Sequence[Frame]) -> None:
+    def record(self, frames: Sequence[Frame]) -> None:
         """Frames of the log were delivered."""
         if self._retaining:
             self._recent.extend(frames)

@@ -1,4 +1,4 @@
-"""The audience: a run's live watchers in this process, and the batch that is on its way to them."""
+"""The subscribers: a run's live subscribers in this process, and the batch that is on its way to them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ..metrics import RelayMetrics
 from .connections import Connection
 from .containment import Containment
 from .frames import Batch, Frame
-from .gil_contention import rivals
+from .gil_contention import gil_contention
 
-__all__ = ["Audience", "Watcher"]
+__all__ = ["Subscriber", "Subscribers"]
 
-_WATCHERS_PER_TURN: Final = 500
+_SUBSCRIBERS_PER_TURN: Final = 500
 """A write costs about 4 µs, so a turn takes about 2 ms."""
 _LOOKED_UP_AT_ONCE: Final = 20
 
 
-class Watcher(Protocol):
+class Subscriber(Protocol):
     """One watching of one run by one client."""
 
     connection: Connection
@@ -36,8 +36,8 @@ class Watcher(Protocol):
         """The run cannot be followed any more, as it is no run (NotARun) or for a fault here: nothing more comes."""
 
 
-class Audience:
-    """Watchers who have all been sent the same, or are being sent it.
+class Subscribers:
+    """Subscribers_ who have all been sent the same, or are being sent it.
 
     A batch to many takes several turns of the loop, so that nothing else has to wait for it. There is one at a time.
     Who is added meanwhile gets it last; who is removed, or cut off, gets no more of it.
@@ -51,7 +51,7 @@ class Audience:
         containment: Containment | None = None,
         on_failed: Callable[[Exception], None] | None = None,
     ) -> None:
-        self.members: dict[Watcher, Connection] = {}
+        self.members: dict[Subscriber, Connection] = {}
         self.idle = asyncio.Event()
         """Set while nothing is on its way."""
         self.idle.set()
@@ -60,28 +60,28 @@ class Audience:
         self._containment = containment or Containment(metrics)
         self._on_failed = on_failed
         self._batch: Batch | None = None
-        self._waiting: deque[Watcher] = deque()
+        self._waiting: deque[Subscriber] = deque()
 
     @property
     def is_delivering(self) -> bool:
         """Whether a batch is on its way."""
         return self._batch is not None
 
-    def add(self, watcher: Watcher) -> None:
-        """From now on this watcher gets what is being delivered, and all that follows."""
-        self.members[watcher] = watcher.connection
+    def add(self, subscriber: Subscriber) -> None:
+        """From now on this subscriber gets what is being delivered, and all that follows."""
+        self.members[subscriber] = subscriber.connection
         if self._batch is not None:
-            self._waiting.append(watcher)
+            self._waiting.append(subscriber)
 
-    def remove(self, watcher: Watcher) -> None:
-        """Send this watcher nothing more."""
-        self.members.pop(watcher, None)
+    def remove(self, subscriber: Subscriber) -> None:
+        """Send this subscriber nothing more."""
+        self.members.pop(subscriber, None)
 
     def deliver(self, frames: Sequence[Frame]) -> None:
         """Send frames to everybody; `on_delivered` is called when that is done, which may be before this returns."""
         self._batch = Batch(frames)
         self.idle.clear()
-        if len(self.members) <= _WATCHERS_PER_TURN:  # nobody comes or goes within a turn: no queue is needed
+        if len(self.members) <= _SUBSCRIBERS_PER_TURN:  # nobody comes or goes within a turn: no queue is needed
             self._send(self._batch, self.members.values())
             self._done()
         else:
@@ -92,8 +92,8 @@ class Audience:
         """Send to the next part of them; the loop has a turn between two parts."""
         members, waiting = self.members, self._waiting
         assert self._batch is not None
-        part = [waiting.popleft() for _ in range(min(len(waiting), _WATCHERS_PER_TURN))]
-        self._send(self._batch, [members[watcher] for watcher in part if watcher in members])
+        part = [waiting.popleft() for _ in range(min(len(waiting), _SUBSCRIBERS_PER_TURN))]
+        self._send(self._batch, [members[subscriber] for subscriber in part if subscriber in members])
         if waiting:
             asyncio.get_running_loop().call_soon(self._go_on_later)
         else:
@@ -121,13 +121,13 @@ class Audience:
         """Send to these. For each of thousands the kernel takes long enough to cool the cache: so, little else, and
         what is to be looked up is so for several at once: the processor then waits for the memory of all of them.
 
-        The kernel's own send is the shortest way, but it lets go of the interpreter's lock: see rivals.py.
+        The kernel's own send is the shortest way, but it lets go of the interpreter's lock: see gil_contention.py.
         """
         wire, size, count, cut_off, each = batch.wire, len(batch.wire), 0, set(), iter(connections)
         while part := [*islice(each, _LOOKED_UP_AT_ONCE)]:
             count += len(part)
             began_s = monotonic()
-            direct = began_s > rivals.seen_until_s
+            direct = began_s > gil_contention.seen_until_s
             for connection, send_now in zip(part, [connection.send_now for connection in part], strict=True):
                 try:
                     taken = send_now(wire) if direct and send_now is not None else 0
@@ -138,11 +138,11 @@ class Audience:
                     if not self._send_to(connection, batch, taken):
                         cut_off.add(connection)
             if direct and monotonic() - began_s > getswitchinterval():
-                rivals.look()
+                gil_contention.sample()
         self._metrics.deliveries += count * len(batch.frames)
         if cut_off:
-            for watcher in [watcher for watcher, connection in self.members.items() if connection in cut_off]:
-                del self.members[watcher]
+            for subscriber in [subscriber for subscriber, connection in self.members.items() if connection in cut_off]:
+                del self.members[subscriber]
 
     def _send_to(self, connection: Connection, batch: Batch, taken: int, *, exempt: bool = False) -> bool:
         """Send to one; a fault of its is not the others'."""
@@ -162,8 +162,8 @@ class Audience:
         self.idle.set()
         self._on_delivered(frames)
 
-    def tell(self, batch: Batch) -> None:
+    def send(self, batch: Batch) -> None:
         """Send what is no step of the log to everybody at once, as what is exempt from their bounds."""
-        for watcher, connection in [*self.members.items()]:
+        for subscriber, connection in [*self.members.items()]:
             if not self._send_to(connection, batch, 0, exempt=True):
-                self.members.pop(watcher, None)
+                self.members.pop(subscriber, None)

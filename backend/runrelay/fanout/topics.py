@@ -1,21 +1,21 @@
-"""Topics: one run's watchers in this process, and the position up to which all of them have been told.
+"""Topics: one run's subscribers in this process, and the position up to which all of them have been told.
 
 Why there is no hole and no double
 ----------------------------------
-A topic has one `position` (epoch, seq), and the *live* watchers have been sent exactly the log up to it. It moves only
-by a delivery: events that follow it one by one, which go to every live watcher. So a watcher's own position need not
-be kept: it is the topic's. A delivery to many watchers takes several turns of the loop (audience.py); until its end the
-position stays, and whoever becomes live meanwhile is put at the end of its queue.
+A topic has one `position` (epoch, seq), and the *live* subscribers have been sent exactly the log up to it. It moves
+only by a delivery: events that follow it one by one, which go to every live subscriber. So a subscriber has no position
+of its own: it is the topic's. A delivery to many subscribers takes several turns of the loop (subscribers.py). The
+position stays until the delivery ends, and a subscriber that becomes live meanwhile is put at the end of its queue.
 
-Joining. A watcher reads the run (one atomic read: snapshot, or the events after its cursor) and is then at the read's
-position R. What the topic has delivered since the read began is kept (joins.py). Then, if
+Joining. A subscriber reads the run (one atomic read: snapshot, or the events after its cursor) and is then at the
+read's position R. What the topic has delivered since the read began is kept (shared_reads.py). Then, if
 
 - R = position: it becomes live.
 - R < position: it gets what was kept that follows R up to the position, then becomes live. Should that not be all, it
   reads again.
 - R > position: the channel is behind the read. It waits in `ahead` with R and gets from each delivery only what
   follows R; when the position reaches R it becomes live.
-- another epoch: one of the two is out of date. The topic is repaired (a later read), then the watcher reads again.
+- another epoch: one of the two is out of date. The topic is repaired (a later read), then the subscriber reads again.
 
 All of this happens between two awaits, so no delivery can fall between the comparison and the change.
 
@@ -38,20 +38,20 @@ from typing import Final
 from ..errors import RunFailed, RunlogError, RunlogUnavailable, RunrelayError
 from ..metrics import RelayMetrics
 from ..progress import START, Cursor, is_ended
-from ..runlog import View
-from .catchup import Beginning, initial_state_frame
+from ..runlog import RunView
+from .catchup import Catchup, initial_state_frame
 from .containment import Containment
 from .frames import Batch, Frame, progress_frame, progress_frames
-from .messages import Committed, KnownLog
-from .shared_reads import Join, Joins
-from .subscribers import Audience, Watcher
+from .messages import CommittedMessage, FrameCutter
+from .shared_reads import Join, SharedReads
+from .subscribers import Subscriber, Subscribers
 
 __all__ = ["Topic"]
 
 log = logging.getLogger(__name__)
 
 _MAX_BACKLOG: Final = 10_000
-Read = Callable[[str, Cursor | None, int, bool], Awaitable[View]]
+Read = Callable[[str, Cursor | None, int, bool], Awaitable[RunView]]
 """Reads a run: its id, events after which cursor, how many bytes of events at most, whether other reads go first."""
 
 
@@ -74,21 +74,21 @@ class Topic:
         self.failure: Exception | None = None
         """Why this topic is of no more use: see `fail`."""
         self._containment = containment or Containment(metrics)
-        self.audience = Audience(metrics, self._delivered, containment=self._containment, on_failed=self.fail)
-        """The live watchers."""
-        self.ahead: dict[Watcher, Cursor] = {}
+        self.subscribers = Subscribers(metrics, self._delivered, containment=self._containment, on_failed=self.fail)
+        """The live subscribers."""
+        self.ahead: dict[Subscriber, Cursor] = {}
         self.waiters: set[asyncio.Event] = set()
-        self.joins = Joins(lambda after, event_bytes: read(run_id, after, event_bytes, False), self._answer)
+        self.reads = SharedReads(lambda after, event_bytes: read(run_id, after, event_bytes, False), self._answer)
         self.stale = False
-        """The log is gone; watchers keep what they saw last."""
+        """The log is gone; subscribers keep what they saw last."""
         self._read = read
         self._metrics = metrics
         self._ask_repair = ask_repair
         self._resume_bytes = resume_bytes
         self._end_after_s = end_after_s
-        self.log = KnownLog("", b"")
+        self.log = FrameCutter("", b"")
         """The run's log, once it is known."""
-        self._backlog: list[Committed | Frame] = []
+        self._backlog: list[CommittedMessage | Frame] = []
         self._judged = 0
         """How many of the backlog came before the repair's read began."""
         self._repairing = False
@@ -100,30 +100,30 @@ class Topic:
     def in_use(self) -> bool:
         """Whether anybody needs this topic."""
         return bool(
-            self.audience.members
+            self.subscribers.members
             or self.ahead
             or self.waiters
-            or self.joins.count
+            or self.reads.count
             or self._repairing
-            or self.audience.is_delivering
+            or self.subscribers.is_delivering
         )
 
     @property
     def has_news(self) -> bool:
         """Whether messages wait here, or are being delivered."""
-        return bool(self._backlog) or self.audience.is_delivering
+        return bool(self._backlog) or self.subscribers.is_delivering
 
-    def watchers(self) -> list[Watcher]:
+    def all_subscribers(self) -> list[Subscriber]:
         """Everybody who has joined."""
-        return [*self.audience.members, *self.ahead]
+        return [*self.subscribers.members, *self.ahead]
 
     # What the channel brings
 
-    def receive(self, messages: list[Committed | Frame]) -> None:
+    def receive(self, messages: list[CommittedMessage | Frame]) -> None:
         """Take the run's messages of one loop turn, in the channel's order. A frame is one that `log` made."""
         for waiter in self.waiters:
             waiter.set()
-        if self.failure is not None or (self.position is None and not self.joins.count):
+        if self.failure is not None or (self.position is None and not self.reads.count):
             return  # only waiters, who read for themselves
         self._backlog += messages
         over = len(self._backlog) - _MAX_BACKLOG
@@ -139,14 +139,14 @@ class Topic:
         frames: list[Frame] = []
         position = self.position
         assert position is not None
-        if self.audience.is_delivering:
+        if self.subscribers.is_delivering:
             return True  # its end comes back here
         if self.stale and self._backlog:
             return False  # there is a log again, or this is late news of the one that is gone
         for i, message in enumerate(self._backlog):
             cursor = message.cursor or START  # a frame of a log has one
             if cursor.epoch == position.epoch:
-                if isinstance(message, Committed) and self.log.seal.opened(message.raw) is None:
+                if isinstance(message, CommittedMessage) and self.log.signer.verify(message.raw) is None:
                     self._metrics.forged += 1
                     continue
                 if cursor.seq <= position.seq:
@@ -157,53 +157,53 @@ class Topic:
                     continue
             del self._backlog[:i]
             self._deliver(frames)
-            return self.audience.is_delivering
+            return self.subscribers.is_delivering
         self._backlog.clear()
         self._deliver(frames)
         return True
 
     def _deliver(self, frames: list[Frame]) -> None:
-        """Send frames that follow the position one by one to every live watcher, then move the position."""
+        """Send frames that follow the position one by one to every live subscriber, then move the position."""
         if frames:
-            self.audience.deliver(frames)
+            self.subscribers.deliver(frames)
 
     def _delivered(self, frames: Sequence[Frame]) -> None:
         position = frames[-1].cursor
         assert position is not None
         self.position = position
-        self.joins.note(frames)
-        for watcher, reached in [*self.ahead.items()]:
+        self.reads.record(frames)
+        for subscriber, reached in [*self.ahead.items()]:
             if reached.seq <= position.seq:
-                del self.ahead[watcher]
+                del self.ahead[subscriber]
                 rest = [frame for frame in frames if frame.cursor is not None and frame.cursor.seq > reached.seq]
-                if not rest or watcher.connection.send(Batch(rest)):
-                    self.audience.add(watcher)
-        self._note_status(frames[-1])
+                if not rest or subscriber.connection.send(Batch(rest)):
+                    self.subscribers.add(subscriber)
+        self._record_status(frames[-1])
         if self._backlog and not self._repairing and not self._work_off():
             self.repair()
 
     # Joining
 
     def join(self, join: Join) -> None:
-        """Bring a watcher to the run's present and make it live. See the module's argument.
+        """Bring a subscriber to the run's present and make it live. See the module's argument.
 
         The join ends with a RunlogError of the read's, or with RunFailed if something that nobody expected happened.
         """
         join.topic = self
-        self.joins.count += 1
-        self.joins.begin(join)
+        self.reads.count += 1
+        self.reads.begin(join)
 
     def give_up(self, join: Join) -> None:
         """See joins.Joinable."""
-        self.joins.leave(join)
-        self.joins.count -= 1
+        self.reads.leave(join)
+        self.reads.count -= 1
 
-    def _answer(self, join: Join, outcome: Beginning | Exception) -> None:
-        """A join's read has ended. Nothing is awaited from here to the watcher's being live."""
+    def _answer(self, join: Join, outcome: Catchup | Exception) -> None:
+        """A join's read has ended. Nothing is awaited from here to the subscriber's being live."""
         try:
             if isinstance(outcome, Exception):
                 raise outcome
-            admitted = self._admit(join.watcher, outcome)
+            admitted = self._admit(join.subscriber, outcome)
         except RunrelayError as error:
             join.end(error)
         except Exception as error:
@@ -213,7 +213,7 @@ class Topic:
             if admitted:
                 join.end(None)
                 return
-            self.joins.discard(join)
+            self.reads.discard(join)
             self._unadmitted.append(join)
             join.answered()  # others need not wait for this run's repair
             self.repair()
@@ -222,15 +222,15 @@ class Topic:
         unadmitted, self._unadmitted = self._unadmitted, []
         for join in unadmitted:
             if not join.over:
-                self.joins.begin(join)
+                self.reads.begin(join)
 
-    def _admit(self, watcher: Watcher, beginning: Beginning) -> bool:
+    def _admit(self, subscriber: Subscriber, catchup: Catchup) -> bool:
         if self.failure is not None:
             raise self._failed()
-        view = beginning.view
+        view = catchup.view
         reached = view.snapshot.cursor
         if self.position is None:
-            self.position, self.log = reached, KnownLog(reached.epoch, view.seal_key)
+            self.position, self.log = reached, FrameCutter(reached.epoch, view.seal_key)
         elif view.snapshot.exists and reached.epoch != self.position.epoch:
             return False
         elif not view.snapshot.exists and self.position != START and not self.stale:
@@ -238,17 +238,17 @@ class Topic:
         rest: list[Frame] = []
         behind = False
         if view.snapshot.exists:
-            rest = self.joins.since(reached)
+            rest = self.reads.since(reached)
             behind = reached.seq > self.position.seq
             if reached.seq + len(rest) < self.position.seq:
                 return False  # the read is older than what was kept, or a new initial_state came: read again
-        first, connection = beginning.batch, watcher.connection
-        beginning.count_in(self._metrics)
+        first, connection = catchup.batch, subscriber.connection
+        catchup.count_in(self._metrics)
         if connection.send(first, exempt=True) and (not rest or connection.send(Batch(rest))):
             if behind:
-                self.ahead[watcher] = reached
+                self.ahead[subscriber] = reached
             else:
-                self.audience.add(watcher)
+                self.subscribers.add(subscriber)
         self._metrics.deliveries += len(first.frames) + len(rest)
         if not rest and not behind and is_ended(view.snapshot.status):
             self._end_later()  # else when the others have been told of the end, too
@@ -256,10 +256,10 @@ class Topic:
             self.repair()
         return True
 
-    def leave(self, watcher: Watcher) -> None:
-        """The watcher is not told anything more."""
-        self.audience.remove(watcher)
-        self.ahead.pop(watcher, None)
+    def leave(self, subscriber: Subscriber) -> None:
+        """The subscriber is not told anything more."""
+        self.subscribers.remove(subscriber)
+        self.ahead.pop(subscriber, None)
 
     # Repair
 
@@ -273,7 +273,7 @@ class Topic:
         """See repairs.Repairable. True: what the channel brought meanwhile does not follow; it must read again."""
         again = False
         try:
-            if self.failure is None and (self.audience.members or self.ahead or self.joins.count):
+            if self.failure is None and (self.subscribers.members or self.ahead or self.reads.count):
                 again = await self._repair()
         except RunlogUnavailable:
             pass  # the hub looks at every topic when the run log is back, and every few seconds
@@ -286,12 +286,12 @@ class Topic:
         return again
 
     async def _repair(self) -> bool:
-        await self.audience.idle.wait()  # the position is to stay where it is
+        await self.subscribers.idle.wait()  # the position is to stay where it is
         self._judged = len(self._backlog)
         view = await self._read(self.run_id, self.position, self._resume_bytes, True)
         self._metrics.repairs += 1
         self._catch_up(view)
-        await self.audience.idle.wait()
+        await self.subscribers.idle.wait()
         reached = self.position
         if reached is None:
             return False
@@ -305,15 +305,15 @@ class Topic:
                 self._metrics.forged += 1
         return not self._work_off()
 
-    def _catch_up(self, view: View) -> None:
+    def _catch_up(self, view: RunView) -> None:
         snapshot = view.snapshot
         if not snapshot.exists:
             if self.position not in (None, START) and not self.stale:
                 self.stale = True
-                self.audience.tell(Batch.of({"type": "stale", "run_id": self.run_id}))
+                self.subscribers.send(Batch.of({"type": "stale", "run_id": self.run_id}))
             return
         was_stale, self.stale = self.stale, False
-        self.log = KnownLog(snapshot.cursor.epoch, view.seal_key)
+        self.log = FrameCutter(snapshot.cursor.epoch, view.seal_key)
         frames = None
         if view.events is not None and self.position is not None and not was_stale:
             frames = progress_frames(view.events, self.run_id, self.position, snapshot.cursor)
@@ -323,18 +323,18 @@ class Topic:
             self._deliver(frames)
         elif snapshot.cursor != self.position or was_stale:  # who joined meanwhile was told that there is no run
             self.position = snapshot.cursor
-            self.joins.forget_delivered()
+            self.reads.forget_delivered()
             frame = initial_state_frame(snapshot, recovered=False)
-            for watcher in self.ahead:
-                self.audience.add(watcher)
+            for subscriber in self.ahead:
+                self.subscribers.add(subscriber)
             self.ahead.clear()
-            self.audience.tell(Batch([frame]))
-            self._metrics.unrecovered += len(self.audience.members)
-            self._note_status(frame)
+            self.subscribers.send(Batch([frame]))
+            self._metrics.unrecovered += len(self.subscribers.members)
+            self._record_status(frame)
 
     # The end
 
-    def _note_status(self, frame: Frame) -> None:
+    def _record_status(self, frame: Frame) -> None:
         if frame.status is None:
             return
         if is_ended(frame.status):
@@ -349,40 +349,40 @@ class Topic:
 
     def _end(self) -> None:
         self._end_timer = None
-        if self.audience.is_delivering:
-            # it may be a new attempt's beginning, which would call the end off: first everybody is told
+        if self.subscribers.is_delivering:
+            # it may be a new attempt's catchup, which would call the end off: first everybody is told
             self._end_timer = asyncio.get_running_loop().call_soon(self._end)
             return
-        for watcher in [*self.audience.members]:  # those ahead have read on: there is a new attempt
-            self.leave(watcher)
+        for subscriber in [*self.subscribers.members]:  # those ahead have read on: there is a new attempt
+            self.leave(subscriber)
             try:
-                watcher.run_ended()
+                subscriber.run_ended()
             except Exception as error:
-                self._containment.note(error, "a watcher", self.run_id)
+                self._containment.note(error, "a subscriber", self.run_id)
 
     # Failure
 
     def fail(self, error: Exception) -> None:
         """The run is no run any more, or something that nobody expected happened to it here.
 
-        What state the topic is in is not known then, so it is not used any more: its watchers are told, who joins it is
-        refused, and the hub makes another for whoever comes next. So a fault that stays costs one failure for each
+        The topic's state is then unknown, so the topic is not used any more: its subscribers are told, new subscribers
+        are refused, and the hub makes another topic for the next one. So a fault that stays costs one failure for each
         client that comes back, and those back off.
         """
         if self.failure is not None:
             return
         self.failure = error
         self._containment.note(error, "topic", self.run_id)
-        watchers = self.watchers()
+        subscribers = self.all_subscribers()
         self.ahead.clear()
         self._backlog.clear()
-        self.audience.give_up()
+        self.subscribers.give_up()
         self.close()
-        for watcher in watchers:
+        for subscriber in subscribers:
             try:
-                watcher.run_failed(error)
+                subscriber.run_failed(error)
             except Exception as other:
-                self._containment.note(other, "a watcher", self.run_id)
+                self._containment.note(other, "a subscriber", self.run_id)
         for waiter in self.waiters:
             waiter.set()
         unadmitted, self._unadmitted = self._unadmitted, []
@@ -394,7 +394,7 @@ class Topic:
 
     def close(self) -> None:
         """Nobody needs the topic any more."""
-        self.joins.close()
+        self.reads.close()
         if self._end_timer is not None:
             self._end_timer.cancel()
             self._end_timer = None

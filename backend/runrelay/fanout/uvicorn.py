@@ -46,7 +46,7 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
             log.info("a client sent frames before the handshake was answered: closed")
             self.transport.close()
             return None
-        transport, self.transport = self.transport, cast("asyncio.Transport", _Given())
+        transport, self.transport = self.transport, cast("asyncio.Transport", _DetachedTransport())
         # Rings of objects would wait for the collector, many times what a waiting client costs: it is in its own scope,
         # and the parser is a generator of the parser's.
         del self.scope["extensions"][EXTENSION]
@@ -58,7 +58,7 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
         return transport
 
 
-class _Given:
+class _DetachedTransport:
     """What is left to a protocol whose transport was handed over: it closes it when its handler returns."""
 
     def close(self) -> None:

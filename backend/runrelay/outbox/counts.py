@@ -18,6 +18,6 @@ class Counts:
     """Refused by the run log as of an older attempt, or after the end."""
     dropped_updates: int = 0
     dropped_lines: int = 0
-    poisoned: int = 0
+    rejected: int = 0
     """Given up, because the run log will never accept them."""
     spooled: int = 0

@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from ..errors import CommitRefused, RunlogError, RunlogUnavailable
-from ..runlog import Batch, Committed, Numbering, RunLog
+from ..runlog import Batch, Committed, ProducerSequence, RunLog
 from .outbox import Outbox
-from .pace import be_punctual
-from .queues import Box, Entry, Flight
+from .pace import reduce_timer_slack
+from .queues import InFlightBatch, QueuedEvent, RunQueue
 from .scopes import STARTS
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ def backoff_s(failures: int, chance: float) -> float:
     return wait_s * (0.5 + chance / 2)
 
 
-def _doubt(flights: Sequence[Flight]) -> None:
+def _doubt(batches: Sequence[InFlightBatch]) -> None:
     """These are sent again although they may have been committed: their producers' marks must stay."""
-    for flight in flights:
-        flight.box.numbering.in_doubt = True
+    for batch in batches:
+        batch.queue.sequence.in_doubt = True
 
 
 class Flusher:
@@ -77,8 +77,8 @@ class Flusher:
         self._failures = 0
         self._sent_s = 0.0
         self._sending = False
-        self._retry: Sequence[Flight] = ()
-        self._landed = threading.Condition()
+        self._retry: Sequence[InFlightBatch] = ()
+        self._acknowledged = threading.Condition()
         self._waiters = 0
         self._to_index: dict[str, int] = {}
 
@@ -126,10 +126,10 @@ class Flusher:
         runlog = self._connect()
         try:
             while not self.down and time.monotonic() < deadline:
-                flights = self._retry or self.outbox.take(time.monotonic())
-                if not flights:
+                batches = self._retry or self.outbox.take(time.monotonic())
+                if not batches:
                     break
-                self._send(runlog, flights)
+                self._send(runlog, batches)
             self._dismiss(runlog)
         finally:
             runlog.close()
@@ -150,9 +150,9 @@ class Flusher:
                 return False
         return True
 
-    def _wait(self, targets: list[tuple[Box, int]], deadline: float, while_down: bool) -> bool:
+    def _wait(self, targets: list[tuple[RunQueue, int]], deadline: float, while_down: bool) -> bool:
         self.start()
-        with self._landed:
+        with self._acknowledged:
             self._waiters += 1
             try:
                 if while_down or not self.down:
@@ -161,31 +161,31 @@ class Flusher:
                     left_s = deadline - time.monotonic()
                     if left_s <= 0 or (self.down and not while_down):
                         return False
-                    self._landed.wait(left_s)
+                    self._acknowledged.wait(left_s)
                 return True
             finally:
                 self._waiters -= 1
 
-    def _settled(self, targets: list[tuple[Box, int]]) -> bool:
+    def _settled(self, targets: list[tuple[RunQueue, int]]) -> bool:
         with self.outbox.lock:
-            return all(box.settled_up_to(serial) for box, serial in targets)
+            return all(queue.settled_up_to(serial) for queue, serial in targets)
 
     def _run(self) -> None:
-        be_punctual()
+        reduce_timer_slack()
         runlog = self._connect()
         try:
             while not self._has_ended(runlog):
                 sent = self._round(runlog)
                 if self._waiters:
-                    with self._landed:
-                        self._landed.notify_all()
+                    with self._acknowledged:
+                        self._acknowledged.notify_all()
                 if self._failures:
-                    self.outbox.doze(backoff_s(self._failures, random.random()))
+                    self.outbox.backoff(backoff_s(self._failures, random.random()))
                 elif self._flush_s and sent and not self._waiters:
-                    self.outbox.doze(max(0.0, self._sent_s + self._flush_s - time.monotonic()))
+                    self.outbox.backoff(max(0.0, self._sent_s + self._flush_s - time.monotonic()))
         except Exception:
             _log.exception("the flusher has failed; the next event starts another")
-            self._retry = self.outbox.flights()  # what became of them is not known: the next one sends them again
+            self._retry = self.outbox.batches()  # what became of them is not known: the next one sends them again
             _doubt(self._retry)
             self._thread = None
             self.outbox.flusher_ended()
@@ -218,11 +218,11 @@ class Flusher:
                 self._reached(reached)
                 if not reached:
                     return True
-        flights = self._retry or self.outbox.take(time.monotonic())
-        if flights:
+        batches = self._retry or self.outbox.take(time.monotonic())
+        if batches:
             self._sent_s = time.monotonic()
             self._sending = True
-            self._send(runlog, flights)
+            self._send(runlog, batches)
             self._sending = False
             if self.down and self.spool is not None and self.outbox.bytes > self.outbox.bound_bytes // SPOOL_FROM:
                 # long before the bound, so that the task's own thread need not do it
@@ -230,7 +230,7 @@ class Flusher:
             return True
         if not drained:  # who waits for what was on disk must hear of it first
             now_s = time.monotonic()
-            self.outbox.sleep(None if self.spool is None else self.spool.look_again_s(now_s, ADOPT_EVERY_S))
+            self.outbox.wait(None if self.spool is None else self.spool.look_again_s(now_s, ADOPT_EVERY_S))
         return drained
 
     def _reached(self, reached: bool) -> None:
@@ -243,27 +243,25 @@ class Flusher:
                 _log.info("Redis is back")
             self._failures = 0
 
-    def _send(self, runlog: RunLog, flights: Sequence[Flight]) -> None:
-        batches = [Batch(flight.box.run_id, flight.producer, flight.first, flight.events) for flight in flights]
+    def _send(self, runlog: RunLog, batches: Sequence[InFlightBatch]) -> None:
+        commits = [Batch(batch.queue.run_id, batch.producer, batch.first, batch.events) for batch in batches]
         results: Sequence[Committed | RunlogError]
         try:
-            results = runlog.commit_many(batches)
+            results = runlog.commit_many(commits)
         except Exception as error:
-            # Not the server's doing: something in one of these batches cannot even be sent.
+            # Not the server's doing: something in one of these commits cannot even be sent.
             runlog.close()
-            _doubt(flights)
-            if len(flights) > 1:
-                for i, flight in enumerate(flights):
-                    self._retry = flights[i:]
-                    self._send(runlog, [flight])
+            _doubt(batches)
+            if len(batches) > 1:
+                for i, batch in enumerate(batches):
+                    self._retry = batches[i:]
+                    self._send(runlog, [batch])
                     if self._retry:
-                        self._retry = [*self._retry, *flights[i + 1 :]]
+                        self._retry = [*self._retry, *batches[i + 1 :]]
                         return
                 return
             results = [RunlogError(f"cannot be sent: {error!r}")]
-        self._retry = [
-            flight for flight, result in zip(flights, results, strict=True) if not self._settle(flight, result)
-        ]
+        self._retry = [batch for batch, result in zip(batches, results, strict=True) if not self._settle(batch, result)]
         self._reached(not self._retry)
         if self._to_index and not self._retry:
             try:
@@ -277,30 +275,30 @@ class Flusher:
         if not self._retry and (retired := self.outbox.retired()):
             runlog.dismiss(retired)
 
-    def _settle(self, flight: Flight, result: Committed | RunlogError) -> bool:
-        """Note what became of a flight. Returns False if that is not known, and it must be sent again."""
+    def _settle(self, batch: InFlightBatch, result: Committed | RunlogError) -> bool:
+        """Note what became of a batch. Returns False if that is not known, and it must be sent again."""
         if isinstance(result, RunlogUnavailable):
-            _doubt([flight])
+            _doubt([batch])
             return False
-        box, counts = flight.box, self.outbox.counts
+        queue, counts = batch.queue, self.outbox.counts
         if isinstance(result, Committed):
-            counts.committed += len(flight.events)
+            counts.committed += len(batch.events)
             if result.fenced:
                 counts.fenced += result.fenced
-                _log.debug("run %r: %d events of an older attempt, or after the end", box.run_id, result.fenced)
-            self._note_index(box, result)
+                _log.debug("run %r: %d events of an older attempt, or after the end", queue.run_id, result.fenced)
+            self._note_index(queue, result)
         else:
-            self._give_up(flight, result)
-        self._conclude(box.run_id, flight.entries[-1], result)
-        self.outbox.settle(flight)
+            self._give_up(batch, result)
+        self._conclude(queue.run_id, batch.entries[-1], result)
+        self.outbox.settle(batch)
         if self.spool is not None:
             try:
-                self.spool.settled(flight)
+                self.spool.settled(batch)
             except Exception:  # it is committed: that it was also on disk must not keep what follows
                 _log.exception("the spool has failed")
         return True
 
-    def _conclude(self, run_id: str, last: Entry, result: Committed | RunlogError) -> None:
+    def _conclude(self, run_id: str, last: QueuedEvent, result: Committed | RunlogError) -> None:
         """What depends on a batch's last event: its scope's attempt, or what is published after it."""
         if last.event is None or not isinstance(result, Committed):
             return
@@ -310,22 +308,24 @@ class Flusher:
         if last.follow is not None and not result.fenced:
             self.outbox.append(run_id, last.follow)
 
-    def _give_up(self, flight: Flight, error: RunlogError) -> None:
+    def _give_up(self, batch: InFlightBatch, error: RunlogError) -> None:
         """Drop what the run log will never accept, so that the run goes on."""
-        box = flight.box
-        self.outbox.counts.poisoned += len(flight.events)
-        if not box.poisoned:
-            box.poisoned = True
-            _log.error("run %r: %d events are given up: %s", box.run_id, len(flight.events), error)
+        queue = batch.queue
+        self.outbox.counts.rejected += len(batch.events)
+        if not queue.rejected:
+            queue.rejected = True
+            _log.error("run %r: %d events are given up: %s", queue.run_id, len(batch.events), error)
         # These numbers were not taken, and after another error we cannot know: a refusal changes nothing in Redis.
-        box.numbering = (
-            Numbering(flight.producer, flight.first) if isinstance(error, CommitRefused) else Numbering.fresh()
+        queue.sequence = (
+            ProducerSequence(batch.producer, batch.first)
+            if isinstance(error, CommitRefused)
+            else ProducerSequence.fresh()
         )
 
-    def _note_index(self, box: Box, result: Committed) -> None:
+    def _note_index(self, queue: RunQueue, result: Committed) -> None:
         now_s = time.monotonic()
         if result.after > result.before and (
-            result.created or result.status_changed or now_s - box.indexed_s >= INDEX_EVERY_S
+            result.created or result.status_changed or now_s - queue.indexed_s >= INDEX_EVERY_S
         ):
-            box.indexed_s = now_s
-            self._to_index[box.run_id] = result.updated_at
+            queue.indexed_s = now_s
+            self._to_index[queue.run_id] = result.updated_at

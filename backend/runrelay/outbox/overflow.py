@@ -11,99 +11,99 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from ..progress import TERMINAL_STATES, Event
-from .queues import Box, Entry, dropped_note, entry_bytes
+from .queues import QueuedEvent, RunQueue, dropped_note, event_bytes
 
-__all__ = ["Victims"]
+__all__ = ["DropPolicy"]
 
 _DEAD_KEPT: Final = 1000
 
 
-class _Victim(NamedTuple):
-    box: Box
-    entry: Entry
+class _Droppable(NamedTuple):
+    queue: RunQueue
+    entry: QueuedEvent
     brings_state: bool
 
 
-class Victims:
+class DropPolicy:
     """What may be dropped of all that waits, oldest first. Made when the outbox overflows, then kept up to date."""
 
-    def __init__(self, boxes: Iterable[Box]) -> None:
-        self._updates: deque[_Victim] = deque()
-        self._lines: deque[_Victim] = deque()
+    def __init__(self, queues: Iterable[RunQueue]) -> None:
+        self._updates: deque[_Droppable] = deque()
+        self._lines: deque[_Droppable] = deque()
         self._states: dict[str, str] = {}
-        self._notes: dict[str, Entry] = {}
+        self._notes: dict[str, QueuedEvent] = {}
         self._dead: dict[str, int] = {}
         self.dropped_updates = 0
         self.dropped_lines = 0
-        waiting = [(box, entry) for box in boxes for entry in box.items]
+        waiting = [(queue, entry) for queue in queues for entry in queue.items]
         waiting.sort(key=lambda pair: 0 if pair[1].event is None else pair[1].event.ts_ms)
-        for box, entry in waiting:
-            self.add(box, entry)
+        for queue, entry in waiting:
+            self.add(queue, entry)
 
-    def add(self, box: Box, entry: Entry) -> None:
+    def add(self, queue: RunQueue, entry: QueuedEvent) -> None:
         """Take note of an entry that has just been appended."""
         event = entry.event
         if event is None:
             return
-        brings_state = event.state is not None and event.state != self._states.get(box.run_id)
+        brings_state = event.state is not None and event.state != self._states.get(queue.run_id)
         if event.state is not None:
-            self._states[box.run_id] = event.state
+            self._states[queue.run_id] = event.state
         if entry.dropped_lines:
-            self._notes[box.run_id] = entry
+            self._notes[queue.run_id] = entry
             return
         if _is_control(event):
             return
         if not brings_state and event.log is None and event.data is None:
-            self._updates.append(_Victim(box, entry, brings_state))
+            self._updates.append(_Droppable(queue, entry, brings_state))
         elif not brings_state or event.log is not None:
-            self._lines.append(_Victim(box, entry, brings_state))
+            self._lines.append(_Droppable(queue, entry, brings_state))
 
     def drop_one(self) -> int | None:
         """Give up one update or one log line. Returns the bytes that this frees, None if no more may be dropped."""
         while self._updates:
-            box, entry, _ = self._updates.popleft()
-            if entry.event is not None and _waits(box, entry):
+            queue, entry, _ = self._updates.popleft()
+            if entry.event is not None and _waits(queue, entry):
                 self.dropped_updates += 1
-                return self._drop(box, entry)
+                return self._drop(queue, entry)
         while self._lines:
             victim = self._lines.popleft()
             event = victim.entry.event
-            if event is not None and _waits(victim.box, victim.entry):
+            if event is not None and _waits(victim.queue, victim.entry):
                 if event.log is None:
                     self.dropped_updates += 1
-                    return self._drop(victim.box, victim.entry)
+                    return self._drop(victim.queue, victim.entry)
                 self.dropped_lines += 1
                 return self._drop_line(victim, event)
         return None
 
-    def _drop_line(self, victim: _Victim, event: Event) -> int:
-        box, entry, brings_state = victim
+    def _drop_line(self, victim: _Droppable, event: Event) -> int:
+        queue, entry, brings_state = victim
         before = entry.size_bytes
-        note = self._notes.get(box.run_id)
-        if note is None or note.event is None or not _waits(box, note):
+        note = self._notes.get(queue.run_id)
+        if note is None or note.event is None or not _waits(queue, note):
             # The first line that goes becomes the note: at its place, with whatever else the event brings.
             entry.dropped_lines = 1
             entry.event = event._replace(log=dropped_note(1), level="warning", data=None)
-            entry.size_bytes = entry_bytes(entry.event)
-            self._notes[box.run_id] = entry
+            entry.size_bytes = event_bytes(entry.event)
+            self._notes[queue.run_id] = entry
             return before - entry.size_bytes
         note.dropped_lines += 1
         note.event = note.event._replace(log=dropped_note(note.dropped_lines))
         if not brings_state:
-            return self._drop(box, entry)
+            return self._drop(queue, entry)
         entry.event = event._replace(log=None)
-        entry.size_bytes = entry_bytes(entry.event)
+        entry.size_bytes = event_bytes(entry.event)
         return before - entry.size_bytes
 
-    def _drop(self, box: Box, entry: Entry) -> int:
+    def _drop(self, queue: RunQueue, entry: QueuedEvent) -> int:
         entry.event = None
-        dead = self._dead[box.run_id] = self._dead.get(box.run_id, 0) + 1
+        dead = self._dead[queue.run_id] = self._dead.get(queue.run_id, 0) + 1
         # What is dropped stays in its queue, empty, until it is at the head or there is much of it.
-        while box.items and box.items[0].event is None:
-            box.items.popleft()
-        if dead > _DEAD_KEPT and dead > len(box.items) // 2:
-            box.items = deque(entry for entry in box.items if entry.event is not None)
-            self._dead[box.run_id] = 0
+        while queue.items and queue.items[0].event is None:
+            queue.items.popleft()
+        if dead > _DEAD_KEPT and dead > len(queue.items) // 2:
+            queue.items = deque(entry for entry in queue.items if entry.event is not None)
+            self._dead[queue.run_id] = 0
         return entry.size_bytes
 
 
@@ -115,10 +115,10 @@ def _is_control(event: Event) -> bool:
         or event.error is not None
         or event.title is not None
         or event.steps is not None
-        or event.must is not None
+        or event.precondition is not None
     )
 
 
-def _waits(box: Box, entry: Entry) -> bool:
+def _waits(queue: RunQueue, entry: QueuedEvent) -> bool:
     """Whether the entry is still in its queue: neither in flight nor committed."""
-    return bool(box.items) and entry.serial >= box.items[0].serial
+    return bool(queue.items) and entry.serial >= queue.items[0].serial

@@ -1,11 +1,11 @@
-"""Pace: when the next event is due, for who publishes at a steady pace."""
+"""ArrivalPredictor: when the next event is due, for who publishes at a steady pace."""
 
 from __future__ import annotations
 
 import sys
 from typing import Final
 
-__all__ = ["Pace", "be_punctual"]
+__all__ = ["ArrivalPredictor", "reduce_timer_slack"]
 
 _STEADY: Final = 4
 """Two gaps in a row that differ by less than one part in so many are a pace."""
@@ -15,7 +15,7 @@ _MAX_MARGIN_S: Final = 0.00025
 _PR_SET_TIMERSLACK: Final = 29  # linux/prctl.h
 
 
-class Pace:
+class ArrivalPredictor:
     """Expects the next event as long after the last one as that came after the one before."""
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Pace:
         self._last_s = 0.0
         self._gap_s = 0.0
 
-    def note(self, now_s: float) -> None:
+    def record(self, now_s: float) -> None:
         """An event has come."""
         gap_s = now_s - self._last_s
         if abs(gap_s - self._gap_s) * _STEADY < gap_s:
@@ -35,7 +35,7 @@ class Pace:
         self._last_s, self._gap_s = now_s, gap_s
 
 
-def be_punctual() -> None:
+def reduce_timer_slack() -> None:
     """Let the calling thread's timeouts end when they are over. Linux, unasked, may add 50 µs, which saves power."""
     if sys.platform == "linux":
         try:

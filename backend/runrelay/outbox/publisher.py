@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import RunlogError
 from ..progress import Event
-from ..runlog import Batch, Committed, Numbering, RunLog
+from ..runlog import Batch, Committed, ProducerSequence, RunLog
 from ..settings import PublisherSettings
 from .flusher import Flusher
 from .heartbeat import Heartbeat
@@ -113,12 +113,12 @@ class Publisher:
             RunlogError: it was refused.
         """
         runlog = self._connect()
-        numbering = Numbering.fresh()
+        sequence = ProducerSequence.fresh()
         try:
-            done = runlog.commit(Batch(run_id, numbering.producer, numbering.next, [event]))
+            done = runlog.commit(Batch(run_id, sequence.producer, sequence.next, [event]))
             try:
                 runlog.index({run_id: done.updated_at})
-                runlog.dismiss([(run_id, numbering.producer)])  # its only batch was sent once, and is answered
+                runlog.dismiss([(run_id, sequence.producer)])  # its only batch was sent once, and is answered
             except RunlogError:
                 _log.debug("run %r is not in the list of runs yet", run_id)
             return done

@@ -6,12 +6,22 @@ from collections import deque
 from typing import Final
 
 from ..progress import TERMINAL_STATES, Event, Level
-from ..runlog import Numbering
+from ..runlog import ProducerSequence
 from .scopes import STARTS, TaskScope
 
-__all__ = ["ENTRY_BYTES", "Box", "Entry", "Flight", "Ingress", "coalesced", "dropped_note", "entry_bytes", "event_of"]
+__all__ = [
+    "EVENT_BYTES",
+    "InFlightBatch",
+    "Ingress",
+    "QueuedEvent",
+    "RunQueue",
+    "coalesced",
+    "dropped_note",
+    "event_bytes",
+    "event_of",
+]
 
-ENTRY_BYTES: Final = 400
+EVENT_BYTES: Final = 400
 """What an event without text takes in memory: the tuple, its numbers, its entry, their places in the queues."""
 _DEFAULTS: Final = Event(0)[6:]
 
@@ -30,7 +40,7 @@ def event_of(item: Ingress) -> tuple[str, Event, TaskScope | None, Event | None]
     return run_id, event, scope, None
 
 
-class Entry:
+class QueuedEvent:
     """An event that waits, with what the flusher must know beside it."""
 
     __slots__ = ("dropped_lines", "event", "follow", "scope", "serial", "size_bytes")
@@ -71,21 +81,21 @@ class Entry:
         return self.event is not None and self.event.step is None and self.event.state in TERMINAL_STATES
 
 
-class Flight:
+class InFlightBatch:
     """A numbered batch on its way. It is sent again, the same, until it is known what became of it."""
 
-    __slots__ = ("box", "entries", "events", "first", "producer", "size_bytes", "written")
+    __slots__ = ("entries", "events", "first", "producer", "queue", "size_bytes", "written")
 
-    def __init__(self, box: Box, entries: list[Entry]) -> None:
-        self.box = box
+    def __init__(self, queue: RunQueue, entries: list[QueuedEvent]) -> None:
+        self.queue = queue
         self.entries = entries
         self.events = [entry.fenced() for entry in entries]
-        self.producer = box.numbering.producer
-        self.first = box.numbering.next
+        self.producer = queue.sequence.producer
+        self.first = queue.sequence.next
         self.size_bytes = sum(entry.size_bytes for entry in entries)
         self.written = False
         """It is in the spool too, in case that this process dies."""
-        box.numbering.next += len(entries)
+        queue.sequence.next += len(entries)
 
     @property
     def lines(self) -> int:
@@ -93,39 +103,49 @@ class Flight:
         return sum(event.log is not None for event in self.events)
 
 
-class Box:
+class RunQueue:
     """What waits of one run."""
 
     __slots__ = (
-        "end_on_disk", "flight", "indexed_s", "items", "lines_on_disk", "numbering", "on_disk", "poisoned", "queued",
-        "run_id", "serial", "used_s",
+        "batch",
+        "end_on_disk",
+        "indexed_s",
+        "items",
+        "lines_on_disk",
+        "on_disk",
+        "queued",
+        "rejected",
+        "run_id",
+        "sequence",
+        "serial",
+        "used_s",
     )  # fmt: skip
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
-        self.items: deque[Entry] = deque()
-        self.numbering = Numbering.fresh()
-        self.flight: Flight | None = None
+        self.items: deque[QueuedEvent] = deque()
+        self.sequence = ProducerSequence.fresh()
+        self.batch: InFlightBatch | None = None
         self.queued = False
-        """It is among the boxes that the flusher will take next, or will come back to them when its flight settles."""
+        """It is among the queues that the flusher will take next, or will come back to them when its batch settles."""
         self.serial = 0
         self.used_s = 0.0
         """When the flusher last took from it (monotonic)."""
         self.indexed_s = float("-inf")
         """When the run was last entered in the list of runs (monotonic)."""
-        self.poisoned = False
+        self.rejected = False
         """A batch of this run was given up, and the log says so."""
         self.on_disk = 0
         """Events that wait in the spool, before everything in `items`."""
         self.lines_on_disk = 0
         """Log lines among them."""
-        self.end_on_disk: Entry | None = None
+        self.end_on_disk: QueuedEvent | None = None
         """The run's end, if that is the last of them: should the disk be lost, the run ends all the same."""
 
     @property
     def idle(self) -> bool:
         """Whether nothing of this run waits."""
-        return not self.items and self.flight is None and not self.on_disk
+        return not self.items and self.batch is None and not self.on_disk
 
     def lose_disk(self, now_ms: int) -> tuple[int, int, int]:
         """What is on disk cannot be read any more: in its place a line says how many lines, and the end stays.
@@ -137,17 +157,17 @@ class Box:
             lines -= 1
         if lines:
             note = Event(now_ms, log=dropped_note(lines), level="warning")
-            instead.append(Entry(note, None, entry_bytes(note), 0))
+            instead.append(QueuedEvent(note, None, event_bytes(note), 0))
             instead[0].dropped_lines = lines
         if end is not None:
             instead.append(end)
         self.items.extendleft(reversed(instead))
-        self.numbering = Numbering.fresh()  # what became of the old numbers is not known
+        self.sequence = ProducerSequence.fresh()  # what became of the old numbers is not known
         return lines, self.on_disk - lines - (end is not None), sum(entry.size_bytes for entry in instead)
 
     def settled_up_to(self, serial: int) -> bool:
         """Whether nothing with this serial or a lower one waits any more."""
-        if self.flight is not None and self.flight.entries[0].serial <= serial:
+        if self.batch is not None and self.batch.entries[0].serial <= serial:
             return False
         return not self.on_disk and (not self.items or self.items[0].serial > serial)
 
@@ -157,9 +177,9 @@ def dropped_note(lines: int) -> str:
     return f"… {lines} lines dropped"
 
 
-def entry_bytes(event: Event) -> int:
+def event_bytes(event: Event) -> int:
     """What an event takes in memory, roughly: for the outbox's bound."""
-    size = ENTRY_BYTES
+    size = EVENT_BYTES
     if event.log is not None:
         size += event.log.__sizeof__()
     if event.data is not None:
@@ -171,7 +191,7 @@ def entry_bytes(event: Event) -> int:
     return size
 
 
-def coalesced(last: Entry, event: Event, scope: TaskScope | None) -> Event | None:
+def coalesced(last: QueuedEvent, event: Event, scope: TaskScope | None) -> Event | None:
     """The one event that can take the place of the waiting `last` and `event`, or None if both must be kept.
 
     Only adjacent progress-only updates with the same run, step, attempt, state and level collapse. The later one stays,

@@ -92,13 +92,13 @@ class Event(NamedTuple):
     title: str | None = None
     pipeline: str | None = None
     steps: tuple[StepSpec, ...] | None = None
-    must: Literal["absent", "ended", "unfinished", "unbegun"] | None = None
+    precondition: Literal["absent", "ended", "unfinished", "unbegun"] | None = None
     """Refuse the commit unless the run is so."""
     base_attempt: int | None = None
     """Of a start: the attempt that its task was sent for. One that a retry has replaced is fenced."""
     reopen: bool = False
     """Of a start: begin a new attempt even after END (a program run again by hand, not a redelivery)."""
-    late: bool = False
+    only_if_not_superseded: bool = False
     """Of a start that another process tells, because its own died before: fenced if something has begun since."""
     stale_before_ms: int | None = None
     """Of a stalled: only if the worker's last heartbeat is older (Unix ms, Redis' clock)."""
@@ -122,7 +122,7 @@ class Event(NamedTuple):
             and self.title is None
             and self.pipeline is None
             and self.steps is None
-            and self.must is None
+            and self.precondition is None
             and self.state not in TERMINAL_STATES
         )
 

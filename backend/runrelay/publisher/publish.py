@@ -172,8 +172,8 @@ def publish_progress(
         scope = scope_of(run_id) if active_scopes else None
         ingress = outbox.ingress
         ingress.append((run_id, time_ns(), state, progress, log, "info", None if scope is None else scope.step, scope))
-        if outbox.rest:
-            outbox.rouse()
+        if outbox.state:
+            outbox.notify()
         if len(ingress) > outbox.ingress_limit:
             outbox.sort()
         return

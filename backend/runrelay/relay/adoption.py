@@ -22,10 +22,10 @@ from contextlib import suppress
 from typing import Any
 
 from ..errors import RunlogUnavailable
-from ..fanout import Containment, Listener, Raw, for_ever
+from ..fanout import Containment, Listener, RawMessage, for_ever
 from ..metrics import RelayMetrics
 from ..progress import Event, make_event
-from ..runlog import AsyncRunLog, Numbering
+from ..runlog import AsyncRunLog, ProducerSequence
 from .leases import Lease
 from .waiting import Waiting, WaitingRun
 
@@ -69,7 +69,7 @@ class Adopter:
         self._containment = Containment(metrics)
         self._waiting = Waiting()
         self._news = asyncio.Event()
-        self._numberings: OrderedDict[str, Numbering] = OrderedDict()
+        self._sequences: OrderedDict[str, ProducerSequence] = OrderedDict()
 
     def attach(self, listener: Listener) -> None:
         """Say which listener hears for this relay, before `run`."""
@@ -92,7 +92,7 @@ class Adopter:
         ):
             self._after_marker = True
 
-    def receive(self, message: Raw) -> None:
+    def receive(self, message: RawMessage) -> None:
         """Hear a raw message; take it if it is this relay's to take."""
         if self._lease is None or not self._lease.held or not self._after_marker:
             return
@@ -121,7 +121,7 @@ class Adopter:
             await self._take.wait()
             self._take.clear()
             try:
-                await self._listener.say({"adopts": self._listener.relay_id, "number": self._marker_number})
+                await self._listener.send({"adopts": self._listener.relay_id, "number": self._marker_number})
             except RunlogUnavailable:
                 await asyncio.sleep(0.2)
                 self._take.set()
@@ -144,10 +144,10 @@ class Adopter:
 
     async def _commit_run(self, run: WaitingRun) -> None:
         loop, run_id = asyncio.get_running_loop(), run.run_id
-        if run.numbering is None:
-            run.numbering = self._numberings.pop(run_id, None) or Numbering.fresh()
+        if run.sequence is None:
+            run.sequence = self._sequences.pop(run_id, None) or ProducerSequence.fresh()
         try:
-            await self._runlog.commit(run_id, run.batch, run.numbering)
+            await self._runlog.commit(run_id, run.batch, run.sequence)
         except RunlogUnavailable as error:
             # the same numbers again: committed once, whatever became of this try
             if not self._waiting.put_off(run, loop.time()):
@@ -158,10 +158,10 @@ class Adopter:
             self._give_up(run, error)
         else:
             self._metrics.adopted += len(run.batch)
-            self._numberings[run_id] = run.numbering
-            run.numbering = None
-            if len(self._numberings) > _MAX_RUNS:
-                self._numberings.popitem(last=False)
+            self._sequences[run_id] = run.sequence
+            run.sequence = None
+            if len(self._sequences) > _MAX_RUNS:
+                self._sequences.popitem(last=False)
             self._waiting.done(run, loop.time())
 
     def _give_up(self, run: WaitingRun, error: Exception) -> None:

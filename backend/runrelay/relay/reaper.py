@@ -1,4 +1,4 @@
-"""Upkeep: runs whose worker is gone are marked as stalled, and the list of runs is repaired. One relay does it for
+"""Reaper: runs whose worker is gone are marked as stalled, and the list of runs is repaired. One relay does it for
 all.
 """
 
@@ -15,12 +15,12 @@ from ..progress import Event
 from ..runlog import LATEST_MS, AsyncRunLog
 from .leases import Lease
 
-__all__ = ["Upkeep"]
+__all__ = ["Reaper"]
 
 log = logging.getLogger(__name__)
 
 
-class Upkeep:
+class Reaper:
     """Looks for silent workers every few seconds, and over all runs every few minutes."""
 
     def __init__(
@@ -39,13 +39,13 @@ class Upkeep:
         self._stalled_after_ms = round(stalled_after_s * 1000)
         self._look_s = look_s
         self._repair_list_s = repair_list_s
-        self._lease = Lease(runlog, "upkeep", owner, duration_s=max(5.0, look_s * 2))
+        self._lease = Lease(runlog, "reaper", owner, duration_s=max(5.0, look_s * 2))
 
     async def run(self) -> None:
         """Look after the runs until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(for_ever(self._lease.run), name="upkeep lease")
-            tasks.create_task(for_ever(self._work), name="upkeep work")
+            tasks.create_task(for_ever(self._lease.run), name="reaper lease")
+            tasks.create_task(for_ever(self._work), name="reaper work")
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -63,7 +63,7 @@ class Upkeep:
         try:
             await duty()
         except RunlogUnavailable as error:
-            log.info("upkeep put off: %s", error)
+            log.info("reaper put off: %s", error)
         except Exception as error:
             self._containment.note(error, duty.__name__)
         else:

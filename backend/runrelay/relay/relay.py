@@ -23,7 +23,7 @@ from ..metrics import RelayMetrics
 from ..pipelines import Pipeline, load_pipelines
 from ..progress import Snapshot, check_run_id, step_specs
 from ..runlog import AsyncRunLog
-from . import Adopter, Upkeep
+from . import Adopter, Reaper
 from .half_open import HalfOpen
 from .limits import Limits, TooMany
 from .senders import Senders
@@ -58,7 +58,7 @@ def _check_steps(pipeline: Pipeline) -> None:
         raise ValueError(f"pipeline {pipeline.name!r}: {error}") from error
 
 
-class LastKnown:
+class SnapshotCache:
     """The snapshots that were read last, for the time when Redis is away. Bounded; the oldest goes first."""
 
     def __init__(self, bound_bytes: int = _CACHE_BYTES) -> None:
@@ -109,7 +109,7 @@ class Relay:
         self.limits = Limits(settings)
         self.half_open = HalfOpen(settings, self.metrics)
         self.bounds = settings.client_bounds()
-        self.last_known = LastKnown()
+        self.snapshot_cache = SnapshotCache()
         self.runlog = AsyncRunLog(settings.redis_url, settings.keys(), settings.retention())
         self.adopter = Adopter(self.runlog, self.metrics)
         self.hub = Hub(
@@ -129,7 +129,7 @@ class Relay:
             on_subscribed=self.adopter.resubscribed,
         )
         self.adopter.attach(self.listener)
-        self.upkeep = Upkeep(
+        self.reaper = Reaper(
             self.runlog, self.metrics, self.listener.relay_id, stalled_after_s=settings.stalled_after_s
         )
         self.senders = Senders(
@@ -152,7 +152,7 @@ class Relay:
         return self.failure is None and self.hub.link == "up" and not self.hub.closing
 
     @contextmanager
-    def place(self, address: str, run_id: str) -> Iterator[None]:
+    def counted_request(self, address: str, run_id: str) -> Iterator[None]:
         """Count an HTTP request among the connections to a run for as long as the block takes.
 
         Raises:
@@ -203,7 +203,7 @@ class Relay:
     async def _run(self) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
-                for part in (self.hub, self.listener, self.adopter, self.upkeep, self.withdrawals):
+                for part in (self.hub, self.listener, self.adopter, self.reaper, self.withdrawals):
                     tasks.create_task(for_ever(part.run), name=type(part).__name__.lower())
         except Exception as error:
             await self._die(error)
@@ -218,7 +218,7 @@ class Relay:
         self.failure.__cause__ = error
         log.critical("a task of the relay has died; this process is not well any more", exc_info=error)
         self.hub.link_down()
-        self._dismiss()
+        self._close_clients()
         if self._end_process is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.settings.drain_s):
@@ -230,12 +230,12 @@ class Relay:
         """Refuse new clients, tell those that are there to go elsewhere, wait for them, within `drain_s`."""
         if self.hub.closing:
             return
-        self._dismiss()
+        self._close_clients()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.settings.drain_s):
                 await self.hub.empty.wait()
 
-    def _dismiss(self) -> None:
+    def _close_clients(self) -> None:
         self.hub.close(CloseCode.SERVICE_RESTART, retry_reason)
         for news in self.held:
             news.set()
@@ -248,6 +248,6 @@ class Relay:
             except (TypeError, ValueError) as error:  # anyone may publish there
                 log.debug("discarded a message about a deletion: %s", error)
                 return
-            self.last_known.forget(run_id)
+            self.snapshot_cache.forget(run_id)
             self.hub.feed.deleted(run_id)
-            self.hub.look(run_id)
+            self.hub.check_run(run_id)

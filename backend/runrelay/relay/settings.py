@@ -67,7 +67,9 @@ class Settings(BaseSettings):
         default=40.0, gt=0, description="A client may send so many seconds' worth of frames and bytes at once."
     )
     heartbeat_s: float = Field(default=30.0, gt=0, description="Seconds between heartbeats of an SSE stream.")
-    end_after_s: float = Field(default=3.0, ge=0, description="Seconds from a run's end to the close of its watchers.")
+    end_after_s: float = Field(
+        default=3.0, ge=0, description="Seconds from a run's end to the close of its subscribers."
+    )
     check_s: float = Field(default=5.0, gt=0, description="Seconds between checks of the topics against the log.")
     stalled_after_s: float = Field(default=30.0, gt=0, description="A worker silent for so long is gone.")
     pipeline_threads: int = Field(default=8, ge=1, le=256, description="Starts and cancellations sent at one time.")

@@ -1,4 +1,4 @@
-"""Raw messages that wait to be committed, run by run: one that cannot be committed does not keep the others waiting."""
+"""Raw messages that wait to be committed, run by run: one that cannot be committed does not block the others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from typing import Final, NamedTuple
 
 from ..progress import Event
-from ..runlog import Numbering
+from ..runlog import ProducerSequence
 
 __all__ = ["Waiting", "WaitingRun"]
 
@@ -31,7 +31,7 @@ class WaitingRun:
         self.entries: deque[_Entry] = deque()
         self.batch: list[Event] = []
         """Stays the same, with its numbers, until it is known what became of it: then it is committed once."""
-        self.numbering: Numbering | None = None
+        self.sequence: ProducerSequence | None = None
         self.due_s = 0.0
         self.tries = 0
         self.failing_since_s = 0.0

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ..errors import CommitRefused, RunlogError, RunlogUnavailable
 from ..progress import Event, make_event
-from ..runlog import AsyncRunLog, Numbering
+from ..runlog import AsyncRunLog, ProducerSequence
 
 __all__ = ["Withdrawals"]
 
@@ -29,7 +29,7 @@ _MAX_PUT_OFF = 1_000
 class _Withdrawal(NamedTuple):
     run_id: str
     event: Event
-    numbering: Numbering
+    sequence: ProducerSequence
 
 
 class Withdrawals:
@@ -47,7 +47,9 @@ class Withdrawals:
             RunlogUnavailable: Redis is away. It is done when Redis is back.
         """
         event = make_event("FAILED", error=f"the work could not be sent: {why}", attempt=attempt)
-        withdrawal = _Withdrawal(run_id, event._replace(kind="unsent", must="unbegun"), Numbering.fresh())
+        withdrawal = _Withdrawal(
+            run_id, event._replace(kind="unsent", precondition="unbegun"), ProducerSequence.fresh()
+        )
         try:
             return await self._commit(withdrawal)
         except (RunlogUnavailable, asyncio.CancelledError):
@@ -57,7 +59,7 @@ class Withdrawals:
 
     async def _commit(self, withdrawal: _Withdrawal) -> bool:
         try:
-            await self._runlog.commit(withdrawal.run_id, [withdrawal.event], withdrawal.numbering)
+            await self._runlog.commit(withdrawal.run_id, [withdrawal.event], withdrawal.sequence)
         except CommitRefused as error:
             # cancelled meanwhile (or expired): what is sent late does not begin either
             return error.status in ("cancelled", "unknown")

@@ -1,12 +1,12 @@
 """The run log: a run's snapshot, events and log lines in Redis, committed and read atomically."""
 
 from .aio import AsyncRunLog
-from .commits import Batch, Committed, Numbering, Retention
+from .commits import Batch, Committed, ProducerSequence, Retention
 from .keys import Keys
 from .listing import LATEST_MS
-from .mac import Seal
+from .mac import Signer
 from .pipelined import Pipelined, take_over
-from .reads import View
+from .reads import RunView
 from .sync import RunLog
 from .troubles import Refusal, refusals_in_words, trouble_of
 
@@ -16,13 +16,13 @@ __all__ = [
     "Batch",
     "Committed",
     "Keys",
-    "Numbering",
     "Pipelined",
+    "ProducerSequence",
     "Refusal",
     "Retention",
     "RunLog",
-    "Seal",
-    "View",
+    "RunView",
+    "Signer",
     "refusals_in_words",
     "take_over",
     "trouble_of",

@@ -15,14 +15,25 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from ..errors import CommitRefused, RunlogError, RunlogUnavailable
 from ..progress import Cursor, Event, Snapshot, is_ended
-from .commits import Batch, Committed, Gap, NewLog, Numbering, Retention, commit_args, mark_of, parse_commit, refusal
+from .commits import (
+    Batch,
+    Committed,
+    NewLog,
+    ProducerSequence,
+    Retention,
+    SequenceGap,
+    commit_args,
+    mark_of,
+    parse_commit,
+    refusal,
+)
 from .keys import Keys
 from .listing import escaped, hashes, listed, prune, silent_since
 from .pipelined import Pipelined
 from .reads import (
     LOG_BYTES,
     SUMMARY_FIELDS,
-    View,
+    RunView,
     names,
     parse_position,
     parse_status,
@@ -111,12 +122,12 @@ class AsyncRunLog:
         log_lines: int | None = None,
         log_bytes: int = LOG_BYTES,
         later: bool = False,
-    ) -> asyncio.Future[View]:
+    ) -> asyncio.Future[RunView]:
         """The run in one atomic step: snapshot, newest log lines, and the events after a cursor.
 
         Args:
             after: give the messages that follow this position; None: none.
-            event_bytes: more than this of messages is not worth it: `View.events` is None then.
+            event_bytes: more than this of messages is not worth it: `RunView.events` is None then.
             log_lines: lines of the log at most; by default all that are kept, 0 for none.
             log_bytes: bytes of the log at most.
             later: let other reads go first.
@@ -184,39 +195,39 @@ class AsyncRunLog:
     # Writes
 
     async def commit(
-        self, run_id: str, events: Sequence[Event], numbering: Numbering | None = None, *, tries: int = 3
+        self, run_id: str, events: Sequence[Event], sequence: ProducerSequence | None = None, *, tries: int = 3
     ) -> Committed:
-        """Commit events of one run; the numbering advances when it is known that they are committed.
+        """Commit events of one run; the sequence advances when it is known that they are committed.
 
-        A lost reply is asked for again under the same numbers, up to `tries` times in all. Without a `numbering` the
+        A lost reply is asked for again under the same numbers, up to `tries` times in all. Without a `sequence` the
         events are a producer's only ones; its mark is taken away when they are committed.
 
         Raises:
             CommitRefused: a condition of the first event did not hold (RunExists, RunNotEnded).
-            RunlogUnavailable: not known to be committed. With a numbering of one's own the same call may be
+            RunlogUnavailable: not known to be committed. With a sequence of one's own the same call may be
             made again.
         """
-        only, numbering = numbering is None, numbering or Numbering.fresh()
-        batch = Batch(run_id, numbering.producer, numbering.next, events)
+        only, sequence = sequence is None, sequence or ProducerSequence.fresh()
+        batch = Batch(run_id, sequence.producer, sequence.next, events)
         async with self._commits:
-            doubt, numbering.in_doubt = numbering.in_doubt, True  # until the first try is answered, or for good
+            doubt, sequence.in_doubt = sequence.in_doubt, True  # until the first try is answered, or for good
             for left in range(tries - 1, -1, -1):
                 try:
                     done = await self._commit_once(batch)
-                    numbering.in_doubt = doubt
+                    sequence.in_doubt = doubt
                     break
                 except RunlogUnavailable:
                     doubt = True
                     if not left:
                         raise
                 except CommitRefused as error:
-                    numbering.in_doubt = doubt
+                    sequence.in_doubt = doubt
                     raise refusal(events[0], error) from None
                 except RunlogError as error:
                     raise of_run(run_id, error) from error
-            numbering.next += len(events)
-            if only and not numbering.in_doubt:
-                await self._dismiss(run_id, numbering.producer)
+            sequence.next += len(events)
+            if only and not sequence.in_doubt:
+                await self._dismiss(run_id, sequence.producer)
         if done.created or done.status_changed:
             try:
                 await self.index({run_id: done.updated_at})
@@ -236,7 +247,7 @@ class AsyncRunLog:
             async with asyncio.timeout(self._timeout_s):
                 try:
                     return await self._commit_as(batch, server_lost_data=False)
-                except Gap:
+                except SequenceGap:
                     return await self._commit_as(batch, server_lost_data=True)
         except TimeoutError as error:
             raise RunlogUnavailable(f"the run log did not answer within {self._timeout_s} s") from error

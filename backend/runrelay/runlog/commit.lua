@@ -15,7 +15,7 @@
 --              superseded below: work that was sent for a lower attempt is not wanted any more; absent if all events only report
 --              changes: "c" a run was created, "s" its status changed, "" neither
 --          {"gap", mark}                     the batch does not follow what this producer committed before
---          {"refused", status, attempt}      a condition (`must`) did not hold
+--          {"refused", status, attempt}      a condition (`precondition`) did not hold
 --          an error that begins with NOTARUN, or of Lua's: somebody else's key, or a damaged one; nothing was written then
 --
 -- Everything is computed before the first write, and the first write is the append to the stream: when Redis refuses it (OOM,
@@ -125,7 +125,7 @@ if not plain then
       given = 0
       local sent_for = control.base_attempt or 0
       if sent_for < queued and control.base_attempt then return false end
-      if control.late and begun > 0 and not over then return false end
+      if control.only_if_not_superseded and begun > 0 and not over then return false end
       if over and status ~= 'failed' and not control.reopen and sent_for <= attempt then return false end
       if attempt == 0 or over or begun == attempt then
         begin_attempt(math.max(attempt + 1, sent_for), control.steps)
@@ -170,10 +170,10 @@ for b = FIRST, #ARGV, WIDTH do
   else
     control = nil
   end
-  local must = control and control.must
-  if number > mark and must and ((must == 'absent' and status) or (must ~= 'absent' and not status)
-      or (must == 'ended' and not has_ended(status)) or (must == 'unfinished' and has_ended(status))
-      or (must == 'unbegun' and (begun > 0 or has_ended(status)))) then
+  local precondition = control and control.precondition
+  if number > mark and precondition and ((precondition == 'absent' and status) or (precondition ~= 'absent' and not status)
+      or (precondition == 'ended' and not has_ended(status)) or (precondition == 'unfinished' and has_ended(status))
+      or (precondition == 'unbegun' and (begun > 0 or has_ended(status)))) then
     return {'refused', status or 'unknown', attempt}
   end
 

@@ -15,7 +15,17 @@ from ..progress.events import MAX_STEP_ERROR_BYTES
 from ..progress.text import cut_text
 from .keys import Keys
 
-__all__ = ["Batch", "Committed", "Gap", "NewLog", "Numbering", "Retention", "commit_args", "mark_of", "parse_commit"]
+__all__ = [
+    "Batch",
+    "Committed",
+    "NewLog",
+    "ProducerSequence",
+    "Retention",
+    "SequenceGap",
+    "commit_args",
+    "mark_of",
+    "parse_commit",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +39,10 @@ class Retention:
 
 
 @dataclass(slots=True)
-class Numbering:
+class ProducerSequence:
     """One producer's numbers for one run: contiguous from 1, so that what was committed before is recognised.
 
-    A producer is a process's acquaintance with a run: whoever forgets a numbering and starts again at 1 must
+    A producer is a process's acquaintance with a run: whoever forgets a sequence and starts again at 1 must
     do so under a new name, or its first events would pass for old ones.
     """
 
@@ -45,9 +55,9 @@ class Numbering:
     """
 
     @staticmethod
-    def fresh() -> Numbering:
-        """The numbering of a producer that nobody has met."""
-        return Numbering(secrets.token_hex(6))
+    def fresh() -> ProducerSequence:
+        """The sequence of a producer that nobody has met."""
+        return ProducerSequence(secrets.token_hex(6))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +109,7 @@ class Committed:
         return Cursor(self.epoch, self.after)
 
 
-class Gap(RunlogError):
+class SequenceGap(RunlogError):
     """The server knows less of this producer than it once acknowledged: it has lost data."""
 
     def __init__(self, mark: int) -> None:
@@ -110,7 +120,7 @@ class Gap(RunlogError):
 _KIND: Final = Event._fields.index("kind")
 _JUST_AN_EVENT: Final = Event(0)[_KIND:]
 """The control fields of an event that has none, for one comparison instead of ten."""
-_OPTIONAL: Final = ("title", "pipeline", "must", "base_attempt", "more_steps", "more_step")
+_OPTIONAL: Final = ("title", "pipeline", "precondition", "base_attempt", "more_steps", "more_step")
 
 
 def mark_of(producer: str) -> str:
@@ -128,8 +138,8 @@ def _control(event: Event) -> bytes:
             control[name] = value
     if event.reopen:
         control["reopen"] = True
-    if event.late:
-        control["late"] = True
+    if event.only_if_not_superseded:
+        control["only_if_not_superseded"] = True
     if event.stale_before_ms is not None:
         control["stale_before"] = event.stale_before_ms
     if event.result is not None:
@@ -217,7 +227,7 @@ def parse_commit(run_id: str, reply: Any) -> Committed:
     """Read the script's reply.
 
     Raises:
-        Gap: the server has lost what this producer had committed.
+        SequenceGap: the server has lost what this producer had committed.
         RunExists, RunNotEnded, CommitRefused: a condition did not hold.
         NotARun: the run's hash is damaged.
     """
@@ -248,7 +258,7 @@ def _committed(run_id: str, reply: Any) -> Committed:
             *more,
         )
     if word == b"gap":
-        raise Gap(reply[1])
+        raise SequenceGap(reply[1])
     if word == b"refused":
         raise CommitRefused(run_id, reply[1].decode(), reply[2], "the condition for this commit does not hold")
     raise RunlogError(f"the commit script answered {reply!r}")
@@ -256,12 +266,15 @@ def _committed(run_id: str, reply: Any) -> Committed:
 
 def refusal(event: Event, error: CommitRefused) -> CommitRefused:
     """The refusal by the name of the condition that did not hold."""
-    if event.must == "absent":
+    if event.precondition == "absent":
         return RunExists(error.run_id, error.status, error.attempt, "a run of this id exists")
-    if event.must == "ended" and error.status != "unknown":
+    if event.precondition == "ended" and error.status != "unknown":
         return RunNotEnded(error.run_id, error.status, error.attempt, "it has not ended")
-    if event.must in ("unfinished", "unbegun") and error.status != "unknown":
+    if event.precondition in ("unfinished", "unbegun") and error.status != "unknown":
         return CommitRefused(
-            error.run_id, error.status, error.attempt, "it has ended" if event.must == "unfinished" else "it has begun"
+            error.run_id,
+            error.status,
+            error.attempt,
+            "it has ended" if event.precondition == "unfinished" else "it has begun",
         )
     return error

@@ -10,12 +10,12 @@ from __future__ import annotations
 from hashlib import sha1
 from typing import Final
 
-__all__ = ["Seal"]
+__all__ = ["Signer"]
 
 _DIGITS: Final = 16
 
 
-class Seal:
+class Signer:
     """The seals of one log, by its key. Nothing is sealed for a log that has not begun, and has none: with an empty key
     anybody could.
     """
@@ -24,13 +24,13 @@ class Seal:
         self._key = key
         self._begun = sha1(key, usedforsecurity=False)
 
-    def of(self, body: bytes) -> bytes:
+    def sign(self, body: bytes) -> bytes:
         """The seal of a message's bytes up to its seal field."""
         digest = self._begun.copy()
         digest.update(body + self._key)
         return digest.hexdigest()[:_DIGITS].encode()
 
-    def opened(self, message: bytes) -> bytes | None:
+    def verify(self, message: bytes) -> bytes | None:
         """A whole message's bytes up to its seal field, if that has this log's seal. None: it does not."""
         body, _, end = message.rpartition(b',"seal":"')
-        return body if end == self.of(body) + b'"}' and self._key else None
+        return body if end == self.sign(body) + b'"}' and self._key else None

@@ -15,7 +15,7 @@ from ..progress.depth import shallow
 from .keys import Keys
 
 __all__ = [
-    "LOG_BYTES", "SUMMARY_FIELDS", "View", "names", "parse_position", "parse_status", "parse_summary",
+    "LOG_BYTES", "SUMMARY_FIELDS", "RunView", "names", "parse_position", "parse_status", "parse_summary",
     "parse_view", "read_args", "run_ids",
 ]  # fmt: skip
 
@@ -38,7 +38,7 @@ _FIELDS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class RunView:
     """A run as of one moment: the snapshot, and the messages after the cursor that was asked for.
 
     `events` is None if none were asked for, or if they are not all there (or too many): then only the
@@ -67,7 +67,7 @@ def read_args(
     return [*keys.run(run_id), epoch, seq, event_bytes, log_lines, log_bytes]
 
 
-def parse_view(run_id: str, reply: Any) -> View:
+def parse_view(run_id: str, reply: Any) -> RunView:
     """Read the script's reply. A run that nobody has heard of gives a snapshot that does not `exist`.
 
     Raises:
@@ -86,13 +86,13 @@ def _view(
     lines: list[bytes],
     length: int,
     steps: list[bytes],
-) -> View:
+) -> RunView:
     if not values:
-        return View(Snapshot(run_id), None)
+        return RunView(Snapshot(run_id), None)
     fields = {name: value for name, value in zip(_FIELDS, values, strict=True) if value is not None}
     logs = [line for line in map(_log_line, reversed(lines)) if line is not None]
     in_order = sorted(map(orjson.loads, steps), key=lambda step: int(step["i"]))
-    return View(
+    return RunView(
         _snapshot(
             run_id,
             fields,

@@ -78,7 +78,7 @@ local function begin_step(step, number_)
   step.progress, step.finished_at, step.error = nil, nil, nil
 end
 function fold_step(step, kind, control, new_state, value, fence)
-  if kind == 'step_start' and control.late and step.started_at then return false end
+  if kind == 'step_start' and control.only_if_not_superseded and step.started_at then return false end
   if kind == 'step_start' then
     begin_step(step, step.started_at and step.attempt + 1 or step.attempt)
     step_given = step.attempt

@@ -12,7 +12,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from ..errors import CommitRefused, NotARun, RunlogError, RunlogUnavailable
 from ..progress import is_ended
-from .commits import Batch, Committed, Gap, NewLog, Retention, commit_args, mark_of, parse_commit, refusal
+from .commits import Batch, Committed, NewLog, Retention, SequenceGap, commit_args, mark_of, parse_commit, refusal
 from .keys import Keys
 from .reads import parse_status
 from .scripts import COMMIT, HEARTBEAT, Script
@@ -77,11 +77,11 @@ class RunLog:
             same numbers. `CommitRefused`: its condition did not hold. Another `RunlogError`: the server will
             never accept this batch.
 
-        A `Gap` means that the server lost what it had acknowledged: the batch is sent again as the first of a
+        A `SequenceGap` means that the server lost what it had acknowledged: the batch is sent again as the first of a
         new epoch.
         """
         results: list[Any] = list(self._commit_once(batches, server_lost_data=False))
-        lost = [i for i, result in enumerate(results) if isinstance(result, Gap)]
+        lost = [i for i, result in enumerate(results) if isinstance(result, SequenceGap)]
         if lost:
             for i, result in zip(
                 lost, self._commit_once([batches[i] for i in lost], server_lost_data=True), strict=True
@@ -167,10 +167,10 @@ class RunLog:
             self._checked(reply)
 
     def dismiss(self, producers: Sequence[tuple[str, str]]) -> None:
-        """Take away the marks of producers (run id, name) of which no batch will come any more, nor again.
+        """Remove the marks of producers (run id, name) that will send no batch any more, and none again.
 
-        None of their replies may be missing: see `Numbering.in_doubt`. What cannot be taken away now stays until there
-        are too many marks (marks.lua).
+        None of their replies may be missing: see `ProducerSequence.in_doubt`. A mark that cannot be removed now stays
+        until there are too many of them (marks.lua).
         """
         calls = [("HDEL", self.keys.run(run_id)[0], mark_of(producer)) for run_id, producer in producers]
         with suppress(RunlogUnavailable):

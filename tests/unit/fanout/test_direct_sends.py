@@ -25,8 +25,8 @@ from runrelay.fanout.bounds import ClientBounds
 from runrelay.fanout.connections import Connection
 from runrelay.fanout.direct_connection import DirectConnection
 from runrelay.fanout.frames import Batch, Frame
-from runrelay.fanout.gil_contention import Rivals
-from runrelay.fanout.subscribers import Audience
+from runrelay.fanout.gil_contention import GilContention
+from runrelay.fanout.subscribers import Subscribers
 from runrelay.metrics import RelayMetrics
 from tests.servers import HOST, make_certificate
 from tests.watching import eventually
@@ -38,7 +38,7 @@ NewLoop = Callable[[], asyncio.AbstractEventLoop]
 
 @dataclass(eq=False)
 class Onlooker:
-    """A watcher; one connection can be several."""
+    """A subscriber; one connection can be several."""
 
     connection: Connection
 
@@ -92,8 +92,8 @@ async def taken_over(connection: DirectConnection) -> AsyncIterator[socket.socke
 
 @pytest.fixture(autouse=True)
 def unseen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the machine was busy with: no rivals have been seen."""
-    monkeypatch.setattr(audience_module, "rivals", Rivals())
+    """Whatever the machine was busy with: no gil_contention have been seen."""
+    monkeypatch.setattr(audience_module, "gil_contention", GilContention())
 
 
 def said(number: int, size: int) -> Batch:
@@ -123,16 +123,16 @@ class Careless(DirectConnection):
 
 
 async def _hear_numbers(connection: DirectConnection) -> None:
-    """A client that reads now and then, through two watchers, hears every number in order."""
+    """A client that reads now and then, through two subscribers, hears every number in order."""
     loop = asyncio.get_running_loop()
     stream, expected = bytearray(), []
     delivered: list[int] = []
-    audience = Audience(RelayMetrics(), lambda frames: delivered.append(len(frames)))
+    subscribers = Subscribers(RelayMetrics(), lambda frames: delivered.append(len(frames)))
     for _ in range(2):
-        audience.add(Onlooker(connection))
+        subscribers.add(Onlooker(connection))
     async with taken_over(connection) as client:
         for number in range(300):
-            audience.deliver(said(number, (number * 7919) % 30_000).frames)
+            subscribers.deliver(said(number, (number * 7919) % 30_000).frames)
             expected += [number, number]
             if number % 3 == 0:
                 connection.tick()
@@ -218,14 +218,14 @@ def test_behind_tls_everything_goes_through_the_transport(loop: NewLoop, tmp_pat
 
     async def encrypted() -> None:
         connection = DirectConnection(ClientBounds(BOUND, 1000))
-        audience = Audience(RelayMetrics(), lambda frames: None)
-        audience.add(Onlooker(connection))
+        subscribers = Subscribers(RelayMetrics(), lambda frames: None)
+        subscribers.add(Onlooker(connection))
         async with serving(connection, server_side) as port:
             reader, writer = await asyncio.open_connection(HOST, port, ssl=client_side)
             await eventually(lambda: connection._transport is not None, "the connection is taken over")
             assert connection.send_now is None
             batch = said(1, 10)
-            audience.deliver(batch.frames)
+            subscribers.deliver(batch.frames)
             assert await reader.readexactly(len(batch.wire)) == batch.wire
             assert connection.send_now is None, "nor when all was taken"
             writer.close()
@@ -296,12 +296,12 @@ class Narrow(Rivalled):
 
 
 def test_a_connection_that_is_there_twice_is_not_sent_past_its_rest() -> None:
-    """A client that subscribes anew is, for a moment, its run's watcher twice; both are looked up at once."""
+    """A client that subscribes anew is, for a moment, its run's subscriber twice; both are looked up at once."""
     connection = Narrow()
-    audience = Audience(RelayMetrics(), lambda frames: None)
+    subscribers = Subscribers(RelayMetrics(), lambda frames: None)
     for _ in range(3):
-        audience.add(Onlooker(connection))
-    audience.deliver(said(1, 10).frames)
+        subscribers.add(Onlooker(connection))
+    subscribers.deliver(said(1, 10).frames)
     assert connection.ways == ["kernel", "transport", "transport", "transport"]
 
 
@@ -309,14 +309,14 @@ def test_when_a_thread_computes_the_lock_is_kept(monkeypatch: pytest.MonkeyPatch
     """Each send would hand it the interpreter for 5 ms: a thousand clients would have their message after seconds."""
     clock = Clock(monkeypatch)
     connection = Rivalled(clock)
-    audience = Audience(RelayMetrics(), lambda frames: None)
+    subscribers = Subscribers(RelayMetrics(), lambda frames: None)
     for _ in range(100):
-        audience.add(Onlooker(connection))
+        subscribers.add(Onlooker(connection))
 
     def ways() -> dict[str, int]:
         connection.ways.clear()
         clock.now_s += 1
-        audience.deliver(said(1, 10).frames)
+        subscribers.deliver(said(1, 10).frames)
         return {way: connection.ways.count(way) for way in connection.ways}
 
     assert ways() == {"kernel": 100}
@@ -334,9 +334,9 @@ def test_it_is_noticed_with_one_client_in_each_of_many_runs(monkeypatch: pytest.
     connection = Rivalled(clock)
     connection.rival = True
     for _ in range(100):
-        audience = Audience(RelayMetrics(), lambda frames: None)
-        audience.add(Onlooker(connection))
-        audience.deliver(said(1, 10).frames)
+        subscribers = Subscribers(RelayMetrics(), lambda frames: None)
+        subscribers.add(Onlooker(connection))
+        subscribers.deliver(said(1, 10).frames)
     assert connection.ways == ["kernel"] * 2 + ["transport"] * 98
 
 
@@ -345,11 +345,11 @@ def test_what_another_process_takes_is_no_reason(monkeypatch: pytest.MonkeyPatch
     clock = Clock(monkeypatch)
     connection = Rivalled(clock)
     connection.slow = True
-    audience = Audience(RelayMetrics(), lambda frames: None)
+    subscribers = Subscribers(RelayMetrics(), lambda frames: None)
     for _ in range(100):
-        audience.add(Onlooker(connection))
+        subscribers.add(Onlooker(connection))
     for _ in range(10):
         clock.now_s += 1
         clock.others_s += 0.02
-        audience.deliver(said(1, 10).frames)
+        subscribers.deliver(said(1, 10).frames)
     assert {*connection.ways} == {"kernel"}

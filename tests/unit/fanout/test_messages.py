@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from runrelay.fanout.frames import progress_frame
-from runrelay.fanout.messages import KnownLog, head_of
-from runrelay.runlog import Seal
+from runrelay.fanout.messages import FrameCutter, message_prefix
+from runrelay.runlog import Signer
 
 # A machine that is busy with other things is no failure.
 steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -36,7 +36,7 @@ def message(key: bytes = KEY, **given: Any) -> bytes:
         "epoch": EPOCH, "ts": 1762300000000, "attempt": 1, **given,
     }  # fmt: skip
     body = orjson.dumps(fields)[:-1]
-    return body + b',"seal":"' + Seal(key).of(body) + b'"}'
+    return body + b',"seal":"' + Signer(key).sign(body) + b'"}'
 
 
 @steady
@@ -60,13 +60,13 @@ def message(key: bytes = KEY, **given: Any) -> bytes:
 def test_it_is_the_frame_of_the_message_that_was_read(run_id: str, extra: dict[str, Any], **fields: Any) -> None:
     """Whatever the texts and the data look like."""
     raw = message(run_id=run_id, **fields, **extra)
-    frame, read = KnownLog(EPOCH, KEY).frame(raw), progress_frame(orjson.loads(raw))
+    frame, read = FrameCutter(EPOCH, KEY).frame(raw), progress_frame(orjson.loads(raw))
     if b',"level":' not in raw:
         assert frame is not None
     if frame is not None:
         assert orjson.loads(frame.body) == orjson.loads(read.body)
         assert frame._replace(body=b"") == read._replace(body=b"")
-    assert raw.partition(b',"state":')[0] == head_of(run_id)
+    assert raw.partition(b',"state":')[0] == message_prefix(run_id)
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ def test_it_is_the_frame_of_the_message_that_was_read(run_id: str, extra: dict[s
 )  # fmt: skip
 def test_what_is_not_sealed_or_says_more_is_left_to_be_read(raw: bytes) -> None:
     """A level, an end, another log; and what nobody has committed."""
-    assert KnownLog(EPOCH, KEY).frame(raw) is None
+    assert FrameCutter(EPOCH, KEY).frame(raw) is None
 
 
 def test_without_a_key_it_makes_none() -> None:
     """Before a log begins anybody could seal its first event."""
-    assert KnownLog("0", b"").frame(message(b"", epoch="0")) is None
+    assert FrameCutter("0", b"").frame(message(b"", epoch="0")) is None

@@ -25,13 +25,13 @@ from runrelay.errors import RunlogUnavailable
 from runrelay.fanout import shared_reads, subscribers, topics
 from runrelay.fanout.connections import Connection
 from runrelay.fanout.frames import Batch
-from runrelay.fanout.messages import Committed, Raw, parse_message
+from runrelay.fanout.messages import CommittedMessage, RawMessage, parse_message
 from runrelay.fanout.repairs import Repairs
 from runrelay.fanout.shared_reads import Join
 from runrelay.fanout.topics import Topic
 from runrelay.metrics import RelayMetrics
 from runrelay.progress import START, Cursor, Snapshot
-from runrelay.runlog import Seal, View
+from runrelay.runlog import RunView, Signer
 from tests.broken_topics import NoAhead, NoPosition, NoRecent, NoRepair, NoSecondRead, NoStaleness
 from tests.watching import Story
 
@@ -58,16 +58,16 @@ class Log:
             "epoch": self.epoch, "ts": 1, "attempt": 1,
         }  # fmt: skip
         body = orjson.dumps(fields)[:-1]
-        return body + b',"seal":"' + Seal(key).of(body) + b'"}'
+        return body + b',"seal":"' + Signer(key).sign(body) + b'"}'
 
-    def view(self, after: Cursor | None, most_bytes: int) -> View:
+    def view(self, after: Cursor | None, most_bytes: int) -> RunView:
         """What the read script answers (runlog/read.lua)."""
         events = None
         if after is not None and after.epoch in (self.epoch, "0") and self.trimmed <= after.seq <= len(self.events):
             events = self.events[after.seq :]
             if sum(map(len, events)) > most_bytes:
                 events = None
-        return View(Snapshot(RUN, self.cursor, status="running"), events, self.key)
+        return RunView(Snapshot(RUN, self.cursor, status="running"), events, self.key)
 
 
 @dataclass(eq=False)
@@ -76,8 +76,8 @@ class Read:
 
     after: Cursor | None
     most_bytes: int
-    answer: asyncio.Future[View] = field(repr=False)
-    view: View | None = field(default=None, repr=False)
+    answer: asyncio.Future[RunView] = field(repr=False)
+    view: RunView | None = field(default=None, repr=False)
 
 
 def bodies(wire: bytes) -> Iterator[bytes]:
@@ -104,14 +104,14 @@ class Viewer:
     def send(self, batch: Batch, *, exempt: bool = False, taken: int = 0) -> bool:
         if self.closed is not None:
             return False
-        self._hear(batch.wire)
+        self._receive(batch.wire)
         return True
 
     def _take(self, wire: bytes) -> int:
-        self._hear(wire)
+        self._receive(wire)
         return len(wire)
 
-    def _hear(self, wire: bytes) -> None:
+    def _receive(self, wire: bytes) -> None:
         try:
             for body in bodies(wire):
                 fields = orjson.loads(body)
@@ -167,7 +167,7 @@ class World(RuleBasedStateMachine):
             RUN, self._read, RelayMetrics(), resume_bytes=4_000, end_after_s=1e6, ask_repair=self.line.add
         )
 
-    async def _read(self, run_id: str, after: Cursor | None, most_bytes: int, later: bool) -> View:
+    async def _read(self, run_id: str, after: Cursor | None, most_bytes: int, later: bool) -> RunView:
         read = Read(after, most_bytes, self.loop.create_future())
         self.reads.append(read)
         return await read.answer
@@ -223,7 +223,7 @@ class World(RuleBasedStateMachine):
         messages = [self.topic.log.frame(raw) or parse_message(raw) for raw in raws]
 
         async def receive() -> None:
-            self.topic.receive([message for message in messages if not isinstance(message, Raw)])
+            self.topic.receive([message for message in messages if not isinstance(message, RawMessage)])
 
         if self.topic.in_use:  # the hub keeps no other
             self.loop.run_until_complete(receive())
@@ -258,7 +258,7 @@ class World(RuleBasedStateMachine):
 
     def _carry_out(self, read: Read) -> None:
         if self.log is None:
-            read.view = View(Snapshot(RUN), None)
+            read.view = RunView(Snapshot(RUN), None)
         else:
             read.view = self.log.view(read.after, read.most_bytes)
 
@@ -307,7 +307,7 @@ class World(RuleBasedStateMachine):
 
     def _joined(self, join: Join, error: Exception | None) -> None:
         """As the hub does."""
-        viewer = join.watcher
+        viewer = join.subscriber
         assert isinstance(viewer, Viewer)
         if isinstance(error, RunlogUnavailable):
             self._join(viewer, join.after)
@@ -381,7 +381,7 @@ async def _in_loop(call: Any) -> None:
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """A delivery takes several turns of the loop, as it does with thousands of viewers."""
-    monkeypatch.setattr(audience, "_WATCHERS_PER_TURN", 1)
+    monkeypatch.setattr(subscribers, "_SUBSCRIBERS_PER_TURN", 1)
 
 
 def test_every_viewer_sees_every_event_once_and_in_order() -> None:
@@ -441,7 +441,7 @@ def _wander_about(topic_class: type[Topic], times: int = 500) -> None:
 def test_nor_does_one_with_next_to_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits while reads take long is bounded: what falls out is read again, and not lost."""
     monkeypatch.setattr(topics, "_MAX_BACKLOG", 2)
-    monkeypatch.setattr(joins, "_MAX_RECENT", 2)
+    monkeypatch.setattr(shared_reads, "_MAX_RECENT", 2)
     _wander_about(Topic, 200)
 
 
@@ -464,18 +464,18 @@ def test_without_a_protection_it_fails(broken: type[Topic]) -> None:
 
 def test_without_seals_a_forged_event_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """The negative control of the seal."""
-    monkeypatch.setattr(Seal, "opened", lambda seal, message: message.rpartition(b',"seal":')[0])
+    monkeypatch.setattr(Signer, "opened", lambda seal, message: message.rpartition(b',"seal":')[0])
     _controlled(Topic)
 
 
 async def test_an_end_that_falls_into_a_delivery_waits_for_it() -> None:
-    """The delivery may be a new attempt's beginning: its watchers would be sent away from a run that goes on."""
+    """The delivery may be a new attempt's catchup: its subscribers would be sent away from a run that goes on."""
     log = Log("epoch0000001", b"key")
     log.events.append(log.message(1, "failed", log.key, status="failed"))
     contents = {"epoch0000001-2": "again"}
 
-    async def read(run_id: str, after: Cursor | None, most_bytes: int, later: bool) -> View:
-        return View(Snapshot(RUN, log.cursor, status="failed"), None, log.key)
+    async def read(run_id: str, after: Cursor | None, most_bytes: int, later: bool) -> RunView:
+        return RunView(Snapshot(RUN, log.cursor, status="failed"), None, log.key)
 
     topic = Topic(
         RUN,
@@ -492,7 +492,7 @@ async def test_an_end_that_falls_into_a_delivery_waits_for_it() -> None:
         while not all(viewer.story.frames for viewer in viewers):  # noqa: ASYNC110 - a few turns of the loop
             await asyncio.sleep(0)
     again = parse_message(log.message(2, "again", log.key))
-    assert isinstance(again, Committed)
+    assert isinstance(again, CommittedMessage)
     topic.receive([again])
     told = [viewer for viewer in viewers if viewer.story.seqs == [2]]
     assert 0 < len(told) < 4, "the delivery is under way"

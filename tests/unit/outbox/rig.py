@@ -19,9 +19,9 @@ def waiting(outbox: Outbox, run_id: str) -> list[Event]:
     outbox.sort()
     return [
         entry.event
-        for box, _ in outbox.waiting()
-        if box.run_id == run_id
-        for entry in box.items
+        for queue, _ in outbox.waiting()
+        if queue.run_id == run_id
+        for entry in queue.items
         if entry.event is not None
     ]
 

@@ -68,9 +68,9 @@ def test_what_is_in_flight_does_not_collapse() -> None:
     """An update that replaces one which is being committed: lost, or numbered twice."""
     outbox = outbox_of()
     publish(outbox, "run", None, 0.1)
-    (flight,) = outbox.take(0.0)
+    (batch,) = outbox.take(0.0)
     publish(outbox, "run", None, 0.2)
-    assert [event.progress for event in flight.events] == [0.1]
+    assert [event.progress for event in batch.events] == [0.1]
     assert [event.progress for event in waiting(outbox, "run")] == [0.2]
 
 
@@ -89,7 +89,7 @@ def test_one_batch_of_a_run_is_in_flight_at_a_time() -> None:
     (first,) = outbox.take(0.0)
     publish(outbox, "a", log="two")
     publish(outbox, "b", log="other")
-    assert [flight.box.run_id for flight in outbox.take(0.0)] == ["b"]
+    assert [batch.queue.run_id for batch in outbox.take(0.0)] == ["b"]
     outbox.settle(first)
     (second,) = outbox.take(0.0)
     assert (second.producer, first.first, second.first) == (first.producer, 1, 2)
@@ -102,13 +102,13 @@ def test_batches_and_calls_are_bounded() -> None:
         publish(outbox, "run-0", log=f"line {i}")
     for i in range(1, CALL_RUNS + 10):
         publish(outbox, f"run-{i}", log="line")
-    flights = outbox.take(0.0)
-    assert len(flights) == CALL_RUNS
-    assert len(flights[0].events) == BATCH_EVENTS
-    for flight in flights:
-        outbox.settle(flight)
+    batches = outbox.take(0.0)
+    assert len(batches) == CALL_RUNS
+    assert len(batches[0].events) == BATCH_EVENTS
+    for batch in batches:
+        outbox.settle(batch)
     rest = outbox.take(0.0)
-    assert {flight.box.run_id for flight in rest} == {*(f"run-{i}" for i in range(CALL_RUNS, CALL_RUNS + 10)), "run-0"}
+    assert {batch.queue.run_id for batch in rest} == {*(f"run-{i}" for i in range(CALL_RUNS, CALL_RUNS + 10)), "run-0"}
 
 
 def test_long_lines_make_smaller_batches() -> None:
@@ -116,8 +116,8 @@ def test_long_lines_make_smaller_batches() -> None:
     outbox = outbox_of()
     for _ in range(200):
         publish(outbox, "run", log="x" * 16_000)
-    (flight,) = outbox.take(0.0)
-    assert 60 <= len(flight.events) <= 70
+    (batch,) = outbox.take(0.0)
+    assert 60 <= len(batch.events) <= 70
 
 
 def test_a_start_is_the_last_of_its_batch_and_fences_what_follows() -> None:
@@ -170,8 +170,8 @@ def test_what_follows_ends_the_batch() -> None:
     outbox = outbox_of()
     outbox.append("run", make_event("FAILED", step="a"), None, make_event("FAILED"))
     publish(outbox, "run", log="later")
-    (flight,) = outbox.take(0.0)
-    assert len(flight.events) == 1
+    (batch,) = outbox.take(0.0)
+    assert len(batch.events) == 1
 
 
 def test_a_producer_that_was_silent_for_long_comes_back_under_another_name() -> None:
@@ -180,9 +180,9 @@ def test_a_producer_that_was_silent_for_long_comes_back_under_another_name() -> 
     names = []
     for now_s in (10_000.0, 10_000.0 + RENUMBER_S - 1, 10_000.0 + 3 * RENUMBER_S):
         publish(outbox, "run", log="line")
-        (flight,) = outbox.take(now_s)
-        outbox.settle(flight)
-        names.append((flight.producer, flight.first))
+        (batch,) = outbox.take(now_s)
+        outbox.settle(batch)
+        names.append((batch.producer, batch.first))
     assert names[0][0] == names[1][0]
     assert names[2][0] != names[0][0]
     assert [first for _, first in names] == [1, 2, 1]
@@ -190,16 +190,16 @@ def test_a_producer_that_was_silent_for_long_comes_back_under_another_name() -> 
 
 def test_idle_runs_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that remembers every run it ever had; or forgets one of which something waits."""
-    monkeypatch.setattr(outbox_module, "IDLE_BOXES", 10)
+    monkeypatch.setattr(outbox_module, "IDLE_QUEUES", 10)
     outbox = outbox_of()
     publish(outbox, "waits", log="line")
     (in_flight,) = outbox.take(0.0)
     for i in range(50):
         publish(outbox, f"run-{i}", log="line")
-        for flight in outbox.take(float(i)):
-            outbox.settle(flight)
-    assert len(outbox._boxes) <= 11
-    assert outbox._boxes["waits"].flight is in_flight
+        for batch in outbox.take(float(i)):
+            outbox.settle(batch)
+    assert len(outbox._queues) <= 11
+    assert outbox._queues["waits"].batch is in_flight
 
 
 def test_ingress_is_sorted_by_whoever_finds_it_full() -> None:
@@ -214,7 +214,7 @@ def test_ingress_is_sorted_by_whoever_finds_it_full() -> None:
 def test_a_handler_that_interrupts_the_sorting_does_not_disturb_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal handler that publishes just then: it sorts what came later first, or waits for itself for ever."""
     outbox = outbox_of()
-    box_up = Outbox._box_up
+    box_up = Outbox._enqueue
 
     def interrupted(self: Outbox, run_id: str, event: Event, *rest: object) -> None:
         if event.log == "line 1":
@@ -222,7 +222,7 @@ def test_a_handler_that_interrupts_the_sorting_does_not_disturb_the_order(monkey
             self.sort()
         box_up(self, run_id, event, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Outbox, "_box_up", interrupted)
+    monkeypatch.setattr(Outbox, "_enqueue", interrupted)
     for i in range(3):
         publish(outbox, "run", log=f"line {i}")
     assert [event.log for event in waiting(outbox, "run")] == ["line 0", "line 1", "line 2", "from the handler"]
@@ -231,23 +231,23 @@ def test_a_handler_that_interrupts_the_sorting_does_not_disturb_the_order(monkey
 def test_the_flusher_sleeps_until_something_comes() -> None:
     """A flusher that spins, or sleeps through an event."""
     outbox = outbox_of()
-    outbox.sleep(0.01)  # nothing: it returns after the timeout
+    outbox.wait(0.01)  # nothing: it returns after the timeout
     publish(outbox, "run", log="line")
-    outbox.sleep()  # something: at once
+    outbox.wait()  # something: at once
     assert len(outbox.take(0.0)) == 1
     outbox.wake()
-    outbox.sleep()  # woken before it lay down
+    outbox.wait()  # woken before it lay down
     outbox.wake()
     outbox.wake()  # twice is once
-    outbox.doze(30)
+    outbox.backoff(30)
 
 
 def test_who_publishes_when_it_is_expected_wakes_nobody() -> None:
     """The flusher is up about then, and looks by itself."""
     outbox = outbox_of()
-    outbox.rest = 0
+    outbox.state = 0
     outbox._pace.until_s = time.monotonic() + 60.0
-    flusher = threading.Thread(target=outbox.sleep, daemon=True)
+    flusher = threading.Thread(target=outbox.wait, daemon=True)
     flusher.start()
     outbox.ingress.append(("run", Event(0), None, None))  # as `append`, but for the waking
     flusher.join(30.0)
@@ -276,12 +276,12 @@ def test_numbers_have_no_holes_and_lines_keep_their_order(actions: list[tuple[st
     flying = []
 
     def take() -> None:
-        for flight in outbox.take(0.0):
-            run_id = flight.box.run_id
-            assert flight.first == numbers.get(run_id, 1)
-            numbers[run_id] = flight.first + len(flight.events)
-            sent.setdefault(run_id, []).extend(flight.events)
-            flying.append(flight)
+        for batch in outbox.take(0.0):
+            run_id = batch.queue.run_id
+            assert batch.first == numbers.get(run_id, 1)
+            numbers[run_id] = batch.first + len(batch.events)
+            sent.setdefault(run_id, []).extend(batch.events)
+            flying.append(batch)
 
     for count, (action, run, value) in enumerate(actions):
         if action == "progress":

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runrelay.outbox.outbox import Outbox
-from runrelay.outbox.queues import ENTRY_BYTES
+from runrelay.outbox.queues import EVENT_BYTES
 from runrelay.progress import TERMINAL_STATES, make_event
 from tests.unit.outbox.rig import outbox_of, publish, waiting
 
@@ -104,11 +104,11 @@ def test_what_is_in_flight_is_not_dropped() -> None:
     """A batch that changes while it is being sent."""
     outbox = outbox_of(BOUND)
     publish(outbox, "run", log="in flight")
-    (flight,) = outbox.take(0.0)
+    (batch,) = outbox.take(0.0)
     for i in range(1000):
         publish(outbox, "run", log=f"line {i}")
     outbox.sort()
-    assert [event.log for event in flight.events] == ["in flight"]
+    assert [event.log for event in batch.events] == ["in flight"]
     assert held(outbox)[0][1] == f"… {outbox.counts.dropped_lines} lines dropped"
 
 
@@ -120,10 +120,10 @@ def test_when_there_is_room_again_a_new_line_counts_anew() -> None:
         for i in range(500):
             publish(outbox, "run", log=f"outage {outage} line {i}")
         outbox.sort()
-        while flights := outbox.take(0.0):
-            for flight in flights:
-                notes += [event.log for event in flight.events if event.log and event.log.startswith("…")]
-                outbox.settle(flight)
+        while batches := outbox.take(0.0):
+            for batch in batches:
+                notes += [event.log for event in batch.events if event.log and event.log.startswith("…")]
+                outbox.settle(batch)
     assert len(notes) == 2
     assert sum(int(str(note).split()[1]) for note in notes) == outbox.counts.dropped_lines
 
@@ -135,8 +135,8 @@ def test_memory_stays_flat_however_long_redis_is_away() -> None:
     for i in range(50_000):
         publish(outbox, "run", "A", None, f"line {i}")
     outbox.sort()
-    places = sum(len(box.items) for box, _ in outbox.waiting())
-    assert places < 10 * BOUND // ENTRY_BYTES + 1500
+    places = sum(len(queue.items) for queue, _ in outbox.waiting())
+    assert places < 10 * BOUND // EVENT_BYTES + 1500
     assert outbox.bytes <= BOUND
 
 

@@ -6,13 +6,13 @@ import threading
 
 import pytest
 
-from runrelay.outbox.pace import Pace, be_punctual
+from runrelay.outbox.pace import ArrivalPredictor, reduce_timer_slack
 
 
-def after(*times_s: float) -> Pace:
-    pace = Pace()
+def after(*times_s: float) -> ArrivalPredictor:
+    pace = ArrivalPredictor()
     for time_s in times_s:
-        pace.note(time_s)
+        pace.record(time_s)
     return pace
 
 
@@ -52,7 +52,7 @@ def test_a_punctual_thread_has_no_slack() -> None:
     before, after = slack_ns(), []
 
     def thread() -> None:
-        be_punctual()
+        reduce_timer_slack()
         after.append(slack_ns())
 
     run = threading.Thread(target=thread)

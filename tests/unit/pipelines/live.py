@@ -19,7 +19,7 @@ import redis
 from pipelines.shorts import STEPS
 from runrelay.files import run_folder
 from runrelay.progress import Event, step_specs
-from runrelay.runlog import Batch, Keys, Numbering, RunLog
+from runrelay.runlog import Batch, Keys, ProducerSequence, RunLog
 
 ON_TIME_S = 150.0
 _STOP_S = 20.0
@@ -72,9 +72,9 @@ class Live:
         event = Event(
             time.time_ns() // 1_000_000, state="QUEUED", kind="queue", pipeline="shorts", steps=step_specs(STEPS)
         )
-        numbering = Numbering.fresh()
+        sequence = ProducerSequence.fresh()
         runlog = RunLog(self.url, Keys(self.prefix, f"{self.prefix}:progress"))
-        attempt = runlog.commit(Batch(run_id, numbering.producer, numbering.next, [event])).attempt
+        attempt = runlog.commit(Batch(run_id, sequence.producer, sequence.next, [event])).attempt
         runlog.close()
         done = subprocess.run(
             [sys.executable, "-c", _START],

@@ -235,7 +235,7 @@ def test_a_bare_progress_may_be_replaced_by_the_next() -> None:
         Event(0, progress=0.5, title="t"),
         Event(0, progress=0.5, pipeline="p"),
         Event(0, progress=0.5, steps=(StepSpec("s"),)),
-        Event(0, progress=0.5, must="absent"),
+        Event(0, progress=0.5, precondition="absent"),
         Event(0, progress=0.5, kind="start"),
         *(Event(0, state, progress=0.5) for state in TERMINAL_STATES),
     ],
@@ -246,7 +246,7 @@ def test_an_event_that_says_more_is_never_replaced(event: Event) -> None:
 
 
 # the level is the log line's; base_attempt, reopen, stale_before_ms and input belong to kinds of their own
-_OTHER_FIELDS = ("log", "data", "result", "error", "kind", "title", "pipeline", "steps", "must")
+_OTHER_FIELDS = ("log", "data", "result", "error", "kind", "title", "pipeline", "steps", "precondition")
 
 
 @steady
@@ -266,7 +266,7 @@ _OTHER_FIELDS = ("log", "data", "result", "error", "kind", "title", "pipeline", 
         title=st.none() | st.just("t"),
         pipeline=st.none() | st.just("p"),
         steps=st.none() | st.just((StepSpec("s"),)),
-        must=st.none() | st.just("absent"),
+        precondition=st.none() | st.just("absent"),
     )
 )
 def test_what_may_be_replaced_carries_nothing_that_its_successor_does_not(event: Event) -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from runrelay.fanout.listener import Listener
-from runrelay.fanout.messages import Raw
+from runrelay.fanout.messages import RawMessage
 from runrelay.metrics import RelayMetrics
 from runrelay.relay import adoption, waiting
 from runrelay.relay.adoption import Adopter
@@ -21,7 +21,7 @@ class _Listener:
     def __init__(self) -> None:
         self.said: list[dict[str, Any]] = []
 
-    async def say(self, message: dict[str, Any]) -> None:
+    async def send(self, message: dict[str, Any]) -> None:
         self.said.append(message)
 
 
@@ -36,8 +36,8 @@ async def adopter() -> Adopter:
     return adopter
 
 
-def _raw(log: str = "by hand") -> Raw:
-    return Raw("x", {"run_id": "x", "log": log}, len(log))
+def _raw(log: str = "by hand") -> RawMessage:
+    return RawMessage("x", {"run_id": "x", "log": log}, len(log))
 
 
 @pytest.mark.parametrize(("ts", "kept"), [(8_640_000_000_000_000, True), (8_640_000_000_000_001, False), (0, False)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runrelay.progress import Cursor, Snapshot, Step
-from runrelay.relay.relay import LastKnown
+from runrelay.relay.relay import SnapshotCache
 
 
 def _snapshot(number: int, **more: object) -> Snapshot:
@@ -13,7 +13,7 @@ def _snapshot(number: int, **more: object) -> Snapshot:
 def test_results_and_steps_count_against_the_bound() -> None:
     """A result may have 64 KiB of JSON: thirty thousand of them are no thirty megabytes."""
     for more in ({"result": ["x" * 100] * 100}, {"steps": tuple(Step(f"step {n}") for n in range(200))}):
-        known = LastKnown(1_000_000)
+        known = SnapshotCache(1_000_000)
         for number in range(200):
             known.keep(_snapshot(number, **more))
         assert 0 < len(known._snapshots) < 20
@@ -22,7 +22,7 @@ def test_results_and_steps_count_against_the_bound() -> None:
 
 def test_what_goes_is_not_counted_any_more() -> None:
     """The bound would shrink with every run that is deleted."""
-    known = LastKnown(1_000_000)
+    known = SnapshotCache(1_000_000)
     known.keep(_snapshot(1, result={"a": 1}))
     known.keep(_snapshot(1))
     known.forget("run 1")

@@ -7,8 +7,8 @@ import pytest
 
 from runrelay.errors import CommitRefused, RunExists, RunlogError, RunNotEnded
 from runrelay.progress import Cursor, Event, StepSpec, make_event
-from runrelay.runlog import Batch, Committed, Keys, Numbering, Retention
-from runrelay.runlog.commits import Gap, NewLog, commit_args, parse_commit, refusal
+from runrelay.runlog import Batch, Committed, Keys, ProducerSequence, Retention
+from runrelay.runlog.commits import NewLog, SequenceGap, commit_args, parse_commit, refusal
 
 HEAD, WIDTH = 3 + 13, 9
 EPOCH = "k3x9m2p7q1za"
@@ -86,9 +86,12 @@ def test_a_batch_that_only_reports_says_so(events: list[Event], named: int | byt
         (Event(0, pipeline="p"), {"kind": "event", "pipeline": "p"}),
         (Event(0, "CANCELLED", base_attempt=3), {"kind": "event", "base_attempt": 3}),
         (Event(0, input=b"1"), {"kind": "event", "input": "1"}),
-        (Event(0, kind="start", late=True), {"kind": "start", "late": True}),
-        (Event(0, must="unfinished"), {"kind": "event", "must": "unfinished"}),
-        (Event(0, kind="queue", input=b"{}", must="absent"), {"kind": "queue", "input": "{}", "must": "absent"}),
+        (Event(0, kind="start", only_if_not_superseded=True), {"kind": "start", "late": True}),
+        (Event(0, precondition="unfinished"), {"kind": "event", "precondition": "unfinished"}),
+        (
+            Event(0, kind="queue", input=b"{}", precondition="absent"),
+            {"kind": "queue", "input": "{}", "precondition": "absent"},
+        ),
         (
             Event(0, steps=(StepSpec("a", 2.0),)),
             {"kind": "event", "steps": [{"name": "a", "weight": 2.0}]},
@@ -148,7 +151,7 @@ def test_a_reply_is_read_into_its_fields() -> None:
 
 def test_a_gap_and_a_refusal_are_raised() -> None:
     """They are answers, not results."""
-    with pytest.raises(Gap) as gap:
+    with pytest.raises(SequenceGap) as gap:
         parse_commit("r", [b"gap", 7])
     assert gap.value.mark == 7
     with pytest.raises(CommitRefused, match="run 'r' is running \\(attempt 2\\)"):
@@ -161,17 +164,17 @@ def test_a_refusal_is_named_by_the_condition_that_did_not_hold() -> None:
     """The API answers 409 for these, and 404 for a run that is not there."""
     refused = CommitRefused("r", "running", 2, "why")
     unknown = CommitRefused("r", "unknown", 0, "why")
-    assert type(refusal(Event(0, must="absent"), refused)) is RunExists
-    ended = refusal(Event(0, must="ended"), refused)
+    assert type(refusal(Event(0, precondition="absent"), refused)) is RunExists
+    ended = refusal(Event(0, precondition="ended"), refused)
     assert type(ended) is RunNotEnded
     assert (ended.run_id, ended.status, ended.attempt) == ("r", "running", 2)
-    assert refusal(Event(0, must="ended"), unknown) is unknown
-    assert "it has ended" in str(refusal(Event(0, must="unfinished"), refused))
+    assert refusal(Event(0, precondition="ended"), unknown) is unknown
+    assert "it has ended" in str(refusal(Event(0, precondition="unfinished"), refused))
     assert refusal(Event(0), refused) is refused
 
 
 def test_numberings_are_fresh() -> None:
     """Two producers of one name would pass for each other."""
-    names = {Numbering.fresh().producer for _ in range(1000)}
+    names = {ProducerSequence.fresh().producer for _ in range(1000)}
     assert len(names) == 1000
-    assert Numbering.fresh().next == 1
+    assert ProducerSequence.fresh().next == 1

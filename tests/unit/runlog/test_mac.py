@@ -3,7 +3,7 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runrelay.runlog import Seal
+from runrelay.runlog import Signer
 
 # A machine that is busy with other things is no failure.
 steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -12,15 +12,15 @@ KEY = b"0123456789abcdef"
 
 
 def sealed(body: bytes, key: bytes = KEY) -> bytes:
-    return body + b',"seal":"' + Seal(key).of(body) + b'"}'
+    return body + b',"seal":"' + Signer(key).sign(body) + b'"}'
 
 
 @steady
 @given(st.binary(max_size=200), st.binary(min_size=16, max_size=16))
 def test_a_sealed_message_is_known_by_its_key_only(body: bytes, key: bytes) -> None:
     """Whoever does not have the key cannot make one."""
-    assert Seal(key).opened(sealed(body, key)) == body
-    assert Seal(key).opened(sealed(body)) == (body if key == KEY else None)
+    assert Signer(key).verify(sealed(body, key)) == body
+    assert Signer(key).verify(sealed(body)) == (body if key == KEY else None)
 
 
 @steady
@@ -29,15 +29,15 @@ def test_a_changed_byte_breaks_the_seal(body: bytes, where: int, change: int) ->
     """A message that was caught and changed is a made-up one."""
     message = bytearray(sealed(body))
     message[where % len(message)] ^= change
-    assert Seal(KEY).opened(bytes(message)) is None
+    assert Signer(KEY).verify(bytes(message)) is None
 
 
 def test_a_message_without_a_seal_has_none() -> None:
     """What people publish by hand."""
     for message in (b"", b"{}", b'{"run_id":"x","seq":8}', b',"seal":""}'):
-        assert Seal(KEY).opened(message) is None
+        assert Signer(KEY).verify(message) is None
 
 
 def test_nothing_is_sealed_without_a_key() -> None:
     """A log that has not begun has none, and anybody could seal its first event."""
-    assert Seal(b"").opened(sealed(b'{"run_id":"x"', b"")) is None
+    assert Signer(b"").verify(sealed(b'{"run_id":"x"', b"")) is None

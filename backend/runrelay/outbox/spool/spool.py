@@ -24,7 +24,7 @@ from ...errors import RunlogError, RunlogUnavailable
 from ...progress import Event
 from ...runlog import Batch, Committed, RunLog
 from ..outbox import BATCH_EVENTS, Outbox
-from ..queues import Entry, Flight
+from ..queues import InFlightBatch, QueuedEvent
 from ..scopes import STARTS, TaskScope
 from .file import Row, SpoolFile, abandoned, encode
 
@@ -97,9 +97,9 @@ class Spool:
                     _log.error("the spool in %s cannot be written: %s", self.folder, error)
                 self._broken_until_s = time.monotonic() + TRY_AGAIN_S
                 return False
-            for flight in flying:
-                flight.written = True
-            count = sum(len(flight.entries) for flight in moved)
+            for batch in flying:
+                batch.written = True
+            count = sum(len(batch.entries) for batch in moved)
             self._waiting += count
             outbox.counts.spooled += count
             self._broken_until_s = -1.0
@@ -107,31 +107,29 @@ class Spool:
         finally:
             self._lock.release()
 
-    def _write(self, moved: list[Flight], flying: list[Flight]) -> None:
+    def _write(self, moved: list[InFlightBatch], flying: list[InFlightBatch]) -> None:
         if self._file is None:
             self._file = SpoolFile.create(self.folder)
         file, new = self._file, []
         try:
             with file.transaction():
                 # What is in flight is written first: should this process die, its numbers must not be missing.
-                for flight in (*flying, *moved):
+                for batch in (*flying, *moved):
                     rows = []
-                    for number, (entry, event) in enumerate(
-                        zip(flight.entries, flight.events, strict=True), flight.first
-                    ):
+                    for number, (entry, event) in enumerate(zip(batch.entries, batch.events, strict=True), batch.first):
                         key, is_new = self._scope_key(entry)
                         if is_new and entry.scope is not None and key is not None:
                             new.append(entry.scope)
                             file.add_scope(key, entry.scope.run_id, entry.scope.step, entry.scope.attempt)
                         follow = None if entry.follow is None else encode(entry.follow)
-                        rows.append((flight.box.run_id, flight.producer, number, key, encode(event), follow))
+                        rows.append((batch.queue.run_id, batch.producer, number, key, encode(event), follow))
                     file.add(rows)
         except BaseException:
             for scope in new:  # they are not on disk, and must be written with the next of their events
                 self._scopes.pop(self._keys.pop(scope))
             raise
 
-    def _scope_key(self, entry: Entry) -> tuple[int | None, bool]:
+    def _scope_key(self, entry: QueuedEvent) -> tuple[int | None, bool]:
         """The scope that will have to fence this event, and whether it is new to the file.
 
         None if all that it knows is in the event already.
@@ -146,16 +144,16 @@ class Spool:
         self._scopes[key] = scope
         return key, True
 
-    def settled(self, flight: Flight) -> None:
-        """A flight has landed: if it is on disk too, it isn't needed there any more."""
-        if not flight.written:
+    def settled(self, batch: InFlightBatch) -> None:
+        """A batch has acknowledged: if it is on disk too, it isn't needed there any more."""
+        if not batch.written:
             return
         with self._lock:
             if self._file is not None:
-                last = flight.first + len(flight.events) - 1
-                scope = flight.entries[-1].scope
+                last = batch.first + len(batch.events) - 1
+                scope = batch.entries[-1].scope
                 key = None if scope is None else self._keys.get(scope)
-                self._file.acknowledge_numbers((flight.box.run_id, flight.producer, flight.first, last), key, scope)
+                self._file.acknowledge_numbers((batch.queue.run_id, batch.producer, batch.first, last), key, scope)
 
     def ready(self, now_s: float, every_s: float) -> bool:
         """Whether something on disk can be tried now; looks for the spools of the dead every so often."""
@@ -221,7 +219,7 @@ class Spool:
                 if self._waiting <= 0:
                     self._waiting = 0
                     self._nothing_waits(file)
-            outbox.landed(last.run_id, len(rows), sum(row.event.log is not None for row in rows))
+            outbox.acknowledged(last.run_id, len(rows), sum(row.event.log is not None for row in rows))
             _follow(outbox, last, result)
         return reached
 
@@ -306,7 +304,7 @@ def _batches(rows: list[Row], *, adopted: bool) -> list[list[Row]]:
             complete.add(row.run_id)
             continue
         # By now somebody else may execute what a dead process had begun.
-        batch.append(row._replace(event=row.event._replace(late=True)) if adopted and starts else row)
+        batch.append(row._replace(event=row.event._replace(only_if_not_superseded=True)) if adopted and starts else row)
         if starts or row.follow is not None or len(batch) >= BATCH_EVENTS:
             complete.add(row.run_id)
     return list(batches.values())
@@ -348,5 +346,5 @@ def _count(outbox: Outbox, rows: list[Row], result: Committed | RunlogError) -> 
         outbox.counts.committed += len(rows)
         outbox.counts.fenced += result.fenced
     else:
-        outbox.counts.poisoned += len(rows)
+        outbox.counts.rejected += len(rows)
         _log.error("run %r: %d events are given up: %s", rows[0].run_id, len(rows), result)
