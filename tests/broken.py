@@ -152,13 +152,14 @@ def no_pings() -> None:
 def fragile_frames() -> None:
     """A frame that is none is an error that nobody expects."""
     from runrelay.api import sessions
+    from runrelay.errors import Refusal
 
     parse_frame = sessions.parse_frame
 
     def fragile(raw: bytes, limit_bytes: int) -> Any:
         try:
             return parse_frame(raw, limit_bytes)
-        except sessions.Close as error:
+        except Refusal as error:
             raise RuntimeError("nobody expects this") from error
 
     sessions.parse_frame = fragile  # type: ignore[assignment]

@@ -6,10 +6,13 @@ situations that a caller may want to tell apart.
 
 from __future__ import annotations
 
+from .codes import CloseCode
+
 __all__ = [
     "CommitRefused",
     "ListenerDown",
     "NotARun",
+    "Refusal",
     "RunExists",
     "RunFailed",
     "RunNotEnded",
@@ -17,7 +20,6 @@ __all__ = [
     "RunlogError",
     "RunlogUnavailable",
     "RunrelayError",
-    "TooManyJoins",
 ]
 
 
@@ -52,11 +54,23 @@ class RunFailed(RunrelayError):
         self.run_id = run_id
 
 
-class TooManyJoins(RunrelayError):
-    """More clients wait for their run than this relay lets wait. A later try may have more luck."""
+class Refusal(RunrelayError):
+    """A client is refused what it asks for.
 
-    def __init__(self, waiting: int, most: int) -> None:
-        super().__init__(f"too many wait to be told of their run: {waiting} of {most}; come back in some seconds")
+    A WebSocket gets an `error` frame (`fanout.error_batch`) and is closed with `code`; an HTTP request gets the status
+    that belongs to the code (api/problems.py).
+
+    Args:
+        code: why, as a close code.
+        reason: the message for the client: what was wrong, the value and the limit.
+        retry_after_s: seconds after which another try may be accepted; None if it would be refused again.
+    """
+
+    def __init__(self, code: CloseCode, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.retry_after_s = retry_after_s
 
 
 class ListenerDown(RunrelayError):

@@ -10,19 +10,12 @@ import jwt
 from starlette.requests import HTTPConnection
 
 from ..codes import CloseCode
+from ..errors import Refusal
 from ..relay.settings import Settings
 
-__all__ = ["ANYBODY", "Grant", "Refused", "authorize", "is_foreign_origin"]
+__all__ = ["ANYBODY", "Grant", "authorize", "is_foreign_origin"]
 
 _LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
-
-
-class Refused(Exception):
-    """The token is missing, wrong, expired (UNAUTHORIZED), or does not cover this (FORBIDDEN)."""
-
-    def __init__(self, code: CloseCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +27,14 @@ class Grant:
     expires_at: float | None = None
 
     def check_run(self, run_id: str) -> None:
-        """Raise `Refused` if this run is not covered."""
+        """Raise `Refusal` if this run is not covered."""
         if self.runs is not None and run_id not in self.runs:
-            raise Refused(CloseCode.FORBIDDEN, f"the token does not cover run {run_id!r}")
+            raise Refusal(CloseCode.FORBIDDEN, f"the token does not cover run {run_id!r}")
 
     def check_list(self) -> None:
-        """Raise `Refused` if the list of all runs is not covered."""
+        """Raise `Refusal` if the list of all runs is not covered."""
         if self.runs is not None:
-            raise Refused(CloseCode.FORBIDDEN, "the token covers single runs, not the list of all")
+            raise Refusal(CloseCode.FORBIDDEN, "the token covers single runs, not the list of all")
 
     def seconds_left(self) -> float | None:
         """Seconds until the token expires."""
@@ -65,7 +58,7 @@ def authorize(connection: HTTPConnection, settings: Settings) -> Grant:
     if scheme.lower() != "bearer":
         token = connection.query_params.get("token", "")
     if not token:
-        raise Refused(CloseCode.UNAUTHORIZED, "a token is needed: Authorization: Bearer …, or ?token=…")
+        raise Refusal(CloseCode.UNAUTHORIZED, "a token is needed: Authorization: Bearer …, or ?token=…")
     try:
         claims = jwt.decode(
             token,
@@ -75,10 +68,10 @@ def authorize(connection: HTTPConnection, settings: Settings) -> Grant:
             options={"require": ["exp"], "verify_aud": settings.jwt_audience is not None},
         )
     except jwt.InvalidTokenError as error:
-        raise Refused(CloseCode.UNAUTHORIZED, f"the token is not valid: {error}") from error
+        raise Refusal(CloseCode.UNAUTHORIZED, f"the token is not valid: {error}") from error
     runs = claims.get("runs")
     if runs is not None and not (isinstance(runs, list) and all(isinstance(run, str) for run in runs)):
-        raise Refused(CloseCode.UNAUTHORIZED, "the token's claim 'runs' must be a list of run ids")
+        raise Refusal(CloseCode.UNAUTHORIZED, "the token's claim 'runs' must be a list of run ids")
     return Grant(str(claims.get("sub", "")), None if runs is None else frozenset(runs), float(claims["exp"]))
 
 

@@ -9,10 +9,10 @@ from fastapi import Depends, Path, Request
 from fastapi.dependencies.models import Dependant
 
 from ..codes import CloseCode
+from ..errors import Refusal
 from ..progress import Cursor, check_run_id, parse_cursor
 from ..relay.relay import Relay
-from .auth import Grant, Refused, authorize
-from .problems import Problem
+from .auth import Grant, authorize
 
 __all__ = ["ListGrant", "RelayOf", "RunGrant", "RunId", "cursor_of", "grant_for"]
 
@@ -28,30 +28,21 @@ def _run_id(run_id: Annotated[str, _RUN_ID]) -> str:
     try:
         return check_run_id(run_id)
     except ValueError as error:
-        raise Problem(400, str(error)) from error
+        raise Refusal(CloseCode.BAD_REQUEST, str(error)) from error
 
 
 def _grant(request: Request) -> Grant:
     relay: Relay = request.state.runrelay
-    try:
-        return authorize(request, relay.settings)
-    except Refused as error:
-        raise _problem(error) from error
+    return authorize(request, relay.settings)
 
 
 def _run_grant(run_id: Annotated[str, Depends(_run_id)], grant: Annotated[Grant, Depends(_grant)]) -> Grant:
-    try:
-        grant.check_run(run_id)
-    except Refused as error:
-        raise _problem(error) from error
+    grant.check_run(run_id)
     return grant
 
 
 def _list_grant(grant: Annotated[Grant, Depends(_grant)]) -> Grant:
-    try:
-        grant.check_list()
-    except Refused as error:
-        raise _problem(error) from error
+    grant.check_list()
     return grant
 
 
@@ -72,12 +63,6 @@ def grant_for(dependant: Dependant) -> Callable[[Request], None]:
     return check
 
 
-def _problem(error: Refused) -> Problem:
-    if error.code is CloseCode.UNAUTHORIZED:
-        return Problem(401, str(error), headers={"WWW-Authenticate": "Bearer"})
-    return Problem(403, str(error))
-
-
 def cursor_of(text: str | None) -> Cursor | None:
     """The cursor that a request names, if it names one."""
     if text is None:
@@ -85,7 +70,7 @@ def cursor_of(text: str | None) -> Cursor | None:
     try:
         return parse_cursor(text)
     except ValueError as error:
-        raise Problem(400, str(error)) from error
+        raise Refusal(CloseCode.BAD_REQUEST, str(error)) from error
 
 
 RelayOf = Annotated[Relay, Depends(_relay)]

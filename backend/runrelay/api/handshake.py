@@ -24,11 +24,11 @@ from starlette.requests import HTTPConnection
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from ..errors import Refusal
 from ..fanout.direct_connection import DirectConnection
 from ..fanout.uvicorn import FanoutProtocol
 from ..relay.addresses import counted_as
 from ..relay.half_open import Reason
-from ..relay.limits import TooMany
 from ..relay.open_files import unread_bytes
 from ..relay.relay import Relay, retry_reason
 from .auth import ANYBODY, authorize
@@ -162,7 +162,7 @@ class FirstBytes(asyncio.Protocol):
         address = counted_as(self._peer)
         try:
             limits.enter(address)
-        except TooMany:
+        except Refusal:
             return False
         answer = [_SWITCHING, accept]
         for name, value in self._server_state.default_headers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -12,9 +13,10 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from ..errors import CommitRefused, NotARun, RunlogError, RunlogUnavailable, RunNotFound
+from ..codes import CloseCode
+from ..errors import CommitRefused, NotARun, Refusal, RunlogError, RunlogUnavailable, RunNotFound
 
-__all__ = ["Problem", "ProblemResponse", "ProblemRoute", "install_problems", "responses"]
+__all__ = ["Problem", "ProblemResponse", "ProblemRoute", "install_problems", "problem_of", "responses"]
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,18 @@ _TITLES = {
     502: "The run log answers wrongly",
     503: "Not available now",
 }
+
+
+_STATUSES = {
+    CloseCode.SERVICE_RESTART: 503,
+    CloseCode.FRAME_TOO_BIG: 413,
+    CloseCode.BAD_REQUEST: 400,
+    CloseCode.UNAUTHORIZED: 401,
+    CloseCode.FORBIDDEN: 403,
+    CloseCode.NOT_A_RUN: 409,
+    CloseCode.TOO_MANY: 429,
+}
+"""The HTTP status of a refusal; 500 for the others."""
 
 
 class ProblemResponse(JSONResponse):
@@ -99,10 +113,20 @@ def _unavailable(error: Exception) -> Problem:
     return Problem(503, str(error), headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
+def _refused(refusal: Refusal) -> Problem:
+    status = _STATUSES.get(refusal.code, 500)
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if refusal.retry_after_s is not None:
+        headers["Retry-After"] = str(math.ceil(refusal.retry_after_s))
+    return Problem(status, refusal.reason, headers=headers)
+
+
 def problem_of(error: Exception) -> Problem:
     """What an exception is to a client."""
     if isinstance(error, Problem):
         return error
+    if isinstance(error, Refusal):
+        return _refused(error)
     if isinstance(error, RunlogUnavailable):
         return _unavailable(error)
     if isinstance(error, RunNotFound):
@@ -157,6 +181,7 @@ def install_problems(app: FastAPI) -> None:
 
     for kind in (
         Problem,
+        Refusal,
         RunlogError,
         RunNotFound,
         RequestValidationError,

@@ -8,34 +8,25 @@ from typing import Any, Final, Protocol
 import orjson
 
 from ..codes import CloseCode
-from ..errors import NotARun, RunFailed, RunlogError, TooManyJoins
-from ..fanout import Batch, Connection
+from ..errors import NotARun, Refusal, RunFailed, RunlogError
+from ..fanout import Batch, Connection, error_batch
 from ..progress import Cursor, check_run_id, parse_cursor
-from ..relay.limits import TooMany
 from ..relay.relay import Relay, retry_in_ms
-from .auth import Grant, Refused
+from .auth import Grant
 
-__all__ = ["Close", "MultiplexedSession", "RunSession", "RunSubscriber", "Session", "parse_frame", "refusal_of"]
+__all__ = ["MultiplexedSession", "RunSession", "RunSubscriber", "Session", "parse_frame", "refusal_of"]
 
 _PONG: Final = Batch.of({"type": "pong"})
 
 
-class Close(Exception):
-    """Ends a connection with a code; an `error` frame says why before it."""
-
-    def __init__(self, code: CloseCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-def refusal_of(error: Exception, run_id: str) -> Close:
+def refusal_of(error: Exception, run_id: str) -> Refusal:
     """What a client is told when a run cannot be followed, or not any more."""
+    if isinstance(error, Refusal):
+        return error
     if isinstance(error, NotARun):
-        return Close(CloseCode.NOT_A_RUN, str(error))
-    if isinstance(error, TooManyJoins):
-        return Close(CloseCode.TOO_MANY, str(error))
+        return Refusal(CloseCode.NOT_A_RUN, str(error))
     # what nobody expected is the log's to tell, not the client's
-    return Close(CloseCode.INTERNAL_ERROR, str(error if isinstance(error, RunlogError) else RunFailed(run_id)))
+    return Refusal(CloseCode.INTERNAL_ERROR, str(error if isinstance(error, RunlogError) else RunFailed(run_id)))
 
 
 class RunSubscriber:
@@ -69,30 +60,30 @@ class Session(Protocol):
     def start(self, relay: Relay, connection: Connection, grant: Grant) -> None:
         """Bring the client to the present, when it is its turn.
 
-        Raises Close, Refused, TooMany or TooManyJoins to end the connection.
+        Raises Refusal to end the connection.
         """
 
     def end(self) -> None:
         """The connection is gone, whichever way, and whether `start` came to its end or not."""
 
     def receive(self, message: dict[str, Any]) -> None:
-        """Take a message of the client's (a ping never comes here). Raises Close to end the connection."""
+        """Take a message of the client's (a ping never comes here). Raises Refusal to end the connection."""
 
 
 def parse_frame(raw: str | bytes, limit_bytes: int) -> dict[str, Any]:
     """Read a client's frame.
 
     Raises:
-        Close: it is too big, not JSON, or not an object with a type.
+        Refusal: it is too big, not JSON, or not an object with a type.
     """
     if len(raw) > limit_bytes:  # text comes from the fast path, which has counted its bytes
-        raise Close(CloseCode.FRAME_TOO_BIG, f"a frame has at most {limit_bytes} bytes, got {len(raw)}")
+        raise Refusal(CloseCode.FRAME_TOO_BIG, f"a frame has at most {limit_bytes} bytes, got {len(raw)}")
     try:
         message = orjson.loads(raw)
     except ValueError as error:
-        raise Close(CloseCode.BAD_REQUEST, f"a frame is JSON: {error}") from error
+        raise Refusal(CloseCode.BAD_REQUEST, f"a frame is JSON: {error}") from error
     if not isinstance(message, dict) or not isinstance(message.get("type"), str):
-        raise Close(CloseCode.BAD_REQUEST, "a frame is a JSON object with a type")
+        raise Refusal(CloseCode.BAD_REQUEST, "a frame is a JSON object with a type")
     return message
 
 
@@ -115,11 +106,11 @@ def run_and_cursor(run_id: object, after: object) -> tuple[str, Cursor | None]:
             raise TypeError(f"after must be a cursor, got {type(after).__name__}")
         return run, parse_cursor(after)
     except (TypeError, ValueError) as error:
-        raise Close(CloseCode.BAD_REQUEST, str(error)) from error
+        raise Refusal(CloseCode.BAD_REQUEST, str(error)) from error
 
 
-def _unknown(kind: str) -> Close:
-    return Close(CloseCode.BAD_REQUEST, f"unknown message type {kind[:80]!r}")
+def _unknown(kind: str) -> Refusal:
+    return Refusal(CloseCode.BAD_REQUEST, f"unknown message type {kind[:80]!r}")
 
 
 class RunSession:
@@ -157,7 +148,7 @@ class RunSession:
     def run_failed(self, error: Exception) -> None:
         """See fanout.Subscriber."""
         refusal = refusal_of(error, self._run_id)
-        self.connection.send(Batch.of({"type": "error", "code": int(refusal.code), "message": str(refusal)}))
+        self.connection.send(error_batch(refusal))
         self.connection.close(refusal.code, str(refusal))
 
     def end(self) -> None:
@@ -216,8 +207,8 @@ class MultiplexedSession:
                 self._subscribe(*run_and_cursor(run_id, message.get("after")))
             else:
                 self.drop(str(run_id))
-        except (Close, Refused, TooMany, TooManyJoins) as error:
-            self.say_error(error, run_id if isinstance(run_id, str) else None)
+        except Refusal as refusal:
+            self.say_error(refusal, run_id if isinstance(run_id, str) else None)
 
     def _watch_list(self, wanted: bool) -> None:
         feed = self._relay.hub.feed
@@ -232,7 +223,7 @@ class MultiplexedSession:
         self.drop(run_id)
         relay, most = self._relay, self._relay.settings.max_subscriptions
         if len(self._subscriptions) >= most:
-            raise TooMany(f"too many runs on one connection: {most} of {most}")
+            raise Refusal(CloseCode.TOO_MANY, f"too many runs on one connection: {most} of {most}")
         relay.limits.enter_run(run_id)
         subscription = self._subscriptions[run_id] = _Subscription(self, run_id, self._connection)
         try:
@@ -254,15 +245,10 @@ class MultiplexedSession:
         """Send a message that is no part of a run's log."""
         self._connection.send(Batch.of(fields))
 
-    def say_error(self, error: Exception, run_id: str | None) -> None:
+    def say_error(self, refusal: Refusal, run_id: str | None) -> None:
         """Send an error that closes nothing."""
-        fields: dict[str, Any] = {"type": "error", "message": str(error), "run_id": run_id}
-        if isinstance(error, TooManyJoins):
-            fields |= {"code": int(CloseCode.TOO_MANY), "retry_in_ms": retry_in_ms()}
-        else:
-            code = CloseCode.TOO_MANY if isinstance(error, TooMany) else getattr(error, "code", CloseCode.BAD_REQUEST)
-            fields["code"] = int(code)
-        self.say(fields)
+        retry = {} if refusal.retry_after_s is None else {"retry_in_ms": retry_in_ms()}
+        self._connection.send(error_batch(refusal, run_id=run_id, **retry))
 
     def end(self) -> None:
         """See Session."""

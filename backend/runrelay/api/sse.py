@@ -13,13 +13,13 @@ from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..codes import CloseCode
-from ..errors import RunlogError, RunlogUnavailable, TooManyJoins
-from ..fanout import Batch, QueuedConnection
+from ..errors import Refusal, RunlogUnavailable
+from ..fanout import Batch, QueuedConnection, error_batch
 from ..progress import Cursor, is_ended
 from ..relay.addresses import address_of
 from ..relay.relay import Relay
 from .dependencies import RunGrant, RunId, cursor_of
-from .problems import Problem, ProblemRoute, responses
+from .problems import Problem, ProblemRoute, problem_of, responses
 from .sessions import RunSubscriber, refusal_of
 
 __all__ = ["router"]
@@ -101,8 +101,8 @@ class EventStream(Response):
         with ExitStack() as held:
             try:
                 held.enter_context(relay.counted_request(self._address, self._run_id))
-            except Problem as problem:
-                await problem.response()(scope, receive, send)
+            except Refusal as refusal:
+                await problem_of(refusal).response()(scope, receive, send)
                 return
             # one line for each connection, as of a WebSocket
             held.callback(lambda: log.info("stream of run %r to %s closed: %s", *self._ended()))
@@ -141,7 +141,7 @@ class EventStream(Response):
             self._relay.hub.join(self._run_id, subscriber, self._after)
             await self._connection.wait_closed()
         except Exception as error:  # somebody else's key under the run's name, say; or a fault of ours
-            if not isinstance(error, TooManyJoins):
+            if not isinstance(error, Refusal):
                 self._relay.hub.containment.note(error, "stream", self._run_id)
             self._fail(error)
         finally:
@@ -150,12 +150,10 @@ class EventStream(Response):
     def _fail(self, error: Exception) -> None:
         """Refuse the stream, or end it: then EventSource comes back, and is refused. Only that ends its coming back."""
         refusal = refusal_of(error, self._run_id)
-        fields = {"type": "error", "code": int(refusal.code), "message": str(refusal), "run_id": self._run_id}
         if self._has_begun:
-            self._connection.send(Batch.of(fields), exempt=True)
+            self._connection.send(error_batch(refusal, run_id=self._run_id), exempt=True)
         else:
-            status = 409 if refusal.code is CloseCode.NOT_A_RUN else 502 if isinstance(error, RunlogError) else 500
-            self._refusal = Problem(status, str(refusal))
+            self._refusal = Problem(problem_of(error).status, refusal.reason)
         self._connection.close(refusal.code, str(refusal))
 
     async def _gone(self, receive: Receive) -> None:

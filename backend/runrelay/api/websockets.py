@@ -15,17 +15,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from ..codes import CloseCode
-from ..errors import TooManyJoins
-from ..fanout import Batch, Connection, Meter, QueuedConnection
+from ..errors import Refusal
+from ..fanout import Connection, Meter, QueuedConnection, error_batch
 from ..fanout.connections import close_reason
 from ..fanout.direct_connection import DirectConnection, Message
 from ..fanout.uvicorn import EXTENSION, FanoutProtocol
 from ..relay.addresses import address_of
 from ..relay.half_open import Reason
-from ..relay.limits import TooMany
 from ..relay.relay import Relay, retry_reason
-from .auth import Grant, Refused, authorize, is_foreign_origin
-from .sessions import Close, MultiplexedSession, RunSession, Session, dispatch, refusal_of
+from .auth import Grant, authorize, is_foreign_origin
+from .sessions import MultiplexedSession, RunSession, Session, dispatch, refusal_of
 
 __all__ = ["Client", "WebSocketShortcut", "router"]
 
@@ -108,14 +107,14 @@ async def _serve(websocket: WebSocket, session: Session) -> None:
     address = address_of(websocket)
     try:
         relay.limits.enter(address)
-    except TooMany as error:
+    except Refusal as refusal:
         relay.metrics.refused += 1
         if "x-forwarded-for" in websocket.headers and not relay.settings.trusted_proxies:
             log.warning("%s sends X-Forwarded-For: if it is your proxy, name it in RUNRELAY_TRUSTED_PROXIES", address)
         if protocol is not None:
-            _Leaving(protocol).refuse(relay, address, str(error))
+            _Leaving(protocol).refuse(relay, address, refusal)
         else:
-            await _refuse(websocket, CloseCode.TOO_MANY, str(error), retry_reason())
+            await _refuse(websocket, refusal)
         return
     if protocol is not None:
         _serve_direct(websocket, Client(relay, session, address), protocol)
@@ -138,7 +137,7 @@ class Client:
     def start(self, connection: Connection, grant_of: Callable[[], Grant]) -> None:
         """Check the token, bring the client to the present; or say in a frame and a code why that may not be.
 
-        grant_of: reads the token; raises Refused.
+        grant_of: reads the token; raises Refusal.
         """
         relay = self.relay
         self._connection = connection
@@ -152,15 +151,12 @@ class Client:
             if left_s is not None:
                 self._expiry = asyncio.get_running_loop().call_later(max(0.0, left_s), self._expire)
             self._session.start(relay, connection, grant)
-        except (Refused, Close) as error:
-            self._refuse(error.code, str(error))
-        except (TooMany, TooManyJoins) as error:
-            self._refuse(CloseCode.TOO_MANY, str(error), retry_reason())
+        except Refusal as refusal:
+            self._refuse(refusal)
         except Exception as error:  # somebody else's key under the run's name, say; or a fault of ours, for this client
             run_id = self._session.run_id
             relay.hub.containment.note(error, "WebSocket", run_id)
-            refusal = refusal_of(error, run_id or "")
-            self._refuse(refusal.code, str(refusal))
+            self._refuse(refusal_of(error, run_id or ""))
 
     def receive(self, raw: Message) -> None:
         """Take a message of the client's."""
@@ -169,25 +165,25 @@ class Client:
             return
         try:
             dispatch(self._session, connection, raw, self.relay.settings.max_frame_bytes)
-        except Close as error:
-            self._refuse(error.code, str(error))
+        except Refusal as refusal:
+            self._refuse(refusal)
         except Exception as error:
             self.relay.hub.containment.note(error, "a client's frame", self._session.run_id)
-            self._refuse(CloseCode.INTERNAL_ERROR, "an unexpected error; the relay's log has it")
+            self._refuse(Refusal(CloseCode.INTERNAL_ERROR, "an unexpected error; the relay's log has it"))
 
     def refuse_too_fast(self) -> None:
         """The client sends more than it may."""
-        self._refuse(CloseCode.TOO_MANY, self.relay.bounds.too_fast, retry_reason())
+        self._refuse(Refusal(CloseCode.TOO_MANY, self.relay.bounds.too_fast, 5))
 
     def _expire(self) -> None:
-        self._refuse(CloseCode.UNAUTHORIZED, "the token has expired")
+        self._refuse(Refusal(CloseCode.UNAUTHORIZED, "the token has expired"))
 
-    def _refuse(self, code: CloseCode, message: str, reason: str | None = None) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
         connection = self._connection
         if connection is not None:
             self.relay.metrics.refused += 1
-            connection.send(Batch.of({"type": "error", "code": int(code), "message": message}))
-            connection.close(code, reason or message)
+            connection.send(error_batch(refusal))
+            connection.close(refusal.code, _close_reason(refusal))
 
     def gone(self) -> None:
         """The connection is gone."""
@@ -271,12 +267,17 @@ async def _write(websocket: WebSocket, connection: QueuedConnection) -> None:
         connection.close(CloseCode.NORMAL)
 
 
-async def _refuse(websocket: WebSocket, code: CloseCode, message: str, reason: str) -> None:
+def _close_reason(refusal: Refusal) -> str:
+    return refusal.reason if refusal.retry_after_s is None else retry_reason()
+
+
+async def _refuse(websocket: WebSocket, refusal: Refusal) -> None:
     """Say why in an `error` frame, then close with the code; for a connection that nothing is held for yet."""
     try:
         async with asyncio.timeout(_ABORT_AFTER_S):
-            await websocket.send_json({"type": "error", "code": int(code), "message": message})
-            await websocket.close(code, close_reason(reason))
+            for text in error_batch(refusal).texts:
+                await websocket.send_text(text)
+            await websocket.close(refusal.code, close_reason(_close_reason(refusal)))
     except (*_GONE, TimeoutError) as gone:
         log.debug("client has gone before it was refused: %s", gone)
 
@@ -292,13 +293,13 @@ class _Leaving:
         self._protocol = protocol
         self._transport = protocol.transport
 
-    def refuse(self, relay: Relay, address: str, message: str) -> None:
-        """Say why in an `error` frame, then close with 4429."""
+    def refuse(self, relay: Relay, address: str, refusal: Refusal) -> None:
+        """Say why in an `error` frame, then close."""
         connection = DirectConnection(relay.bounds)
         if connection.take_over(self._protocol, lambda message: None, lambda: relay.half_open.leave(self)):
             relay.half_open.enter(self, address, 0)
-            connection.send(Batch.of({"type": "error", "code": int(CloseCode.TOO_MANY), "message": message}))
-            connection.close(CloseCode.TOO_MANY, retry_reason())
+            connection.send(error_batch(refusal))
+            connection.close(refusal.code, _close_reason(refusal))
 
     def is_silent(self) -> bool:
         """See half_open.Waiting: nothing is waited for but the end."""

@@ -7,20 +7,21 @@ What a message meets on its way:
     hub.py           which runs are watched here; what arrived in one turn of the loop goes on together
     topics.py        one run: what follows its position is delivered, all else makes it read the log
     frames.py        an event becomes bytes, once
-    subscribers.py      the bytes go to everybody who watches the run, a part of them in each turn
-    gil_contention.py        threads that would have the interpreter at each of these sends
+    subscribers.py   the bytes go to everybody who watches the run, a part of them in each turn
+    gil_contention.py  threads that would take the interpreter's lock at each of these sends
     containment.py   what fails for one of many ends there
     bounds.py        what one client may cost
     connections.py   one client's bounded queue, under any server
-    direct_connection.py   the same straight on the connection; uvicorn.py hands it over after the handshake
+    direct_connection.py  the same on the socket itself; uvicorn.py hands it over after the handshake
 
-catchups.py and joins.py bring a subscriber to where the others are; feed.py tells of changes in the list of runs.
+A subscriber's join: join_queue.py (whose turn it is), shared_reads.py (one read for many), catchup.py (what it is
+sent). repairs.py reads again what may have been missed. feed.py sends changes in the list of runs.
 """
 
 from .bounds import BEGINNINGS_AT_ONCE, ClientBounds, Meter
 from .connections import Connection, QueuedConnection
 from .containment import Containment, for_ever
-from .frames import Batch, Frame
+from .frames import Batch, Frame, error_batch
 from .hub import Hub
 from .listener import Listener
 from .messages import RawMessage
@@ -39,5 +40,6 @@ __all__ = [
     "QueuedConnection",
     "RawMessage",
     "Subscriber",
+    "error_batch",
     "for_ever",
 ]

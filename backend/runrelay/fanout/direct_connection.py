@@ -17,9 +17,10 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.streams import StreamReader
 
 from ..codes import CloseCode
+from ..errors import Refusal
 from .bounds import ClientBounds, Meter, exempt_bytes
 from .connections import close_reason
-from .frames import Batch
+from .frames import Batch, error_batch
 
 __all__ = ["DirectConnection", "Handshaken", "Message"]
 
@@ -249,9 +250,9 @@ class DirectConnection(asyncio.Protocol):
                     break  # the rest of the frame is to come
         except PayloadTooBig:
             message = f"a frame has at most {bounds.frame_bytes} bytes"
-            self._refuse(CloseCode.FRAME_TOO_BIG, message, message)
+            self._refuse(Refusal(CloseCode.FRAME_TOO_BIG, message))
         except _TooFast:
-            self._refuse(CloseCode.TOO_MANY, bounds.too_fast, self._goodbye())
+            self._refuse(Refusal(CloseCode.TOO_MANY, bounds.too_fast, 5))
         except ProtocolError as error:
             self._fail(_PROTOCOL_ERROR, str(error))
         except UnicodeDecodeError as error:  # section 8.1
@@ -266,9 +267,9 @@ class DirectConnection(asyncio.Protocol):
         if self._transport is not None and self._transport.can_write_eof():
             self._transport.write_eof()
 
-    def _refuse(self, code: CloseCode, message: str, reason: str) -> None:
-        self.send(Batch.of({"type": "error", "code": int(code), "message": message}))
-        self._fail(code, reason)
+    def _refuse(self, refusal: Refusal) -> None:
+        self.send(error_batch(refusal))
+        self._fail(refusal.code, refusal.reason if refusal.retry_after_s is None else self._goodbye())
 
     def _discard(self, size: int) -> None:
         """What was on its way is read, so that our close reaches the client; but not whatever it goes on to send."""

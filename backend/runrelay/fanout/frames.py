@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from ..errors import Refusal
 from ..progress import STATUSES, Cursor, Status
 from ..progress.depth import shallow
 
@@ -88,6 +89,11 @@ class Batch:
     def sse(self) -> bytes:
         """All as server-sent events, joined."""
         return b"".join([frame.sse for frame in self.frames])
+
+
+def error_batch(refusal: Refusal, **more: Any) -> Batch:
+    """The `error` frame of a refusal, with further fields, as `run_id`."""
+    return Batch.of({"type": "error", "code": int(refusal.code), "message": refusal.reason, **more})
 
 
 _OPTIONAL: Final = (

@@ -319,7 +319,7 @@ class Hub:
         It waits while the run log is away, and for its turn. When it cannot join, its `run_failed` is called.
 
         Raises:
-            TooManyJoins: too many wait.
+            Refusal: 4429, too many wait.
         """
         self._queue.join(run_id, subscriber, after)
 

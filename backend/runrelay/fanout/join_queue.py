@@ -32,7 +32,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from ..errors import RunlogUnavailable, TooManyJoins
+from ..codes import CloseCode
+from ..errors import Refusal, RunlogUnavailable
 from ..progress import Cursor
 from .bounds import BEGINNINGS_AT_ONCE
 from .connections import Connection
@@ -96,11 +97,12 @@ class JoinQueue:
         """Begin a join when it is its turn, which may be at once; and again until the run log could be read.
 
         Raises:
-            TooManyJoins: too many wait.
+            Refusal: 4429, too many wait.
         """
         most = self._most if subscriber.connection not in self._lines else self._most - self._most // _KEPT
         if self.waiting >= most:
-            raise TooManyJoins(self.waiting, most)
+            reason = f"too many wait to be told of their run: {self.waiting} of {most}; come back in some seconds"
+            raise Refusal(CloseCode.TOO_MANY, reason, 5)
         self._append(self._made(run_id, subscriber, after))
         self.go_on()
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+from ..codes import CloseCode
+from ..errors import Refusal
 from .settings import Settings
 
-__all__ = ["Limits", "TooMany"]
+__all__ = ["Limits"]
 
-
-class TooMany(Exception):
-    """A limit is reached. The message names it."""
+_RETRY_AFTER_S = 5.0
 
 
 class Limits:
@@ -36,13 +36,13 @@ class Limits:
             address: see `addresses.address_of`; clients without one are counted in the total only.
 
         Raises:
-            TooMany: there are as many as there may be.
+            Refusal: 4429, there are as many as there may be.
         """
         most = self._settings.max_connections_per_address
         if self.is_full:
-            raise TooMany(f"too many connections: {self.total} of {self._settings.max_connections}")
+            raise _too_many(f"too many connections: {self.total} of {self._settings.max_connections}")
         if address and self._addresses[address] >= most:
-            raise TooMany(f"too many connections from this address: {most} of {most}")
+            raise _too_many(f"too many connections from this address: {most} of {most}")
         self.total += 1
         self._addresses[address] += 1
 
@@ -55,13 +55,13 @@ class Limits:
         """Count one watching of a run, until `leave_run`.
 
         Raises:
-            TooMany: there are as many as there may be.
+            Refusal: 4429, there are as many as there may be.
         """
         if self.watchings >= self._settings.max_subscriptions_total:
-            raise TooMany(f"too many subscriptions: {self.watchings} of {self._settings.max_subscriptions_total}")
+            raise _too_many(f"too many subscriptions: {self.watchings} of {self._settings.max_subscriptions_total}")
         most = self._settings.max_connections_per_run
         if self._runs[run_id] >= most:
-            raise TooMany(f"too many connections to run {run_id!r}: {most} of {most}")
+            raise _too_many(f"too many connections to run {run_id!r}: {most} of {most}")
         self.watchings += 1
         self._runs[run_id] += 1
 
@@ -69,6 +69,10 @@ class Limits:
         """The run is not watched by this client any more."""
         self.watchings -= 1
         _take_one(self._runs, run_id)
+
+
+def _too_many(reason: str) -> Refusal:
+    return Refusal(CloseCode.TOO_MANY, reason, _RETRY_AFTER_S)
 
 
 def _take_one(counter: Counter[str], key: str) -> None:

@@ -15,9 +15,8 @@ from typing import Any, Final
 
 import orjson
 
-from ..api.problems import Problem
 from ..codes import CloseCode
-from ..errors import ListenerDown
+from ..errors import ListenerDown, Refusal
 from ..fanout import Hub, Listener, for_ever
 from ..metrics import RelayMetrics
 from ..pipelines import Pipeline, load_pipelines
@@ -25,7 +24,7 @@ from ..progress import Snapshot, check_run_id, step_specs
 from ..runlog import AsyncRunLog
 from . import Adopter, Reaper
 from .half_open import HalfOpen
-from .limits import Limits, TooMany
+from .limits import Limits
 from .senders import Senders
 from .settings import Settings
 from .withdrawals import Withdrawals
@@ -156,11 +155,11 @@ class Relay:
         """Count an HTTP request among the connections to a run for as long as the block takes.
 
         Raises:
-            Problem: 503, this process has as many as it may have; 429, the address or the run has.
+            Refusal: 1012, this process has as many as it may have; 4429, the address or the run has.
         """
         if self.limits.is_full:
             self.metrics.refused += 1
-            raise Problem(503, "too many connections", headers={"Retry-After": "2"})
+            raise Refusal(CloseCode.SERVICE_RESTART, "too many connections", 2)
         self.check_room()
         with contextlib.ExitStack() as held:
             try:
@@ -168,20 +167,20 @@ class Relay:
                 held.callback(self.limits.leave, address)
                 self.limits.enter_run(run_id)
                 held.callback(self.limits.leave_run, run_id)
-            except TooMany as error:
+            except Refusal:
                 self.metrics.refused += 1
-                raise Problem(429, str(error), headers={"Retry-After": "5"}) from error
+                raise
             yield
 
     def check_room(self) -> None:
         """Refuse an HTTP request that would read a run while too many wait for that.
 
         Raises:
-            Problem: 429.
+            Refusal: 4429.
         """
         if self.hub.is_crowded:
             self.metrics.refused += 1
-            raise Problem(429, "too many wait to be told of their run", headers={"Retry-After": "5"})
+            raise Refusal(CloseCode.TOO_MANY, "too many wait to be told of their run", 5)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -152,7 +153,8 @@ def test_of_a_canvas_of_too_many_members_the_others_are_counted(
             events.append(event)
             return progress.commit(run_id, event)
 
-        monkeypatch.setattr("runrelay.celery.canvas.commit", noting)
+        # by its name: the package's `canvas` is the function
+        monkeypatch.setattr(sys.modules["runrelay.celery.canvas"], "commit", noting)
         made = canvas("run", large(1003), weights={"part-1002": 5.0})
     (event,) = events
     assert event.steps is not None

@@ -464,7 +464,7 @@ def test_without_a_protection_it_fails(broken: type[Topic]) -> None:
 
 def test_without_seals_a_forged_event_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """The negative control of the seal."""
-    monkeypatch.setattr(Signer, "opened", lambda seal, message: message.rpartition(b',"seal":')[0])
+    monkeypatch.setattr(Signer, "verify", lambda seal, message: message.rpartition(b',"seal":')[0])
     _controlled(Topic)
 
 

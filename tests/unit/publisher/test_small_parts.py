@@ -69,7 +69,7 @@ EVENTS = st.builds(
     steps=st.none() | st.just((StepSpec("a", 2.0), StepSpec("b", 1.0))),
     base_attempt=st.none() | st.integers(1, 5),
     reopen=st.booleans(),
-    late=st.booleans(),
+    only_if_not_superseded=st.booleans(),
     stale_before_ms=st.none() | st.integers(0, 2**53),
     more_steps=st.none() | st.integers(1, 1000),
     more_step=st.none() | st.integers(0, 1000),
@@ -80,6 +80,12 @@ EVENTS = st.builds(
 def test_an_event_comes_back_from_disk_as_it_went(event: Event) -> None:
     """A field that the disk forgets."""
     assert decode(encode(event)) == event
+
+
+def test_an_event_that_an_earlier_version_left_on_disk_is_read() -> None:
+    """A worker that is upgraded while Redis is away finds the file of its predecessor."""
+    old = b'{"ts_ms":1,"kind":"start","late":true,"must":"absent","encoded":[]}'
+    assert decode(old) == Event(1, kind="start", only_if_not_superseded=True, precondition="absent")
 
 
 def test_captured_progress_tells_what_was_published() -> None:

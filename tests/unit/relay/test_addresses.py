@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from runrelay.errors import Refusal
 from runrelay.relay import Settings
 from runrelay.relay.addresses import TrustedProxies, counted_as
-from runrelay.relay.limits import Limits, TooMany
+from runrelay.relay.limits import Limits
 
 
 @pytest.mark.parametrize(
@@ -27,12 +28,12 @@ def test_clients_without_an_address_count_in_the_total_only() -> None:
     limits = Limits(Settings(max_connections_per_address=1, max_connections=3))
     for _ in range(3):
         limits.enter("")
-    with pytest.raises(TooMany, match="3 of 3"):
+    with pytest.raises(Refusal, match="3 of 3"):
         limits.enter("")
     for _ in range(3):
         limits.leave("")
     limits.enter("192.0.2.1")
-    with pytest.raises(TooMany, match="1 of 1"):
+    with pytest.raises(Refusal, match="1 of 1"):
         limits.enter("192.0.2.1")
 
 

@@ -86,7 +86,7 @@ def test_a_batch_that_only_reports_says_so(events: list[Event], named: int | byt
         (Event(0, pipeline="p"), {"kind": "event", "pipeline": "p"}),
         (Event(0, "CANCELLED", base_attempt=3), {"kind": "event", "base_attempt": 3}),
         (Event(0, input=b"1"), {"kind": "event", "input": "1"}),
-        (Event(0, kind="start", only_if_not_superseded=True), {"kind": "start", "late": True}),
+        (Event(0, kind="start", only_if_not_superseded=True), {"kind": "start", "only_if_not_superseded": True}),
         (Event(0, precondition="unfinished"), {"kind": "event", "precondition": "unfinished"}),
         (
             Event(0, kind="queue", input=b"{}", precondition="absent"),

@@ -44,6 +44,10 @@ class Row(NamedTuple):
     follow: Event | None
 
 
+_RENAMED: Final = {"must": "precondition", "late": "only_if_not_superseded"}
+"""What earlier versions wrote: a file may be left by a worker of one of them."""
+
+
 def encode(event: Event) -> bytes:
     """An event as JSON, without what is left at its default."""
     fields = {name: value for name, value in event._asdict().items() if value != _DEFAULTS[name] or name == "ts_ms"}
@@ -56,7 +60,7 @@ def encode(event: Event) -> bytes:
 
 def decode(raw: bytes) -> Event:
     """The event that `encode` was given."""
-    fields = orjson.loads(raw)
+    fields = {_RENAMED.get(name, name): value for name, value in orjson.loads(raw).items()}
     for name in fields.pop("encoded"):
         fields[name] = fields[name].encode()
     for name in ("data", "result"):  # a version that did not look may have written it
