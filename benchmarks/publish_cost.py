@@ -19,7 +19,7 @@ import redis
 
 from runrelay import PublisherSettings, configure, flush, publish_progress
 from runrelay.outbox import Publisher
-from tests.servers import Server, valkey_binary
+from tests.support.servers import Server, valkey_binary
 
 Call = Callable[[int], object]
 PACE_NS = 1_000_000

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import Server, redis_server_binary, valkey_binary
+from tests.support.servers import Server, redis_server_binary, valkey_binary
+
+pytest_plugins = ["tests.support.relay_fixtures", "tests.support.runlog_fixtures", "tests.support.stage_fixtures"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

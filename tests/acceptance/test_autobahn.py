@@ -17,10 +17,10 @@ from kosoku import FailureError, run_fuzzingclient
 from starlette.types import ASGIApp
 
 from runrelay.fanout.direct_connection import DirectConnection
-from tests.echo_app import LIMIT_BYTES, echo_app
-from tests.relays import FAST, STANDARD, QuietServer
-from tests.servers import HOST
-from tests.watching import eventually
+from tests.support.clients import eventually
+from tests.support.echo_app import LIMIT_BYTES, echo_app
+from tests.support.relay import FAST, STANDARD, QuietServer
+from tests.support.servers import HOST
 
 GROUPS = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"]
 CASES = 247

@@ -15,11 +15,9 @@ import pytest
 
 from runrelay.progress import make_event
 from runrelay.runlog import Batch, Keys, ProducerSequence, RunLog
-from tests.relays import Producer, RelayProcess, StartProcess
-from tests.servers import HOST, Server
-from tests.watching import DEADLINE_S, eventually, watch, watch_stream
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import DEADLINE_S, eventually, watch, watch_stream
+from tests.support.relay import Producer, RelayProcess, StartProcess
+from tests.support.servers import HOST, Server
 
 
 @asynccontextmanager

@@ -12,10 +12,8 @@ from urllib.parse import urlencode
 import pytest
 from playwright.async_api import async_playwright, expect
 
-from tests.relays import Producer, StartRelay
-from tests.watching import DEADLINE_S, eventually
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import DEADLINE_S, eventually
+from tests.support.relay import Producer, StartRelay
 
 PAGE = Path(__file__).with_name("original_client.html")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

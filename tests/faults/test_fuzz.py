@@ -15,12 +15,10 @@ import orjson
 import pytest
 import redis.asyncio
 
-from tests.servers import HOST, Server
 from tests.soak.hostile import Hostile
 from tests.soak.hostile_redis import messages
-from tests.stages import RUNS, OpenStage, Stage, resident_bytes
-
-pytest_plugins = ["tests.stage_rig"]
+from tests.support.servers import HOST, Server
+from tests.support.stage import RUNS, OpenStage, Stage, resident_bytes
 
 StartServer = Callable[..., Server]
 _HANDSHAKE = (

@@ -6,12 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.links import tcp_link
-from tests.servers import Server
-from tests.stages import RUNS, OpenStage, Stage, resident_bytes
-from tests.watching import watch
-
-pytest_plugins = ["tests.stage_rig"]
+from tests.support.clients import watch
+from tests.support.servers import Server
+from tests.support.stage import RUNS, OpenStage, Stage, resident_bytes
+from tests.support.tcp_proxy import tcp_proxy
 
 StartServer = Callable[..., Server]
 
@@ -21,7 +19,7 @@ StartServer = Callable[..., Server]
 
 async def _cut_every_few_kilobytes(stage: Stage, cuts: int, *, keeps_cursor: bool = True, publisher: str = "") -> None:
     relay = await stage.relay()
-    async with tcp_link(relay.port) as to_relay, tcp_link(stage.server.port) as to_redis:
+    async with tcp_proxy(relay.port) as to_relay, tcp_proxy(stage.server.port) as to_redis:
         to_relay.cut_after_bytes, to_redis.cut_after_bytes = 6_000, 2_500
         lines = await stage.publisher(RUNS, redis_url=to_redis.redis_url, broken=publisher)
         await stage.begin(lines, 100)
@@ -56,7 +54,7 @@ async def test_cuts_and_one_protection_less(start_valkey: StartServer, open_stag
 
 
 async def _flap(stage: Stage, times: int, *, relay: str = "", publisher: str = "") -> None:
-    async with tcp_link(stage.server.port) as of_relay, tcp_link(stage.server.port) as of_publisher:
+    async with tcp_proxy(stage.server.port) as of_relay, tcp_proxy(stage.server.port) as of_publisher:
         await stage.relay(of_relay.redis_url, broken=relay)
         lines = await stage.publisher(RUNS, redis_url=of_publisher.redis_url, broken=publisher)
         await stage.begin(lines, 200)
@@ -102,7 +100,7 @@ async def test_a_link_that_flaps_and_one_protection_less(
 
 async def _go_silent(stage: Stage, relay_broken: str) -> None:
     relay = await stage.relay(broken=relay_broken)
-    async with tcp_link(relay.port) as link:
+    async with tcp_proxy(relay.port) as link:
         publisher = await stage.publisher(RUNS)
         await stage.begin(publisher, 50)
         stage.watch(RUNS, place=lambda: f"http://127.0.0.1:{link.port}", quiet_s=4.0)
@@ -152,7 +150,7 @@ async def test_a_client_that_is_gone_without_a_word(
             return await connections() == 0
 
         async with (
-            tcp_link(relay.port) as link,
+            tcp_proxy(relay.port) as link,
             watch(f"ws://127.0.0.1:{link.port}/ws/run", "run", ping_interval=None, close_timeout=0.1) as client,
         ):
             await client.frame("initial_state")

@@ -14,8 +14,8 @@ from runrelay.outbox import Publisher
 from runrelay.outbox.scopes import TaskScope
 from runrelay.progress import Event, make_event
 from runrelay.runlog import Batch, ProducerSequence, RunLog
-from tests.faults.outbox_rig import BASE, know_that_it_is_away, lines, log_of, publishing, say, settings_for
-from tests.servers import Server
+from tests.support.publishing import BASE, know_that_it_is_away, lines, log_of, publishing, say, settings_for
+from tests.support.servers import Server
 
 StartServer = Callable[..., Server]
 

@@ -17,8 +17,8 @@ from runrelay.outbox import Publisher
 from runrelay.outbox.publisher import EXIT_FLUSH_S
 from runrelay.progress import make_event
 from runrelay.settings import PublisherSettings
-from tests.faults.outbox_rig import know_that_it_is_away, lines, log_of, publishing, say, settings_for
-from tests.servers import Server
+from tests.support.publishing import know_that_it_is_away, lines, log_of, publishing, say, settings_for
+from tests.support.servers import Server
 
 StartServer = Callable[..., Server]
 CHILD_TIMEOUT_S = 60

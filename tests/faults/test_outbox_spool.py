@@ -16,8 +16,8 @@ from runrelay.outbox.scopes import TaskScope
 from runrelay.outbox.spool.file import SpoolFile, abandoned, encode
 from runrelay.progress import Event, make_event, step_specs
 from runrelay.runlog import Batch, RunLog
-from tests.faults.outbox_rig import BASE, know_that_it_is_away, lines, log_of, publishing, say, settings_for
-from tests.servers import Server
+from tests.support.publishing import BASE, know_that_it_is_away, lines, log_of, publishing, say, settings_for
+from tests.support.servers import Server
 
 StartServer = Callable[..., Server]
 BOUND = 256 * 1024

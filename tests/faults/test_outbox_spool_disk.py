@@ -18,8 +18,8 @@ from runrelay.outbox.spool.file import SpoolFile, encode
 from runrelay.outbox.spool.spool import Spool
 from runrelay.progress import make_event
 from runrelay.runlog import Batch, RunLog
-from tests.faults.outbox_rig import BASE, know_that_it_is_away, lines, log_of, publishing, say, settings_for
-from tests.servers import Server
+from tests.support.publishing import BASE, know_that_it_is_away, lines, log_of, publishing, say, settings_for
+from tests.support.servers import Server
 
 StartServer = Callable[..., Server]
 BOUND = 256 * 1024

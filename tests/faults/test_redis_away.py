@@ -13,10 +13,8 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from tests.servers import Server
-from tests.stages import Fault, OpenStage, Stage, play
-
-pytest_plugins = ["tests.stage_rig"]
+from tests.support.servers import Server
+from tests.support.stage import Fault, OpenStage, Stage, play
 
 StartServer = Callable[..., Server]
 

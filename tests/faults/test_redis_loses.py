@@ -11,10 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.servers import Server
-from tests.stages import RUNS, OpenStage, Stage, play
-
-pytest_plugins = ["tests.stage_rig"]
+from tests.support.servers import Server
+from tests.support.stage import RUNS, OpenStage, Stage, play
 
 StartServer = Callable[..., Server]
 

@@ -13,17 +13,15 @@ from runrelay.metrics import RelayMetrics
 from runrelay.relay import Adopter
 from runrelay.relay import relay as relay_module
 from runrelay.runlog import AsyncRunLog
-from tests.pushlinks import PushLink, push_link
-from tests.relays import Producer, StartProcess, StartRelay
-from tests.servers import Server
-from tests.watching import eventually, watch
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import eventually, watch
+from tests.support.pubsub_proxy import PubSubProxy, pubsub_proxy
+from tests.support.relay import Producer, StartProcess, StartRelay
+from tests.support.servers import Server
 
 
 @pytest.fixture
-async def link(valkey_server: Server) -> AsyncIterator[PushLink]:
-    async with push_link(valkey_server.port) as link:
+async def link(valkey_server: Server) -> AsyncIterator[PubSubProxy]:
+    async with pubsub_proxy(valkey_server.port) as link:
         yield link
 
 
@@ -36,7 +34,7 @@ class _WithoutMarker(Adopter):
 
 @pytest.mark.parametrize("marked", [True, False])
 async def test_what_the_old_holder_adopted_is_left_by_the_new_one(
-    start_relay: StartRelay, link: PushLink, producer: Producer, run_id: str, marked: bool,
+    start_relay: StartRelay, link: PubSubProxy, producer: Producer, run_id: str, marked: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Safe because the new holder takes nothing that it hears before its own marker comes back: that was published
@@ -82,7 +80,7 @@ async def test_a_lost_lease_is_known_before_another_has_it(
 
 
 async def test_a_subscription_that_is_new_begins_with_a_new_marker(
-    start_relay: StartRelay, link: PushLink, producer: Producer, run_id: str
+    start_relay: StartRelay, link: PubSubProxy, producer: Producer, run_id: str
 ) -> None:
     """What was published while the listener was away may have been adopted by another, or not: at most once."""
     relay = await start_relay(redis_url=link.url)

@@ -24,12 +24,10 @@ from pydantic import SecretStr
 from runrelay.api import http_protocol
 from runrelay.fastapi import router
 from runrelay.relay import Settings
-from tests.raw_http import UPGRADE, answer_to, read_answer, silent_sockets, status_of, trickle
-from tests.relays import Producer, RelayProcess, StartProcess, StartRelay, serve_here
-from tests.servers import HOST, Server
-from tests.watching import eventually, watch
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import eventually, watch
+from tests.support.raw_http import UPGRADE, answer_to, read_answer, silent_sockets, status_of, trickle
+from tests.support.relay import Producer, RelayProcess, StartProcess, StartRelay, serve_here
+from tests.support.servers import HOST, Server
 
 SECRET = "a secret of thirty-two characters"
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"

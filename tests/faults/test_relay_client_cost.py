@@ -23,11 +23,9 @@ from runrelay.fanout.bounds import exempt_bytes
 from runrelay.fanout.direct_connection import DirectConnection
 from runrelay.fanout.join_queue import JoinQueue
 from runrelay.progress import make_event
-from tests.raw_websockets import connected, frame, memory_bytes, pour, subscribe
-from tests.relays import BOTH_PROTOCOLS, Producer, Served, StartProcess, StartRelay
-from tests.watching import DEADLINE_S, Client, eventually, watch
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import DEADLINE_S, Client, eventually, watch
+from tests.support.raw_websockets import connected, frame, memory_bytes, pour, subscribe
+from tests.support.relay import BOTH_PROTOCOLS, Producer, Served, StartProcess, StartRelay
 
 RATES: dict[str, Any] = {
     "max_frames_per_s": 10,

@@ -26,11 +26,9 @@ from runrelay.progress import Event, make_event
 from runrelay.relay import waiting
 from runrelay.runlog import AsyncRunLog, Keys
 from runrelay.runlog.troubles import _NOBODYS_RUN
-from tests.relays import Producer, RelayProcess, Served, StartProcess, StartRelay
-from tests.servers import Server
-from tests.watching import Client, eventually, watch
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import Client, eventually, watch
+from tests.support.relay import Producer, RelayProcess, Served, StartProcess, StartRelay
+from tests.support.servers import Server
 
 ROOT = Path(__file__).parents[2]
 DEEP = b"[" * 254 + b"]" * 254

@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 
 from runrelay.runlog import Signer
-from tests.relays import Producer, StartRelay, told_all
-from tests.watching import watch
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import watch
+from tests.support.relay import Producer, StartRelay, told_all
 
 
 @pytest.mark.parametrize(

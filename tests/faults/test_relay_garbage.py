@@ -14,11 +14,9 @@ from hypothesis import strategies as st
 
 from runrelay.progress import Event, StepSpec, make_event
 from runrelay.runlog import Batch, Committed, Keys, ProducerSequence, RunLog
-from tests.garbage import Garbage, garbage
-from tests.relays import Producer, Served, StartRelay
-from tests.watching import Client, eventually, watch
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import Client, eventually, watch
+from tests.support.garbage import Garbage, garbage
+from tests.support.relay import Producer, Served, StartRelay
 
 PHASES = (Phase.generate,)
 """Each example that fails waits for a deadline: to look for a smaller one would take minutes."""

@@ -27,15 +27,13 @@ from runrelay.publisher import configure
 from runrelay.publisher.publish import use_sink
 from runrelay.runlog import Keys
 from runrelay.settings import PublisherSettings
-from tests.celery_worker import worker
-from tests.integration import celery_tasks as tasks
-from tests.late_broker import LateBroker
-from tests.relays import Producer, StartProcess, StartRelay
-from tests.servers import Server
-from tests.watching import DEADLINE_S, eventually
-from tests.works import Input, Works, problem, start_run
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support import celery_tasks as tasks
+from tests.support.celery_worker import worker
+from tests.support.clients import DEADLINE_S, eventually
+from tests.support.late_broker import LateBroker
+from tests.support.recording_pipeline import Input, Works, problem, start_run
+from tests.support.relay import Producer, StartProcess, StartRelay
+from tests.support.servers import Server
 
 HANGS_S = 60.0
 

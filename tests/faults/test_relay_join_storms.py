@@ -16,17 +16,15 @@ from runrelay.fanout.join_queue import JoinQueue
 from runrelay.fanout.repairs import Repairs
 from runrelay.fanout.shared_reads import Join
 from runrelay.runlog import Keys, RunView
-from tests.readlinks import ReadLink, read_link
-from tests.relays import Producer, Served, StartRelay
-from tests.servers import Server
-from tests.watching import Client, eventually, watch
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import Client, eventually, watch
+from tests.support.read_proxy import ReadProxy, read_proxy
+from tests.support.relay import Producer, Served, StartRelay
+from tests.support.servers import Server
 
 
 @pytest_asyncio.fixture
-async def link(valkey_server: Server) -> AsyncIterator[ReadLink]:
-    async with read_link(valkey_server.port) as link:
+async def link(valkey_server: Server) -> AsyncIterator[ReadProxy]:
+    async with read_proxy(valkey_server.port) as link:
         yield link
 
 
@@ -35,7 +33,7 @@ async def _subscribe(client: Client, names: list[str]) -> None:
         await client.say(type="subscribe", run_id=name)
 
 
-async def _hold_reads(link: ReadLink, relay: Served) -> None:
+async def _hold_reads(link: ReadProxy, relay: Served) -> None:
     """From now on no read is answered."""
     async with watch(relay.ws("held"), "held") as client:
         await client.frame("initial_state")
@@ -51,7 +49,7 @@ class _FirstCome(JoinQueue):
 
 @pytest.mark.parametrize("fair", [True, False])
 async def test_who_asks_for_one_run_does_not_wait_behind_who_asks_for_hundreds(
-    start_relay: StartRelay, link: ReadLink, fair: bool, monkeypatch: pytest.MonkeyPatch
+    start_relay: StartRelay, link: ReadProxy, fair: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One page, or one attacker, that subscribes to everything would make everybody else wait.
 
@@ -73,7 +71,7 @@ async def test_who_asks_for_one_run_does_not_wait_behind_who_asks_for_hundreds(
     assert (before < 500) is fair, f"{before} of 1,000 of the flood's were answered before"
 
 
-async def test_a_read_whose_last_asker_has_gone_is_not_sent(start_relay: StartRelay, link: ReadLink) -> None:
+async def test_a_read_whose_last_asker_has_gone_is_not_sent(start_relay: StartRelay, link: ReadProxy) -> None:
     """Clients that give up and come back would make the relay read for nobody, and those who stay wait for it."""
     relay = await start_relay(redis_url=link.url)
     await _hold_reads(link, relay)
@@ -93,7 +91,7 @@ async def test_a_read_whose_last_asker_has_gone_is_not_sent(start_relay: StartRe
 
 
 async def test_waiting_joins_are_bounded_and_told_when_to_come_back(
-    start_relay: StartRelay, link: ReadLink, monkeypatch: pytest.MonkeyPatch
+    start_relay: StartRelay, link: ReadProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What waits would grow with what clients ask for; and who fills the queue would shut everybody else out."""
     monkeypatch.setattr(hub, "JoinQueue", partial(JoinQueue, at_once=4))
@@ -133,7 +131,7 @@ def _all_at_once(*given: Any, **more: Any) -> Repairs:
 
 @pytest.mark.parametrize("paced", [True, False])
 async def test_a_join_does_not_wait_behind_the_repairs_of_an_outage(
-    start_relay: StartRelay, link: ReadLink, redis_url: str, keys: Keys, paced: bool, monkeypatch: pytest.MonkeyPatch
+    start_relay: StartRelay, link: ReadProxy, redis_url: str, keys: Keys, paced: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who comes first after an outage would wait until the relay has caught up with everything that others watch.
 

@@ -9,11 +9,9 @@ import orjson
 import pytest
 
 from runrelay.runlog import Keys
-from tests.relays import Producer, StartRelay
-from tests.servers import Server
-from tests.watching import eventually, watch
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import eventually, watch
+from tests.support.relay import Producer, StartRelay
+from tests.support.servers import Server
 
 
 async def test_two_databases_on_one_channel_are_said_and_counted_apart(

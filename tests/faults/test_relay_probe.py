@@ -10,24 +10,22 @@ import pytest
 import pytest_asyncio
 
 from runrelay.runlog import Keys
-from tests.readlinks import ReadLink, read_link
-from tests.relays import StartRelay
-from tests.servers import Server
-from tests.watching import DEADLINE_S, eventually, watch
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import DEADLINE_S, eventually, watch
+from tests.support.read_proxy import ReadProxy, read_proxy
+from tests.support.relay import StartRelay
+from tests.support.servers import Server
 
 
 @pytest_asyncio.fixture
-async def link(valkey_server: Server) -> AsyncIterator[ReadLink]:
-    async with read_link(valkey_server.port) as link:
+async def link(valkey_server: Server) -> AsyncIterator[ReadProxy]:
+    async with read_proxy(valkey_server.port) as link:
         yield link
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("apart", [True, False])
 async def test_reads_that_do_not_come_back_are_no_outage(
-    start_relay: StartRelay, link: ReadLink, keys: Keys, apart: bool
+    start_relay: StartRelay, link: ReadProxy, keys: Keys, apart: bool
 ) -> None:
     """Joins, polls and repairs that Redis is busy with would make the relay say that it is gone, and lose its leases.
 
@@ -80,7 +78,7 @@ async def test_a_loop_that_is_late_for_everything_is_no_outage(start_relay: Star
 
 @pytest.mark.slow
 async def test_while_other_messages_are_heard_a_probe_is_only_behind_them(
-    start_relay: StartRelay, link: ReadLink, keys: Keys
+    start_relay: StartRelay, link: ReadProxy, keys: Keys
 ) -> None:
     """More messages than can be read at once would pass for silence."""
     relay = await start_relay(redis_url=link.url)

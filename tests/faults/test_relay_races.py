@@ -14,13 +14,11 @@ from runrelay.fanout import Hub, hub, shared_reads
 from runrelay.fanout.topics import Topic
 from runrelay.progress import Cursor
 from runrelay.runlog import Keys, RunView
-from tests.broken_topics import NoAhead, NoPatience, NoRecent, NoRepair, NoSecondRead
-from tests.pushlinks import PushLink, push_link
-from tests.relays import Producer, Served, StartRelay, told_all
-from tests.servers import Server
-from tests.watching import Client, eventually, watch
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import Client, eventually, watch
+from tests.support.pubsub_proxy import PubSubProxy, pubsub_proxy
+from tests.support.relay import Producer, Served, StartRelay, told_all
+from tests.support.servers import Server
+from tests.support.weakened_topics import NoAhead, NoPatience, NoRecent, NoRepair, NoSecondRead
 
 
 @pytest.fixture(autouse=True)
@@ -30,13 +28,13 @@ def _no_shared_reads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def link(valkey_server: Server) -> AsyncIterator[PushLink]:
-    async with push_link(valkey_server.port) as link:
+async def link(valkey_server: Server) -> AsyncIterator[PubSubProxy]:
+    async with pubsub_proxy(valkey_server.port) as link:
         yield link
 
 
 @asynccontextmanager
-async def _linked(start_relay: StartRelay, link: PushLink, run_id: str) -> AsyncIterator[tuple[Served, Client]]:
+async def _linked(start_relay: StartRelay, link: PubSubProxy, run_id: str) -> AsyncIterator[tuple[Served, Client]]:
     """A relay that hears through the link, never checks by itself, and has one subscriber."""
     relay = await start_relay(redis_url=link.url, check_s=1000)
     async with watch(relay.ws(run_id), run_id) as client:
@@ -49,7 +47,7 @@ async def _linked(start_relay: StartRelay, link: PushLink, run_id: str) -> Async
 
 @pytest.mark.parametrize("topic", [Topic, NoRepair])
 async def test_a_lost_message_is_read_when_the_next_one_jumps(
-    start_relay: StartRelay, link: PushLink, producer: Producer, run_id: str, topic: type[Topic],
+    start_relay: StartRelay, link: PubSubProxy, producer: Producer, run_id: str, topic: type[Topic],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Safe because a message that does not follow the position is not delivered: the stream is read up to it first."""
@@ -65,7 +63,7 @@ async def test_a_lost_message_is_read_when_the_next_one_jumps(
 
 @pytest.mark.parametrize("checked", [True, False])
 async def test_the_last_message_before_a_silence_is_read_by_the_periodic_check(
-    start_relay: StartRelay, link: PushLink, producer: Producer, run_id: str, checked: bool
+    start_relay: StartRelay, link: PubSubProxy, producer: Producer, run_id: str, checked: bool
 ) -> None:
     """Safe because positions are compared with the log every few seconds: nothing later need ever come."""
     async with _linked(start_relay, link, run_id) as (relay, client):
@@ -80,7 +78,7 @@ async def test_the_last_message_before_a_silence_is_read_by_the_periodic_check(
 
 @pytest.mark.parametrize("settled", [True, False])
 async def test_the_check_does_not_repair_what_is_on_its_way(
-    start_relay: StartRelay, link: PushLink, producer: Producer, run_id: str, settled: bool,
+    start_relay: StartRelay, link: PubSubProxy, producer: Producer, run_id: str, settled: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """With thousands of clients the channel is often behind the log, by more than the log keeps: a repair would give
@@ -116,7 +114,7 @@ async def test_the_check_does_not_repair_what_is_on_its_way(
 
 
 async def test_the_check_comes_by_itself(
-    start_relay: StartRelay, link: PushLink, producer: Producer, run_id: str
+    start_relay: StartRelay, link: PubSubProxy, producer: Producer, run_id: str
 ) -> None:
     """The check above is called by hand."""
     relay = await start_relay(redis_url=link.url, check_s=0.1)
@@ -127,7 +125,7 @@ async def test_the_check_comes_by_itself(
     assert link.lost == 3
 
 
-async def test_any_losses_at_all(start_relay: StartRelay, link: PushLink, producer: Producer, run_id: str) -> None:
+async def test_any_losses_at_all(start_relay: StartRelay, link: PubSubProxy, producer: Producer, run_id: str) -> None:
     """Every third message lost, many clients joining meanwhile: what each was told has no hole and no double."""
     count = 0
 
@@ -165,7 +163,7 @@ def _link_up_without_repair(self: Hub) -> None:
 
 @pytest.mark.parametrize("repairs", [True, False])
 async def test_what_was_missed_while_the_listener_was_away_is_read_when_it_is_back(
-    start_relay: StartRelay, link: PushLink, producer: Producer, run_id: str, repairs: bool,
+    start_relay: StartRelay, link: PubSubProxy, producer: Producer, run_id: str, repairs: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Safe because it subscribes first and reads then: what is not in the read comes over the channel."""
@@ -264,7 +262,7 @@ async def test_events_delivered_while_a_joiner_reads_are_not_lost_on_it(
 
 @pytest.mark.parametrize("topic", [Topic, NoAhead])
 async def test_a_joiner_ahead_of_the_channel_is_told_nothing_twice(
-    start_relay: StartRelay, link: PushLink, producer: Producer, run_id: str, topic: type[Topic],
+    start_relay: StartRelay, link: PubSubProxy, producer: Producer, run_id: str, topic: type[Topic],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Safe because a joiner that has read more than the channel has brought gets only what follows its own read."""
@@ -289,7 +287,7 @@ async def test_a_joiner_ahead_of_the_channel_is_told_nothing_twice(
 
 @pytest.mark.parametrize("topic", [Topic, NoPatience])
 async def test_nobody_is_told_of_an_end_that_they_have_not_seen(
-    start_relay: StartRelay, link: PushLink, producer: Producer, run_id: str, topic: type[Topic],
+    start_relay: StartRelay, link: PubSubProxy, producer: Producer, run_id: str, topic: type[Topic],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Safe because a run's subscribers are let go when they have been told of its end, not when a joiner has read it.

@@ -11,11 +11,9 @@ import pytest
 from runrelay.errors import RunlogUnavailable
 from runrelay.progress import make_event
 from runrelay.runlog import AsyncRunLog, Batch, Keys, ProducerSequence, RunLog
-from tests.relays import Producer, StartRelay
-from tests.servers import HOST, Server, free_port, make_certificate
-from tests.watching import eventually, watch
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import eventually, watch
+from tests.support.relay import Producer, StartRelay
+from tests.support.servers import HOST, Server, free_port, make_certificate
 
 PASSWORD = "s3cret-스프링"
 

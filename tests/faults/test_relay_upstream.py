@@ -7,11 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from runrelay.runlog import Keys
-from tests.relays import BOTH_PROTOCOLS, Producer, StartRelay
-from tests.servers import Server
-from tests.watching import eventually, watch, watch_stream
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import eventually, watch, watch_stream
+from tests.support.relay import BOTH_PROTOCOLS, Producer, StartRelay
+from tests.support.servers import Server
 
 
 @BOTH_PROTOCOLS

@@ -8,13 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.pushlinks import push_link
-from tests.relays import RelayProcess
-from tests.servers import Server
-from tests.stages import RUNS, OpenStage, Stage, open_sockets
-from tests.viewers import KINDS
-
-pytest_plugins = ["tests.stage_rig"]
+from tests.support.pubsub_proxy import pubsub_proxy
+from tests.support.relay import RelayProcess
+from tests.support.servers import Server
+from tests.support.stage import RUNS, OpenStage, Stage, open_sockets
+from tests.support.viewers import KINDS
 
 StartServer = Callable[..., Server]
 
@@ -89,7 +87,7 @@ async def test_a_rolling_restart_without_a_goodbye(start_valkey: StartServer, op
 async def _deafen_one_of_two(stage: Stage, broken: str) -> RelayProcess:
     await stage.relay()
     hearing = stage.places[-1]
-    async with push_link(stage.server.port) as link:
+    async with pubsub_proxy(stage.server.port) as link:
         deaf = await stage.relay(link.url, broken=broken)
         publisher = await stage.publisher(RUNS)
         await stage.begin(publisher, 100)

@@ -11,7 +11,7 @@ from runrelay.errors import RunlogError
 from runrelay.progress import Cursor, step_specs
 from runrelay.runlog import ProducerSequence
 from runrelay.runlog.scripts import COMMIT
-from tests.runlog_rig import (
+from tests.support.runlog import (
     Log,
     Witness,
     contradictions,
@@ -24,8 +24,6 @@ from tests.runlog_rig import (
     said,
     weakened,
 )
-
-pytest_plugins = ["tests.runlog_fixtures"]
 
 Harm = Callable[[Any, tuple[str, str, str]], object]
 

@@ -10,7 +10,7 @@ import runrelay.runlog.sync
 from runrelay.errors import RunlogUnavailable
 from runrelay.runlog import AsyncRunLog, Batch, Committed, ProducerSequence, RunLog
 from runrelay.runlog.scripts import COMMIT, Script
-from tests.runlog_rig import (
+from tests.support.runlog import (
     Kind,
     Link,
     Log,
@@ -25,9 +25,7 @@ from tests.runlog_rig import (
     started,
     weakened,
 )
-from tests.servers import Server
-
-pytest_plugins = ["tests.runlog_fixtures"]
+from tests.support.servers import Server
 
 # What is sent to learn who a server is.
 ACQUAINTANCE = b"INFO\r\n$6\r\nserver\r\n"

@@ -9,7 +9,7 @@ import pytest
 from runrelay.errors import CommitRefused, RunlogError, RunlogUnavailable
 from runrelay.runlog import Batch, Committed, Keys, RunLog
 from runrelay.runlog.server_identity import identity
-from tests.runlog_rig import (
+from tests.support.runlog import (
     Kind,
     Log,
     Witness,
@@ -22,9 +22,7 @@ from tests.runlog_rig import (
     read,
     said,
 )
-from tests.servers import Server, free_port
-
-pytest_plugins = ["tests.runlog_fixtures"]
+from tests.support.servers import Server, free_port
 
 RUNS = [f"run {number}" for number in range(6)]
 

@@ -11,7 +11,7 @@ import runrelay.runlog.aio
 import runrelay.runlog.sync
 from runrelay.errors import RunlogUnavailable
 from runrelay.runlog import Keys, ProducerSequence
-from tests.runlog_rig import (
+from tests.support.runlog import (
     Kind,
     Link,
     Log,
@@ -27,9 +27,7 @@ from tests.runlog_rig import (
     said,
     started,
 )
-from tests.servers import Server
-
-pytest_plugins = ["tests.runlog_fixtures"]
+from tests.support.servers import Server
 
 RUNS = ("kept", "later", "우주")
 

@@ -11,10 +11,8 @@ from runrelay.outbox import Publisher
 from runrelay.progress import make_event
 from runrelay.runlog import Batch, RunLog
 from runrelay.settings import PublisherSettings
-from tests.runlog_rig import Link, fresh_keys, look_at, read
-from tests.servers import Server
-
-pytest_plugins = ["tests.runlog_fixtures"]
+from tests.support.runlog import Link, fresh_keys, look_at, read
+from tests.support.servers import Server
 
 
 def lines_with_a_late_copy(store: Server, link: Link) -> list[str]:

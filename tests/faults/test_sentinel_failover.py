@@ -23,13 +23,12 @@ from runrelay.outbox import Publisher
 from runrelay.progress import make_event
 from runrelay.runlog import Batch, Keys, Retention, RunLog, topology
 from runrelay.settings import PublisherSettings
-from tests.relays import StartProcess, StartRelay
-from tests.runlog_rig import Witness, contradictions, said
-from tests.sentinels import SentinelSet, sentinel_set
-from tests.servers import Server
-from tests.watching import Client, Story, eventually, watch
+from tests.support.clients import Client, Story, eventually, watch
+from tests.support.relay import StartProcess, StartRelay
+from tests.support.runlog import Witness, contradictions, said
+from tests.support.sentinels import SentinelSet, sentinel_set
+from tests.support.servers import Server
 
-pytest_plugins = ["tests.relay_rig"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 FLUSH_S = 60.0

@@ -15,11 +15,9 @@ from pathlib import Path
 import pytest
 
 from runrelay.cli import parent_death
-from tests.publishers import ROOT
-from tests.servers import Server
-from tests.stages import RUNS, OpenStage, Stage
-
-pytest_plugins = ["tests.stage_rig"]
+from tests.support.publisher_process import ROOT
+from tests.support.servers import Server
+from tests.support.stage import RUNS, OpenStage, Stage
 
 StartServer = Callable[..., Server]
 
@@ -154,7 +152,7 @@ def _celery_worker(folder: Path, stage: Stage, broker: Server) -> Iterator[dict[
     command = [
         "celery",
         "-A",
-        "tests.faults.broker_tasks",
+        "tests.support.broker_tasks",
         "worker",
         "--concurrency",
         "1",
@@ -183,7 +181,7 @@ async def _broker_restarted(stage: Stage, broker: Server, folder: Path) -> None:
     """Two tasks are sent, the broker is killed while the first runs and the second waits, and is started again."""
     await stage.relay()
     with _celery_worker(folder, stage, broker) as environ:
-        send = [sys.executable, "-m", "tests.faults.broker_tasks", *RUNS]
+        send = [sys.executable, "-m", "tests.support.broker_tasks", *RUNS]
         sending = await asyncio.create_subprocess_exec(*send, env=environ, cwd=folder)
         assert await sending.wait() == 0
         stage.watch(RUNS)

@@ -20,9 +20,9 @@ from runrelay.publisher import configure
 from runrelay.publisher.publish import use_sink
 from runrelay.runlog import Keys
 from runrelay.settings import PublisherSettings
-from tests.celery_worker import worker
-from tests.integration import celery_tasks as tasks
-from tests.servers import Server
+from tests.support import celery_tasks as tasks
+from tests.support.celery_worker import worker
+from tests.support.servers import Server
 
 Event = dict[str, Any]
 DEADLINE_S = 40.0

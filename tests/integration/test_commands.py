@@ -16,8 +16,8 @@ import pytest
 import redis
 from websockets.sync.client import connect
 
-from tests.command_line import invoke
-from tests.servers import Server, free_port
+from tests.support.command_line import invoke
+from tests.support.servers import Server, free_port
 
 DEADLINE_S = 30.0
 COMMAND = [sys.executable, "-m", "runrelay.cli"]

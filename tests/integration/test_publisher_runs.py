@@ -14,7 +14,7 @@ from runrelay.outbox import Publisher
 from runrelay.progress import make_event
 from runrelay.publisher.publish import use_sink
 from runrelay.runlog import Keys
-from tests.servers import Server
+from tests.support.servers import Server
 
 
 class Log:

@@ -20,13 +20,12 @@ from runrelay.progress import Event, StepSpec, make_event
 from runrelay.runlog import Batch, Keys, ProducerSequence, Retention, RunLog
 from runrelay.runlog.troubles import say_no_identity
 from runrelay.settings import PublisherSettings
-from tests.command_line import invoke
-from tests.relays import Served, StartRelay
-from tests.servers import HOST, Server
-from tests.watching import eventually, watch
-from tests.works import Works, start_run
+from tests.support.clients import eventually, watch
+from tests.support.command_line import invoke
+from tests.support.recording_pipeline import Works, start_run
+from tests.support.relay import Served, StartRelay
+from tests.support.servers import HOST, Server
 
-pytest_plugins = ["tests.relay_rig", "tests.runlog_fixtures"]
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]

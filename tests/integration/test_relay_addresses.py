@@ -6,10 +6,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.relays import RelayProcess, StartProcess
-from tests.watching import watch
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import watch
+from tests.support.relay import RelayProcess, StartProcess
 
 
 async def _codes(relay: RelayProcess, *forwarded: str) -> list[int]:

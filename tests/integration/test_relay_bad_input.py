@@ -17,11 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.core.result import Ok
 
 from runrelay.fanout.messages import parse_message
-from tests.relays import Producer, Served, StartProcess, StartRelay
-from tests.servers import HOST
-from tests.watching import eventually, watch
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import eventually, watch
+from tests.support.relay import Producer, Served, StartProcess, StartRelay
+from tests.support.servers import HOST
 
 VALID = {
     "run_id": "x", "state": None, "progress": None, "log": "forged", "status": "running", "seq": 1,

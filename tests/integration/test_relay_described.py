@@ -7,11 +7,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from tests.relays import Producer, Served, StartRelay
-from tests.watching import watch
-from tests.works import Works, problem, start_run
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import watch
+from tests.support.recording_pipeline import Works, problem, start_run
+from tests.support.relay import Producer, Served, StartRelay
 
 
 @pytest.fixture

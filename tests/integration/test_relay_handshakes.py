@@ -13,11 +13,9 @@ import pytest
 
 from runrelay.api.handshake import _REQUEST, FirstBytes
 from runrelay.api.http_protocol import RequestProtocol
-from tests.relays import Producer, Served, StartRelay
-from tests.servers import HOST
-from tests.watching import watch
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import watch
+from tests.support.relay import Producer, Served, StartRelay
+from tests.support.servers import HOST
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 USUAL = {

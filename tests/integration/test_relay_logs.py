@@ -10,11 +10,9 @@ import pytest
 
 from runrelay.api import log_config
 from runrelay.api.log_config import guarded_logs
-from tests.raw_http import answer_to
-from tests.relays import BOTH_PROTOCOLS, RelayProcess, StartProcess, StartRelay
-from tests.watching import eventually, watch
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import eventually, watch
+from tests.support.raw_http import answer_to
+from tests.support.relay import BOTH_PROTOCOLS, RelayProcess, StartProcess, StartRelay
 
 
 def _flood(relay: RelayProcess) -> None:

@@ -11,10 +11,8 @@ import pytest_asyncio
 
 from runrelay.files import run_folder
 from runrelay.progress import make_event
-from tests.relays import Producer, Served
-from tests.works import problem, start_run
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.recording_pipeline import problem, start_run
+from tests.support.relay import Producer, Served
 
 
 @pytest.fixture

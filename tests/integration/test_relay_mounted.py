@@ -16,11 +16,9 @@ from runrelay.api import create_app, relay_router
 from runrelay.fastapi import router
 from runrelay.pipelines import Pipeline
 from runrelay.relay import Settings
-from tests.relays import BOTH_PROTOCOLS, STANDARD, Producer, StartRelay, serve_here
-from tests.servers import HOST
-from tests.watching import watch, watch_stream
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import watch, watch_stream
+from tests.support.relay import BOTH_PROTOCOLS, STANDARD, Producer, StartRelay, serve_here
+from tests.support.servers import HOST
 
 
 @BOTH_PROTOCOLS

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from runrelay.progress import Event
-from tests.relays import BOTH_PROTOCOLS, Producer, Served, StartRelay
-from tests.watching import Client, watch
+from tests.support.clients import Client, watch
+from tests.support.relay import BOTH_PROTOCOLS, Producer, Served, StartRelay
 
-pytest_plugins = ["tests.relay_rig"]
 pytestmark = BOTH_PROTOCOLS
 
 

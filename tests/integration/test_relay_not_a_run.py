@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.relays import BOTH_PROTOCOLS, Producer, Served
-from tests.watching import eventually, watch
-from tests.works import problem, start_run
+from tests.support.clients import eventually, watch
+from tests.support.recording_pipeline import problem, start_run
+from tests.support.relay import BOTH_PROTOCOLS, Producer, Served
 
-pytest_plugins = ["tests.relay_rig"]
 pytestmark = BOTH_PROTOCOLS
 
 FOREIGN: dict[str, Callable[[Any, str], Any]] = {

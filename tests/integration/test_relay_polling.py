@@ -9,11 +9,9 @@ import pytest
 
 from runrelay.fanout import Hub
 from runrelay.runlog import Keys
-from tests.relays import Producer, Served, StartRelay
-from tests.servers import Server
-from tests.watching import eventually
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import eventually
+from tests.support.relay import Producer, Served, StartRelay
+from tests.support.servers import Server
 
 SNAPSHOT = {
     "run_id", "state", "progress", "status", "attempt", "seq", "id", "epoch", "title", "pipeline", "error", "stale",

@@ -13,12 +13,10 @@ import pytest
 import redis
 
 from runrelay.runlog import Keys
-from tests.relays import Producer, Served, StartRelay
-from tests.servers import HOST, Server, free_port
-from tests.watching import eventually, watch
-from tests.works import problem
-
-pytest_plugins = ["tests.relay_rig", "tests.runlog_fixtures"]
+from tests.support.clients import eventually, watch
+from tests.support.recording_pipeline import problem
+from tests.support.relay import Producer, Served, StartRelay
+from tests.support.servers import HOST, Server, free_port
 
 SECRET = "hunter2secret"
 

@@ -14,11 +14,10 @@ import pytest
 import websockets
 from pydantic import SecretStr
 
-from tests.relays import BOTH_PROTOCOLS, FAST, Producer, Served, StartRelay
-from tests.servers import HOST
-from tests.watching import eventually, watch
+from tests.support.clients import eventually, watch
+from tests.support.relay import BOTH_PROTOCOLS, FAST, Producer, Served, StartRelay
+from tests.support.servers import HOST
 
-pytest_plugins = ["tests.relay_rig"]
 pytestmark = BOTH_PROTOCOLS
 
 SECRET = "a secret of thirty-two characters"

@@ -13,11 +13,9 @@ from pydantic import BaseModel
 from runrelay.errors import RunlogUnavailable
 from runrelay.files import run_folder
 from runrelay.pipelines import Pipeline
-from tests.relays import Producer, Served, StartRelay
-from tests.watching import watch
-from tests.works import Input, Works, problem, start_run
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import watch
+from tests.support.recording_pipeline import Input, Works, problem, start_run
+from tests.support.relay import Producer, Served, StartRelay
 
 
 @pytest.fixture

@@ -8,10 +8,8 @@ import signal
 
 import httpx
 
-from tests.relays import Producer, StartProcess
-from tests.watching import Client, watch, watch_stream
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import Client, watch, watch_stream
+from tests.support.relay import Producer, StartProcess
 
 
 def test_asked_to_end_the_relay_sends_its_clients_elsewhere_spread_out(

@@ -11,10 +11,8 @@ from runrelay.pipelines import Pipeline
 from runrelay.progress import make_event, step_specs
 from runrelay.relay.relay import Relay
 from runrelay.relay.settings import Settings
-from tests.relays import Producer, Served
-from tests.watching import watch, watch_stream
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import watch, watch_stream
+from tests.support.relay import Producer, Served
 
 LIMIT = 512 * 1024
 

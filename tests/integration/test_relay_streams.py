@@ -12,11 +12,9 @@ from pydantic import SecretStr
 
 from runrelay.codes import CloseCode
 from runrelay.progress import Event
-from tests.relays import Producer, Served, StartRelay
-from tests.servers import HOST
-from tests.watching import eventually, watch, watch_stream
-
-pytest_plugins = ["tests.relay_rig"]
+from tests.support.clients import eventually, watch, watch_stream
+from tests.support.relay import Producer, Served, StartRelay
+from tests.support.servers import HOST
 
 
 async def test_the_stream_of_a_run(relay: Served, producer: Producer, run_id: str) -> None:

@@ -7,10 +7,9 @@ import asyncio
 import orjson
 
 from runrelay.progress import Event, make_event, step_specs
-from tests.relays import BOTH_PROTOCOLS, Producer, Served, StartRelay
-from tests.watching import eventually, watch
+from tests.support.clients import eventually, watch
+from tests.support.relay import BOTH_PROTOCOLS, Producer, Served, StartRelay
 
-pytest_plugins = ["tests.relay_rig"]
 pytestmark = BOTH_PROTOCOLS
 
 INITIAL_STATE = {

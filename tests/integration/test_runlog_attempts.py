@@ -6,9 +6,7 @@ import pytest
 
 from runrelay.progress import Cursor, Snapshot
 from runrelay.runlog import ProducerSequence
-from tests.runlog_rig import Log, Witness, contradictions, ended, fields_of, holes, queued, read, said, started
-
-pytest_plugins = ["tests.runlog_fixtures"]
+from tests.support.runlog import Log, Witness, contradictions, ended, fields_of, holes, queued, read, said, started
 
 
 def snapshot(look: Any, log: Log, run_id: str = "r") -> Snapshot:

@@ -8,9 +8,7 @@ from runrelay.errors import NotARun, RunlogError
 from runrelay.progress import Cursor, make_event
 from runrelay.runlog import ProducerSequence
 from runrelay.runlog.commits import SequenceGap
-from tests.runlog_rig import Log, Witness, contradictions, ended, fields_of, holes, queued, read, said, started
-
-pytest_plugins = ["tests.runlog_fixtures"]
+from tests.support.runlog import Log, Witness, contradictions, ended, fields_of, holes, queued, read, said, started
 
 RUN_IDS = ["r", "20251105_1430_우주여행고양이", "with space", "🎬", "*?[x]", "a:b", "x" * 200, "'\"\\"]
 

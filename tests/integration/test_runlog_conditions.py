@@ -6,9 +6,7 @@ import pytest
 
 from runrelay.errors import CommitRefused, RunExists, RunNotEnded
 from runrelay.runlog import ProducerSequence
-from tests.runlog_rig import Log, Witness, ended, queued, said, started
-
-pytest_plugins = ["tests.runlog_fixtures"]
+from tests.support.runlog import Log, Witness, ended, queued, said, started
 
 
 async def test_absent_is_refused_for_a_run_that_exists(log: Log, witness: Witness) -> None:

@@ -8,10 +8,8 @@ import pytest
 from runrelay.errors import RunlogUnavailable
 from runrelay.progress import step_specs
 from runrelay.runlog import Batch, Keys, ProducerSequence, Retention, RunLog
-from tests.runlog_rig import Log, ended, fresh_keys, keys_without_expiry, queued, said, started
-from tests.servers import Server
-
-pytest_plugins = ["tests.runlog_fixtures"]
+from tests.support.runlog import Log, ended, fresh_keys, keys_without_expiry, queued, said, started
+from tests.support.servers import Server
 
 RUN_TTL_S, ENDED_RUN_TTL_S = 24 * 3600, 3600
 

@@ -12,7 +12,7 @@ from runrelay.metrics import RelayMetrics
 from runrelay.progress import Cursor, Event
 from runrelay.relay import Reaper
 from runrelay.runlog import AsyncRunLog, Batch, Committed, Keys, ProducerSequence, RunLog
-from tests.runlog_rig import (
+from tests.support.runlog import (
     DEADLINE_S,
     Link,
     Witness,
@@ -25,9 +25,7 @@ from tests.runlog_rig import (
     said,
     started,
 )
-from tests.servers import Server
-
-pytest_plugins = ["tests.runlog_fixtures"]
+from tests.support.servers import Server
 
 RUN_IDS = ["r", "20251105_1430_우주여행고양이", "with space", "🎬", "*?[x]^\\", "a:b", "x" * 200]
 

@@ -24,7 +24,7 @@ import runrelay.runlog.sync
 from runrelay.progress import START, TERMINAL_STATES, Event, Status
 from runrelay.runlog import Batch, RunLog
 from runrelay.runlog.scripts import COMMIT
-from tests.runlog_rig import (
+from tests.support.runlog import (
     Witness,
     contradictions,
     ended,
@@ -38,9 +38,7 @@ from tests.runlog_rig import (
     started,
     weakened,
 )
-from tests.servers import Server
-
-pytest_plugins = ["tests.runlog_fixtures"]
+from tests.support.servers import Server
 
 
 @dataclass

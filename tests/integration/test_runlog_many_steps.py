@@ -9,9 +9,7 @@ from runrelay.progress import Event, StepSpec
 from runrelay.progress.events import MAX_STEP_ERROR_BYTES, MAX_STEPS
 from runrelay.runlog import ProducerSequence
 from runrelay.runlog.scripts import COMMIT
-from tests.runlog_rig import Log, Witness, ended, fields_of, queued, read, said
-
-pytest_plugins = ["tests.runlog_fixtures"]
+from tests.support.runlog import Log, Witness, ended, fields_of, queued, read, said
 
 KEPT = tuple(StepSpec(f"kept {number}") for number in range(MAX_STEPS))
 

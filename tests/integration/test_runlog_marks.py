@@ -17,10 +17,8 @@ from runrelay.runlog import AsyncRunLog, Batch, ProducerSequence, RunLog
 from runrelay.runlog.reads import read_args
 from runrelay.runlog.scripts import READ
 from runrelay.settings import PublisherSettings
-from tests.runlog_rig import Link, Log, Witness, fields_of, fresh_keys, queued, read, said
-from tests.servers import Server
-
-pytest_plugins = ["tests.runlog_fixtures"]
+from tests.support.runlog import Link, Log, Witness, fields_of, fresh_keys, queued, read, said
+from tests.support.servers import Server
 
 HOUR_MS = 3_600_000
 MARKS = 300

@@ -15,9 +15,9 @@ from runrelay.progress import make_event
 from runrelay.runlog import AsyncRunLog, Keys, RunView
 from runrelay.runlog import pipelined as pipelined_module
 from runrelay.runlog.pipelined import Pipelined
-from tests.readlinks import ReadLink, read_link
-from tests.servers import Server
-from tests.watching import eventually
+from tests.support.clients import eventually
+from tests.support.read_proxy import ReadProxy, read_proxy
+from tests.support.servers import Server
 
 RUNS = [f"run {n}" for n in range(300)]
 
@@ -35,8 +35,8 @@ async def runlog(redis_url: str, keys: Keys) -> AsyncIterator[AsyncRunLog]:
 
 
 @pytest_asyncio.fixture
-async def link(valkey_server: Server) -> AsyncIterator[ReadLink]:
-    async with read_link(valkey_server.port) as link:
+async def link(valkey_server: Server) -> AsyncIterator[ReadProxy]:
+    async with read_proxy(valkey_server.port) as link:
         yield link
 
 
@@ -83,7 +83,7 @@ async def test_a_server_that_has_forgotten_the_script_is_told_it(
     await runlog.close()
 
 
-async def test_a_read_that_nobody_waits_for_any_more_is_not_sent(link: ReadLink, keys: Keys) -> None:
+async def test_a_read_that_nobody_waits_for_any_more_is_not_sent(link: ReadProxy, keys: Keys) -> None:
     """Clients that give up and come back would let reads pile up that are for nobody."""
     runlog = AsyncRunLog(link.url, keys)
     await runlog.read("first")
@@ -102,7 +102,7 @@ async def test_a_read_that_nobody_waits_for_any_more_is_not_sent(link: ReadLink,
 
 @pytest.mark.parametrize("each", [4, 1_000_000])
 async def test_the_later_lane_gives_way_but_does_not_starve(
-    link: ReadLink, keys: Keys, each: int, monkeypatch: pytest.MonkeyPatch
+    link: ReadProxy, keys: Keys, each: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Repairs would wait for as long as anybody joins (with its share taken away, they do), or joins for repairs."""
     monkeypatch.setattr(pipelined_module, "_LATER_EACH", each)
@@ -126,7 +126,7 @@ async def test_the_later_lane_gives_way_but_does_not_starve(
     await runlog.close()
 
 
-async def test_what_was_under_way_when_the_connection_broke_is_sent_again(link: ReadLink, keys: Keys) -> None:
+async def test_what_was_under_way_when_the_connection_broke_is_sent_again(link: ReadProxy, keys: Keys) -> None:
     """A proxy's time-out would be an error for everybody who joins in that moment."""
     runlog = AsyncRunLog(link.url, keys)
     await runlog.read("first")
@@ -170,7 +170,7 @@ async def test_a_server_that_has_fallen_silent_is_given_up(start_valkey: Callabl
 
 @pytest.mark.parametrize("by_the_clock", [False, True])
 async def test_a_loop_that_is_late_does_not_take_redis_for_silent(
-    link: ReadLink, keys: Keys, by_the_clock: bool, monkeypatch: pytest.MonkeyPatch
+    link: ReadProxy, keys: Keys, by_the_clock: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Load on this process would pass for an outage. With the clock asked instead of the loop, it does."""
 
@@ -194,7 +194,7 @@ async def test_a_loop_that_is_late_does_not_take_redis_for_silent(
     await runlog.close()
 
 
-async def test_a_time_in_our_own_queue_is_not_redis_time(link: ReadLink, keys: Keys) -> None:
+async def test_a_time_in_our_own_queue_is_not_redis_time(link: ReadProxy, keys: Keys) -> None:
     """What waits behind thousands of others would be told that Redis is gone."""
     runlog = AsyncRunLog(link.url, keys, timeout_s=0.3)
     await runlog.read("first")

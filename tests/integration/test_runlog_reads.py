@@ -10,10 +10,8 @@ from runrelay.errors import NotARun, RunlogError, RunlogUnavailable
 from runrelay.progress import START, Cursor, LogLine, new_epoch
 from runrelay.runlog import AsyncRunLog, Batch, ProducerSequence, Retention, RunLog
 from runrelay.runlog.reads import LOG_BYTES
-from tests.runlog_rig import Witness, ended, fields_of, fresh_keys, look_at, said
-from tests.servers import Server
-
-pytest_plugins = ["tests.runlog_fixtures"]
+from tests.support.runlog import Witness, ended, fields_of, fresh_keys, look_at, said
+from tests.support.servers import Server
 
 
 @pytest.fixture

@@ -9,9 +9,7 @@ import orjson
 from runrelay.fanout.frames import progress_frame
 from runrelay.fanout.messages import FrameCutter, message_prefix
 from runrelay.runlog import Signer
-from tests.runlog_rig import Log, Witness, read, said
-
-pytest_plugins = ["tests.runlog_fixtures"]
+from tests.support.runlog import Log, Witness, read, said
 
 
 async def test_each_message_is_sealed_with_the_run_s_key(log: Log, witness: Witness, look: Any) -> None:

@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 
 from runrelay.progress import Event, Step, step_specs
 from runrelay.runlog import Batch, ProducerSequence, RunLog
-from tests.runlog_rig import Log, Witness, ended, fields_of, fresh_keys, queued, read, said
-from tests.servers import Server
-
-pytest_plugins = ["tests.runlog_fixtures"]
+from tests.support.runlog import Log, Witness, ended, fields_of, fresh_keys, queued, read, said
+from tests.support.servers import Server
 
 STEPS = step_specs({"plot": 2, "images": 3, "music": 1, "voice": 2, "render": 2})
 

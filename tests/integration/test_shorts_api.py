@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.relays import RelayProcess
-from tests.servers import Server
-from tests.unit.pipelines.live import ON_TIME_S, Live, film_writers, live_worker
+from tests.support.pipeline_worker import ON_TIME_S, Live, film_writers, live_worker
+from tests.support.relay import RelayProcess
+from tests.support.servers import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -15,9 +15,9 @@ import pytest
 
 from pipelines.shorts import STEPS, pipeline
 from pipelines.shorts.request import ShortsInput
-from tests.servers import Server
-from tests.unit.pipelines.live import Live, film_writers, live_worker
-from tests.unit.pipelines.rig import ORIGINAL_WEIGHTS
+from tests.support.pipeline_worker import Live, film_writers, live_worker
+from tests.support.pipelines import ORIGINAL_WEIGHTS
+from tests.support.servers import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -28,14 +28,14 @@ import httpx
 from runrelay.cli import parent_death
 from runrelay.cli.embedded_valkey import valkey_binary
 from runrelay.runlog import Keys
-from tests.links import TcpLink
-from tests.publishers import ROOT
-from tests.relays import RelayProcess
-from tests.servers import Server
 from tests.soak.crowd import Crowd
 from tests.soak.report import Samples, as_json, judge, table, tracebacks
 from tests.soak.storms import Storms, Supervised, free_of
-from tests.stages import open_sockets
+from tests.support.publisher_process import ROOT
+from tests.support.relay import RelayProcess
+from tests.support.servers import Server
+from tests.support.stage import open_sockets
+from tests.support.tcp_proxy import TcpProxy
 
 PREFIX = "soak"
 SAMPLE_S = 5.0
@@ -62,7 +62,7 @@ class Soak:
             Supervised(name, RelayProcess(folder, self.server.url, PREFIX, **SETTINGS), mortal=name != "elder")
             for name in names
         ]
-        self.links = [TcpLink(relay.relay.port) for relay in self.relays]
+        self.links = [TcpProxy(relay.relay.port) for relay in self.relays]
         self.samples: dict[str, Samples] = {name: Samples() for name in (*names, "Valkey", "clients")}
         self._turn = itertools.count()
         self.crowd = Crowd(folder, self.server.url, Keys(PREFIX, f"{PREFIX}:progress"), self.place, http)

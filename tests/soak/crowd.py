@@ -16,9 +16,9 @@ import redis.asyncio
 import redis.exceptions
 
 from runrelay.runlog import Keys
-from tests.publishers import PublisherProcess
-from tests.readings import Ledger, Wrong, code_of, holes_in
-from tests.viewers import KINDS, Place, PollingViewer, Viewer
+from tests.support.publisher_process import PublisherProcess
+from tests.support.readings import Ledger, Wrong, code_of, holes_in
+from tests.support.viewers import KINDS, Place, PollingViewer, Viewer
 
 __all__ = ["Crowd", "Tally"]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import redis
 
-from tests.links import TcpLink
-from tests.relays import RelayProcess
-from tests.servers import Server
 from tests.soak.crowd import Crowd
+from tests.support.relay import RelayProcess
+from tests.support.servers import Server
+from tests.support.tcp_proxy import TcpProxy
 
 __all__ = ["Storms", "Supervised"]
 
@@ -58,7 +58,7 @@ class Supervised:
 class Storms:
     """All that happens, each kind at its own pace."""
 
-    def __init__(self, crowd: Crowd, relays: list[Supervised], server: Server, links: list[TcpLink]) -> None:
+    def __init__(self, crowd: Crowd, relays: list[Supervised], server: Server, links: list[TcpProxy]) -> None:
         self.crowd = crowd
         self.relays = relays
         self.server = server

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from runrelay.api.memory import _resident_bytes, memory_given_back
-from tests.watching import eventually
+from tests.support.clients import eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc_trim")
 

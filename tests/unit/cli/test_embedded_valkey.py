@@ -17,7 +17,8 @@ import redis
 from runrelay.cli import parent_death
 from runrelay.cli.embedded_valkey import EmbeddedValkey, EmbeddedValkeyError, valkey_binary
 from runrelay.cli.ports import port_is_free, wait_until_ready
-from tests.servers import Server, free_port
+from tests.support import embedded_parent
+from tests.support.servers import Server, free_port
 
 DEADLINE_S = 20.0
 
@@ -239,7 +240,7 @@ def test_nothing_is_known_of_a_server_that_was_not_started(folder: Path) -> None
 def start_parent(folder: Path, *options: str) -> "subprocess.Popen[str]":
     """Start a process that owns an embedded Valkey; its first line is the server's pid and port."""
     return subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("embedded_parent.py")), str(folder), *options],
+        [sys.executable, embedded_parent.__file__, str(folder), *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -28,8 +28,8 @@ from runrelay.fanout.frames import Batch, Frame
 from runrelay.fanout.gil_contention import GilContention
 from runrelay.fanout.subscribers import Subscribers
 from runrelay.metrics import RelayMetrics
-from tests.servers import HOST, make_certificate
-from tests.watching import eventually
+from tests.support.clients import eventually
+from tests.support.servers import HOST, make_certificate
 
 BOUND = 1 << 26
 LOOPS = pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])

@@ -32,8 +32,8 @@ from runrelay.fanout.topics import Topic
 from runrelay.metrics import RelayMetrics
 from runrelay.progress import START, Cursor, Snapshot
 from runrelay.runlog import RunView, Signer
-from tests.broken_topics import NoAhead, NoPosition, NoRecent, NoRepair, NoSecondRead, NoStaleness
-from tests.watching import Story
+from tests.support.clients import Story
+from tests.support.weakened_topics import NoAhead, NoPosition, NoRecent, NoRepair, NoSecondRead, NoStaleness
 
 RUN = "20251105_1430_우주여행고양이"
 

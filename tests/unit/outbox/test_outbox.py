@@ -14,7 +14,7 @@ from runrelay.outbox.outbox import BATCH_EVENTS, CALL_RUNS, RENUMBER_S, Outbox
 from runrelay.outbox.scopes import TaskScope
 from runrelay.progress import Event, make_event
 from runrelay.runlog import Committed
-from tests.unit.outbox.rig import outbox_of, publish, waiting
+from tests.support.outbox import outbox_of, publish, waiting
 
 
 def committed(given_attempt: int = 1, given_step_attempt: int = 0) -> Committed:

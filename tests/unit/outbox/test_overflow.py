@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from runrelay.outbox.outbox import Outbox
 from runrelay.outbox.queues import EVENT_BYTES
 from runrelay.progress import TERMINAL_STATES, make_event
-from tests.unit.outbox.rig import outbox_of, publish, waiting
+from tests.support.outbox import outbox_of, publish, waiting
 
 BOUND = 64 * 1024
 

@@ -33,7 +33,7 @@ from pipelines.shorts.timeline import read_timeline
 from pipelines.shorts.vocabulary import Locale
 from pipelines.shorts.voice import make_voice
 from pipelines.shorts.workfiles import media_type, whole_file
-from tests.unit.pipelines.rig import OFFLINE, SMALL, Recorder, original_place
+from tests.support.pipelines import OFFLINE, SMALL, Recorder, original_place
 
 ON_TIME_S = 20.0
 _Made = TypeVar("_Made")

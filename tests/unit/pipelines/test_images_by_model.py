@@ -15,7 +15,7 @@ from pipelines.shorts.paint.picture import SceneView, load_layers, picture_layer
 from pipelines.shorts.paint.scene import FilmFormat
 from pipelines.shorts.settings import ShortsSettings
 from pipelines.shorts.workfiles import LAYERS
-from tests.unit.pipelines.rig import SMALL, Recorder, Reply, fake_openai, layout_for
+from tests.support.pipelines import SMALL, Recorder, Reply, fake_openai, layout_for
 
 
 def image_file(colour: tuple[int, int, int] = (10, 200, 90), size: tuple[int, int] = (1024, 1536)) -> bytes:

@@ -12,7 +12,7 @@ from pipelines.shorts.paint.palette import from_hex, mix, palette_for, shade, to
 from pipelines.shorts.paint.scene import FilmFormat
 from pipelines.shorts.timeline import longest_line_s, plan_timeline, read_timeline, write_timeline
 from pipelines.shorts.vocabulary import BACKDROPS, LIGHTS, MOODS
-from tests.unit.pipelines.rig import layout_for
+from tests.support.pipelines import layout_for
 
 
 def test_a_layout_survives_json(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from pipelines.shorts.vocabulary import (
     Light,
     Weather,
 )
-from tests.unit.pipelines.rig import OFFLINE, SMALL, Recorder, layout_for
+from tests.support.pipelines import OFFLINE, SMALL, Recorder, layout_for
 
 FONTS = Path(captions.__file__).parent / "fonts"
 DRAWINGS = Path(captions.__file__).parent / "drawings"

@@ -12,7 +12,7 @@ from pipelines.shorts.plot import make_plot
 from pipelines.shorts.request import ShortsInput
 from pipelines.shorts.settings import ShortsSettings
 from pipelines.shorts.story.scenario import COLUMNS, parse_csv
-from tests.unit.pipelines.rig import OFFLINE, Recorder, Reply, fake_openai, original_place
+from tests.support.pipelines import OFFLINE, Recorder, Reply, fake_openai, original_place
 
 CSV = (
     ",".join(COLUMNS)

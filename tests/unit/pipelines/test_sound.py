@@ -19,7 +19,7 @@ from pipelines.shorts.sound.synth import Samples, fade, level_dbfs, normalise, s
 from pipelines.shorts.timeline import read_timeline
 from pipelines.shorts.vocabulary import MOODS, Mood
 from pipelines.shorts.voice import make_voice
-from tests.unit.pipelines.rig import OFFLINE, Recorder, Reply, fake_openai, layout_for
+from tests.support.pipelines import OFFLINE, Recorder, Reply, fake_openai, layout_for
 
 SCALES = {
     "major": {0, 2, 4, 5, 7, 9, 11},
@@ -197,7 +197,7 @@ def test_a_silent_answer_is_no_voice(tmp_path: Path) -> None:
 
 def test_without_any_voice_the_captions_remain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No speech at all is said in the log, and leaves a film that can be read."""
-    broken = tmp_path / "broken.py"
+    broken = tmp_path / "weakened.py"
     broken.write_text("import sys\nsys.exit('no such library')\n")
     monkeypatch.setattr(espeak, "__file__", str(broken))
     layout, report = layout_for("고래"), Recorder()

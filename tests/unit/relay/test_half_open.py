@@ -7,7 +7,7 @@ import pytest
 from runrelay.metrics import RelayMetrics
 from runrelay.relay import Settings, half_open
 from runrelay.relay.half_open import HalfOpen, Reason
-from tests.watching import eventually
+from tests.support.clients import eventually
 
 
 class _Connection:

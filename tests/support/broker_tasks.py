@@ -32,7 +32,7 @@ def tell(run_id: str) -> Any:
 
 
 if __name__ == "__main__":
-    from tests.faults import broker_tasks
+    from tests.support import broker_tasks
 
     for run in sys.argv[1:]:
         send(broker_tasks.tell.si(run), run)

@@ -1,6 +1,6 @@
 """A worker that publishes numbered lines through the real `publish_progress`: a process of its own.
 
-    python -m tests.numbered GENERATION PADDING RUN_ID…
+    python -m tests.support.numbered_lines GENERATION PADDING RUN_ID…
 
 It is told what to do on its standard input, one word a line, and answers each with a line of JSON:
 

@@ -11,7 +11,7 @@ from runrelay.outbox import Publisher
 from runrelay.progress import make_event
 from runrelay.runlog import Retention
 from runrelay.settings import PublisherSettings
-from tests.servers import Server
+from tests.support.servers import Server
 
 BASE = PublisherSettings(retention=Retention(log_lines=1_000_000))
 

@@ -16,7 +16,7 @@ from redis.retry import Retry
 
 from runrelay.cli import parent_death
 from runrelay.cli.ports import wait_until_ready
-from tests.servers import HOST, Server, valkey_binary
+from tests.support.servers import HOST, Server, valkey_binary
 
 __all__ = ["MASTER_NAME", "Sentinel", "SentinelSet", "sentinel_set", "wait_for"]
 

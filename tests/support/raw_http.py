@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from tests.servers import HOST
+from tests.support.servers import HOST
 
 __all__ = ["UPGRADE", "answer_to", "read_answer", "silent_sockets", "status_of", "trickle"]
 

@@ -26,9 +26,9 @@ from runrelay.progress import make_event
 from runrelay.relay import Settings
 from runrelay.relay.relay import Relay
 from runrelay.runlog import AsyncRunLog, Committed, Keys, ProducerSequence
-from tests.publishers import ROOT, program
-from tests.servers import HOST, free_port
-from tests.watching import DEADLINE_S, Client, eventually, watch
+from tests.support.clients import DEADLINE_S, Client, eventually, watch
+from tests.support.publisher_process import ROOT, program
+from tests.support.servers import HOST, free_port
 
 __all__ = [
     "BOTH_PROTOCOLS",
@@ -137,7 +137,7 @@ async def serve_here(
 class RelayProcess(Address):
     """`runrelay serve` as a process of its own. It keeps its port when it is killed and started again.
 
-    broken: switches of tests/broken.py, for a negative control.
+    broken: switches of tests/support/weakened.py, for a negative control.
     ulimit: arguments of the shell's command, `-n 512` for example.
     """
 

@@ -6,7 +6,7 @@ import socket
 import threading
 from contextlib import suppress
 
-from tests.servers import HOST
+from tests.support.servers import HOST
 
 __all__ = ["LateBroker"]
 

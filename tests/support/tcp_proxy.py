@@ -1,7 +1,7 @@
 """A TCP link that breaks as links do: cut, silent, slow to accept, or gone after some kilobytes.
 
-It stands in front of any server: Redis (see pushlinks.py for one that knows what a push is) or a relay. It lives in the
-test's own loop. tests/runlog_rig.py has another in a thread of its own, for clients that block the loop.
+It stands in front of any server: Redis (see pubsub_proxy.py for one that knows what a push is) or a relay. It lives
+in the test's own loop. runlog.py has another in a thread of its own, for clients that block the loop.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from tests.servers import HOST
+from tests.support.servers import HOST
 
-__all__ = ["READ_BYTES", "Pair", "TcpLink", "tcp_link"]
+__all__ = ["READ_BYTES", "Pair", "TcpProxy", "tcp_proxy"]
 
 READ_BYTES = 1 << 16
 
@@ -35,7 +35,7 @@ class Pair:
         self.server.transport.abort()
 
 
-class TcpLink:
+class TcpProxy:
     """A link to a port of this machine; clients connect to `port`.
 
     `refuse`: while set, no new connection is let through. `cut_after_bytes`: each connection breaks after the server
@@ -160,9 +160,9 @@ class TcpLink:
 
 
 @asynccontextmanager
-async def tcp_link(target_port: int) -> AsyncIterator[TcpLink]:
+async def tcp_proxy(target_port: int) -> AsyncIterator[TcpProxy]:
     """A link to a port, closed at the end."""
-    link = TcpLink(target_port)
+    link = TcpProxy(target_port)
     await link.start()
     try:
         yield link

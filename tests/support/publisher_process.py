@@ -1,4 +1,4 @@
-"""Publisher processes: workers whose lines are numbered, and who are told what to do; see numbered.py."""
+"""Publisher processes: workers whose lines are numbered, and who are told what to do; see numbered_lines.py."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from runrelay.cli import parent_death
-from tests.readings import code_of
+from tests.support.readings import code_of
 
 __all__ = ["ROOT", "PublisherProcess", "program"]
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def program(module: str, *arguments: str, broken: str = "") -> list[str]:
-    """The command that runs a module's `main`, with protections switched off (broken.py) if any are named."""
-    with_switches = ["tests.broken", broken, module] if broken else [module]
+    """The command that runs a module's `main`, with protections switched off (weakened.py) if any are named."""
+    with_switches = ["tests.support.weakened", broken, module] if broken else [module]
     return [sys.executable, "-W", "error", "-m", *with_switches, *arguments]
 
 
@@ -28,7 +28,7 @@ class PublisherProcess:
     """One life of a publisher: a generation of the lines of its runs.
 
     Arguments: `folder` is its working directory; `padding`, how many characters each line is longer; `broken`, switches
-    of tests/broken.py; `settings`, RUNRELAY_….
+    of tests/support/weakened.py; `settings`, RUNRELAY_….
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class PublisherProcess:
         """Lines of each run, as far as it has answered."""
         self.acknowledged = 0
         """Of these, how many are known to be committed."""
-        self._command = program("tests.numbered", str(generation), str(padding), *run_ids, broken=broken)
+        self._command = program("tests.support.numbered_lines", str(generation), str(padding), *run_ids, broken=broken)
         self._folder = folder
         self._environ = {
             "PATH": os.environ["PATH"],

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from runrelay.runlog.scripts import READ
-from tests.links import READ_BYTES, Pair, TcpLink
+from tests.support.tcp_proxy import READ_BYTES, Pair, TcpProxy
 
-__all__ = ["ReadLink", "read_link"]
+__all__ = ["ReadProxy", "read_proxy"]
 
 
-class ReadLink(TcpLink):
-    """A TcpLink in front of a Redis; `url` leads through it.
+class ReadProxy(TcpProxy):
+    """A TcpProxy in front of a Redis; `url` leads through it.
 
     While `flow` is not set, nothing comes back on a connection that a read of a run was sent on. `reads` counts those
     that were sent. `cut` breaks those connections only.
@@ -54,9 +54,9 @@ class ReadLink(TcpLink):
 
 
 @asynccontextmanager
-async def read_link(port: int) -> AsyncIterator[ReadLink]:
+async def read_proxy(port: int) -> AsyncIterator[ReadProxy]:
     """A link to the server on this port, closed at the end."""
-    link = ReadLink(port)
+    link = ReadProxy(port)
     await link.start()
     try:
         yield link

@@ -18,7 +18,7 @@ from runrelay.progress import Event
 from runrelay.runlog import AsyncRunLog, Batch, Committed, Keys, ProducerSequence, Retention, RunLog, RunView
 from runrelay.runlog.reads import parse_view, read_args
 from runrelay.runlog.scripts import READ, Script
-from tests.servers import HOST, Server
+from tests.support.servers import HOST, Server
 
 __all__ = [
     "AsyncLog",

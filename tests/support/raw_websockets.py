@@ -10,8 +10,8 @@ from pathlib import Path
 import orjson
 from websockets.frames import Opcode
 
-from tests.raw_http import UPGRADE, read_answer
-from tests.servers import HOST
+from tests.support.raw_http import UPGRADE, read_answer
+from tests.support.servers import HOST
 
 __all__ = ["connected", "frame", "memory_bytes", "pour", "subscribe"]
 

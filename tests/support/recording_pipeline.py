@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from runrelay.pipelines import Pipeline
-from tests.relays import Served
+from tests.support.relay import Served
 
 __all__ = ["Input", "Works", "problem", "start_run"]
 

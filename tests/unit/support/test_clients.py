@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.watching import Story
+from tests.support.clients import Story
 
 
 def test_the_story_would_notice() -> None:

@@ -1,6 +1,6 @@
 """A program of ours with one protection switched off, for the negative controls of tests that need real processes.
 
-    python -m tests.broken SWITCH[,SWITCH…] MODULE ARGUMENT…
+    python -m tests.support.weakened SWITCH[,SWITCH…] MODULE ARGUMENT…
 
 runs the module's `main` with these switches. A test whose check still passes then has checked nothing.
 """
@@ -87,7 +87,7 @@ def no_end() -> None:
 def _weaken_commits(protection: str, instead: str) -> None:
     import runrelay.runlog.sync
     from runrelay.runlog.scripts import COMMIT
-    from tests.runlog_rig import weakened
+    from tests.support.runlog import weakened
 
     runrelay.runlog.sync.COMMIT = weakened(COMMIT, protection, instead)  # type: ignore[attr-defined]
 
@@ -110,7 +110,7 @@ def no_repair_after_reconnect() -> None:
 def no_repair() -> None:
     """What does not follow is not explained by the log: it is thrown away."""
     from runrelay.fanout import hub
-    from tests.broken_topics import NoRepair
+    from tests.support.weakened_topics import NoRepair
 
     hub.Topic = NoRepair  # type: ignore[attr-defined]
 

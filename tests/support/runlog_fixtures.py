@@ -1,4 +1,4 @@
-"""The run log's fixtures: `pytest_plugins = ["tests.runlog_fixtures"]` brings them."""
+"""The run log's fixtures; tests/conftest.py makes them known to every test."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 
 from runrelay.runlog import Keys, Retention
-from tests.runlog_rig import AsyncLog, Kind, Link, Log, SyncLog, Witness, fresh_keys
-from tests.servers import Server, redis_server_binary
+from tests.support.runlog import AsyncLog, Kind, Link, Log, SyncLog, Witness, fresh_keys
+from tests.support.servers import Server, redis_server_binary
 
 
 @pytest.fixture(scope="session")

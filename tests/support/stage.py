@@ -1,6 +1,6 @@
 """Everything that a fault needs to happen to: a Redis, relays, publishers, and clients that check what they are told.
 
-`pytest_plugins = ["tests.stage_rig"]` brings the fixture `open_stage`:
+The fixture `open_stage` (stage_fixtures.py):
 
     async with open_stage(server) as stage:
         await stage.relay()
@@ -26,11 +26,11 @@ from typing import Any
 import httpx
 
 from runrelay.runlog import Keys
-from tests.publishers import PublisherProcess
-from tests.readings import Ledger, code_of, holes_in
-from tests.relays import RelayProcess
-from tests.servers import Server
-from tests.viewers import KINDS, Place, PollingViewer, Viewer
+from tests.support.publisher_process import PublisherProcess
+from tests.support.readings import Ledger, code_of, holes_in
+from tests.support.relay import RelayProcess
+from tests.support.servers import Server
+from tests.support.viewers import KINDS, Place, PollingViewer, Viewer
 
 __all__ = ["RUNS", "Fault", "OpenStage", "Stage", "open_sockets", "play", "resident_bytes"]
 
@@ -303,7 +303,7 @@ async def play(
     """Let lines flow to one relay's clients, let the fault happen, let lines flow, end; check everything.
 
     again: how often it happens. rate: lines a second of all runs. publisher, relay: what is switched off in them
-    (broken.py), for a control;
+    (weakened.py), for a control;
     keeps_cursor: the clients' own. lossy: see Stage.
     """
     control = publisher or relay or not keeps_cursor

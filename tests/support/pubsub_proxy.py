@@ -10,13 +10,13 @@ from typing import Any
 
 import hiredis
 
-from tests.links import READ_BYTES, Pair, TcpLink
+from tests.support.tcp_proxy import READ_BYTES, Pair, TcpProxy
 
-__all__ = ["PushLink", "push_link"]
+__all__ = ["PubSubProxy", "pubsub_proxy"]
 
 
-class PushLink(TcpLink):
-    """A TcpLink in front of a Redis; `url` leads through it. What commands answer passes untouched.
+class PubSubProxy(TcpProxy):
+    """A TcpProxy in front of a Redis; `url` leads through it. What commands answer passes untouched.
 
     `lose`: pushes of which this is true never arrive. `hold`: while set, pushes wait. `cut` breaks subscribers only.
     """
@@ -81,9 +81,9 @@ def _encoded(value: Any) -> bytes:
 
 
 @asynccontextmanager
-async def push_link(port: int) -> AsyncIterator[PushLink]:
+async def pubsub_proxy(port: int) -> AsyncIterator[PubSubProxy]:
     """A link to the server on this port, closed at the end."""
-    link = PushLink(port)
+    link = PubSubProxy(port)
     await link.start()
     try:
         yield link

@@ -1,4 +1,4 @@
-"""The fixture for tests with a whole stage: `pytest_plugins = ["tests.stage_rig"]`; see stages.py."""
+"""The fixture for tests with a whole stage (stage.py); tests/conftest.py makes it known to every test."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.servers import Server
-from tests.stages import OpenStage, Stage
+from tests.support.servers import Server
+from tests.support.stage import OpenStage, Stage
 
 
 @pytest.fixture

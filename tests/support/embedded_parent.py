@@ -1,4 +1,4 @@
-"""A process that owns an embedded Valkey until its input ends: the parent that test_embedded.py kills.
+"""A process that owns an embedded Valkey until its input ends: the parent that test_embedded_valkey.py kills.
 
 Arguments: the data folder; `--unleashed` for the negative control.
 """

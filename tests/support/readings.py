@@ -1,6 +1,6 @@
 """What an honest client knows of a run, held against the contract frame by frame.
 
-The runs that are watched are told in numbered lines, `<generation> <number>…` (tests/numbered.py): a generation is one
+The runs that are watched are told in numbered lines, `<generation> <number>…` (numbered_lines.py). A generation is one
 life of a publisher. So a lost, doubled or overtaken line shows by itself, whatever the cursors say.
 """
 
@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from runrelay.progress import is_ended
-from tests.watching import Story
+from tests.support.clients import Story
 
 __all__ = ["Ledger", "Reading", "Wrong", "code_of", "holes_in"]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.integration import celery_tasks as tasks
+from tests.support import celery_tasks as tasks
 
 __all__ = ["worker"]
 
@@ -27,7 +27,7 @@ def worker(
     output = None if log is None else log.open("ab")
     process = subprocess.Popen(
         [
-            sys.executable, "-m", "celery", "-A", "tests.integration.celery_tasks", "worker",
+            sys.executable, "-m", "celery", "-A", "tests.support.celery_tasks", "worker",
             "--pool", "prefork", "-c", "2", "-l", "warning", "--without-gossip", "--without-mingle", *options,
         ],
         env=environ,

@@ -1,6 +1,6 @@
-"""Fixtures for tests of the relay: `pytest_plugins = ["tests.relay_rig"]`.
+"""Fixtures for tests of the relay; tests/conftest.py makes them known to every test.
 
-What tests import is in relays.py, watching.py and works.py.
+What tests import is in relay.py, clients.py and recording_pipeline.py.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import pytest_asyncio
 
 from runrelay.pipelines import Pipeline
 from runrelay.runlog import Keys
-from tests.relays import FAST, Producer, RelayProcess, Served, StartProcess, StartRelay, serve_here
-from tests.works import Input, Works
+from tests.support.recording_pipeline import Input, Works
+from tests.support.relay import FAST, Producer, RelayProcess, Served, StartProcess, StartRelay, serve_here
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from runrelay.codes import CloseCode
-from tests.readings import Ledger, Reading
+from tests.support.readings import Ledger, Reading
 
 __all__ = ["KINDS", "ManyViewer", "Place", "PollingViewer", "SocketViewer", "StreamViewer", "Viewer"]
 
