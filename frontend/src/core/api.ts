@@ -4,12 +4,12 @@ import type { Environment } from "./environment.js";
 import type { ProgressEvent, Snapshot } from "./frames.js";
 import { list, readEvent, readSnapshot, readSummary } from "./frames.js";
 import { problemOf, RelayError } from "./problem.js";
-import type { RunSummary } from "./types.js";
+import type { RunSummary, StatusFilter } from "./types.js";
 import type { RelayUrls } from "./urls.js";
 
 export interface RunFilter {
-  /** A status, or `active` for every unfinished one. */
-  readonly status?: string;
+  /** One status, or `active` or `ended` for several. */
+  readonly status?: StatusFilter;
   readonly pipeline?: string;
   /** Text within the run id or the title. */
   readonly q?: string;

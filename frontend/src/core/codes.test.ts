@@ -1,8 +1,11 @@
 import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
 import { CloseCode, MESSAGE_TYPES } from "./codes.js";
+import { isEnded, STATUS_SETS, STATUSES } from "./types.js";
 
-const python = readFileSync(new URL("../../../backend/runrelay/codes.py", import.meta.url), "utf8");
+const source = (path: string) =>
+  readFileSync(new URL(`../../../backend/runrelay/${path}`, import.meta.url), "utf8");
+const python = source("codes.py");
 
 it("close codes are the relay's", () => {
   const theirs = [...python.matchAll(/^ {4}([A-Z_]+) = (\d+)$/gm)].map(([, name, code]) => [
@@ -18,4 +21,13 @@ it("message types are the relay's", () => {
   const theirs = [...list.matchAll(/^\s*"(\w+)",$/gm)].map(([, name]) => name);
   expect(theirs.length).toBeGreaterThan(5);
   expect([...MESSAGE_TYPES]).toEqual(theirs);
+});
+
+it("the sets of statuses are the relay's: ended by a state, active by what is left", () => {
+  const states = source("progress/states.py");
+  const ended = /^TERMINAL_STATES\b.*= \{(.*)\}$/m.exec(states)?.[1]?.matchAll(/: "(\w+)"/g) ?? [];
+  expect([...STATUS_SETS.ended]).toEqual([...ended].map(([, status]) => status));
+  expect(states).toContain('ACTIVE: Final = frozenset(STATUSES) - ENDED - {"unknown"}');
+  const rest = STATUSES.filter((status) => !isEnded(status) && status !== "unknown");
+  expect([...STATUS_SETS.active]).toEqual(rest);
 });

@@ -239,7 +239,11 @@ describe("the list", () => {
   it("filters as the server does", () => {
     expect(matches(run("a"), { status: "active" })).toBe(true);
     expect(matches(run("a", { status: "failed" }), { status: "active" })).toBe(false);
+    expect(matches(run("a", { status: "unknown" }), { status: "active" })).toBe(false);
+    expect(matches(run("a", { status: "failed" }), { status: "ended" })).toBe(true);
+    expect(matches(run("a"), { status: "ended" })).toBe(false);
     expect(matches(run("a", { status: "failed" }), { status: "failed" })).toBe(true);
+    expect(matches(run("a", { status: "failed" }), { status: "succeeded" })).toBe(false);
     expect(matches(run("a"), { pipeline: "scan" })).toBe(false);
     expect(matches(run("a", { title: "우주 고양이" }), { q: "고양이" })).toBe(true);
     expect(matches(run("ABC"), { q: "bc" })).toBe(true);

@@ -6,7 +6,7 @@ import { relate } from "./cursor.js";
 import type { Frame } from "./frames.js";
 import { Subscribable } from "./subscribable.js";
 import type { RunSummary } from "./types.js";
-import { isEnded } from "./types.js";
+import { isInFilter } from "./types.js";
 
 export interface RunListState {
   readonly status: "loading" | "ready" | "error";
@@ -22,8 +22,7 @@ const BATCH_MS = 50;
 /** Whether a run belongs in a list with this filter, as the server would decide. */
 export function matches(run: RunSummary, filter: RunFilter): boolean {
   const { status, pipeline, q } = filter;
-  if (status === "active" && (isEnded(run.status) || run.status === "unknown")) return false;
-  if (status && status !== "active" && run.status !== status) return false;
+  if (status && !isInFilter(run.status, status)) return false;
   if (pipeline && run.pipeline !== pipeline) return false;
   if (!q) return true;
   const needle = q.toLowerCase();

@@ -127,9 +127,23 @@ export interface ConnectionState {
   readonly statistics: ConnectionStatistics;
 }
 
-const ENDED: readonly RunStatus[] = ["succeeded", "failed", "cancelled"];
+/** The two sets of statuses that a list of runs can be filtered by. The relay has the same (a test compares them). */
+export const STATUS_SETS = {
+  active: ["queued", "running", "retrying", "stalled"],
+  ended: ["succeeded", "failed", "cancelled"],
+} as const satisfies Readonly<Record<string, readonly RunStatus[]>>;
+
+/** What a list of runs can be filtered by: a set of statuses, or one status. */
+export type StatusFilter = keyof typeof STATUS_SETS | Exclude<RunStatus, "unknown">;
 
 /** Whether a run of this status has ended. */
 export function isEnded(status: RunStatus): boolean {
-  return ENDED.includes(status);
+  return STATUS_SETS.ended.some((ended) => ended === status);
+}
+
+/** Whether a run of this status belongs in a list with this filter. */
+export function isInFilter(status: RunStatus, filter: StatusFilter): boolean {
+  const wanted: readonly RunStatus[] =
+    filter === "active" || filter === "ended" ? STATUS_SETS[filter] : [filter];
+  return wanted.includes(status);
 }

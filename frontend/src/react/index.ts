@@ -28,11 +28,20 @@ export type {
   RunState,
   RunStatus as RunStatusName,
   RunSummary,
+  StatusFilter,
   Step,
   Token,
   TransportKind,
 } from "../core/index.js";
-export { CloseCode, isEnded, MESSAGE_TYPES, RelayClient, RelayError, RunClient } from "../core/index.js";
+export {
+  CloseCode,
+  isEnded,
+  MESSAGE_TYPES,
+  RelayClient,
+  RelayError,
+  RunClient,
+  STATUS_SETS,
+} from "../core/index.js";
 export type { ConnectionBadgeProps } from "./ConnectionBadge.js";
 export { ConnectionBadge } from "./ConnectionBadge.js";
 export type { Units } from "./format.js";

@@ -162,6 +162,26 @@ it("useRuns: a filter that is a new object on each render is the same list", asy
   expect(result.current).toMatchObject({ status: "ready", hasMore: true, runs: [{ runId: "a" }] });
 });
 
+it("useRuns: a list of ended runs keeps its rows when the feed tells of a run that ends", async () => {
+  const { result } = renderHook(() => useRuns({ status: "ended" }), { wrapper: inside });
+  act(() => browser.socket.prove());
+  await act(() => vi.advanceTimersByTimeAsync(0));
+  const row = { run_id: "a", status: "failed", seq: 1, id: "e1-1" };
+  for (const { url, answer } of browser.requests)
+    if (url.includes("status=ended")) await act(() => answer(200, { runs: [row], next_cursor: null }));
+  expect(result.current.runs).toHaveLength(1);
+  act(() => {
+    browser.socket.say({ type: "run", ...row, seq: 2, id: "e1-2", title: "A film" });
+    browser.socket.say({ type: "run", run_id: "b", status: "succeeded", seq: 1, id: "e2-1" });
+    browser.socket.say({ type: "run", run_id: "c", status: "running", seq: 1, id: "e3-1" });
+    vi.advanceTimersByTime(50);
+  });
+  expect(result.current.runs.map(({ runId, title }) => [runId, title])).toEqual([
+    ["b", null],
+    ["a", "A film"],
+  ]);
+});
+
 describe("components", () => {
   it("the bar has a value only when the run has one", () => {
     const run = { ...unknownRun("r"), known: true, status: "running" as const };

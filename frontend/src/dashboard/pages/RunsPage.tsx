@@ -1,7 +1,8 @@
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { useEffect, useMemo, useRef, useState } from "react";
-import { RetryPanel, useConnection, useRelayClient, useRuns } from "../../react/index";
+import type { StatusFilter } from "../../react/index";
+import { RetryPanel, STATUS_SETS, useConnection, useRelayClient, useRuns } from "../../react/index";
 import { Icon } from "../icons";
 import { Link } from "../Link";
 import { Notice } from "../Notice";
@@ -10,7 +11,7 @@ import { useTitle } from "../title";
 import { useWords } from "../words";
 import { RunRow } from "./RunRow";
 
-const STATUSES = ["", "active", "succeeded", "failed", "cancelled"] as const;
+const SEGMENTS = [undefined, "active", "succeeded", "failed", "cancelled"] as const;
 
 /** The list of runs, live; its filters are in the address. */
 export function RunsPage(): ReactNode {
@@ -21,7 +22,7 @@ export function RunsPage(): ReactNode {
   const search = useRef<HTMLInputElement>(null);
   const table = useRef<HTMLUListElement>(null);
   const params = useMemo(() => new URLSearchParams(address.split("?")[1] ?? ""), [address]);
-  const status = params.get("status") ?? "";
+  const status = statusOf(params.get("status"));
   const pipeline = params.get("pipeline") ?? "";
   const text = params.get("q") ?? "";
   const q = useSettled(text, 150);
@@ -72,7 +73,7 @@ export function RunsPage(): ReactNode {
     return () => document.removeEventListener("keydown", onKey);
   }, []);
 
-  const filtered = status !== "" || pipeline !== "" || text !== "";
+  const filtered = status !== undefined || pipeline !== "" || text !== "";
   const clear = { label: words.clearFilters, run: () => setFilter({ status: "", pipeline: "", q: "" }) };
   return (
     <div className="page">
@@ -84,15 +85,15 @@ export function RunsPage(): ReactNode {
       </header>
       <div className="filters">
         <div className="segments" role="group" aria-label={words.state}>
-          {STATUSES.map((name) => (
+          {SEGMENTS.map((name) => (
             <button
-              key={name}
+              key={name ?? ""}
               type="button"
               className="segment"
               aria-pressed={status === name}
-              onClick={() => setFilter({ status: name })}
+              onClick={() => setFilter({ status: name ?? "" })}
             >
-              {name === "" ? words.all : name === "active" ? words.active : words.status[name]}
+              {name === undefined ? words.all : name === "active" ? words.active : words.status[name]}
             </button>
           ))}
         </div>
@@ -172,6 +173,12 @@ export function RunsPage(): ReactNode {
       )}
     </div>
   );
+}
+
+/** The filter in the address; undefined when there is none, or one that this page does not know. */
+function statusOf(text: string | null): StatusFilter | undefined {
+  const known: readonly string[] = [...Object.keys(STATUS_SETS), ...Object.values(STATUS_SETS).flat()];
+  return text !== null && known.includes(text) ? (text as StatusFilter) : undefined;
 }
 
 /** A value once it has stopped changing for a moment: one request for a word, not for each letter. */
