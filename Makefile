@@ -7,6 +7,8 @@ PORT ?= 8000
 ARGS ?=
 MINUTES ?= 30
 VENV := .venv/bin
+# Beside tests/faults: files with tests that have a long form, or that are long.
+LONG_FORMS := tests/acceptance tests/integration/test_relay_bad_input.py tests/integration/test_redis_acl.py tests/unit/fanout/test_topics.py
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -29,7 +31,7 @@ test: setup-tests  ## all tests (ARGS="-k word" goes to pytest)
 	@exec $(VENV)/python scripts/run_tests.py $(ARGS)
 
 test-faults: setup-tests  ## the fault tests in their long forms
-	@exec $(VENV)/python -m pytest tests/faults tests/integration/test_relay_bad_input.py --long $(ARGS)
+	@exec $(VENV)/python -m pytest tests/faults $(LONG_FORMS) --long $(ARGS)
 
 soak: setup-tests  ## everything at once for MINUTES=30, with a report (ARGS="--report FILE")
 	@exec $(VENV)/python -m tests.soak $(MINUTES) $(ARGS)

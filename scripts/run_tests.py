@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -68,6 +69,7 @@ def run_pytest(folder: Path, arguments: list[str]) -> Counts:
 
 
 def run_vitest(folder: Path) -> Counts:
+    """Run the front end's tests; what they say is in vitest.txt then."""
     report = folder / "vitest.json"
     command = [
         "npm",
@@ -78,7 +80,10 @@ def run_vitest(folder: Path) -> Counts:
         "--reporter=json",
         f"--outputFile={report}",
     ]
-    code = subprocess.run(command, cwd=ROOT / "frontend", check=False).returncode
+    with (folder / "vitest.txt").open("wb") as output:
+        code = subprocess.run(
+            command, cwd=ROOT / "frontend", stdout=output, stderr=subprocess.STDOUT, check=False
+        ).returncode
     try:
         counts = counts_of_vitest(report)
     except (OSError, ValueError, KeyError):
@@ -92,11 +97,17 @@ def main() -> int:
         folder = Path(name)
         try:
             print("test: Python", flush=True)
-            counts = run_pytest(folder, arguments)
             # A selection is meant for pytest: the other half is then not what one is waiting for.
-            if not arguments:
-                print("test: front end", flush=True)
-                counts += run_vitest(folder)
+            if arguments:
+                counts = run_pytest(folder, arguments)
+            else:
+                # beside each other: on two cores that saves four minutes of twenty
+                with ThreadPoolExecutor(1) as beside:
+                    front_end = beside.submit(run_vitest, folder)
+                    counts = run_pytest(folder, arguments)
+                    print("test: front end", flush=True)
+                    counts += front_end.result()
+                    print((folder / "vitest.txt").read_text(encoding="utf-8", errors="replace"), flush=True)
         except KeyboardInterrupt:
             print("test: stopped", file=sys.stderr)
             return 130

@@ -227,7 +227,7 @@ def _rss_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_a_million_events_leave_memory_flat(
     start_process: StartProcess, start_valkey: Callable[..., Server], keys: Keys, run_id: str

@@ -305,7 +305,7 @@ def test_silent_sockets_are_bounded(start_process: StartProcess, run_id: str) ->
 
 
 @LINUX
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_flood_does_not_use_up_the_open_files(start_process: StartProcess, run_id: str) -> None:
     """With no file left, nobody is accepted any more: not even by a health check."""
     relay = start_process(ulimit="-n 256")

@@ -190,7 +190,7 @@ async def test_only_who_asks_for_that_run_sees_an_error(
     await _hold(start_relay, producer, redis_url, keys, caplog, 30)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_the_same_at_length(
     start_relay: StartRelay, producer: Producer, redis_url: str, keys: Keys, caplog: pytest.LogCaptureFixture

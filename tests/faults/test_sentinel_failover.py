@@ -128,8 +128,8 @@ async def test_a_primary_that_is_killed_loses_nothing_that_was_replicated(
             old.kill()
             say(publisher, run_id, *after)
             publisher.emit(run_id, make_event("END"))
-            await flushed(publisher)
-            assert three.primary() is not old
+            await flushed(publisher)  # one sentinel's word is enough for that
+            await asyncio.to_thread(three.wait_for_failover, old)
             for client in clients:
                 story = await ended(client, run_id)
                 assert shown(client, run_id) == [*before, *flying, *after]
@@ -247,6 +247,7 @@ async def test_nothing_is_said_to_a_primary_that_comes_back(three: SentinelSet, 
         assert await lines_at(three.primary(), keys, run_id) == ["before", "after"]
 
 
+@pytest.mark.long
 async def test_without_asking_again_a_line_goes_to_the_old_primary(
     three: SentinelSet, keys: Keys, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,7 +280,7 @@ async def seen_before_the_demotion(
             say(publisher, run_id, "after")
             await flushed(publisher)
             await eventually(lambda: "after" in shown(client, run_id) or role_of(old) == "slave", "either", 40.0)
-            in_time = "after" in shown(client, run_id)
+            in_time = role_of(old) == "master"
             await client.until(lambda: shown(client, run_id) == ["before", "after"], "it sees it in the end")
             assert not told_twice([client])
     return in_time
@@ -304,6 +305,7 @@ async def test_a_relay_that_does_not_ask_again_stays_with_it(
     assert not await seen_before_the_demotion(three, start_relay, keys, run_id, monkeypatch)
 
 
+@pytest.mark.long
 async def test_sentinels_that_are_gone_frozen_or_behind_hold_nobody_up(
     three: SentinelSet, keys: Keys, run_id: str
 ) -> None:

@@ -228,6 +228,7 @@ def _publishes_everything(users: Users, run_id: str) -> None:
         runlog.close()
 
 
+@pytest.mark.long
 def test_each_right_of_who_only_looks_is_needed(users: Users) -> None:
     """The same for the two commands that only show."""
     _publishes_everything(users, "r")

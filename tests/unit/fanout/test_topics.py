@@ -445,7 +445,7 @@ def test_nor_does_one_with_next_to_no_room(monkeypatch: pytest.MonkeyPatch) -> N
     _wander_about(Topic, 200)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_nor_does_a_long_walk_by_chance() -> None:
     """What Hypothesis has no time for."""
     _wander_about(Topic, 1500)
