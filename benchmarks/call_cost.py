@@ -8,14 +8,14 @@ import sys
 from runrelay import PublisherSettings, configure, flush
 
 from .figures import percentile
-from .publish_cost import LOOPS, nothing, publish
+from .publish_cost import LOOPS, nothing, publish, publish_korean
 from .session import free_port
 
 __all__ = ["main"]
 
 
 def main() -> None:
-    """Time calls with Redis up, then with nobody at its port."""
+    """Time calls with Redis up, then with no server at its port; each with an English and a Korean line."""
     url, count = sys.argv[1], int(sys.argv[2])
     rows = []
     for redis, where in (("up", url), ("down", f"redis://127.0.0.1:{free_port()}/0")):
@@ -24,17 +24,18 @@ def main() -> None:
         flush(1.0)
         for loop_name, (loop, factor) in LOOPS.items():
             empty_ns = sorted(loop(nothing, count * factor))
-            took_ns = sorted(loop(publish, count * factor))
-            rows.append(
-                {
-                    "loop": loop_name,
-                    "redis": redis,
-                    "p50_us": percentile(took_ns, 0.5) / 1000,
-                    "p99_us": percentile(took_ns, 0.99) / 1000,
-                    "empty_p99_us": percentile(empty_ns, 0.99) / 1000,
-                }
-            )
-            flush(30.0 if redis == "up" else 0.0)
+            for text, call in (("", publish), (", a Korean line", publish_korean)):
+                took_ns = sorted(loop(call, count * factor))
+                rows.append(
+                    {
+                        "loop": f"{loop_name}{text}",
+                        "redis": redis,
+                        "p50_us": percentile(took_ns, 0.5) / 1000,
+                        "p99_us": percentile(took_ns, 0.99) / 1000,
+                        "empty_p99_us": percentile(empty_ns, 0.99) / 1000,
+                    }
+                )
+                flush(30.0 if redis == "up" else 0.0)
         publisher.flusher.stop(1.0)
     print(json.dumps(rows))
 

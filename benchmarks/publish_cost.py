@@ -81,6 +81,10 @@ def publish(i: int) -> None:
     publish_progress("benchmark", "RENDERING", i % 1000 / 1000, "a frame is rendered")
 
 
+def publish_korean(i: int) -> None:
+    publish_progress("benchmark", "RENDERING", i % 1000 / 1000, "장면 하나를 그렸습니다")
+
+
 def update(i: int) -> None:
     publish_progress("benchmark", None, i % 1000 / 1000)
 
@@ -106,6 +110,7 @@ def main() -> None:
                 {
                     "nothing": nothing,
                     "line and progress": publish,
+                    "Korean line": publish_korean,
                     "progress only": update,
                     "redis PUBLISH": lambda i: client.publish("benchmark", b'{"run_id":"benchmark"}'),
                 },
@@ -118,7 +123,16 @@ def main() -> None:
             server.kill()
         publish_progress("benchmark", log="is it there?")
         flush(0.5)
-        measure("Redis down", {"nothing": nothing, "line and progress": publish, "progress only": update}, count)
+        measure(
+            "Redis down",
+            {
+                "nothing": nothing,
+                "line and progress": publish,
+                "Korean line": publish_korean,
+                "progress only": update,
+            },
+            count,
+        )
         report(publisher)
         publisher.flusher.stop(1.0)
 

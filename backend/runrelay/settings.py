@@ -34,6 +34,8 @@ class PublisherSettings:
     """Folder where that waits which does not fit; None: it is dropped by the outbox's policy."""
     heartbeat_s: float = 10.0
     """Seconds between two signs of life of the runs that this process executes."""
+    quick_path: bool = True
+    """Whether `publish_progress` may take the quick path (outbox/quick.py). False: each call takes the plain one."""
 
     @staticmethod
     def from_env(environ: Mapping[str, str]) -> PublisherSettings:
@@ -61,6 +63,7 @@ class PublisherSettings:
             outbox_bytes=_whole(environ, "RUNRELAY_OUTBOX_BYTES", 64 * 1024 * 1024, _MIN_OUTBOX_BYTES),
             spool=Path(spool) if spool else None,
             heartbeat_s=_number(environ, "RUNRELAY_WORKER_HEARTBEAT_S", 10.0, 0.01),
+            quick_path=_whole(environ, "RUNRELAY_QUICK_PATH", 1, 0) != 0,
         )
 
 

@@ -10,9 +10,11 @@ from dataclasses import replace
 
 import pytest
 
+from runrelay import publish_progress
 from runrelay.outbox import Publisher
 from runrelay.outbox.scopes import TaskScope
 from runrelay.progress import Event, make_event
+from runrelay.publisher.publish import use_sink
 from runrelay.runlog import Batch, ProducerSequence, RunLog
 from tests.support.publishing import BASE, know_that_it_is_away, lines, log_of, publishing, say, settings_for
 from tests.support.servers import Server
@@ -268,3 +270,20 @@ def test_runs_are_listed_when_they_begin_and_end(server: Server) -> None:
         assert begun is not None
         assert ended is not None
         assert float(str(ended)) == float(str(client.hget(BASE.keys.run("run")[0], "updated_at")))
+
+
+def test_a_line_without_utf8_form_does_not_keep_the_others_of_its_batch(server: Server) -> None:
+    """A batch that is given up, or sent for ever, for a lone surrogate: the quick path does not look for them."""
+    with publishing(settings_for(server)) as publisher:
+        before = use_sink(publisher)
+        try:
+            for i in range(2):  # the first call of a run takes the plain path
+                publish_progress("run", "WORK", i / 10, f"{i} \udce9")
+                publish_progress("run", "WORK", None, f"{i} 한 줄")
+                publish_progress("other", "WORK", None, f"{i}")
+        finally:
+            use_sink(before)
+        assert publisher.flush(30)
+        assert (publisher.counts.committed, publisher.counts.rejected) == (6, 0)
+    assert log_of(server, "run") == ["0 ?", "0 한 줄", "1 ?", "1 한 줄"]
+    assert log_of(server, "other") == ["0", "1"]

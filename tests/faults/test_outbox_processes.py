@@ -78,19 +78,19 @@ def test_without_starting_anew_the_childs_lines_are_lost(
 _MULTIPROCESSING = """
 import multiprocessing, sys
 from runrelay import PublisherSettings
-from runrelay.publisher import Publisher, lifecycle
+from runrelay.outbox import Publisher, publisher
 from runrelay.progress import make_event
 
 def child():
     # its flusher rests for an hour after the first batch
-    publisher = Publisher(PublisherSettings(redis_url=sys.argv[1], flush_ms=3_600_000.0))
-    publisher.emit("run", make_event(log="line 0"))
-    assert publisher.flush(10)
+    mine = Publisher(PublisherSettings(redis_url=sys.argv[1], flush_ms=3_600_000.0))
+    mine.emit("run", make_event(log="line 0"))
+    assert mine.flush(10)
     for i in range(1, 50):
-        publisher.emit("run", make_event(log=f"line {i}"))
+        mine.emit("run", make_event(log=f"line {i}"))
 
 if sys.argv[2] == "unprotected":
-    lifecycle._close_at_exit = lambda reference: None
+    publisher._close_at_exit = lambda reference: None
 process = multiprocessing.get_context("fork").Process(target=child)
 process.start()
 process.join()

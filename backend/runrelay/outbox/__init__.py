@@ -5,7 +5,8 @@ outbox.py      what waits to be committed, in memory, bounded
 queues.py      what waits of one run
 overflow.py    what is dropped when Redis is away for long
 flusher.py     the thread that commits
-pace.py        when the next event is expected, so that nobody need wake that thread
+wakeup.py      how that thread waits, and how it is woken
+quick.py       the quick publish path, and the plain one that it must equal
 scopes.py      which task an event comes from, and so which attempt fences it
 heartbeat.py   the thread that says that the runs of this process are executed
 spool/         what does not fit in memory waits on disk

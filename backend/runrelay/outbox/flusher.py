@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 from ..errors import CommitRefused, RunlogError, RunlogUnavailable
 from ..runlog import Batch, Committed, ProducerSequence, RunLog
 from .outbox import Outbox
-from .pace import reduce_timer_slack
 from .queues import InFlightBatch, QueuedEvent, RunQueue
 from .scopes import STARTS
 
@@ -114,7 +113,7 @@ class Flusher:
         if thread is None:
             return True
         self._stopping = True
-        self.outbox.wake()
+        self.outbox.wakeup.wake()
         thread.join(timeout_s)
         with self._starting:
             self._stopping = False
@@ -133,7 +132,7 @@ class Flusher:
             self._dismiss(runlog)
         finally:
             runlog.close()
-            self.outbox.flusher_ended()
+            self.outbox.wakeup.flusher_ended()
 
     def wait(self, timeout_s: float, *, while_down: bool = True) -> bool:
         """Wait until everything that waits now is settled. Returns whether it is.
@@ -156,7 +155,7 @@ class Flusher:
             self._waiters += 1
             try:
                 if while_down or not self.down:
-                    self.outbox.wake()
+                    self.outbox.wakeup.wake()
                 while not self._settled(targets):
                     left_s = deadline - time.monotonic()
                     if left_s <= 0 or (self.down and not while_down):
@@ -171,7 +170,7 @@ class Flusher:
             return all(queue.settled_up_to(serial) for queue, serial in targets)
 
     def _run(self) -> None:
-        reduce_timer_slack()
+        self.outbox.wakeup.flusher_started()
         runlog = self._connect()
         try:
             while not self._has_ended(runlog):
@@ -180,15 +179,15 @@ class Flusher:
                     with self._acknowledged:
                         self._acknowledged.notify_all()
                 if self._failures:
-                    self.outbox.backoff(backoff_s(self._failures, random.random()))
+                    self.outbox.wakeup.backoff(backoff_s(self._failures, random.random()))
                 elif self._flush_s and sent and not self._waiters:
-                    self.outbox.backoff(max(0.0, self._sent_s + self._flush_s - time.monotonic()))
+                    self.outbox.wakeup.backoff(max(0.0, self._sent_s + self._flush_s - time.monotonic()))
         except Exception:
             _log.exception("the flusher has failed; the next event starts another")
             self._retry = self.outbox.batches()  # what became of them is not known: the next one sends them again
             _doubt(self._retry)
             self._thread = None
-            self.outbox.flusher_ended()
+            self.outbox.wakeup.flusher_ended()
         finally:
             runlog.close()
 
@@ -205,7 +204,7 @@ class Flusher:
         with self._starting:
             if self._stopping:
                 self._thread = None
-                self.outbox.flusher_ended()
+                self.outbox.wakeup.flusher_ended()
             return self._thread is None
 
     def _round(self, runlog: RunLog) -> bool:
@@ -230,7 +229,7 @@ class Flusher:
             return True
         if not drained:  # who waits for what was on disk must hear of it first
             now_s = time.monotonic()
-            self.outbox.wait(None if self.spool is None else self.spool.look_again_s(now_s, ADOPT_EVERY_S))
+            self.outbox.wakeup.wait(None if self.spool is None else self.spool.look_again_s(now_s, ADOPT_EVERY_S))
         return drained
 
     def _reached(self, reached: bool) -> None:

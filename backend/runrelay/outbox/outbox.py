@@ -5,10 +5,8 @@ Nothing here does I/O, so that the lock is only ever held for microseconds.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -18,9 +16,10 @@ from ..progress.events import MAX_LOG_BYTES
 from ..runlog import ProducerSequence
 from .counts import Counts
 from .overflow import DropPolicy
-from .pace import ArrivalPredictor
-from .queues import InFlightBatch, Ingress, QueuedEvent, RunQueue, coalesced, event_bytes, event_of
+from .queues import InFlightBatch, QueuedEvent, RunQueue, coalesced, event_bytes
+from .quick import Ingress, unpacked
 from .scopes import TaskScope
+from .wakeup import Wakeup
 
 __all__ = ["Counts", "Outbox"]
 
@@ -37,13 +36,6 @@ _RESERVE: Final = 16
 """One part in so many of the bound is kept for what is never dropped."""
 
 _ROOM_S: Final = 0.5
-_LOOK_EVERY_S: Final = 0.00002
-_MAX_EARLY_S: Final = 1.0
-"""Who publishes more seldom than that is woken like anybody else."""
-
-_AWAKE: Final = 0
-_ASLEEP: Final = 1
-_NOT_STARTED: Final = 2
 
 
 class Outbox:
@@ -73,10 +65,8 @@ class Outbox:
         self.ingress: deque[Ingress] = deque()
         # So few that even lines of the greatest length fit in the reserve.
         self.ingress_limit = max(1, min(INGRESS_EVENTS, bound_bytes // _RESERVE // MAX_LOG_BYTES))
-        self.state = _NOT_STARTED
-        """Not 0: somebody who appends must call `notify`."""
+        self.wakeup = Wakeup(self._has_work, on_first)
         self.lock = threading.RLock()
-        self._on_first = on_first
         self._on_full = on_full
         self._is_draining = is_draining
         self._room = threading.Event()
@@ -88,29 +78,16 @@ class Outbox:
         self._drop_policy: DropPolicy | None = None
         self._sorting = False
         self._retired: list[tuple[str, str]] = []
-        self._pace = ArrivalPredictor()
-        # The flusher sleeps on a raw lock: releasing it is the cheapest way to wake a thread.
-        self._wake = allocate_lock()
-        self._wake.acquire()
 
-    # the task's side (publish_progress does the same, in fewer steps)
+    # the task's side (quick.py does the same, in fewer steps)
 
     def append(self, run_id: str, event: Event, scope: TaskScope | None = None, follow: Event | None = None) -> None:
         """Take a checked event; `follow` is published after it if it is committed and not fenced."""
         self.ingress.append((run_id, event, scope, follow))
-        if self.state:
-            self.notify()
+        if self.wakeup.needs_notify:
+            self.wakeup.notify()
         if len(self.ingress) > self.ingress_limit:
             self.sort()
-
-    def notify(self) -> None:
-        """Start or wake the flusher, which has nothing to do as yet."""
-        if self.state == _NOT_STARTED:
-            self.state = _AWAKE
-            self._on_first()
-        else:
-            self.state = _AWAKE
-            self.wake()
 
     def sort(self) -> None:
         """Put what has come in into the runs' queues, and see that the bound holds."""
@@ -141,7 +118,7 @@ class Outbox:
             self._sorting = True
             try:
                 while ingress:
-                    self._enqueue(*event_of(ingress.popleft()))
+                    self._enqueue(*unpacked(ingress.popleft()))
             finally:
                 self._sorting = False
 
@@ -189,45 +166,8 @@ class Outbox:
 
     # the flusher's side
 
-    def wait(self, timeout_s: float | None = None) -> None:
-        """Wait until something comes in, for `wake`, or for the timeout in seconds; it may return earlier than that.
-
-        To wake a thread is a system call, and by far the dearest part of publishing. So about when the next event is
-        due it is up, and looks: who publishes at a steady pace never pays for that, and is not waited for either.
-        """
-        pace, clock = self._pace, time.monotonic
-        early_s = pace.from_s - clock()
-        if 0 < early_s < _MAX_EARLY_S and self._wait_early(early_s):
-            pace.record(clock())
-            return
-        while clock() < pace.until_s:
-            if self.ingress or self._ready or self._wake.acquire(timeout=_LOOK_EVERY_S):
-                pace.record(clock())
-                return
-        if self._wait_early(timeout_s):
-            pace.record(clock())
-
-    def _wait_early(self, timeout_s: float | None) -> bool:
-        """Wait to be woken. Returns whether that has happened, or something is there already."""
-        # Announced before the last look: who appends after that sees it. If both happen, the next sleep is cut short.
-        self.state = _ASLEEP
-        news = bool(self.ingress or self._ready) or self._wake.acquire(timeout=-1 if timeout_s is None else timeout_s)
-        self.state = _AWAKE
-        return news
-
-    def backoff(self, seconds: float) -> None:
-        """Wait although something may have come in; only `wake` shortens it."""
-        if seconds > 0:
-            self._wake.acquire(timeout=seconds)
-
-    def wake(self) -> None:
-        """Wake the flusher, whatever it waits for."""
-        with contextlib.suppress(RuntimeError):  # it is awake already
-            self._wake.release()
-
-    def flusher_ended(self) -> None:
-        """There is no thread any more; the next event starts another."""
-        self.state = _NOT_STARTED
+    def _has_work(self) -> bool:
+        return bool(self.ingress or self._ready)
 
     def take(self, now_s: float) -> list[InFlightBatch]:
         """Number the next batches, at most one per run, and put them in flight. `now_s` is monotonic."""

@@ -5,39 +5,22 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from ..progress import TERMINAL_STATES, Event, Level
+from ..progress import TERMINAL_STATES, Event
 from ..runlog import ProducerSequence
 from .scopes import STARTS, TaskScope
 
 __all__ = [
     "EVENT_BYTES",
     "InFlightBatch",
-    "Ingress",
     "QueuedEvent",
     "RunQueue",
     "coalesced",
     "dropped_note",
     "event_bytes",
-    "event_of",
 ]
 
 EVENT_BYTES: Final = 400
 """What an event without text takes in memory: the tuple, its numbers, its entry, their places in the queues."""
-_DEFAULTS: Final = Event(0)[6:]
-
-Quick = tuple[str, int, str | None, float | None, str | None, Level, str | None, TaskScope | None]
-"""What `publish_progress` appends in the common case: run id, time in ns, state, progress, log, level, step, scope."""
-Ingress = Quick | tuple[str, Event, TaskScope | None, Event | None]
-
-
-def event_of(item: Ingress) -> tuple[str, Event, TaskScope | None, Event | None]:
-    """What was appended, as it is boxed: run id, event, scope, what follows the event."""
-    if len(item) == 4:
-        return item
-    run_id, time_ns, state, progress, log, level, step, scope = item
-    # as Event(…) would, whose twenty defaults take three times as long
-    event = tuple.__new__(Event, (time_ns // 1_000_000, state, progress, log, level, step, *_DEFAULTS))
-    return run_id, event, scope, None
 
 
 class QueuedEvent:

@@ -87,6 +87,8 @@ _current: ContextVar[TaskScope | None] = ContextVar("runrelay_scope", default=No
 # Threads that a task starts do not have its context (before Python 3.14), but mean its run all the same. A process that
 # it forks keeps both: it still works for the task.
 active_scopes: dict[str, list[TaskScope]] = {}
+ever_entered = False
+"""Whether any scope was ever entered in this process. Until then `scope_of` need not be asked."""
 
 
 def _still_entered(scope: TaskScope | None) -> TaskScope | None:
@@ -98,6 +100,8 @@ def _still_entered(scope: TaskScope | None) -> TaskScope | None:
 
 def enter_scope(scope: TaskScope) -> None:
     """Make `scope` the current one of this context."""
+    global ever_entered
+    ever_entered = True
     scope.before = _still_entered(_current.get())
     _current.set(scope)
     active_scopes.setdefault(scope.run_id, []).append(scope)

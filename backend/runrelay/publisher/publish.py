@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
-from time import time_ns
-from typing import Any, Final, Protocol, SupportsFloat
+from typing import Any, Protocol, SupportsFloat
 
 from ..outbox.outbox import Outbox
 from ..outbox.publisher import Publisher
-from ..outbox.scopes import TaskScope, active_scopes, scope_of
-from ..progress import TERMINAL_STATES, Event, check_run_id, make_event
-from ..progress.events import MAX_LOG_BYTES
+from ..outbox.quick import checked_event, publish_quickly
+from ..outbox.scopes import TaskScope
+from ..progress import Event
 from ..runlog import Committed
 from ..settings import PublisherSettings
 
@@ -27,9 +26,6 @@ __all__ = [
     "shut_down",
     "use_sink",
 ]
-
-_QUICK_LOG_CHARS: Final = MAX_LOG_BYTES // 4
-_STATE_TYPES: Final = (str, type(None))
 
 
 class Sink(Protocol):
@@ -54,20 +50,18 @@ class Sink(Protocol):
 
 _choosing = threading.Lock()
 _sink: Sink | None = None
-_outbox: Outbox | None = None
-"""The sink's outbox, if it is a publisher: `publish_progress` goes straight there."""
+_quick_outbox: Outbox | None = None
+"""The sink's outbox, if the sink is a publisher whose settings allow the quick path (outbox/quick.py)."""
 
-# What has been checked before need not be checked again. Terminal states are never among them.
-_known_run_ids: set[str] = set()
-_known_states: set[str | None] = {None}
-_KNOWN: Final = 10_000
+
+def _quick_outbox_of(sink: Sink | None) -> Outbox | None:
+    return sink.outbox if isinstance(sink, Publisher) and sink.settings.quick_path else None
 
 
 def _after_fork() -> None:
-    global _choosing, _outbox
+    global _choosing, _quick_outbox
     _choosing = threading.Lock()
-    if isinstance(_sink, Publisher):
-        _outbox = _sink.outbox
+    _quick_outbox = _quick_outbox_of(_sink)
 
 
 if hasattr(os, "register_at_fork"):
@@ -77,21 +71,21 @@ if hasattr(os, "register_at_fork"):
 
 def current_sink() -> Sink:
     """The process' sink: what `configure` made, else a publisher with the environment's settings."""
-    global _sink, _outbox
+    global _sink, _quick_outbox
     if _sink is None:
         with _choosing:
             if _sink is None:
                 publisher = Publisher(PublisherSettings.from_env(os.environ))
-                _sink, _outbox = publisher, publisher.outbox
+                _sink, _quick_outbox = publisher, _quick_outbox_of(publisher)
     return _sink
 
 
 def use_sink(sink: Sink | None) -> Sink | None:
     """Put `sink` in the place of the process' publisher (None: the environment's again). Returns the one before."""
-    global _sink, _outbox
+    global _sink, _quick_outbox
     with _choosing:
         before, _sink = _sink, sink
-        _outbox = sink.outbox if isinstance(sink, Publisher) else None
+        _quick_outbox = _quick_outbox_of(sink)
     return before
 
 
@@ -152,46 +146,19 @@ def publish_progress(
     Raises:
         TypeError, ValueError: an argument is wrong; nothing is published. Or, at the first call, a setting is.
     """
-    outbox = _outbox
+    outbox = _quick_outbox
     if (
         outbox is not None
-        and type(run_id) is str
-        and run_id in _known_run_ids
-        and (progress is None or (type(progress) is float and 0.0 <= progress <= 1.0))
-        and (log is None or (type(log) is str and len(log) <= _QUICK_LOG_CHARS and log.isascii()))
-        and type(state) in _STATE_TYPES
-        and state in _known_states
         and level == "info"
         and step is None
         and data is None
         and result is None
         and error is None
         and attempt is None
+        and publish_quickly(outbox, run_id, state, progress, log)
     ):
-        # The common case, in as few steps as can be: in a task that does other work, each of them finds a cold cache.
-        scope = scope_of(run_id) if active_scopes else None
-        ingress = outbox.ingress
-        ingress.append((run_id, time_ns(), state, progress, log, "info", None if scope is None else scope.step, scope))
-        if outbox.state:
-            outbox.notify()
-        if len(ingress) > outbox.ingress_limit:
-            outbox.sort()
         return
-    run_id = check_run_id(run_id)
-    scope = scope_of(run_id)
-    if scope is not None and step is None:
-        step = scope.step
-    event = make_event(
-        state, progress, log, level=level, step=step, data=data, result=result, error=error, attempt=attempt
-    )
-    if scope is not None and state in TERMINAL_STATES and step == scope.step:
-        scope.ended = state
-    if len(_known_run_ids) > _KNOWN:
-        _known_run_ids.clear()
-    _known_run_ids.add(run_id)
-    if len(_known_states) < _KNOWN and state not in TERMINAL_STATES:
-        _known_states.add(state)
-    (_sink or current_sink()).emit(run_id, event, scope)
+    emit(*checked_event(run_id, state, progress, log, level, step, data, result, error, attempt))
 
 
 def flush(timeout_s: float = 5.0) -> bool:

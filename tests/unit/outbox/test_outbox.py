@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -226,33 +223,6 @@ def test_a_handler_that_interrupts_the_sorting_does_not_disturb_the_order(monkey
     for i in range(3):
         publish(outbox, "run", log=f"line {i}")
     assert [event.log for event in waiting(outbox, "run")] == ["line 0", "line 1", "line 2", "from the handler"]
-
-
-def test_the_flusher_sleeps_until_something_comes() -> None:
-    """A flusher that spins, or sleeps through an event."""
-    outbox = outbox_of()
-    outbox.wait(0.01)  # nothing: it returns after the timeout
-    publish(outbox, "run", log="line")
-    outbox.wait()  # something: at once
-    assert len(outbox.take(0.0)) == 1
-    outbox.wake()
-    outbox.wait()  # woken before it lay down
-    outbox.wake()
-    outbox.wake()  # twice is once
-    outbox.backoff(30)
-
-
-def test_who_publishes_when_it_is_expected_wakes_nobody() -> None:
-    """The flusher is up about then, and looks by itself."""
-    outbox = outbox_of()
-    outbox.state = 0
-    outbox._pace.until_s = time.monotonic() + 60.0
-    flusher = threading.Thread(target=outbox.wait, daemon=True)
-    flusher.start()
-    outbox.ingress.append(("run", Event(0), None, None))  # as `append`, but for the waking
-    flusher.join(30.0)
-    assert not flusher.is_alive()
-    assert outbox._pace.until_s == 0.0, "one event after a long silence is no pace"
 
 
 @given(

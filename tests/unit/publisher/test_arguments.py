@@ -60,7 +60,7 @@ def test_wrong_arguments_raise_and_publish_nothing(
 ) -> None:
     """A mistake that passes the shortcut for what has been seen before, or that nobody hears of."""
     publisher = Publisher(CLEAN)
-    publisher.outbox.state = 0  # no flusher: only the outbox is looked at
+    publisher.outbox.wakeup.needs_notify = 0  # no flusher: only the outbox is looked at
     before = use_sink(publisher)
     try:
         if warm:

@@ -32,8 +32,10 @@ def test_everything_can_be_set() -> None:
             "RUNRELAY_RUN_TTL_S": "100",
             "RUNRELAY_ENDED_RUN_TTL_S": "10",
             "RUNRELAY_LOG_LINES": "50",
+            "RUNRELAY_QUICK_PATH": "0",
         }
     )
+    assert not settings.quick_path
     assert settings.redis_url == "redis://elsewhere:7000/3"
     assert (settings.keys.prefix, settings.keys.channel) == ("films", "films:progress")
     assert (settings.flush_ms, settings.outbox_bytes, settings.heartbeat_s) == (25.0, 1_000_000, 2.5)
