@@ -13,6 +13,7 @@ import pytest
 
 from runrelay.outbox import Publisher
 from runrelay.outbox.scopes import TaskScope
+from runrelay.outbox.spool import disk as disk_spool
 from runrelay.outbox.spool.file import SpoolFile, abandoned, encode
 from runrelay.progress import Event, make_event, step_specs
 from runrelay.runlog import Batch, RunLog
@@ -78,7 +79,7 @@ import os, signal, sys
 from pathlib import Path
 from runrelay import PublisherSettings
 from runrelay.progress import make_event
-from runrelay.publisher import Publisher
+from runrelay.outbox import Publisher
 
 publisher = Publisher(PublisherSettings(redis_url=sys.argv[1], spool=Path(sys.argv[2])))
 for i in range(200):
@@ -87,7 +88,7 @@ publisher.flush(30, while_down=False)
 assert publisher.down
 for i in range(200, 400):
     publisher.emit("left", make_event(log=f"line {i}"))
-assert publisher.spool.take_in(publisher.outbox)
+assert publisher.spool.put()
 print("spooled", flush=True)
 if sys.argv[3] == "waits":
     sys.stdin.read()
@@ -210,8 +211,7 @@ def test_a_task_that_began_while_redis_was_away_is_fenced_all_the_same(server: S
         publisher.emit("run", make_event("END"), scope)
         failed = make_event("FAILED", step="part", error="it broke", attempt=1)
         publisher.emit("canvas", failed, member, make_event("FAILED", error="part: it broke", attempt=1))
-        assert publisher.spool is not None
-        publisher.spool.take_in(publisher.outbox)  # what the flusher has not moved by itself
+        publisher.spool.put()  # what the flusher has not moved by itself
         assert publisher.counts.spooled >= 2002
         server.start()
         assert publisher.flush(60)
@@ -252,9 +252,10 @@ def test_a_disk_that_fails_is_not_the_tasks_failure(server: Server, tmp_path: Pa
 
 
 def test_a_spool_that_cannot_be_read_holds_nobody_up(
-    server: Server, folder: Path, caplog: pytest.LogCaptureFixture
+    server: Server, folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A damaged file, or one of a newer version, for whose sake this process commits nothing of its own any more."""
+    monkeypatch.setattr(disk_spool, "ADOPT_EVERY_S", 0.0)
     folder.mkdir(exist_ok=True)
     (folder / "1-damaged.sqlite").write_bytes(b"no database at all")
     newer = SpoolFile.create(folder)
@@ -265,7 +266,6 @@ def test_a_spool_that_cannot_be_read_holds_nobody_up(
         say(publisher, "run", 0, 1)
         assert publisher.flush(30)
         for _ in range(3):
-            publisher.spool._looked_s = float("-inf")  # type: ignore[union-attr]  # as after half a minute
             say(publisher, "run", 1, 2)
             assert publisher.flush(30)
     assert log_of(server, "run")[0] == "line 0"
@@ -289,11 +289,12 @@ def _spool_of_the_dead(folder: Path, run_id: str, events: list[Event], *, scoped
 
 
 def _until_adopted(publisher: Publisher) -> None:
-    """The flusher drains what it has adopted before what waits in memory, a part each round."""
-    assert publisher.spool is not None
+    """The flusher replays what it has adopted before what waits in memory, a part each round."""
+    folder = publisher.settings.spool
+    assert folder is not None
     for i in range(1000):
         say(publisher, "other", i, i + 1)
         assert publisher.flush(30)
-        if not any(publisher.spool.folder.iterdir()):
+        if not any(folder.iterdir()):
             return
-    raise AssertionError(f"still there: {os.listdir(publisher.spool.folder)}")
+    raise AssertionError(f"still there: {os.listdir(folder)}")

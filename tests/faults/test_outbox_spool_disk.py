@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-import runrelay.outbox.spool.spool
 from runrelay.outbox import Publisher
+from runrelay.outbox.spool import disk as disk_spool
+from runrelay.outbox.spool.disk import DiskSpool
 from runrelay.outbox.spool.file import SpoolFile, encode
-from runrelay.outbox.spool.spool import Spool
 from runrelay.progress import make_event
 from runrelay.runlog import Batch, RunLog
 from tests.support.publishing import BASE, know_that_it_is_away, lines, log_of, publishing, say, settings_for
@@ -138,9 +138,8 @@ def test_a_batch_that_was_written_too_is_settled_on_a_full_disk(server: Server, 
     """A flusher that fails, and fails again, when what was in flight at the outage cannot be deleted from the disk."""
     with publishing(settings_for(server, outbox_bytes=BOUND, spool=disk / "spool")) as publisher:
         goes_away(server, publisher, 300)
-        assert publisher.spool is not None
-        publisher.spool.take_in(publisher.outbox)
-        assert any(batch.written for batch in publisher.outbox.batches())
+        publisher.spool.put()
+        assert any(batch.spooled for batch in publisher.outbox.batches())
         fill(disk)
         publisher.emit("a", make_event("END"))
         server.start()
@@ -153,16 +152,15 @@ def test_no_failure_of_the_spool_stops_commits(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A flusher that ends for an error of the spool that nobody has thought of, and again with the next event."""
-    monkeypatch.setattr(runrelay.outbox.spool.spool, "READ_FOR_S", 1.0)
+    monkeypatch.setattr(disk_spool, "READ_FOR_S", 1.0)
     with publishing(settings_for(server, outbox_bytes=BOUND, spool=tmp_path / "spool")) as publisher:
         goes_away(server, publisher, 300)
-        assert publisher.spool is not None
-        publisher.spool.take_in(publisher.outbox)
+        publisher.spool.put()
 
         def fails(*_: object) -> None:
             raise RuntimeError("nobody has thought of it")
 
-        monkeypatch.setattr(Spool, "_drain_own", fails)
+        monkeypatch.setattr(DiskSpool, "_replay_own", fails)
         monkeypatch.setattr(SpoolFile, "acknowledge_numbers", fails)
         publisher.emit("a", make_event("END"))
         say(publisher, "b", 0, 10)
@@ -176,7 +174,7 @@ def test_no_failure_of_the_spool_stops_commits(
 _DIES_WITH_A_SPOOL = """
 import os, signal, sys
 from pathlib import Path
-from runrelay.publisher.spoolfile import SpoolFile, encode
+from runrelay.outbox.spool.file import SpoolFile, encode
 from runrelay.progress import make_event
 
 file = SpoolFile.create(Path(sys.argv[1]))
@@ -260,7 +258,7 @@ def test_a_spool_that_somebody_has_locked_holds_nobody_up(server: Server, tmp_pa
 
 def damage(publisher: Publisher) -> None:
     """The disk loses what was in the file; in a larger one it would not be in SQLite's memory either."""
-    assert publisher.spool is not None
+    assert isinstance(publisher.spool, DiskSpool)
     assert publisher.spool._file is not None
     for statement in ("PRAGMA cache_size = 0", "PRAGMA shrink_memory"):
         publisher.spool._file._database.execute(statement)
@@ -273,14 +271,13 @@ def test_what_cannot_be_read_any_more_is_said_and_the_run_ends(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A run without an end, and lines that are missing with no word of it, because the disk has lost the file."""
-    monkeypatch.setattr(runrelay.outbox.spool.spool, "READ_FOR_S", 1.0)
+    monkeypatch.setattr(disk_spool, "READ_FOR_S", 1.0)
     folder = tmp_path / "spool"
     with publishing(settings_for(server, outbox_bytes=BOUND, spool=folder)) as publisher:
         goes_away(server, publisher, 2000)
         publisher.emit("a", make_event("END"))
         say(publisher, "b", 0, 10)
-        assert publisher.spool is not None
-        publisher.spool.take_in(publisher.outbox)
+        publisher.spool.put()
         spooled = publisher.counts.spooled
         damage(publisher)
         say(publisher, "c", 0, 10)
@@ -301,17 +298,17 @@ def test_what_cannot_be_read_any_more_is_said_and_the_run_ends(
     assert log_of(server, "d") == lines(0, 2000)
 
 
-def test_a_failed_write_leaves_no_half_of_it(server: Server, disk: Path) -> None:
+def test_a_failed_write_leaves_no_half_of_it(server: Server, disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines that are in memory and on disk, and are committed twice; or files that pile up, one for each try."""
     folder = disk / "spool"
     folder.mkdir()
     fill(disk)
-    spool = Spool(folder)
+    monkeypatch.setattr(disk_spool, "WRITE_AGAIN_S", 0.0)
     with publishing(settings_for(server, outbox_bytes=BOUND)) as publisher:
+        spool = DiskSpool(folder, publisher.outbox)
         goes_away(server, publisher, 300)
         for _ in range(3):
-            spool._broken_until_s = -1.0
-            assert not spool.take_in(publisher.outbox)
+            assert not spool.put()
         assert list(folder.iterdir()) == []
         (disk / "somebody-elses").unlink()
         server.start()

@@ -298,10 +298,10 @@ class Installation:
 
 
 def _worker_begins(**_: Any) -> None:
-    """What a dead predecessor has left in the spool should not wait for the first event of this process."""
+    """Replay the spool of a crashed worker at start, not at the first event."""
     sink = current_sink()
-    if isinstance(sink, Publisher) and sink.spool is not None:
-        sink.flusher.start()
+    if isinstance(sink, Publisher):
+        sink.replay_spool()
 
 
 def _worker_ends(**_: Any) -> None:

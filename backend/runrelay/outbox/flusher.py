@@ -11,16 +11,14 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ..errors import CommitRefused, RunlogError, RunlogUnavailable
 from ..runlog import Batch, Committed, ProducerSequence, RunLog
 from .outbox import Outbox
 from .queues import InFlightBatch, QueuedEvent, RunQueue
 from .scopes import STARTS
-
-if TYPE_CHECKING:
-    from .spool.spool import Spool
+from .spool import Spool
 
 __all__ = ["Flusher", "backoff_s"]
 
@@ -31,7 +29,6 @@ BACKOFF_MAX_S: Final = 2.0
 INDEX_EVERY_S: Final = 1.0
 HANGS_AFTER_S: Final = 1.0
 """A call that takes longer than this does not empty the outbox: nobody waits for it then."""
-ADOPT_EVERY_S: Final = 30.0
 SPOOL_FROM: Final = 8
 """What waits in memory goes to disk when it is more than one part in so many of the bound."""
 
@@ -62,7 +59,7 @@ class Flusher:
         connect: Callable[[], RunLog],
         *,
         flush_ms: float = 0.0,
-        spool: Spool | None = None,
+        spool: Spool,
         on_begun: Callable[[], None] = lambda: None,
     ) -> None:
         self.outbox = outbox
@@ -208,29 +205,25 @@ class Flusher:
             return self._thread is None
 
     def _round(self, runlog: RunLog) -> bool:
-        """Commit once what is ready, or sleep until something is. Returns whether something was sent."""
-        drained = False
-        if self.spool is not None and not self._retry and self.spool.ready(time.monotonic(), ADOPT_EVERY_S):
-            drained = True
-            reached = self.spool.drain(runlog, self.outbox, self._on_begun)
-            if reached is not None:
-                self._reached(reached)
-                if not reached:
-                    return True
+        """Commit once what is ready, or wait until something is. Returns whether something was sent."""
+        # A batch that is sent again goes before the spool: what is spooled of its run is newer.
+        replayed = "idle" if self._retry else self.spool.replay(runlog)
+        if replayed == "sent" or replayed == "away":
+            self._reached(replayed == "sent")
+            if replayed == "away":
+                return True
         batches = self._retry or self.outbox.take(time.monotonic())
         if batches:
             self._sent_s = time.monotonic()
             self._sending = True
             self._send(runlog, batches)
             self._sending = False
-            if self.down and self.spool is not None and self.outbox.bytes > self.outbox.bound_bytes // SPOOL_FROM:
-                # long before the bound, so that the task's own thread need not do it
-                self.spool.take_in(self.outbox)
+            if self.down and self.outbox.bytes > self.outbox.bound_bytes // SPOOL_FROM:
+                self.spool.put()  # long before the bound, so that the task's own thread need not do it
             return True
-        if not drained:  # who waits for what was on disk must hear of it first
-            now_s = time.monotonic()
-            self.outbox.wakeup.wait(None if self.spool is None else self.spool.look_again_s(now_s, ADOPT_EVERY_S))
-        return drained
+        if replayed == "idle":  # else tell the threads that wait for spooled events first
+            self.outbox.wakeup.wait(self.spool.replay_again_s())
+        return replayed != "idle"
 
     def _reached(self, reached: bool) -> None:
         if not reached:
@@ -290,11 +283,7 @@ class Flusher:
             self._give_up(batch, result)
         self._conclude(queue.run_id, batch.entries[-1], result)
         self.outbox.settle(batch)
-        if self.spool is not None:
-            try:
-                self.spool.settled(batch)
-            except Exception:  # it is committed: that it was also on disk must not keep what follows
-                _log.exception("the spool has failed")
+        self.spool.ack(batch)
         return True
 
     def _conclude(self, run_id: str, last: QueuedEvent, result: Committed | RunlogError) -> None:

@@ -55,7 +55,7 @@ class Outbox:
         bound_bytes: int,
         *,
         on_first: Callable[[], None],
-        on_full: Callable[[], bool] | None = None,
+        on_full: Callable[[], bool] = lambda: False,
         is_draining: Callable[[], bool] = lambda: False,
     ) -> None:
         self.bound_bytes = bound_bytes
@@ -94,7 +94,7 @@ class Outbox:
         self.sort_quietly()
         if self.bytes <= self._soft_bytes or self._waited_for_room():
             return
-        if self._on_full is None or not self._on_full():
+        if not self._on_full():
             with self.lock:
                 self._drop()
 
@@ -179,8 +179,8 @@ class Outbox:
                 if size > CALL_BYTES:
                     break
                 queue = self._ready.popleft()
-                if queue.on_disk:
-                    queue.queued = False  # what is on disk goes first; the spool queues it again
+                if queue.spooled:
+                    queue.queued = False  # spooled events go first; after the last of them, it is queued again
                     continue
                 batch = self._number(queue, now_s)
                 if batch is None:
@@ -209,7 +209,7 @@ class Outbox:
         return queue.batch
 
     def _renumber(self, queue: RunQueue, now_s: float) -> None:
-        if now_s - queue.used_s > RENUMBER_S and queue.batch is None and not queue.on_disk:
+        if now_s - queue.used_s > RENUMBER_S and queue.batch is None and not queue.spooled:
             self._retire(queue)
         queue.used_s = now_s
 
@@ -253,81 +253,89 @@ class Outbox:
         with self.lock:
             return [queue.batch for queue in self._queues.values() if queue.batch is not None]
 
-    # the spool's side
+    # the spool's side: events that wait elsewhere, with the numbers that they were given here
 
     def detach(self, now_s: float) -> tuple[list[InFlightBatch], list[InFlightBatch]]:
-        """Number all that waits and give it to the spool. Returns that, and what is in flight (which stays).
+        """Number everything that waits in the queues and hand it over to the spool.
 
-        From then on a run's new events wait in memory for those on disk.
+        From then on a run's new events wait in memory until the spooled ones are settled.
+
+        Args:
+            now_s: monotonic.
+
+        Returns the batches that are handed over, and those in flight, which stay here as well.
         """
         self.sort_quietly()
         moved: list[InFlightBatch] = []
-        flying: list[InFlightBatch] = []
+        in_flight: list[InFlightBatch] = []
         with self.lock:
             for queue in self._queues.values():
-                if queue.batch is not None and not queue.batch.written:
-                    flying.append(queue.batch)
+                if queue.batch is not None and not queue.batch.spooled:
+                    in_flight.append(queue.batch)
                 entries = [entry for entry in queue.items if entry.event is not None]
                 queue.items.clear()
                 if entries:
                     self._renumber(queue, now_s)
                     batch = InFlightBatch(queue, entries)
-                    queue.on_disk += len(entries)
-                    queue.lines_on_disk += batch.lines
-                    queue.end_on_disk = entries[-1] if entries[-1].ends_run else None
+                    queue.spooled += len(entries)
+                    queue.spooled_lines += batch.lines
+                    queue.spooled_end = entries[-1] if entries[-1].ends_run else None
                     self.bytes -= batch.size_bytes
                     moved.append(batch)
-                if queue.on_disk or queue.batch is not None:
-                    queue.sequence.in_doubt = True  # whoever adopts the spool may send them again
+                if queue.spooled or queue.batch is not None:
+                    queue.sequence.in_doubt = True  # a process that adopts the spool may send them again
             self._drop_policy = None
-        return moved, flying
+        return moved, in_flight
 
     def reattach(self, moved: list[InFlightBatch]) -> None:
-        """The disk has failed: what was detached waits in memory again, before what has come since."""
+        """The spool could not take the batches: their events wait in memory again, before newer ones."""
         with self.lock:
             for batch in moved:
                 queue = batch.queue
                 queue.items.extendleft(reversed(batch.entries))
                 queue.sequence.next = batch.first
                 self.bytes += batch.size_bytes
-                self._acknowledged(queue, len(batch.entries), batch.lines)
-                queue.end_on_disk = None
+                self._spooled_settled(queue, len(batch.entries), batch.lines)
+                queue.spooled_end = None
 
-    def acknowledged(self, run_id: str, count: int, lines: int) -> None:
-        """So many of this run's events on disk (and lines) are committed. After the last, those in memory may go."""
+    def spooled_settled(self, run_id: str, count: int, lines: int) -> None:
+        """So many spooled events of this run, and log lines among them, are settled.
+
+        After the last, the run's events in memory may go.
+        """
         with self.lock:
             queue = self._queues.get(run_id)
             if queue is not None:
-                self._acknowledged(queue, count, lines)
+                self._spooled_settled(queue, count, lines)
 
-    def _acknowledged(self, queue: RunQueue, count: int, lines: int) -> None:
-        queue.on_disk = max(0, queue.on_disk - count)
-        queue.lines_on_disk = max(0, queue.lines_on_disk - lines) if queue.on_disk else 0
-        if not queue.on_disk:
-            queue.end_on_disk = None
-        if not queue.on_disk and queue.items and not queue.queued and queue.batch is None:
+    def _spooled_settled(self, queue: RunQueue, count: int, lines: int) -> None:
+        queue.spooled = max(0, queue.spooled - count)
+        queue.spooled_lines = max(0, queue.spooled_lines - lines) if queue.spooled else 0
+        if not queue.spooled:
+            queue.spooled_end = None
+        if not queue.spooled and queue.items and not queue.queued and queue.batch is None:
             queue.queued = True
             self._ready.append(queue)
 
-    def disk_is_gone(self) -> None:
-        """What is on disk is no longer this process' to commit."""
+    def spool_closed(self) -> None:
+        """The spooled events are left to another process, with their numbers."""
         with self.lock:
             for queue in self._queues.values():
-                if queue.on_disk:
+                if queue.spooled:
                     queue.sequence = ProducerSequence.fresh()
-                    self._acknowledged(queue, queue.on_disk, queue.lines_on_disk)
+                    self._spooled_settled(queue, queue.spooled, queue.spooled_lines)
 
-    def disk_is_lost(self) -> int:
-        """What is on disk cannot be read any more, and is given up. Returns how many events that is."""
+    def spool_lost(self) -> int:
+        """The spooled events cannot be read, and are given up. Returns how many there were."""
         lost = 0
         with self.lock:
-            for queue in [queue for queue in self._queues.values() if queue.on_disk]:
-                lost += queue.on_disk
-                lines, updates, size = queue.lose_disk(time.time_ns() // 1_000_000)
+            for queue in [queue for queue in self._queues.values() if queue.spooled]:
+                lost += queue.spooled
+                lines, updates, size = queue.lose_spooled(time.time_ns() // 1_000_000)
                 self.counts.dropped_lines += lines
                 self.counts.dropped_updates += updates
                 self.bytes += size
-                self._acknowledged(queue, queue.on_disk, lines)
+                self._spooled_settled(queue, queue.spooled, lines)
             self._drop_policy = None
         return lost
 

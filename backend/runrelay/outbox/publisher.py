@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import weakref
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ..errors import RunlogError
 from ..progress import Event
@@ -17,11 +17,7 @@ from .flusher import Flusher
 from .heartbeat import Heartbeat
 from .outbox import Counts, Outbox
 from .scopes import TaskScope
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from .spool.spool import Spool
+from .spool import Spool, open_spool
 
 __all__ = ["EXIT_FLUSH_S", "Publisher"]
 
@@ -46,13 +42,13 @@ class Publisher:
 
     def _begin(self) -> None:
         settings = self.settings
-        self.spool = None if settings.spool is None else _spool(settings.spool)
         self.outbox = Outbox(
             settings.outbox_bytes,
             on_first=self._start,
-            on_full=None if self.spool is None else self._spool_all,
+            on_full=lambda: self.spool.put(),
             is_draining=lambda: self.flusher.draining,
         )
+        self.spool: Spool = open_spool(settings.spool, self.outbox, self._begun)
         self.flusher = Flusher(
             self.outbox, self._connect, flush_ms=settings.flush_ms, spool=self.spool, on_begun=self._begun
         )
@@ -65,9 +61,6 @@ class Publisher:
         if self._heartbeat is None:
             self._heartbeat = Heartbeat(self._connect, self.settings.heartbeat_s, self.emit)
         return self._heartbeat
-
-    def _spool_all(self) -> bool:
-        return self.spool is not None and self.spool.take_in(self.outbox)
 
     def _begun(self) -> None:
         self.heartbeat.beat_soon()
@@ -92,14 +85,18 @@ class Publisher:
     def _start(self) -> None:
         if _exiting:
             self.flusher.flush_here(EXIT_FLUSH_S)
-            if self.spool is not None and self.outbox.waiting():
-                self.spool.take_in(self.outbox)
+            self.spool.put()
             return
         self.flusher.start()
         if not self._exit_hook and "multiprocessing.util" in sys.modules:
             # children of multiprocessing leave without atexit, but run these
             self._exit_hook = True
             sys.modules["multiprocessing.util"].Finalize(self, _close_at_exit, (weakref.ref(self),), exitpriority=10)
+
+    def replay_spool(self) -> None:
+        """Start the flusher now, if there is a spool: events of a dead process need not wait for this one's first."""
+        if self.spool.enabled:
+            self.flusher.start()
 
     def flush(self, timeout_s: float = 5.0, *, while_down: bool = True) -> bool:
         """Wait up to `timeout_s` until everything published so far is committed. Returns whether it is."""
@@ -132,11 +129,11 @@ class Publisher:
         """
         done = self.flush(timeout_s, while_down=False)
         ended = self.flusher.stop(timeout_s)
-        if self.spool is not None:
+        if self.spool.enabled:
             if not done:
-                self.spool.take_in(self.outbox)
+                self.spool.put()
             if ended:
-                self.spool.close(self.outbox)
+                self.spool.close()
         elif not done:
             _log.warning("events of %d runs are not committed, because Redis is away", len(self.outbox.waiting()))
         if self._heartbeat is not None:
@@ -145,19 +142,8 @@ class Publisher:
 
     def forked(self) -> None:
         """In a forked child: what waits is the parent's to commit, and its connection the parent's to use."""
-        if self.spool is not None:
-            self.spool.forked()
+        self.spool.forked()
         self._begin()
-
-
-def _spool(folder: Path) -> Spool:
-    from .spool.spool import Spool  # only here: SQLite and POSIX locks are for those who want them
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:  # said now, not in the outage for which it is there; the task goes on
-        _log.error("the spool in %s cannot be used: %s", folder, error.strerror or error)
-    return Spool(folder)
 
 
 _publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()

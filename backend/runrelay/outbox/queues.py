@@ -67,7 +67,7 @@ class QueuedEvent:
 class InFlightBatch:
     """A numbered batch on its way. It is sent again, the same, until it is known what became of it."""
 
-    __slots__ = ("entries", "events", "first", "producer", "queue", "size_bytes", "written")
+    __slots__ = ("entries", "events", "first", "producer", "queue", "size_bytes", "spooled")
 
     def __init__(self, queue: RunQueue, entries: list[QueuedEvent]) -> None:
         self.queue = queue
@@ -76,7 +76,7 @@ class InFlightBatch:
         self.producer = queue.sequence.producer
         self.first = queue.sequence.next
         self.size_bytes = sum(entry.size_bytes for entry in entries)
-        self.written = False
+        self.spooled = False
         """It is in the spool too, in case that this process dies."""
         queue.sequence.next += len(entries)
 
@@ -91,16 +91,16 @@ class RunQueue:
 
     __slots__ = (
         "batch",
-        "end_on_disk",
         "indexed_s",
         "items",
-        "lines_on_disk",
-        "on_disk",
         "queued",
         "rejected",
         "run_id",
         "sequence",
         "serial",
+        "spooled",
+        "spooled_end",
+        "spooled_lines",
         "used_s",
     )  # fmt: skip
 
@@ -118,24 +118,24 @@ class RunQueue:
         """When the run was last entered in the list of runs (monotonic)."""
         self.rejected = False
         """A batch of this run was given up, and the log says so."""
-        self.on_disk = 0
-        """Events that wait in the spool, before everything in `items`."""
-        self.lines_on_disk = 0
+        self.spooled = 0
+        """Events of this run that wait in the spool. They are older than those in `items`."""
+        self.spooled_lines = 0
         """Log lines among them."""
-        self.end_on_disk: QueuedEvent | None = None
-        """The run's end, if that is the last of them: should the disk be lost, the run ends all the same."""
+        self.spooled_end: QueuedEvent | None = None
+        """The run's end, if it is the last of them: if the spool is lost, the run still ends."""
 
     @property
     def idle(self) -> bool:
         """Whether nothing of this run waits."""
-        return not self.items and self.batch is None and not self.on_disk
+        return not self.items and self.batch is None and not self.spooled
 
-    def lose_disk(self, now_ms: int) -> tuple[int, int, int]:
-        """What is on disk cannot be read any more: in its place a line says how many lines, and the end stays.
+    def lose_spooled(self, now_ms: int) -> tuple[int, int, int]:
+        """Give up the spooled events: they cannot be read. One log line says how many lines are lost; the end stays.
 
-        Returns how many lines are lost, how many events without one, and the bytes that are in memory now instead.
+        Returns how many lines are lost, how many events without a line, and the bytes that are in memory now instead.
         """
-        end, lines, instead = self.end_on_disk, self.lines_on_disk, []
+        end, lines, instead = self.spooled_end, self.spooled_lines, []
         if end is not None and end.event is not None and end.event.log is not None:
             lines -= 1
         if lines:
@@ -146,13 +146,13 @@ class RunQueue:
             instead.append(end)
         self.items.extendleft(reversed(instead))
         self.sequence = ProducerSequence.fresh()  # what became of the old numbers is not known
-        return lines, self.on_disk - lines - (end is not None), sum(entry.size_bytes for entry in instead)
+        return lines, self.spooled - lines - (end is not None), sum(entry.size_bytes for entry in instead)
 
     def settled_up_to(self, serial: int) -> bool:
         """Whether nothing with this serial or a lower one waits any more."""
         if self.batch is not None and self.batch.entries[0].serial <= serial:
             return False
-        return not self.on_disk and (not self.items or self.items[0].serial > serial)
+        return not self.spooled and (not self.items or self.items[0].serial > serial)
 
 
 def dropped_note(lines: int) -> str:
