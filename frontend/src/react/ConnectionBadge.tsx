@@ -10,6 +10,16 @@ export interface ConnectionBadgeProps {
   readonly words?: Words;
 }
 
+/** Status, transport and quality in words. */
+export function connectionWords({ status, transport, quality }: ConnectionState, words: Words): string[] {
+  const parts = [
+    words.connection[status],
+    transport === null ? null : words.transport[transport],
+    status === "connected" ? words.quality[quality] : null,
+  ];
+  return parts.filter((part) => part !== null);
+}
+
 const BARS = { excellent: 3, good: 2, poor: 1, critical: 0 } as const;
 
 /** Whether what is seen is live, over what, and how well. */
@@ -18,15 +28,9 @@ export function ConnectionBadge({
   compact = false,
   words = ENGLISH,
 }: ConnectionBadgeProps): ReactNode {
-  const { status, transport, quality, statistics } = connection;
-  const detail = [
-    words.connection[status],
-    transport === null ? null : words.transport[transport],
-    status === "connected" ? words.quality[quality] : null,
-    statistics.latencyMs === null ? null : `${Math.round(statistics.latencyMs)} ms`,
-  ]
-    .filter((part) => part !== null)
-    .join(" · ");
+  const { status, quality, statistics } = connection;
+  const latency = statistics.latencyMs === null ? [] : [`${Math.round(statistics.latencyMs)} ms`];
+  const detail = [...connectionWords(connection, words), ...latency].join(" · ");
   const bars = status === "connected" ? BARS[quality] : 0;
   return (
     <span className="rr-connection" data-status={status} data-quality={quality} title={detail}>

@@ -1,7 +1,7 @@
-import type { ReactNode, UIEvent } from "react";
-import { useEffect, useLayoutEffect, useRef, useState } from "react";
+import type { ReactNode } from "react";
+import { useRef, useState } from "react";
 import type { LogLine } from "../core/index.js";
-import { useThrottled } from "./useThrottled.js";
+import { LogBox, useFollowEnd } from "./LogBox.js";
 import type { Words } from "./words.js";
 import { ENGLISH } from "./words.js";
 
@@ -14,40 +14,23 @@ export interface LogTailProps {
   readonly words?: Words;
 }
 
-/** On a server layout effects only warn. */
-const useBrowserLayoutEffect = typeof window === "undefined" ? useEffect : useLayoutEffect;
-/** A screen reader hears the latest line at most so often. */
-const SPEAK_EVERY_MS = 5_000;
-
 /** The end of the log; it follows until the reader scrolls up. */
 export function LogTail({ logs, lines = 200, truncated = 0, words = ENGLISH }: LogTailProps): ReactNode {
   const box = useRef<HTMLDivElement>(null);
   const [following, setFollowing] = useState(true);
   const shown = logs.slice(-lines);
-  const last = shown.at(-1)?.key ?? null;
-  const spoken = useThrottled(shown.at(-1)?.message ?? "", SPEAK_EVERY_MS);
+  const last = shown.at(-1);
   const hidden = truncated + logs.length - shown.length;
-  useBrowserLayoutEffect(() => {
-    const element = box.current;
-    // a new last line is the reason to scroll
-    if (element !== null && following && last !== null) element.scrollTop = element.scrollHeight;
-  }, [last, following]);
-
-  const onScroll = (event: UIEvent<HTMLDivElement>) => {
-    const { scrollTop, scrollHeight, clientHeight } = event.currentTarget;
-    setFollowing(scrollHeight - scrollTop - clientHeight < 24);
-  };
-
+  useFollowEnd(box, following, last?.key ?? null);
   return (
     <div className="rr-log">
-      <div
+      <LogBox
+        box={box}
         className="rr-log-lines"
-        ref={box}
-        onScroll={onScroll}
-        role="log"
-        aria-live="off"
-        aria-label={words.log}
-        tabIndex={0}
+        label={words.log}
+        following={following}
+        onFollow={setFollowing}
+        spoken={last?.message ?? ""}
       >
         {hidden > 0 && <div className="rr-log-hidden">{words.earlierLines(hidden)}</div>}
         {shown.length === 0 && <div className="rr-log-empty">{words.noLog}</div>}
@@ -56,10 +39,7 @@ export function LogTail({ logs, lines = 200, truncated = 0, words = ENGLISH }: L
             {line.message}
           </div>
         ))}
-      </div>
-      <div className="rr-visually-hidden" role="status" aria-live="polite">
-        {spoken}
-      </div>
+      </LogBox>
     </div>
   );
 }

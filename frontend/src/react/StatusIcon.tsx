@@ -12,8 +12,14 @@ const PATHS: Readonly<Record<RunStatus, ReactNode>> = {
   unknown: <path d="M8 8h.01" />,
 };
 
+export interface StatusIconProps {
+  readonly status: RunStatus;
+  /** The accessible name. Without it the icon is hidden from screen readers. */
+  readonly label?: string;
+}
+
 /** A status as a shape, not only a colour. */
-export function StatusIcon({ status, label }: { status: RunStatus; label?: string }): ReactNode {
+export function StatusIcon({ status, label }: StatusIconProps): ReactNode {
   const naming =
     label === undefined ? { "aria-hidden": true as const } : { role: "img", "aria-label": label };
   return (

@@ -1,7 +1,9 @@
 import type { ReactNode } from "react";
 import type { Step } from "../core/index.js";
 import { isEnded } from "../core/index.js";
-import { duration, percent, ticking } from "./format.js";
+import { duration, lastLine, percent, ticking } from "./format.js";
+import type { Span } from "./lanes.js";
+import { laneOf } from "./lanes.js";
 import { StatusIcon } from "./StatusIcon.js";
 import { useNow } from "./useNow.js";
 import type { Words } from "./words.js";
@@ -9,36 +11,66 @@ import { ENGLISH } from "./words.js";
 
 export interface StepTimelineProps {
   readonly steps: readonly Step[];
+  /** A time scale, in Unix ms: with it each step gets a bar that shows when it ran. Its end is the time now. */
+  readonly span?: Span;
   readonly words?: Words;
 }
 
 /** The steps in order, each with its status, progress and how long it took. */
-export function StepTimeline({ steps, words = ENGLISH }: StepTimelineProps): ReactNode {
+export function StepTimeline({ steps, span, words = ENGLISH }: StepTimelineProps): ReactNode {
   const moving = steps.some((step) => step.startedAt !== null && !isEnded(step.status));
-  const now = useNow(moving);
+  const now = useNow(moving && span === undefined);
   if (steps.length === 0) return null;
   return (
-    <ol className="rr-steps" aria-label={words.steps}>
-      {steps.map((step) => {
-        const end = step.finishedAt ?? (isEnded(step.status) ? null : now);
-        const took = step.startedAt === null || end === null ? null : end - step.startedAt;
-        return (
-          <li key={step.name} className="rr-step" data-status={step.status}>
-            <StatusIcon status={step.status} label={words.status[step.status]} />
-            <span className="rr-step-name">{step.name}</span>
-            {step.attempt > 1 && <span className="rr-step-attempt">×{step.attempt}</span>}
-            {step.progress !== null && !isEnded(step.status) && (
-              <span className="rr-step-percent">{percent(step.progress)}</span>
-            )}
-            {took !== null && took >= 0 && (
-              <span className="rr-step-time">
-                {(isEnded(step.status) ? duration : ticking)(took, words.units)}
-              </span>
-            )}
-            {step.error !== null && <span className="rr-step-error">{step.error}</span>}
-          </li>
-        );
-      })}
+    <ol className="rr-steps" data-lanes={span !== undefined || undefined} aria-label={words.steps}>
+      {steps.map((step) => (
+        <StepRow key={step.name} step={step} now={span?.to ?? now} span={span} words={words} />
+      ))}
     </ol>
+  );
+}
+
+interface StepRowProps {
+  readonly step: Step;
+  readonly now: number;
+  readonly span: Span | undefined;
+  readonly words: Words;
+}
+
+function StepRow({ step, now, span, words }: StepRowProps): ReactNode {
+  const { name, status, attempt, startedAt, error } = step;
+  const ended = isEnded(status);
+  // 0: the time is not known yet, on a server and before the first tick
+  const end = step.finishedAt ?? (ended || now === 0 ? null : now);
+  const tookMs = startedAt === null || end === null ? null : Math.max(0, end - startedAt);
+  const progress = ended || status === "queued" ? null : step.progress;
+  const lane = span === undefined ? null : laneOf(span, startedAt, end ?? startedAt);
+  return (
+    <li className="rr-step" data-status={status}>
+      <StatusIcon status={status} label={words.status[status]} />
+      <span className="rr-step-name" title={name}>
+        {name}
+        {attempt > 1 && <span className="rr-step-attempt">×{attempt}</span>}
+      </span>
+      {span !== undefined && (
+        <span className="rr-lane" aria-hidden="true">
+          {lane !== null && (
+            <span
+              className="rr-lane-bar"
+              style={{ left: `${lane.fromPercent}%`, width: `max(4px, ${lane.widthPercent}%)` }}
+            >
+              {progress !== null && (
+                <span className="rr-lane-fill" style={{ transform: `scaleX(${progress})` }} />
+              )}
+            </span>
+          )}
+        </span>
+      )}
+      {progress !== null && <span className="rr-step-percent">{percent(progress)}</span>}
+      {tookMs !== null && (span === undefined || progress === null) && (
+        <span className="rr-step-time">{(ended ? duration : ticking)(tookMs, words.units)}</span>
+      )}
+      {error !== null && <span className="rr-step-error">{lastLine(error)}</span>}
+    </li>
   );
 }

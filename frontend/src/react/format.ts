@@ -53,3 +53,8 @@ export function clock(ts: number, withMs = false): string {
   const time = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
   return withMs ? `${time}.${String(date.getMilliseconds()).padStart(3, "0")}` : time;
 }
+
+/** The last line of an error: in a traceback it says what happened. */
+export function lastLine(error: string): string {
+  return error.trimEnd().split("\n").at(-1) ?? error;
+}

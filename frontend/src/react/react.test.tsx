@@ -1,5 +1,5 @@
 // @vitest-environment happy-dom
-import { act, cleanup, render, renderHook, screen } from "@testing-library/react";
+import { act, cleanup, fireEvent, render, renderHook, screen } from "@testing-library/react";
 import type { ReactNode } from "react";
 import { StrictMode } from "react";
 import { renderToString } from "react-dom/server";
@@ -7,10 +7,12 @@ import { afterEach, beforeEach, describe, expect, expectTypeOf, it, vi } from "v
 import { initial, progress, ScriptedBrowser } from "../../test/scripted";
 import { IDLE } from "../core/connectionState.js";
 import { unknownRun } from "../core/reducer.js";
+import { STATUSES } from "../core/types.js";
 import type { LogLine, RunStatusName, UseRun } from "./index.js";
 import {
   ConnectionBadge,
   ENGLISH,
+  isIndeterminate,
   KOREAN,
   LogTail,
   RelayClient,
@@ -35,6 +37,15 @@ const say = (frame: Record<string, unknown>) =>
     browser.socket.say(frame);
     vi.advanceTimersByTime(33);
   });
+const unknownLine: LogLine = {
+  key: 0,
+  seq: null,
+  ts: null,
+  level: null,
+  step: null,
+  attempt: null,
+  message: "",
+};
 const ended = { state: "END", status: "succeeded", progress: 1 };
 
 beforeEach(() => {
@@ -196,6 +207,40 @@ describe("components", () => {
     expect(screen.getByText("99%")).toBeTruthy();
   });
 
+  it("progress is indeterminate for a run at work that does not say how far it is, and for no other", () => {
+    const without = STATUSES.filter((status) => isIndeterminate({ status, progress: null }));
+    expect(without).toEqual(["running", "retrying", "stalled"]);
+    expect(STATUSES.filter((status) => isIndeterminate({ status, progress: 0 }))).toEqual([]);
+    const { container } = render(
+      <RunProgress run={{ ...unknownRun("r"), status: "running" }}>
+        <b>beside</b>
+      </RunProgress>,
+    );
+    expect(container.querySelectorAll("[role=progressbar][data-indeterminate]")).toHaveLength(1);
+    expect(container.textContent).toBe("…beside");
+  });
+
+  it("the log stops following for the reader's wheel, and follows again at the end", () => {
+    const logs = [1, 2].map((key) => ({ ...unknownLine, key, message: `m${key}` }));
+    const { rerender } = render(<LogTail logs={logs.slice(0, 1)} />);
+    const box = screen.getByRole("log");
+    const size = { scrollHeight: 100, clientHeight: 100 };
+    for (const name of ["scrollHeight", "clientHeight"] as const)
+      Object.defineProperty(box, name, { get: () => size[name] });
+    // It fits into its box: there is no way to scroll back to the end.
+    fireEvent.wheel(box, { deltaY: -10 });
+    size.scrollHeight = 300;
+    rerender(<LogTail logs={logs} />);
+    expect(box.scrollTop).toBe(300);
+    fireEvent.wheel(box, { deltaY: -10 });
+    box.scrollTop = 100;
+    rerender(<LogTail logs={[...logs, { ...unknownLine, key: 3 }]} />);
+    expect(box.scrollTop).toBe(100);
+    box.scrollTop = 200;
+    fireEvent.scroll(box);
+    expect(box.scrollTop).toBe(300);
+  });
+
   it("a screen reader hears the log at most every five seconds, and always the last line", () => {
     const line = (key: number): LogLine => ({
       key,
@@ -241,6 +286,31 @@ describe("components", () => {
     expect(screen.getByRole("img", { name: "완료" })).toBeTruthy();
     expect(screen.getByText("3.2초")).toBeTruthy();
     expect(screen.getByText("×2")).toBeTruthy();
+  });
+
+  it("steps on a time scale show when each ran; a failed one says the last line of its error", () => {
+    const step = { status: "queued" as const, attempt: 1, weight: 1, progress: null, error: null };
+    const { container } = render(
+      <StepTimeline
+        span={{ from: 1_000, to: 5_000 }}
+        steps={[
+          {
+            ...step,
+            name: "plan",
+            status: "failed",
+            startedAt: 1_000,
+            finishedAt: 2_000,
+            error: "a\nboom\n",
+          },
+          { ...step, name: "render", status: "running", startedAt: 2_000, finishedAt: null, progress: 0.5 },
+          { ...step, name: "qa", startedAt: null, finishedAt: null },
+        ]}
+      />,
+    );
+    const lanes = [...container.querySelectorAll<HTMLElement>(".rr-lane-bar")];
+    expect(lanes.map(({ style }) => style.left)).toEqual(["0%", "25%"]);
+    const rows = [...container.querySelectorAll(".rr-step")].map((row) => row.textContent);
+    expect(rows).toEqual(["plan1.0 sboom", "render50%", "qa"]);
   });
 
   it("the badge names transport, quality and latency", () => {

@@ -6,7 +6,7 @@ import { logText, runPath, stage } from "./page";
 
 describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
   const at = stage();
-  const percent = ".hero-percent";
+  const percent = ".hero .rr-progress-percent";
 
   it("a run from the start form to its end, as it happens", async () => {
     const page = await at.open("/new/shorts");
@@ -102,7 +102,7 @@ describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
     await page.getByRole("button", { name: "Cancel" }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
     await page.locator(".chip", { hasText: "Cancelled" }).waitFor();
-    expect(await page.locator(".lane[data-status=cancelled]").count()).toBe(2);
+    expect(await page.locator(".rr-step[data-status=cancelled]").count()).toBe(2);
     await page.getByRole("button", { name: "Run again" }).click();
     await page.locator(".chip", { hasText: "Attempt 2" }).waitFor();
     at.relay.publish("r", { state: "PLOT_GENERATION", progress: 0.1, log: "second attempt" });
@@ -244,7 +244,7 @@ describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
     let paintMs = Number.POSITIVE_INFINITY;
     for (let load = 0; load < 8 && paintMs >= 1_000; load += 1) {
       await page.reload();
-      await page.locator(".hero-percent").waitFor();
+      await page.locator(".hero .rr-progress-percent").waitFor();
       const entry = await page.evaluate(
         () => performance.getEntriesByName("first-contentful-paint")[0]?.startTime,
       );

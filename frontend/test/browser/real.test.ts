@@ -135,9 +135,9 @@ describe.skipIf(chromiumPath() === null || missing() !== null)(
       await page.getByLabel("Prompt").fill("A paper boat crosses the sea at sunset");
       await page.getByLabel("Language").selectOption("en");
       await page.getByRole("button", { name: "Start run" }).click();
-      await page.locator(".lane[data-status=running]").first().waitFor();
+      await page.locator(".rr-step[data-status=running]").first().waitFor();
       await page.locator(".chip", { hasText: "Succeeded" }).waitFor({ timeout: 240_000 });
-      expect(await page.locator(".lane[data-status=succeeded]").count()).toBe(7);
+      expect(await page.locator(".rr-step[data-status=succeeded]").count()).toBe(7);
       const playsFor = await page.locator("video").evaluate(async (video: HTMLVideoElement) => {
         video.muted = true;
         await video.play();
@@ -147,7 +147,7 @@ describe.skipIf(chromiumPath() === null || missing() !== null)(
         return [video.videoHeight > video.videoWidth, video.duration > 4];
       });
       expect(playsFor).toEqual([true, true]);
-      expect(await page.locator(".hero-percent").textContent()).toBe("100%");
+      expect(await page.locator(".hero .rr-progress-percent").textContent()).toBe("100%");
     }, 300_000);
   },
 );

@@ -1,8 +1,8 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
 import type { KeyboardEvent, ReactNode } from "react";
-import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import type { LogLevel, LogLine } from "../../react/index";
-import { useThrottled } from "../../react/useThrottled";
+import { LogBox, useFollowEnd } from "../../react/index";
 import { Icon } from "../icons";
 import { useWords } from "../words";
 import { plain } from "./ansi";
@@ -20,7 +20,6 @@ export interface LogViewProps {
 
 const ROW_PX = 20;
 const LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error"];
-const SPEAK_EVERY_MS = 5_000;
 
 /** The log of a run: any length, following until the reader scrolls up. */
 export function LogView({ logs, truncated, downloadUrl, live }: LogViewProps): ReactNode {
@@ -38,7 +37,6 @@ export function LogView({ logs, truncated, downloadUrl, live }: LogViewProps): R
   const lines = useMemo(() => atLeast(logs, level), [logs, level]);
   const found = useMemo(() => hits(lines, needle), [lines, needle]);
   const current = found.length === 0 ? null : (found[Math.min(hit, found.length - 1)] ?? null);
-  const spoken = useThrottled(live ? plain(lines.at(-1)?.message ?? "") : "", SPEAK_EVERY_MS);
   const lastKey = lines.at(-1)?.key ?? -1;
 
   const virtual = useVirtualizer({
@@ -49,15 +47,8 @@ export function LogView({ logs, truncated, downloadUrl, live }: LogViewProps): R
     overscan: 12,
   });
 
-  // Lines above that are measured must not move what is being read; following is our own business.
-  const toEnd = useCallback(() => {
-    const element = box.current;
-    if (element !== null) element.scrollTop = element.scrollHeight;
-  }, []);
   const totalPx = virtual.getTotalSize();
-  useLayoutEffect(() => {
-    if (following && totalPx >= 0 && lastKey >= -1) toEnd();
-  }, [following, toEnd, totalPx, lastKey]);
+  useFollowEnd(box, following, `${totalPx} ${lastKey}`);
 
   const newestKey = useRef(lastKey);
   useEffect(() => {
@@ -87,18 +78,6 @@ export function LogView({ logs, truncated, downloadUrl, live }: LogViewProps): R
     if (!following) return;
     setFollowing(false);
     setLeftAt(lastKey);
-  };
-  const onScroll = () => {
-    const element = box.current;
-    if (element === null) return;
-    const atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < ROW_PX;
-    // Only arriving at the end turns following on here; turning it off is the reader's wheel, key or finger,
-    // never a scroll event that our own growing content caused.
-    if (atEnd && !following && current === null) setFollowing(true);
-  };
-  const onKeyDown = (event: KeyboardEvent) => {
-    if (["ArrowUp", "PageUp", "Home"].includes(event.key)) stopFollowing();
-    if (event.key === "End") setFollowing(true);
   };
   const step = (by: number) => setHit((before) => (before + by + found.length) % Math.max(1, found.length));
   const onSearchKey = (event: KeyboardEvent) => {
@@ -215,18 +194,15 @@ export function LogView({ logs, truncated, downloadUrl, live }: LogViewProps): R
           </a>
         </span>
       </div>
-      <div
+      <LogBox
+        box={box}
         className="log-box"
-        ref={box}
-        role="log"
-        aria-live="off"
-        aria-label={words.log}
-        tabIndex={0}
-        onScroll={onScroll}
-        onKeyDown={onKeyDown}
-        onWheel={(event) => event.deltaY < 0 && stopFollowing()}
-        onTouchMove={stopFollowing}
-        onPointerDown={(event) => event.target === event.currentTarget && stopFollowing()}
+        label={words.log}
+        following={following}
+        onFollow={(wanted) => (wanted ? setFollowing(true) : stopFollowing())}
+        // While a match is shown, its place stays.
+        resumes={current === null}
+        spoken={live ? plain(lines.at(-1)?.message ?? "") : ""}
       >
         {lines.length === 0 && (
           <p className="log-empty muted">{logs.length === 0 ? words.noLines : words.noLinesMatch}</p>
@@ -249,15 +225,12 @@ export function LogView({ logs, truncated, downloadUrl, live }: LogViewProps): R
             );
           })}
         </div>
-      </div>
+      </LogBox>
       {!following && live && fresh > 0 && (
         <button type="button" className="log-latest" onClick={() => setFollowing(true)}>
           <Icon name="down" /> {words.newLines(fresh)}
         </button>
       )}
-      <div className="visually-hidden" role="status" aria-live="polite">
-        {spoken}
-      </div>
     </section>
   );
 }

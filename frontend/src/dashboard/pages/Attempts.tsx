@@ -1,5 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
+import { lastLine } from "../../react/format";
 import type { RunState } from "../../react/index";
 import { duration, isEnded, StatusIcon, ticking, useRelayClient } from "../../react/index";
 import { useNow } from "../../react/useNow";
@@ -33,14 +34,14 @@ export function Attempts({ run }: { run: RunState }): ReactNode {
           <li key={attempt} className="attempt" data-status={status}>
             <StatusIcon status={status} label={words.status[status]} />
             <span>{words.attempt(attempt)}</span>
-            <span className="lane-number">{duration(endedAt - startedAt, words.units)}</span>
-            {error !== null && <span className="attempt-error">{error.trimEnd().split("\n").at(-1)}</span>}
+            <span className="attempt-time">{duration(endedAt - startedAt, words.units)}</span>
+            {error !== null && <span className="attempt-error">{lastLine(error)}</span>}
           </li>
         ))}
         <li className="attempt" data-status={run.status}>
           <StatusIcon status={run.status} label={words.status[run.status]} />
           <span>{words.attempt(run.attempt)}</span>
-          <span className="lane-number">
+          <span className="attempt-time">
             {begun !== null && end !== null && end > begun
               ? (ended ? duration : ticking)(end - begun, words.units)
               : ""}

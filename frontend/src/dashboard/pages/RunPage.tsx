@@ -6,6 +6,7 @@ import {
   isEnded,
   percent,
   RetryPanel,
+  RunProgress,
   roughDuration,
   StatusIcon,
   ticking,
@@ -18,7 +19,6 @@ import { Link } from "../Link";
 import { LogView } from "../log/LogView";
 import { Notice } from "../Notice";
 import { notifyEnd } from "../notifications";
-import { usePreferences } from "../preferences";
 import { useFavicon, useTitle } from "../title";
 import { useWords } from "../words";
 import { Attempts } from "./Attempts";
@@ -135,25 +135,19 @@ function Banner({ watched }: { watched: UseRun }): ReactNode {
 
 function Progress({ watched }: { watched: UseRun }): ReactNode {
   const words = useWords();
-  usePreferences();
   const { run, status, etaMs, lastEventAt } = watched;
   const ended = isEnded(status);
   const now = useNow(!ended, 1_000);
   const begun = run.startedAt ?? run.createdAt;
-  // What has come since the clock's last tick has happened, too: the steps beside this say the same.
+  // An event may be newer than the clock's last tick: the time of the steps beside this counts it, too.
   const end = ended ? (run.finishedAt ?? run.updatedAt) : now && Math.max(now, run.updatedAt ?? 0);
   const elapsedMs = begun === null || end === null || end === 0 ? null : Math.max(0, end - begun);
-  // The estimate was made at the last event: what has passed since is no longer left.
+  // The estimate was made at the last event: the time since then has passed.
   const leftMs =
     etaMs === null || lastEventAt === null || now === 0 ? null : etaMs - Math.max(0, now - lastEventAt);
-  const waiting = run.progress === null && !ended && status !== "queued";
-  const value = run.progress ?? 0;
   return (
     <section className="hero" data-status={status} aria-label={words.progress}>
-      <div className="hero-numbers">
-        <span className="hero-percent">
-          {run.progress === null ? (waiting ? "…" : "–") : percent(run.progress)}
-        </span>
+      <RunProgress run={run} words={words}>
         {!ended && <span className="hero-state">{run.state ?? words.status[status]}</span>}
         <span className="hero-times">
           {elapsedMs !== null && (
@@ -168,23 +162,7 @@ function Progress({ watched }: { watched: UseRun }): ReactNode {
             </span>
           )}
         </span>
-      </div>
-      <div
-        className="hero-track"
-        role="progressbar"
-        aria-label={words.progress}
-        aria-valuemin={0}
-        aria-valuemax={100}
-        aria-valuenow={run.progress === null ? undefined : Math.floor(value * 100 + 1e-6)}
-        aria-valuetext={
-          run.progress === null
-            ? words.status[status]
-            : `${percent(value)}, ${run.state ?? words.status[status]}`
-        }
-        data-indeterminate={waiting || undefined}
-      >
-        <div className="hero-bar" style={{ transform: `scaleX(${waiting ? 1 : value})` }} />
-      </div>
+      </RunProgress>
     </section>
   );
 }

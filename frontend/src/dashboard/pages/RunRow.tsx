@@ -1,7 +1,8 @@
 import type { ReactNode } from "react";
 import { memo } from "react";
+import { lastLine } from "../../react/format";
 import type { RunSummary } from "../../react/index";
-import { duration, isEnded, percent, StatusIcon, ticking } from "../../react/index";
+import { duration, isEnded, ProgressBar, percent, StatusIcon, ticking } from "../../react/index";
 import { useNow } from "../../react/useNow";
 import { Link } from "../Link";
 import { usePreferences } from "../preferences";
@@ -29,22 +30,17 @@ export const RunRow = memo(function RunRow({ run, href }: { run: RunSummary; hre
           {run.attempt > 1 && <span>{words.attempt(run.attempt)}</span>}
         </span>
       </span>
-      <span className="run-where">
+      <div className="run-where">
         {ended ? (
           <span className="run-outcome">
             {run.status === "failed" && run.error !== null ? lastLine(run.error) : words.status[run.status]}
           </span>
         ) : (
           <>
-            <span
-              className="run-bar"
-              data-indeterminate={(run.progress === null && run.status === "running") || undefined}
-            >
-              <span
-                className="run-bar-fill"
-                style={{ transform: `scaleX(${run.progress ?? (run.status === "running" ? 1 : 0)})` }}
-              />
-            </span>
+            {/* the text below says the same */}
+            <div aria-hidden="true">
+              <ProgressBar run={run} words={words} />
+            </div>
             <span className="run-now">
               <span className="run-state">
                 {run.status === "running" ? (run.state ?? words.status.running) : words.status[run.status]}
@@ -53,7 +49,7 @@ export const RunRow = memo(function RunRow({ run, href }: { run: RunSummary; hre
             </span>
           </>
         )}
-      </span>
+      </div>
       <span className="run-took">
         {tookMs === null ? "" : (ended ? duration : ticking)(tookMs, words.units)}
       </span>
@@ -67,8 +63,3 @@ export const RunRow = memo(function RunRow({ run, href }: { run: RunSummary; hre
     </Link>
   );
 });
-
-/** Of a traceback its last line says what happened. */
-function lastLine(error: string): string {
-  return error.trimEnd().split("\n").at(-1) ?? error;
-}

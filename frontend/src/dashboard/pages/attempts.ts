@@ -1,6 +1,6 @@
 /** The attempts of a run, from its events. Pure. */
 
-import type { ProgressEvent, RunStatusName } from "../../react/index";
+import type { ProgressEvent, RunState, RunStatusName } from "../../react/index";
 
 export interface Attempt {
   readonly attempt: number;
@@ -24,4 +24,10 @@ export function attemptsOf(events: readonly ProgressEvent[]): readonly Attempt[]
     });
   }
   return [...byNumber.values()].sort((a, b) => a.attempt - b.attempt);
+}
+
+/** How long the run waited to begin, in ms; null when it did not. A later attempt was not queued when the run was made. */
+export function queuedMs({ attempt, createdAt, startedAt }: RunState): number | null {
+  if (attempt > 1 || createdAt === null || startedAt === null) return null;
+  return startedAt - createdAt >= 10 ? startedAt - createdAt : null;
 }

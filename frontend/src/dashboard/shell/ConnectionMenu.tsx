@@ -1,4 +1,5 @@
 import type { ReactNode } from "react";
+import { connectionWords } from "../../react/ConnectionBadge";
 import { ConnectionBadge, ticking, useConnection, useRelayClient } from "../../react/index";
 import { useNow } from "../../react/useNow";
 import { useWords } from "../words";
@@ -9,21 +10,17 @@ export function ConnectionMenu(): ReactNode {
   const words = useWords();
   const relay = useRelayClient();
   const connection = useConnection();
-  const { status, transport, statistics } = connection;
-  const label = [
-    words.connection[status],
-    transport === null ? null : words.transport[transport],
-    status === "connected" ? words.quality[connection.quality] : null,
-  ].filter((part) => part !== null);
   return (
-    <Menu label={label.join(", ")} button={<ConnectionBadge connection={connection} words={words} />}>
+    <Menu
+      label={connectionWords(connection, words).join(", ")}
+      button={<ConnectionBadge connection={connection} words={words} />}
+    >
       <ConnectionFacts />
-      {status !== "connected" && (
+      {connection.status !== "connected" && (
         <button type="button" className="button" onClick={() => relay.reconnect()}>
           {words.retryNow}
         </button>
       )}
-      <span className="visually-hidden">{statistics.reconnects}</span>
     </Menu>
   );
 }

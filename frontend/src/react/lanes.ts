@@ -1,8 +1,9 @@
-/** Where a step lies on the run's time scale. Pure. */
+/** Where a step lies on a time scale. Pure. */
 
-import type { RunState } from "../../react/index";
-import { isEnded } from "../../react/index";
+import type { RunState } from "../core/index.js";
+import { isEnded } from "../core/index.js";
 
+/** A time scale, in Unix ms. */
 export interface Span {
   readonly from: number;
   readonly to: number;
@@ -13,7 +14,10 @@ export interface Lane {
   readonly widthPercent: number;
 }
 
-/** From the first thing that happened until the end, or now. Clocks of workers and Redis differ: nothing is cut off. */
+/**
+ * The time scale of a run's steps: from the first start to the end, or to `now`. Null before the first start.
+ * The clocks of workers and Redis may differ: the scale is wide enough for all of them.
+ */
 export function spanOf(run: RunState, now: number): Span | null {
   const starts = run.steps.flatMap((step) => step.startedAt ?? []);
   const ends = run.steps.flatMap((step) => step.finishedAt ?? []);
@@ -25,13 +29,7 @@ export function spanOf(run: RunState, now: number): Span | null {
   return { from, to: Math.max(from + 1, end, ...ends) };
 }
 
-/** How long the run waited to begin, in ms; null when it did not. A later attempt was not queued when the run was made. */
-export function queuedMs({ attempt, createdAt, startedAt }: RunState): number | null {
-  if (attempt > 1 || createdAt === null || startedAt === null) return null;
-  return startedAt - createdAt >= 10 ? startedAt - createdAt : null;
-}
-
-/** A step's place, or null when it has not begun. */
+/** A step's place on the scale, or null when it has not started. */
 export function laneOf(span: Span, startedAt: number | null, finishedAt: number | null): Lane | null {
   if (startedAt === null || finishedAt === null) return null;
   const length = span.to - span.from;

@@ -1,0 +1,43 @@
+import type { ReactNode } from "react";
+import type { RunSummary } from "../core/index.js";
+import { STATUS_SETS } from "../core/index.js";
+import { percent } from "./format.js";
+import type { Words } from "./words.js";
+import { ENGLISH } from "./words.js";
+
+export interface ProgressBarProps {
+  readonly run: Pick<RunSummary, "progress" | "status" | "state">;
+  /** The accessible name. */
+  readonly label?: string;
+  readonly words?: Words;
+}
+
+/** Whether a run is at work without saying how far it is. The one rule: everything that draws progress asks here. */
+export function isIndeterminate({ progress, status }: Pick<RunSummary, "progress" | "status">): boolean {
+  return progress === null && status !== "queued" && STATUS_SETS.active.some((active) => active === status);
+}
+
+/** The bar alone. ARIA wants no value while it is indeterminate. */
+export function ProgressBar({ run, label, words = ENGLISH }: ProgressBarProps): ReactNode {
+  const { progress, status, state } = run;
+  const indeterminate = isIndeterminate(run);
+  const shown = progress === null ? words.status[status] : percent(progress);
+  return (
+    <div
+      className="rr-progress-track"
+      data-status={status}
+      data-indeterminate={indeterminate || undefined}
+      role="progressbar"
+      aria-label={label ?? words.progress}
+      aria-valuemin={0}
+      aria-valuemax={100}
+      aria-valuenow={progress === null ? undefined : Math.floor(progress * 100 + 1e-6)}
+      aria-valuetext={progress === null || state === null ? shown : `${shown}, ${state}`}
+    >
+      <div
+        className="rr-progress-bar"
+        style={{ transform: `scaleX(${progress ?? (indeterminate ? 1 : 0)})` }}
+      />
+    </div>
+  );
+}
