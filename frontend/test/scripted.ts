@@ -31,14 +31,14 @@ export class ScriptedSocket {
     this.onopen?.();
   }
 
-  say(frame: Record<string, unknown>): void {
+  receive(frame: Record<string, unknown>): void {
     this.onmessage?.({ data: JSON.stringify(frame) });
   }
 
   /** Open, and answer the first ping. */
   prove(): void {
     this.open();
-    this.say({ type: "pong" });
+    this.receive({ type: "pong" });
   }
 
   drop(code = 1006, reason = ""): void {
@@ -64,7 +64,7 @@ export class ScriptedStream {
     if (!this.closed) this.events.onOpen();
   }
 
-  say(frame: Record<string, unknown>): void {
+  receive(frame: Record<string, unknown>): void {
     this.event(String(frame.type), JSON.stringify(frame));
   }
 

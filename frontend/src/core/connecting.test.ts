@@ -40,9 +40,9 @@ describe("WebSocket", () => {
     watch();
     browser.socket.open();
     expect(browser.socket.sent).toEqual([{ type: "ping" }, { type: "subscribe", run_id: "r" }]);
-    browser.socket.say(initial(2));
-    browser.socket.say(progress(3));
-    browser.socket.say(progress(4));
+    browser.socket.receive(initial(2));
+    browser.socket.receive(progress(3));
+    browser.socket.receive(progress(4));
     await vi.advanceTimersByTimeAsync(33);
     expect(texts()).toEqual(["line 1", "line 2", "line 3", "line 4"]);
     expect(state().connection).toMatchObject({ status: "connected", transport: "websocket" });
@@ -51,21 +51,21 @@ describe("WebSocket", () => {
   it("a new connection knows nothing of the last one's Redis", async () => {
     watch("r", only);
     browser.socket.prove();
-    browser.socket.say(initial(1));
-    browser.socket.say({ type: "upstream", status: "down" });
+    browser.socket.receive(initial(1));
+    browser.socket.receive({ type: "upstream", status: "down" });
     expect(client.connection.upstream).toBe("down");
     browser.socket.drop(1012, '{"retry_in_ms": 700}');
     await vi.advanceTimersByTimeAsync(700);
     browser.socket.prove();
-    browser.socket.say({ type: "resumed", run_id: "r", id: `${EPOCH}-1` });
+    browser.socket.receive({ type: "resumed", run_id: "r", id: `${EPOCH}-1` });
     expect(client.connection).toMatchObject({ status: "connected", upstream: "up" });
   });
 
   it("a relay that says at once that its Redis is away is believed", () => {
     watch("r", only);
     browser.socket.open();
-    browser.socket.say({ type: "upstream", status: "down" });
-    browser.socket.say({ type: "pong" });
+    browser.socket.receive({ type: "upstream", status: "down" });
+    browser.socket.receive({ type: "pong" });
     expect(client.connection).toMatchObject({ status: "connected", upstream: "down" });
   });
 
@@ -90,7 +90,7 @@ describe("WebSocket", () => {
     browser.socket.prove();
     for (let failure = 1; failure <= 11; failure += 1) {
       expect(browser.socket.subscriptions()).toHaveLength(failure);
-      browser.socket.say({ type: "error", code: 1011, message: "unexpected", run_id: "r" });
+      browser.socket.receive({ type: "error", code: 1011, message: "unexpected", run_id: "r" });
       await vi.advanceTimersByTimeAsync(33);
       const { status, retryInMs } = state().connection;
       if (failure > 10) expect(status).toBe("closed");
@@ -103,7 +103,7 @@ describe("WebSocket", () => {
   it("a run whose name is somebody else's is not asked for again", async () => {
     watch("r", only);
     browser.socket.prove();
-    browser.socket.say({ type: "error", code: 4409, message: "no run", run_id: "r" });
+    browser.socket.receive({ type: "error", code: 4409, message: "no run", run_id: "r" });
     await vi.advanceTimersByTimeAsync(60_000);
     expect(state().connection).toMatchObject({ status: "closed", error: { code: 4409 } });
     expect(browser.socket.subscriptions()).toEqual(["r"]);
@@ -112,7 +112,7 @@ describe("WebSocket", () => {
   it("a run refused for want of room says so, and is asked for again", async () => {
     watch("r", only);
     browser.socket.prove();
-    browser.socket.say({ type: "error", code: 4429, message: "too many watch this run", run_id: "r" });
+    browser.socket.receive({ type: "error", code: 4429, message: "too many watch this run", run_id: "r" });
     await vi.advanceTimersByTimeAsync(33);
     expect(state().connection).toMatchObject({
       status: "reconnecting",
@@ -121,7 +121,7 @@ describe("WebSocket", () => {
     });
     await vi.advanceTimersByTimeAsync(5_000);
     expect(browser.socket.subscriptions()).toEqual(["r", "r"]);
-    browser.socket.say(initial(1));
+    browser.socket.receive(initial(1));
     await vi.advanceTimersByTimeAsync(33);
     expect(state().connection).toMatchObject({ status: "connected", error: null });
   });
@@ -129,7 +129,7 @@ describe("WebSocket", () => {
   it("a person's retry asks again for a run that was refused", async () => {
     watch("r", only);
     browser.socket.prove();
-    browser.socket.say({ type: "error", code: 4403, message: "not for you", run_id: "r" });
+    browser.socket.receive({ type: "error", code: 4403, message: "not for you", run_id: "r" });
     await vi.advanceTimersByTimeAsync(33);
     expect(state().connection).toMatchObject({ status: "closed", error: { message: "not for you" } });
     client.run("r").reconnect();
@@ -146,7 +146,7 @@ describe("WebSocket", () => {
     watch("r", { ...only, token });
     await settle();
     browser.socket.prove();
-    browser.socket.say(initial(1));
+    browser.socket.receive(initial(1));
     fails = true;
     browser.socket.drop(CloseCode.UNAUTHORIZED);
     await settle();
@@ -179,7 +179,7 @@ describe("WebSocket", () => {
     watch();
     browser.socket.open();
     vi.advanceTimersByTime(80);
-    browser.socket.say({ type: "pong" });
+    browser.socket.receive({ type: "pong" });
     expect(client.connection.statistics).toMatchObject({ latencyMs: 80, averageLatencyMs: 80 });
   });
 
@@ -200,17 +200,17 @@ describe("WebSocket", () => {
     browser.socket.prove();
     for (let n = 0; n < 10; n += 1) {
       vi.advanceTimersByTime(20_000);
-      browser.socket.say({ type: "pong" });
+      browser.socket.receive({ type: "pong" });
     }
     expect([status(), browser.sockets.length]).toEqual(["connected", 1]);
   });
 
   it("an unanswered ping counts as missed and lowers the quality", () => {
-    watch("r", { ...only, link: {} });
+    watch("r", { ...only, connection: {} });
     browser.socket.prove();
     vi.advanceTimersByTime(36_000);
     expect(client.connection.quality).toBe("good");
-    browser.socket.say({ type: "pong" });
+    browser.socket.receive({ type: "pong" });
     vi.advanceTimersByTime(5_000);
     expect(client.connection.quality).toBe("critical"); // that answer took eleven seconds
   });
@@ -218,7 +218,7 @@ describe("WebSocket", () => {
   it("comes back after 1, 2, 5, 15 … s with its cursor; ten tries, then a person decides", () => {
     watch("r", only);
     browser.socket.open();
-    browser.socket.say(initial(3));
+    browser.socket.receive(initial(3));
     const waits: (number | null)[] = [];
     for (let n = 0; n < 10; n += 1) {
       browser.socket.drop();
@@ -235,7 +235,7 @@ describe("WebSocket", () => {
     client.reconnect();
     expect([status(), browser.sockets.length]).toEqual(["connecting", 12]);
     browser.socket.open();
-    browser.socket.say({ type: "resumed", run_id: "r", id: `${EPOCH}-3` });
+    browser.socket.receive({ type: "resumed", run_id: "r", id: `${EPOCH}-3` });
     expect(status()).toBe("connected");
     expect(texts()).toEqual(["line 1", "line 2", "line 3"]);
   });
@@ -278,7 +278,7 @@ describe("WebSocket", () => {
   it("too many connections: later, over the same transport", () => {
     watch();
     browser.socket.open();
-    browser.socket.say({ type: "error", code: 4429, message: "too many connections" });
+    browser.socket.receive({ type: "error", code: 4429, message: "too many connections" });
     browser.socket.drop(CloseCode.TOO_MANY, '{"retry_in_ms":8000}');
     expect(client.connection).toMatchObject({ retryInMs: 8_000, error: { message: "too many connections" } });
     vi.advanceTimersByTime(8_000);
@@ -290,7 +290,7 @@ describe("WebSocket", () => {
     (code) => {
       watch();
       browser.socket.prove();
-      browser.socket.say({ type: "error", code, message: "not yours" });
+      browser.socket.receive({ type: "error", code, message: "not yours" });
       browser.socket.drop(code);
       vi.advanceTimersByTime(3_600_000);
       expect(client.connection).toMatchObject({ status: "closed", error: { code, message: "not yours" } });
@@ -301,7 +301,7 @@ describe("WebSocket", () => {
   it("what an old socket still says is dropped", () => {
     watch("r", only);
     browser.socket.open();
-    browser.socket.say(initial(1));
+    browser.socket.receive(initial(1));
     const old = browser.socket;
     const { onmessage, onclose } = old;
     old.drop();
@@ -317,15 +317,15 @@ describe("WebSocket", () => {
   it("asks once for what is missing when a number is skipped, and shows it in order", async () => {
     watch();
     browser.socket.open();
-    browser.socket.say(initial(1));
+    browser.socket.receive(initial(1));
     await vi.advanceTimersByTimeAsync(33);
-    browser.socket.say(progress(3));
+    browser.socket.receive(progress(3));
     await vi.advanceTimersByTimeAsync(33);
-    browser.socket.say(progress(4));
+    browser.socket.receive(progress(4));
     await vi.advanceTimersByTimeAsync(33);
     const asked = browser.socket.sent.filter((frame) => frame.after !== undefined);
     expect(asked).toEqual([{ type: "subscribe", run_id: "r", after: `${EPOCH}-1` }]);
-    for (const seq of [2, 3, 4]) browser.socket.say(progress(seq));
+    for (const seq of [2, 3, 4]) browser.socket.receive(progress(seq));
     await vi.advanceTimersByTimeAsync(33);
     expect(texts()).toEqual(["line 1", "line 2", "line 3", "line 4"]);
   });
@@ -334,7 +334,7 @@ describe("WebSocket", () => {
     watch("a");
     client.run("b").subscribe(() => {});
     browser.socket.prove();
-    browser.socket.say({ type: "error", code: 4403, message: "not yours", run_id: "b" });
+    browser.socket.receive({ type: "error", code: 4403, message: "not yours", run_id: "b" });
     expect(state("b").connection).toMatchObject({ status: "closed", error: { message: "not yours" } });
     vi.advanceTimersByTime(33);
     expect([state("a").connection.status, status()]).toEqual(["connected", "connected"]);
@@ -343,7 +343,7 @@ describe("WebSocket", () => {
   it("too many runs on the connection: that run asks again later", () => {
     watch("a");
     browser.socket.prove();
-    browser.socket.say({ type: "error", code: 4429, message: "too many", run_id: "a" });
+    browser.socket.receive({ type: "error", code: 4429, message: "too many", run_id: "a" });
     vi.advanceTimersByTime(5_000);
     expect(browser.socket.subscriptions()).toEqual(["a", "a"]);
   });
@@ -351,9 +351,9 @@ describe("WebSocket", () => {
   it("Redis away and back is told, and does not touch the connection", () => {
     watch();
     browser.socket.prove();
-    browser.socket.say({ type: "upstream", status: "down" });
+    browser.socket.receive({ type: "upstream", status: "down" });
     expect(client.connection).toMatchObject({ status: "connected", upstream: "down" });
-    browser.socket.say({ type: "upstream", status: "up" });
+    browser.socket.receive({ type: "upstream", status: "up" });
     expect(client.connection.upstream).toBe("up");
   });
 });
@@ -365,12 +365,12 @@ describe("tokens", () => {
     await settle();
     expect(browser.socket.url).toBe("ws://page/ws?token=token-1");
     browser.socket.open();
-    browser.socket.say({ type: "error", code: 4401, message: "expired" });
+    browser.socket.receive({ type: "error", code: 4401, message: "expired" });
     browser.socket.drop(CloseCode.UNAUTHORIZED);
     await settle();
     expect(browser.socket.url).toBe("ws://page/ws?token=token-2");
     browser.socket.open();
-    browser.socket.say({ type: "error", code: 4401, message: "expired" });
+    browser.socket.receive({ type: "error", code: 4401, message: "expired" });
     browser.socket.drop(CloseCode.UNAUTHORIZED);
     await settle();
     expect([status(), browser.sockets.length]).toEqual(["closed", 2]);
@@ -415,7 +415,7 @@ describe("fallback and upgrade", () => {
     await vi.advanceTimersByTimeAsync(500);
     expect(browser.stream.url).toBe("http://page/api/runs/r/events");
     browser.stream.open();
-    browser.stream.say(initial(2));
+    browser.stream.receive(initial(2));
     expect(state().connection.transport).toBe("sse");
     browser.stream.fail();
     // it carried a moment ago: tried again first, then down
@@ -444,16 +444,16 @@ describe("fallback and upgrade", () => {
     await vi.advanceTimersByTimeAsync(500);
     const { stream } = browser;
     stream.open();
-    stream.say(initial(1));
+    stream.receive(initial(1));
     await vi.advanceTimersByTimeAsync(5_000);
     expect(browser.sockets).toHaveLength(2);
-    stream.say(progress(2));
+    stream.receive(progress(2));
     browser.socket.open();
     expect([stream.closed, status()]).toEqual([false, "connected"]);
-    browser.socket.say({ type: "pong" });
+    browser.socket.receive({ type: "pong" });
     expect([stream.closed, client.connection.transport]).toEqual([true, "websocket"]);
     expect(browser.socket.sent.at(-1)).toMatchObject({ type: "subscribe", run_id: "r" });
-    for (const seq of [2, 3]) browser.socket.say(progress(seq));
+    for (const seq of [2, 3]) browser.socket.receive(progress(seq));
     await vi.advanceTimersByTimeAsync(33);
     expect(texts()).toEqual(["line 1", "line 2", "line 3"]);
   });
@@ -463,11 +463,11 @@ describe("fallback and upgrade", () => {
     browser.socket.drop();
     await vi.advanceTimersByTimeAsync(500);
     browser.stream.open();
-    browser.stream.say(initial(1));
+    browser.stream.receive(initial(1));
     const seen: number[] = [];
     for (let second = 0; second < 120; second += 1) {
       await vi.advanceTimersByTimeAsync(1_000);
-      browser.stream.say({ type: "heartbeat" });
+      browser.stream.receive({ type: "heartbeat" });
       if (browser.socket.readyState === 0) {
         seen.push(second);
         browser.socket.drop();
@@ -481,12 +481,12 @@ describe("fallback and upgrade", () => {
     browser = new ScriptedBrowser(kind === "sse" ? ["WebSocket"] : []);
     watch();
     await vi.advanceTimersByTimeAsync(500);
-    const link = kind === "sse" ? browser.stream : browser.socket;
-    link.open();
-    link.say(initial(1));
+    const peer = kind === "sse" ? browser.stream : browser.socket;
+    peer.open();
+    peer.receive(initial(1));
     await vi.advanceTimersByTimeAsync(33);
     expect([client.connection.transport, state().run.stale]).toEqual([kind, false]);
-    link.say({ type: "stale", run_id: "r" });
+    peer.receive({ type: "stale", run_id: "r" });
     await vi.advanceTimersByTimeAsync(33);
     expect(state().run.stale).toBe(true);
   });
@@ -496,7 +496,7 @@ describe("fallback and upgrade", () => {
     watch();
     await vi.advanceTimersByTimeAsync(500);
     browser.stream.open();
-    browser.stream.say(initial(1, { status: "succeeded", state: "END" }));
+    browser.stream.receive(initial(1, { status: "succeeded", state: "END" }));
     browser.stream.event("end", "{}");
     browser.stream.fail();
     await vi.advanceTimersByTimeAsync(33);
@@ -509,14 +509,14 @@ describe("fallback and upgrade", () => {
     watch();
     await vi.advanceTimersByTimeAsync(500);
     browser.stream.open();
-    browser.stream.say(initial(1));
+    browser.stream.receive(initial(1));
     await vi.advanceTimersByTimeAsync(33);
     browser.stream.event("end", "{}");
     expect([browser.stream.url, browser.stream.closed]).toEqual([
       `http://page/api/runs/r/events?after=${EPOCH}-1`,
       false,
     ]);
-    browser.stream.say(progress(2, { status: "succeeded", state: "END" }));
+    browser.stream.receive(progress(2, { status: "succeeded", state: "END" }));
     browser.stream.event("end", "{}");
     expect(state()).toMatchObject({ run: { status: "succeeded" }, connection: { status: "closed" } });
   });
@@ -529,8 +529,8 @@ describe("fallback and upgrade", () => {
     watch();
     await vi.advanceTimersByTimeAsync(500);
     browser.stream.open();
-    browser.stream.say(initial(1));
-    browser.stream.say(progress(2, { status: "succeeded" }));
+    browser.stream.receive(initial(1));
+    browser.stream.receive(progress(2, { status: "succeeded" }));
     browser.stream.fail();
     await vi.advanceTimersByTimeAsync(1_000);
     browser.stream.end(null);
@@ -576,7 +576,7 @@ describe("fallback and upgrade", () => {
     client.stayConnected();
     await vi.advanceTimersByTimeAsync(500);
     browser.stream.open();
-    browser.stream.say(initial(1, { run_id: "a", status: "succeeded", state: "END" }));
+    browser.stream.receive(initial(1, { run_id: "a", status: "succeeded", state: "END" }));
     browser.stream.event("end", "{}");
     for (let second = 0; second < 120; second += 1) {
       const asked = browser.requests.length;
@@ -735,7 +735,7 @@ describe("the page", () => {
     watch();
     browser.socket.prove();
     browser.signal("offline");
-    browser.socket.say({ type: "pong" });
+    browser.socket.receive({ type: "pong" });
     vi.advanceTimersByTime(20_000);
     expect([status(), browser.sockets.length]).toEqual(["connected", 1]);
   });
@@ -751,11 +751,11 @@ describe("the page", () => {
   it("hidden for long lets go; seen again catches up with the cursor", () => {
     watch();
     browser.socket.open();
-    browser.socket.say(initial(4));
+    browser.socket.receive(initial(4));
     browser.signal("hidden");
     for (let n = 0; n < 14; n += 1) {
       vi.advanceTimersByTime(20_000);
-      browser.socket.say({ type: "pong" });
+      browser.socket.receive({ type: "pong" });
     }
     vi.advanceTimersByTime(19_999);
     expect(status()).toBe("connected");

@@ -51,7 +51,7 @@ export class Connection extends Subscribable {
   #wasProven = false;
   #renewed = false;
   #lastCode: number | null = null;
-  #heardAt = 0;
+  #receivedAt = 0;
   #due = 0;
 
   #retryTimer: Timer | undefined;
@@ -187,7 +187,7 @@ export class Connection extends Subscribable {
       onFrames: (frames) => isCurrent() && this.#deliver(frames),
       onAlive: () => {
         if (!isCurrent()) return;
-        this.#heardAt = Date.now();
+        this.#receivedAt = Date.now();
         this.#due = 0;
       },
       onLatency: (ms) => isCurrent() && this.#fold({ type: "latency", ms }),
@@ -202,9 +202,9 @@ export class Connection extends Subscribable {
 
   #onProven(): void {
     this.#proven = true;
-    this.#heardAt = Date.now();
+    this.#receivedAt = Date.now();
     this.#due = 0;
-    this.#fold({ type: "proven", transport: this.#kind, now: this.#heardAt, again: this.#wasProven });
+    this.#fold({ type: "proven", transport: this.#kind, now: this.#receivedAt, again: this.#wasProven });
     this.#wasProven = true;
     // Not at once: else the client would reconnect in a loop to a relay that accepts and drops.
     const healthyMs =
@@ -377,7 +377,7 @@ export class Connection extends Subscribable {
   #onTick(now: number, slept: boolean): void {
     // Timers stood still, the other end has probably given us up. Ask, instead of waiting to find out.
     if (slept && this.#state.status === "connected") this.#current?.checkAlive(ALIVE_CHECK_MS);
-    this.#fold({ type: "looked", now, heardAt: this.#heardAt, due: this.#due });
+    this.#fold({ type: "checked", now, receivedAt: this.#receivedAt, due: this.#due });
   }
 
   #lingerWhenUnused(): void {

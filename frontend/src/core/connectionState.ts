@@ -41,7 +41,7 @@ export type ConnectionEvent =
   | { readonly type: "latency"; readonly ms: number }
   | { readonly type: "missed" }
   /** Time passed: the quality depends on the silence, and how many answers are due. */
-  | { readonly type: "looked"; readonly now: number; readonly heardAt: number; readonly due: number };
+  | { readonly type: "checked"; readonly now: number; readonly receivedAt: number; readonly due: number };
 
 export function foldConnection(state: ConnectionState, event: ConnectionEvent): ConnectionState {
   switch (event.type) {
@@ -91,15 +91,15 @@ export function foldConnection(state: ConnectionState, event: ConnectionEvent): 
       const { statistics } = state;
       return { ...state, statistics: { ...statistics, missedHeartbeats: statistics.missedHeartbeats + 1 } };
     }
-    case "looked": {
+    case "checked": {
       const quality = qualityOf({
         connected: state.status === "connected",
         latencyMs: state.statistics.latencyMs,
-        silenceMs: event.now - event.heardAt,
+        silenceMs: event.now - event.receivedAt,
         missed: event.due,
       });
-      if (quality === state.quality && state.statistics.lastHeartbeatAt === event.heardAt) return state;
-      return { ...state, quality, statistics: { ...state.statistics, lastHeartbeatAt: event.heardAt } };
+      if (quality === state.quality && state.statistics.lastHeartbeatAt === event.receivedAt) return state;
+      return { ...state, quality, statistics: { ...state.statistics, lastHeartbeatAt: event.receivedAt } };
     }
   }
 }

@@ -12,7 +12,7 @@ export interface LivenessEvents {
 
 export class Liveness {
   readonly #events: LivenessEvents;
-  #heardAt = Date.now();
+  #receivedAt = Date.now();
   #pingAt: number | null = null;
   #deadline: number;
   #why = `nothing was heard for ${PROOF_MS} ms after connecting`;
@@ -29,9 +29,9 @@ export class Liveness {
   }
 
   /** Something came. Returns the pending ping's round trip in ms when this is its answer. */
-  heard(pong: boolean): number | null {
+  received(pong: boolean): number | null {
     const now = Date.now();
-    this.#heardAt = now;
+    this.#receivedAt = now;
     this.#deadline = now + DEAD_AFTER_MS;
     this.#why = `nothing was heard for ${DEAD_AFTER_MS} ms`;
     if (this.#nextPing === Number.POSITIVE_INFINITY) this.#nextPing = now + this.#pingEveryMs;
@@ -64,10 +64,10 @@ export class Liveness {
   #arm(): void {
     clearTimeout(this.#timer);
     const wait = Math.min(this.#deadline, this.#nextPing) - Date.now();
-    this.#timer = setTimeout(() => this.#look(), Math.max(0, wait));
+    this.#timer = setTimeout(() => this.#check(), Math.max(0, wait));
   }
 
-  #look(): void {
+  #check(): void {
     const now = Date.now();
     if (now >= this.#deadline) {
       const why = this.#why;
@@ -76,7 +76,7 @@ export class Liveness {
       return;
     }
     if (now >= this.#nextPing) {
-      if (this.#pingAt !== null && this.#heardAt < this.#pingAt) this.#events.missed();
+      if (this.#pingAt !== null && this.#receivedAt < this.#pingAt) this.#events.missed();
       this.#pingAt = null; // the next answer is the next ping's
       this.pinged();
       this.#events.ping();

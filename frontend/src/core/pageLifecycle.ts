@@ -13,7 +13,7 @@ export interface PageLifecycleEvents {
   onTick(now: number, slept: boolean): void;
 }
 
-const LOOK_EVERY_MS = 5_000;
+const CHECK_EVERY_MS = 5_000;
 /** A timer that comes so much too late means that the machine slept. */
 const SLEPT_MS = 15_000;
 
@@ -27,7 +27,7 @@ export class PageLifecycle {
   #stopSignals: (() => void) | null = null;
   #hiddenAt: number | null = null;
   #hiddenTimer: Timer | undefined;
-  #lookTimer: Timer | undefined;
+  #checkTimer: Timer | undefined;
 
   /** `longHiddenMs` may be infinite. */
   constructor(environment: Environment, longHiddenMs: number, events: PageLifecycleEvents) {
@@ -45,14 +45,14 @@ export class PageLifecycle {
       else this.#seen();
     });
     if (this.#environment.isHidden()) this.#hidden();
-    this.#look(Date.now());
+    this.#check(Date.now());
   }
 
   stop(): void {
     this.#stopSignals?.();
     this.#stopSignals = null;
     clearTimeout(this.#hiddenTimer);
-    clearTimeout(this.#lookTimer);
+    clearTimeout(this.#checkTimer);
     this.#hiddenAt = null;
   }
 
@@ -70,11 +70,11 @@ export class PageLifecycle {
     this.#events.onSeen(hiddenMs);
   }
 
-  #look(before: number): void {
-    this.#lookTimer = setTimeout(() => {
+  #check(before: number): void {
+    this.#checkTimer = setTimeout(() => {
       const now = Date.now();
-      this.#look(now);
-      this.#events.onTick(now, now - before > LOOK_EVERY_MS + SLEPT_MS);
-    }, LOOK_EVERY_MS);
+      this.#check(now);
+      this.#events.onTick(now, now - before > CHECK_EVERY_MS + SLEPT_MS);
+    }, CHECK_EVERY_MS);
   }
 }

@@ -2,7 +2,7 @@
 
 import type { Quality } from "./types.js";
 
-export interface LinkFacts {
+export interface ConnectionFacts {
   readonly connected: boolean;
   /** Last ping's round trip, null where none can be measured (an event stream has no way back). */
   readonly latencyMs: number | null;
@@ -19,7 +19,7 @@ const LEVELS = [
 ] as const;
 
 /** The best level of which every threshold holds; `critical` when none does or the link is down. */
-export function qualityOf(facts: LinkFacts): Quality {
+export function qualityOf(facts: ConnectionFacts): Quality {
   if (!facts.connected) return "critical";
   for (const level of LEVELS) {
     const quick = facts.latencyMs === null || facts.latencyMs < level.latencyMs;

@@ -29,6 +29,8 @@ export interface RelayClientOptions {
   readonly logDetails?: boolean;
   /** Log lines kept of each run. */
   readonly maxLogLines?: number;
+  readonly connection?: Partial<ConnectionOptions>;
+  /** @deprecated Its name is `connection`. */
   readonly link?: Partial<ConnectionOptions>;
   /** For tests. */
   readonly environment?: Environment;
@@ -65,6 +67,7 @@ export class RelayClient {
       {
         ...CONNECTION_DEFAULTS,
         ...options.link,
+        ...options.connection,
         transports,
       },
     );

@@ -21,12 +21,12 @@ describe("outcomes", () => {
     run.onOutcome(told);
     run.subscribe(() => {});
     browser.socket.open();
-    browser.socket.say(initial(1));
+    browser.socket.receive(initial(1));
     expect(told).not.toHaveBeenCalled();
-    browser.socket.say(progress(2, ended));
+    browser.socket.receive(progress(2, ended));
     vi.advanceTimersByTime(33);
-    browser.socket.say(progress(2, ended));
-    browser.socket.say({ type: "end", run_id: "r" });
+    browser.socket.receive(progress(2, ended));
+    browser.socket.receive({ type: "end", run_id: "r" });
     vi.advanceTimersByTime(33);
     expect(told.mock.calls.map(([outcome]) => outcome.status)).toEqual(["succeeded"]);
   });
@@ -37,7 +37,7 @@ describe("outcomes", () => {
     run.onOutcome(told);
     run.subscribe(() => {});
     browser.socket.open();
-    browser.socket.say(initial(1));
+    browser.socket.receive(initial(1));
     browser.socket.drop();
     vi.advanceTimersByTime(3_600_000);
     expect(told).not.toHaveBeenCalled();
@@ -50,10 +50,10 @@ describe("outcomes", () => {
     run.onOutcome(told);
     run.subscribe(() => {});
     browser.socket.open();
-    browser.socket.say(initial(1, ended));
+    browser.socket.receive(initial(1, ended));
     run.onOutcome(late);
-    browser.socket.say(progress(2, { attempt: 2, status: "queued", state: "QUEUED", progress: null }));
-    browser.socket.say(progress(3, { attempt: 2, status: "failed", state: "FAILED", error: "boom" }));
+    browser.socket.receive(progress(2, { attempt: 2, status: "queued", state: "QUEUED", progress: null }));
+    browser.socket.receive(progress(3, { attempt: 2, status: "failed", state: "FAILED", error: "boom" }));
     vi.advanceTimersByTime(33);
     expect(told.mock.calls.map(([outcome]) => outcome.status)).toEqual(["succeeded", "failed"]);
     expect(late.mock.calls.map(([outcome]) => outcome.status)).toEqual(["failed"]);
@@ -65,8 +65,8 @@ describe("the end", () => {
     const run = client.run("r");
     run.subscribe(() => {});
     browser.socket.open();
-    browser.socket.say(initial(2, ended));
-    browser.socket.say({ type: "end", run_id: "r" });
+    browser.socket.receive(initial(2, ended));
+    browser.socket.receive({ type: "end", run_id: "r" });
     expect(run.state.connection).toMatchObject({ status: "closed", error: null });
     expect(run.state.run).toMatchObject({ status: "succeeded", seq: 2 });
   });
@@ -75,8 +75,8 @@ describe("the end", () => {
     const run = client.run("r");
     run.subscribe(() => {});
     browser.socket.open();
-    browser.socket.say(initial(2, ended));
-    browser.socket.say({ type: "end", run_id: "r" });
+    browser.socket.receive(initial(2, ended));
+    browser.socket.receive({ type: "end", run_id: "r" });
     const retried = run.retry();
     await vi.advanceTimersByTimeAsync(0);
     expect([browser.request.method, browser.request.url]).toEqual(["POST", "http://page/api/runs/r/retry"]);
@@ -90,13 +90,13 @@ describe("the end", () => {
     client.run("other").subscribe(() => {});
     const leave = run.subscribe(() => {});
     browser.socket.prove();
-    browser.socket.say(initial(2, ended));
-    browser.socket.say({ type: "end", run_id: "r" });
+    browser.socket.receive(initial(2, ended));
+    browser.socket.receive({ type: "end", run_id: "r" });
     leave();
     await vi.advanceTimersByTimeAsync(5_000);
     run.subscribe(() => {});
     expect(browser.socket.sent.at(-1)).toEqual({ type: "subscribe", run_id: "r", after: `${EPOCH}-2` });
-    browser.socket.say(progress(3, { attempt: 2, status: "running" }));
+    browser.socket.receive(progress(3, { attempt: 2, status: "running" }));
     await vi.advanceTimersByTimeAsync(33);
     expect(run.state).toMatchObject({ run: { status: "running", attempt: 2 } });
   });
@@ -106,9 +106,16 @@ describe("the end", () => {
     const run = client.run("r");
     run.subscribe(() => {});
     browser.socket.open();
-    browser.socket.say(initial(2, ended));
-    browser.socket.say({ type: "end", run_id: "r" });
-    browser.socket.say({ type: "run", run_id: "r", status: "queued", attempt: 2, id: `${EPOCH}-3`, seq: 3 });
+    browser.socket.receive(initial(2, ended));
+    browser.socket.receive({ type: "end", run_id: "r" });
+    browser.socket.receive({
+      type: "run",
+      run_id: "r",
+      status: "queued",
+      attempt: 2,
+      id: `${EPOCH}-3`,
+      seq: 3,
+    });
     expect(browser.socket.sent.at(-1)).toMatchObject({ type: "subscribe", run_id: "r" });
     leave();
   });
@@ -131,7 +138,7 @@ it("log details are fetched once for lines that came as text", async () => {
   const run = client.run("r");
   run.subscribe(() => {});
   browser.socket.open();
-  browser.socket.say(initial(1));
+  browser.socket.receive(initial(1));
   await vi.advanceTimersByTimeAsync(0);
   expect(browser.requests).toHaveLength(1);
   const log_lines = [{ seq: 1, ts: 5, level: "error", step: "plan", message: "line 1" }];
@@ -143,9 +150,9 @@ it("a thousand events in one breath are a handful of renders", async () => {
   const rendered = vi.fn();
   client.run("r").subscribe(rendered);
   browser.socket.open();
-  browser.socket.say(initial(0, { seq: 0, id: "0-0", status: "unknown" }));
+  browser.socket.receive(initial(0, { seq: 0, id: "0-0", status: "unknown" }));
   rendered.mockClear();
-  for (let seq = 1; seq <= 1_000; seq += 1) browser.socket.say(progress(seq));
+  for (let seq = 1; seq <= 1_000; seq += 1) browser.socket.receive(progress(seq));
   await vi.advanceTimersByTimeAsync(33);
   expect(client.run("r").state.run.logs).toHaveLength(1_000);
   expect(rendered.mock.calls.length).toBeLessThanOrEqual(2);
@@ -170,8 +177,8 @@ describe("the list", () => {
     await vi.advanceTimersByTimeAsync(0);
     await browser.request.answer(200, { runs: [summary("a")], next_cursor: null });
     expect(browser.socket.sent.at(-1)).toEqual({ type: "subscribe", runs: true });
-    browser.socket.say({ type: "run", ...summary("b") });
-    browser.socket.say({ type: "run_deleted", run_id: "a" });
+    browser.socket.receive({ type: "run", ...summary("b") });
+    browser.socket.receive({ type: "run_deleted", run_id: "a" });
     await vi.advanceTimersByTimeAsync(50);
     expect(ids()).toEqual(["b"]);
     expect(client.runs().state.status).toBe("ready");
@@ -183,8 +190,8 @@ describe("the list", () => {
     await vi.advanceTimersByTimeAsync(0);
     const before = browser.requests.length;
     await browser.request.answer(200, { runs: [], next_cursor: null });
-    browser.socket.say({ type: "upstream", status: "down" });
-    browser.socket.say({ type: "upstream", status: "up" });
+    browser.socket.receive({ type: "upstream", status: "down" });
+    browser.socket.receive({ type: "upstream", status: "up" });
     await vi.advanceTimersByTimeAsync(0);
     expect(browser.requests).toHaveLength(before + 1);
     await browser.request.answer(200, { runs: [summary("a")], next_cursor: null });
@@ -213,8 +220,11 @@ describe("the list", () => {
     client.runs().subscribe(() => {});
     browser.socket.prove();
     await vi.advanceTimersByTimeAsync(0);
-    browser.socket.say({ type: "run", ...summary("a", { status: "succeeded", seq: 9, id: `${EPOCH}-9` }) });
-    browser.socket.say({ type: "run_deleted", run_id: "b" });
+    browser.socket.receive({
+      type: "run",
+      ...summary("a", { status: "succeeded", seq: 9, id: `${EPOCH}-9` }),
+    });
+    browser.socket.receive({ type: "run_deleted", run_id: "b" });
     await vi.advanceTimersByTimeAsync(50);
     await browser.request.answer(200, { runs: [summary("a"), summary("b")], next_cursor: null });
     expect(client.runs().state.runs).toMatchObject([{ runId: "a", status: "succeeded" }]);
@@ -224,7 +234,7 @@ describe("the list", () => {
     client.runs().subscribe(() => {});
     browser.socket.prove();
     await vi.advanceTimersByTimeAsync(0);
-    browser.socket.say({ type: "run", ...summary("a") });
+    browser.socket.receive({ type: "run", ...summary("a") });
     await vi.advanceTimersByTimeAsync(50);
     const newer = summary("a", { status: "succeeded", seq: 9, id: `${EPOCH}-9` });
     await browser.request.answer(200, { runs: [newer], next_cursor: null });
@@ -270,9 +280,9 @@ it("every event is told once and in order, however fast they come", async () => 
   run.subscribe(() => {});
   run.onEvent((event) => seen.push(event.seq));
   browser.socket.prove();
-  browser.socket.say(initial(1));
-  for (let seq = 2; seq <= 101; seq += 1) browser.socket.say(progress(seq));
-  for (const seq of [100, 101]) browser.socket.say(progress(seq)); // doubles, as two transports bring them
+  browser.socket.receive(initial(1));
+  for (let seq = 2; seq <= 101; seq += 1) browser.socket.receive(progress(seq));
+  for (const seq of [100, 101]) browser.socket.receive(progress(seq)); // doubles, as two transports bring them
   await vi.advanceTimersByTimeAsync(33);
   expect(seen).toEqual(Array.from({ length: 100 }, (_, index) => index + 2));
 });
@@ -284,7 +294,7 @@ it("a page of many runs is live in all of its parts, also where two show the sam
   const again = client.run("r0");
   again.subscribe(() => {});
   browser.socket.prove();
-  browser.socket.say(initial(1, { run_id: "r0" }));
+  browser.socket.receive(initial(1, { run_id: "r0" }));
   await vi.advanceTimersByTimeAsync(33);
   expect([runs[0]?.state.run.seq, again.state.run.seq]).toEqual([1, 1]);
 });

@@ -62,7 +62,7 @@ export class RunList extends Subscribable {
   readonly #filter: RunFilter;
   readonly #changed = new Map<string, RunSummary | null>();
   /** What the feed told since the page was asked for. */
-  #told: Map<string, RunSummary | null> | null = null;
+  #changedMeanwhile: Map<string, RunSummary | null> | null = null;
   readonly #onFrame = (frame: Frame) => this.#received(frame);
   #state: RunListState = { status: "loading", runs: [], nextCursor: null, loadingMore: false, error: null };
   #owner: AbortController | null = null;
@@ -99,7 +99,7 @@ export class RunList extends Subscribable {
     this.#owner?.abort();
     const owner = new AbortController();
     this.#owner = owner;
-    this.#told = new Map();
+    this.#changedMeanwhile = new Map();
     try {
       const shown = this.#state.runs.length;
       let { runs, nextCursor } = await this.#api.runs(this.#filter, null, owner.signal);
@@ -111,12 +111,12 @@ export class RunList extends Subscribable {
       }
       if (this.#owner !== owner) return;
       // What the feed told meanwhile may not be in the page yet.
-      runs = merge(runs, this.#told, this.#filter);
-      this.#told = null;
+      runs = merge(runs, this.#changedMeanwhile, this.#filter);
+      this.#changedMeanwhile = null;
       this.#set({ ...this.#state, status: "ready", error: null, runs, nextCursor });
     } catch (error) {
       if (this.#owner !== owner) return;
-      this.#told = null;
+      this.#changedMeanwhile = null;
       const known = this.#state.runs.length > 0;
       this.#set({ ...this.#state, status: known ? "ready" : "error", error: error as Error });
     }
@@ -185,7 +185,7 @@ export class RunList extends Subscribable {
     if (frame.type !== "run" && frame.type !== "run_deleted") return;
     const news = frame.type === "run" ? frame.summary : null;
     const runId = frame.type === "run" ? frame.summary.runId : frame.runId;
-    for (const changes of [this.#changed, this.#told]) changes?.set(runId, news);
+    for (const changes of [this.#changed, this.#changedMeanwhile]) changes?.set(runId, news);
     // A thousand runs may move at once: one new list for all of it.
     this.#flushTimer ??= setTimeout(() => {
       this.#flushTimer = undefined;

@@ -35,7 +35,7 @@ export class SseTransport implements Transport {
   #closeOpen: (() => void) | null = null;
   #runId: string | null = null;
   #wantsFeed = false;
-  #heard = false;
+  #hasReceived = false;
   #checkTimer: ReturnType<typeof setTimeout> | undefined;
   #check: PollLoop | null = null;
   #proven = false;
@@ -112,7 +112,7 @@ export class SseTransport implements Transport {
   #open(runId: string, after: string | null): void {
     this.#closeStream();
     this.#runId = runId;
-    this.#heard = false;
+    this.#hasReceived = false;
     this.#closeOpen = this.#openStream(this.#address(runId, after), this.#requestOf(runId).headers, {
       onOpen: () => {
         this.#alive();
@@ -126,8 +126,8 @@ export class SseTransport implements Transport {
 
   #received(name: string, data: string): void {
     this.#alive();
-    const isFirst = !this.#heard && name !== "heartbeat";
-    this.#heard = true;
+    const isFirst = !this.#hasReceived && name !== "heartbeat";
+    this.#hasReceived = true;
     if (name !== "upstream") this.#stopCheck();
     // The event's name says that it is the end, and the stream says of which run: other relays put nothing into it.
     const isEnd = name === "end" && this.#runId !== null;
@@ -176,14 +176,14 @@ export class SseTransport implements Transport {
   }
 
   #isNews(runId: string, frame: Frame): boolean {
-    if (frame.type === "initial_state") return !this.#heard;
+    if (frame.type === "initial_state") return !this.#hasReceived;
     if (frame.type !== "progress") return false;
     return relate(this.#cursorOf(runId) ?? START, frame.event.cursor) !== "seen";
   }
 
   #alive(): void {
     if (this.#over) return;
-    this.#liveness.heard(false);
+    this.#liveness.received(false);
     if (!this.#proven) {
       this.#proven = true;
       this.#events.onProven();

@@ -22,7 +22,7 @@ export class Subscriptions {
 
   /** Ask a new transport for everything that is wanted, from where each stands. */
   subscribeAll(transport: Transport): void {
-    for (const [runId, sink] of this.runs) transport.subscribe(runId, sink.cursor());
+    for (const [runId, subscription] of this.runs) transport.subscribe(runId, subscription.cursor());
     if (this.feeds.size > 0) transport.subscribeFeed(true);
   }
 

@@ -43,7 +43,7 @@ export class WebSocketTransport implements Transport {
 
   subscribe(runId: string, after: string | null): void {
     const words = { type: "subscribe", run_id: runId, after: after ?? undefined };
-    this.#say(`run ${runId}`, words);
+    this.#sendWhenOpen(`run ${runId}`, words);
   }
 
   unsubscribe(runId: string): void {
@@ -52,7 +52,7 @@ export class WebSocketTransport implements Transport {
   }
 
   subscribeFeed(wanted: boolean): void {
-    this.#say("feed", { type: wanted ? "subscribe" : "unsubscribe", runs: true });
+    this.#sendWhenOpen("feed", { type: wanted ? "subscribe" : "unsubscribe", runs: true });
   }
 
   checkAlive(deadlineMs: number): void {
@@ -80,7 +80,7 @@ export class WebSocketTransport implements Transport {
   #received(data: unknown): void {
     if (this.#over) return;
     const frame = typeof data === "string" ? readFrame(data) : null;
-    const latencyMs = this.#liveness.heard(frame?.type === "pong");
+    const latencyMs = this.#liveness.received(frame?.type === "pong");
     // A refusal in so many words proves that words pass, and nothing else.
     const isRefusal = frame?.type === "error" && frame.runId === null;
     if (!this.#proven && !isRefusal) {
@@ -112,7 +112,7 @@ export class WebSocketTransport implements Transport {
     this.#socket.close();
   }
 
-  #say(topic: string, words: object): void {
+  #sendWhenOpen(topic: string, words: object): void {
     if (this.#socket.readyState === 1) this.#socket.send(JSON.stringify(words));
     else this.#waiting.set(topic, JSON.stringify(words));
   }

@@ -15,7 +15,7 @@ export function Root(): ReactNode {
         maxLogLines: 50_000,
         token: token ?? undefined,
         // Title, icon and notifications are what a hidden tab is for: this page stays connected all day.
-        link: { pauseHiddenAfterMs: Number.POSITIVE_INFINITY },
+        connection: { pauseHiddenAfterMs: Number.POSITIVE_INFINITY },
       }),
     [token],
   );

@@ -45,7 +45,7 @@ export function useFollowEnd(
  */
 export function LogBox(props: LogBoxProps): ReactNode {
   const { box, className, label, following, onFollow, resumes = true, spoken, children } = props;
-  const heard = useThrottled(spoken, SPEAK_EVERY_MS);
+  const announced = useThrottled(spoken, SPEAK_EVERY_MS);
   const stop = ({ currentTarget: { scrollHeight, clientHeight } }: UIEvent<HTMLDivElement>) => {
     // A log that fits into its box cannot be scrolled: nothing would tell that the reader is back at the end.
     if (following && scrollHeight > clientHeight) onFollow(false);
@@ -83,7 +83,7 @@ export function LogBox(props: LogBoxProps): ReactNode {
         {children}
       </div>
       <div className="rr-visually-hidden" role="status" aria-live="polite">
-        {heard}
+        {announced}
       </div>
     </>
   );

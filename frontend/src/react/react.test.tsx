@@ -32,9 +32,9 @@ const inside = ({ children }: { children: ReactNode }) => (
     <RelayProvider client={client}>{children}</RelayProvider>
   </StrictMode>
 );
-const say = (frame: Record<string, unknown>) =>
+const receive = (frame: Record<string, unknown>) =>
   act(() => {
-    browser.socket.say(frame);
+    browser.socket.receive(frame);
     vi.advanceTimersByTime(33);
   });
 const unknownLine: LogLine = {
@@ -62,8 +62,8 @@ describe("useRun", () => {
   it("shows a run live, with one socket under StrictMode", () => {
     const { result } = renderHook(() => useRun("r"), { wrapper: inside });
     act(() => browser.socket.open());
-    say(initial(2));
-    say(progress(3));
+    receive(initial(2));
+    receive(progress(3));
     expect(browser.sockets).toHaveLength(1);
     expect(browser.socket.subscriptions()).toEqual(["r"]);
     expect(result.current).toMatchObject({ status: "running", isStale: false, lastEventAt: 1_003_000 });
@@ -77,12 +77,12 @@ describe("useRun", () => {
     const watch = () => useRun("r", { onComplete: (run) => onComplete(run.status), onFailed });
     const view = renderHook(watch, { wrapper: inside });
     act(() => browser.socket.open());
-    say(initial(1));
+    receive(initial(1));
     act(() => browser.socket.drop());
     act(() => vi.advanceTimersByTime(1_000));
     act(() => browser.socket.open());
-    say(progress(2, ended));
-    say({ type: "end", run_id: "r" });
+    receive(progress(2, ended));
+    receive({ type: "end", run_id: "r" });
     view.rerender();
     view.unmount();
     renderHook(watch, { wrapper: inside });
@@ -95,7 +95,7 @@ describe("useRun", () => {
     const onFailed = vi.fn();
     renderHook(() => useRun("r", { onFailed: (run) => onFailed(run.error) }), { wrapper: inside });
     act(() => browser.socket.open());
-    say(initial(1, { state: "FAILED", status: "failed", error: "boom" }));
+    receive(initial(1, { state: "FAILED", status: "failed", error: "boom" }));
     expect(onFailed.mock.calls).toEqual([["boom"]]);
   });
 
@@ -108,17 +108,17 @@ describe("useRun", () => {
     });
     rerender({ done: second });
     act(() => browser.socket.open());
-    say(initial(1, ended));
+    receive(initial(1, ended));
     expect([first.mock.calls.length, second.mock.calls.length]).toEqual([0, 1]);
   });
 
   it("says when what it shows may be old, and when it is not any more", () => {
     const { result } = renderHook(() => useRun("r"), { wrapper: inside });
     act(() => browser.socket.open());
-    say(initial(1));
-    say({ type: "upstream", status: "down" });
+    receive(initial(1));
+    receive({ type: "upstream", status: "down" });
     expect(result.current.isStale).toBe(true);
-    say({ type: "upstream", status: "up" });
+    receive({ type: "upstream", status: "up" });
     expect(result.current.isStale).toBe(false);
     act(() => browser.socket.drop());
     expect(result.current).toMatchObject({
@@ -133,7 +133,7 @@ describe("useRun", () => {
       initialProps: { id: "r" as string | null },
     });
     act(() => browser.socket.open());
-    say(initial(1));
+    receive(initial(1));
     rerender({ id: null });
     expect(result.current.run.known).toBe(false);
     rerender({ id: "other" });
@@ -182,9 +182,9 @@ it("useRuns: a list of ended runs keeps its rows when the feed tells of a run th
     if (url.includes("status=ended")) await act(() => answer(200, { runs: [row], next_cursor: null }));
   expect(result.current.runs).toHaveLength(1);
   act(() => {
-    browser.socket.say({ type: "run", ...row, seq: 2, id: "e1-2", title: "A film" });
-    browser.socket.say({ type: "run", run_id: "b", status: "succeeded", seq: 1, id: "e2-1" });
-    browser.socket.say({ type: "run", run_id: "c", status: "running", seq: 1, id: "e3-1" });
+    browser.socket.receive({ type: "run", ...row, seq: 2, id: "e1-2", title: "A film" });
+    browser.socket.receive({ type: "run", run_id: "b", status: "succeeded", seq: 1, id: "e2-1" });
+    browser.socket.receive({ type: "run", run_id: "c", status: "running", seq: 1, id: "e3-1" });
     vi.advanceTimersByTime(50);
   });
   expect(result.current.runs.map(({ runId, title }) => [runId, title])).toEqual([
@@ -376,7 +376,7 @@ describe("components", () => {
   it("RunStatus is a live run in one line", () => {
     render(<RunStatus runId="r" />, { wrapper: inside });
     act(() => browser.socket.open());
-    say(
+    receive(
       initial(3, {
         title: "A film",
         steps: [

@@ -33,9 +33,9 @@ import { Timeline } from "./Timeline";
 export function RunPage({ runId }: { runId: string }): ReactNode {
   const words = useWords();
   const relay = useRelayClient();
-  const tell = (run: UseRun["run"]) =>
+  const notify = (run: UseRun["run"]) =>
     notifyEnd(words.notifyEnded(run.title ?? run.runId, words.status[run.status]), run.error ?? "");
-  const watched = useRun(runId, { onComplete: tell, onFailed: tell });
+  const watched = useRun(runId, { onComplete: notify, onFailed: notify });
   const { run, logs, connection, status } = watched;
   const ended = isEnded(status);
   const name = run.title ?? runId;
