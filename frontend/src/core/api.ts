@@ -1,4 +1,4 @@
-/** The relay's HTTP API, typed. Every refusal is a `RelayError` with the problem document's words. */
+/** The relay's HTTP API, typed. A refused request rejects with a `RelayError` that carries the problem document. */
 
 import type { Environment } from "./environment.js";
 import type { ProgressEvent, Snapshot } from "./frames.js";
@@ -11,7 +11,7 @@ export interface RunFilter {
   /** One status, or `active` or `ended` for several. */
   readonly status?: StatusFilter;
   readonly pipeline?: string;
-  /** Text within the run id or the title. */
+  /** Text that the run id or the title contains, in any case. */
   readonly q?: string;
   readonly limit?: number;
 }
@@ -53,7 +53,7 @@ export class RelayApi {
     return snapshot;
   }
 
-  /** Every event that the log still has, oldest first; empty when its beginning is gone. */
+  /** All events of the run log, oldest first. Empty when the log no longer has its first event. */
   async events(runId: string, epoch: string, signal?: AbortSignal): Promise<readonly ProgressEvent[]> {
     const address = this.urls.http(this.urls.run(runId), { after: `${epoch}-0` });
     const body = (await this.#json(address, { signal })) as Record<string, unknown>;
@@ -84,7 +84,7 @@ export class RelayApi {
     }));
   }
 
-  /** Start a run. Resolves with its id once it is queued. */
+  /** Start a run. Resolves with its id when it is queued; rejects with a `RelayError` when it was refused. */
   async start(pipeline: string, input: unknown, runId?: string): Promise<string> {
     const body = JSON.stringify({ pipeline, input, run_id: runId });
     const answer = (await this.#json(this.urls.http("/api/runs"), { method: "POST", body })) as {
@@ -106,12 +106,14 @@ export class RelayApi {
     await this.#send(this.urls.http(this.urls.run(runId)), { method: "DELETE" });
   }
 
-  /** Address of a run's log as text, for a link: with the token, since a link carries no headers. */
+  /**
+   * The address of a run's log as text, for an `<a>`. The token is in the address, because a link cannot send headers.
+   */
   logsUrl(runId: string): string {
     return this.urls.http(`${this.urls.run(runId)}/logs`, { token: this.#knownToken() });
   }
 
-  /** Address of a file that a run made, for a link or a player. */
+  /** The address of a file that a run made, for an `<a>` or a player. It has the token, too. */
   fileUrl(runId: string, name: string): string {
     const path = `${this.urls.run(runId)}/files/${encodeURIComponent(name)}`;
     return this.urls.http(path, { token: this.#knownToken() });
@@ -138,7 +140,7 @@ export class RelayApi {
       }
     };
     let response = await attempt(false);
-    // An expired token is renewed once; a second 401 is the answer.
+    // An expired token is renewed once. A second 401 is final.
     if (response.status === 401) response = await attempt(true);
     if (!response.ok) throw await problemOf(response);
     return response;

@@ -1,12 +1,17 @@
-/** How long to wait before a try. Pure: the caller brings the random number. Numbers from the original client (S2). */
+/**
+ * The backoff: how long to wait before a retry. Pure: the caller passes the random number. Numbers from the original
+ * client (S2).
+ */
 
 export interface BackoffOptions {
-  /** Waits before try 1, 2 …; the last repeats. */
+  /** Waits before retry 1, 2 …, in ms. The last one is used for all further retries. */
   readonly stepsMs: readonly number[];
-  /** Share of the wait by which it varies either way, so that a thousand clients do not return at once. */
+  /**
+   * The share of the wait that is random, in both directions: a thousand clients must not reconnect at the same moment.
+   */
   readonly jitter: number;
   readonly minMs: number;
-  /** Tries before only a person can start another. */
+  /** After this number of retries only a person can start another. */
   readonly maxTries: number;
 }
 
@@ -18,8 +23,8 @@ export const BACKOFF: BackoffOptions = {
 };
 
 /**
- * The wait before retry number `attempt` (1, 2 …) in ms, or null when the tries are used up.
- * `random` is within 0..1. `adviceMs` is the server's `retry_in_ms`: it replaces the table, not the limit of tries.
+ * The wait before retry number `attempt` (1, 2 …) in ms, or null when no retries are left.
+ * `random` is within 0..1. `adviceMs` is the server's `retry_in_ms`: it replaces the table, not the limit of retries.
  */
 export function retryDelayMs(
   attempt: number,
@@ -28,7 +33,7 @@ export function retryDelayMs(
   adviceMs: number | null = null,
 ): number | null {
   if (attempt > options.maxTries) return null;
-  // The server has already spread its advice over its clients: taken as it is.
+  // No jitter here: the server has already spread its advice over its clients.
   if (adviceMs !== null) return Math.max(options.minMs, adviceMs);
   const base = options.stepsMs[Math.min(attempt, options.stepsMs.length) - 1] ?? options.minMs;
   return Math.max(options.minMs, Math.round(base * (1 + options.jitter * (2 * random - 1))));

@@ -1,4 +1,4 @@
-/** Close codes and message types: the mirror of backend/runrelay/codes.py (a test compares the two). */
+/** Close codes and message types, the same as in backend/runrelay/codes.py (a test compares the two). */
 
 export const CloseCode = {
   NORMAL: 1000,
@@ -33,7 +33,7 @@ export const MESSAGE_TYPES = [
 
 export type MessageType = (typeof MESSAGE_TYPES)[number];
 
-/** Codes after which trying again would get the same answer. */
+/** Codes after which a retry would get the same answer. */
 const TERMINAL: readonly number[] = [
   CloseCode.FRAME_TOO_BIG,
   CloseCode.BAD_REQUEST,
@@ -46,13 +46,13 @@ export function isTerminalCode(code: number): boolean {
   return TERMINAL.includes(code);
 }
 
-/** `retry_in_ms` of a close reason, or null when the reason is not our JSON. */
+/** The `retry_in_ms` of a close reason, or null when the reason is not the relay's JSON. */
 export function retryInMsOf(reason: string): number | null {
   if (!reason.startsWith("{")) return null;
   try {
     const value: unknown = (JSON.parse(reason) as Record<string, unknown>).retry_in_ms;
     return typeof value === "number" && Number.isFinite(value) && value >= 0 ? value : null;
   } catch {
-    return null; // someone else's reason (a proxy's): no advice in it
+    return null; // not the relay's reason, perhaps a proxy's
   }
 }

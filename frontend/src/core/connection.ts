@@ -1,9 +1,10 @@
 /**
- * The page's one connection to a relay: which transport, when to try again, when to give up. (The way back to a
- * better transport is upgrade.ts.)
+ * The page's one connection to a relay. It decides which transport is used, when to reconnect and when to give up.
+ * (upgrade.ts finds the way back to a better transport.)
  *
- * Every transport object lives once. Events of one that was replaced are dropped, because it is no longer `#current`.
- * Runs and lists subscribe here and keep their own cursors, so the next transport continues where the last one stopped.
+ * A transport object is used once and never reopened. Events of a replaced transport are dropped, because it is no
+ * longer `#current`. Runs and lists subscribe here and keep their own cursors: the next transport continues where the
+ * last one stopped.
  */
 
 import { retryDelayMs } from "./backoff.js";
@@ -28,7 +29,7 @@ import { Upgrade } from "./upgrade.js";
 
 const ALIVE_CHECK_MS = 5_000;
 const OFFLINE_RETRY_MS = 15_000;
-/** From the last subscription's end to the close: a React remount or a change of page must not reconnect. */
+/** The wait between the last unsubscribe and the close: a React remount or a change of page must not reconnect. */
 const LINGER_MS = 2_000;
 
 type Timer = ReturnType<typeof setTimeout>;
@@ -46,7 +47,7 @@ export class Connection extends Subscribable {
   #current: Transport | null = null;
   #kind: TransportKind;
   #proven = false;
-  #opening = 0; // counts openings: an answer of the token source for an older one is dropped
+  #opening = 0; // number of the current opening: a token that was requested for an older one is dropped
   #tries = 0;
   #wasProven = false;
   #renewed = false;
@@ -102,7 +103,7 @@ export class Connection extends Subscribable {
     this.#lingerWhenUnused();
   }
 
-  /** Ask again for everything after this run's cursor: something is missing. */
+  /** Request everything after this run's cursor again: the client has found a gap. */
   resumeRun(runId: string): void {
     const subscription = this.#subscriptions.runs.get(runId);
     if (subscription === undefined || this.#current === null) return;
@@ -121,7 +122,7 @@ export class Connection extends Subscribable {
     this.#lingerWhenUnused();
   }
 
-  /** A person's retry: now, with all tries again, from the top. */
+  /** A person's retry: connect now, over the best transport, with all retries left. */
   retry(): void {
     if (this.#subscriptions.isEmpty || this.#state.status === "connected") return;
     this.#tries = 0;
@@ -138,12 +139,12 @@ export class Connection extends Subscribable {
 
   // --- opening -------------------------------------------------------------------------------------------------
 
-  /** Whether this began to connect: what is watched is then subscribed with everything else. */
+  /** Connect if the connection is idle. Returns whether it did: then `#openCurrent` subscribes everything. */
   #wake(): boolean {
     clearTimeout(this.#lingerTimer);
     this.#page.start();
     if (this.#state.status !== "idle") return false;
-    // A new subscriber resets the count of tries.
+    // A new subscriber resets the retry count.
     this.#tries = 0;
     this.#renewed = false;
     this.#connect();
@@ -164,7 +165,7 @@ export class Connection extends Subscribable {
 
   #openCurrent(token: string | null): void {
     this.#proven = false;
-    // Frames may come while the constructor runs (they don't in browsers, they do in tests): bind by a box.
+    // A box, because a transport may send events while its constructor runs (in tests; a browser does not).
     const box: { transport: Transport | null } = { transport: null };
     const isCurrent = () => box.transport !== null && this.#current === box.transport;
     try {
@@ -174,7 +175,7 @@ export class Connection extends Subscribable {
         this.#events(isCurrent, () => this.#onProven()),
       );
     } catch (error) {
-      // No such transport here, or the page's policy forbids it: as good as refused.
+      // This environment has no such transport, or the page's security policy forbids it: the same as a refusal.
       return this.#failed(broken(error instanceof Error ? error.message : String(error)));
     }
     this.#current = box.transport;
@@ -206,7 +207,7 @@ export class Connection extends Subscribable {
     this.#due = 0;
     this.#fold({ type: "proven", transport: this.#kind, now: this.#receivedAt, again: this.#wasProven });
     this.#wasProven = true;
-    // Not at once: else the client would reconnect in a loop to a relay that accepts and drops.
+    // The retry count is not reset at once: a relay that accepts and then drops would be reconnected to in a loop.
     const healthyMs =
       this.#lastCode === CloseCode.TOO_SLOW ? this.#options.healthyAfterSlowMs : this.#options.healthyAfterMs;
     clearTimeout(this.#healthyTimer);
@@ -225,28 +226,28 @@ export class Connection extends Subscribable {
     this.#release();
     this.#lastCode = close.code;
     this.#fold({ type: "lost", error: { code: close.code, message: close.message } });
-    // Refused for good: the same question would get the same answer.
+    // A terminal code: a retry would get the same answer.
     if (close.code !== null && isTerminalCode(close.code)) return this.#stop("closed");
-    // The token is missing or has expired: one renewal, at once; a second refusal is an answer.
+    // The token is missing or has expired: renew it once, without a wait. A second refusal is final.
     if (close.code === CloseCode.UNAUTHORIZED) return this.#renew();
-    // No network, and the link agrees: wait for the browser to say otherwise, spend no tries.
+    // The browser is offline, and the connection did break: wait for the "online" signal. No retry is counted.
     if (!this.#environment.isOnline()) return this.#goOffline();
     if (this.#subscriptions.isEmpty) return this.#stop("idle");
     const transports = this.#usable(this.#options.transports);
-    // A server that says when to come back wants to be asked again, over the same transport.
+    // A close with `retry_in_ms` came from the relay itself, so this transport works: use it again.
     const next = nextTransport(transports, { kind: this.#kind, proven: proven || close.retryInMs !== null });
     this.#kind = next.kind;
-    // Stepping down to something untried costs nothing and hardly waits.
+    // A fallback to a transport that was not tried yet is not counted as a retry and hardly waits.
     if (!next.counts) return this.#waitAndConnect(this.#options.backoff.minMs);
     this.#tries += 1;
     const { backoff } = this.#options;
     const delayMs = retryDelayMs(this.#tries, this.#environment.random(), backoff, close.retryInMs);
-    // Ten in a row: from here on a person decides. Staying on without end would hide that nothing comes.
+    // All retries are used up: now a person decides. Endless retries would hide that no data arrives.
     if (delayMs === null) return this.#stop("failed");
     this.#waitAndConnect(delayMs);
   }
 
-  /** The browser's word for it may be wrong (a relay on this very machine): look now and then, without a word. */
+  /** `navigator.onLine` may be wrong (a relay on this machine): retry now and then, without showing it. */
   #goOffline(): void {
     this.#stop("offline");
     this.#kind = this.#options.transports[0] ?? "polling";
@@ -266,25 +267,25 @@ export class Connection extends Subscribable {
     Promise.resolve(this.#token(true)).then(
       (token) => {
         if (opening !== this.#opening) return;
-        // No source to renew it from: the refusal stands.
+        // There is no token source: the refusal is final.
         if (token === null) this.#stop("closed");
         else this.#openCurrent(token);
       },
       () => {
         if (opening !== this.#opening) return;
-        // That is no answer yet: perhaps the network is away for the source, too.
+        // The relay has not refused the new token: perhaps the token source has no network either.
         this.#renewed = false;
         this.#failed(broken("the token source failed"));
       },
     );
   }
 
-  /** Let go of transports and timers; the state is the caller's. */
+  /** Close the transports and stop the timers. The caller sets the state. */
   #release(): void {
     this.#opening += 1;
     for (const timer of [this.#retryTimer, this.#healthyTimer]) clearTimeout(timer);
     const current = this.#current;
-    // Forgotten first, closed then: whatever closing sets off is no longer ours.
+    // First clear `#current`, then close: events that the close causes are then dropped.
     this.#current = null;
     this.#proven = false;
     current?.close();
@@ -298,7 +299,7 @@ export class Connection extends Subscribable {
 
   // --- upgrading ----------------------------------------------------------------------------------------------
 
-  /** A transport that streams single runs is of no use while no run is watched. */
+  /** Without a watched run, a transport that streams single runs cannot be used. */
   #usable(kinds: readonly TransportKind[]): readonly TransportKind[] {
     return kinds.filter((kind) => this.#subscriptions.runs.size > 0 || !needsRun(kind));
   }
@@ -315,7 +316,7 @@ export class Connection extends Subscribable {
       },
     });
     box.transport = transport;
-    // Such a transport proves itself only with a run. Any other needs none: its runs move over when it has proven itself.
+    // A transport that streams single runs is proven only by a run. Any other takes the runs over when it is proven.
     const first = this.#subscriptions.runs.entries().next().value;
     if (needsRun(kind) && first !== undefined) transport.subscribe(first[0], first[1].cursor());
     return transport;
@@ -327,7 +328,7 @@ export class Connection extends Subscribable {
     this.#kind = kind;
     old?.close();
     this.#onProven();
-    // Same cursors: an event that both carried is dropped as a double, one that neither carried is sent now.
+    // No hole, no double: with the same cursors, an event of both transports is dropped, an event of neither is sent now.
     this.#subscriptions.subscribeAll(transport);
   }
 
@@ -345,7 +346,7 @@ export class Connection extends Subscribable {
   // --- the page and the clock ----------------------------------------------------------------------------------
 
   #onOnline(): void {
-    // A new network: whatever was waited for is moot, and a better transport may work here.
+    // A new network: there is no reason to go on waiting, and a better transport may work here.
     this.#tries = 0;
     this.#upgrade.reset();
     if (this.#state.status === "connected") {
@@ -356,7 +357,7 @@ export class Connection extends Subscribable {
 
   #onOffline(): void {
     const { status } = this.#state;
-    // The browser may be wrong (a relay on this machine, a VPN): ask before believing it.
+    // The browser may be wrong (a relay on this machine, a VPN): check the connection first.
     if (status === "connected") this.#current?.checkAlive(ALIVE_CHECK_MS);
     else if (status === "connecting" || status === "reconnecting") this.#goOffline();
   }
@@ -368,14 +369,14 @@ export class Connection extends Subscribable {
 
   #onSeen(hiddenMs: number): void {
     const { status } = this.#state;
-    // Somebody looks: don't let them wait out a long pause.
+    // A person looks at the page: do not let them wait for the end of a long pause.
     const waits = status === "paused" || status === "reconnecting" || status === "offline";
     if (waits && !this.#subscriptions.isEmpty) this.#connect();
     else if (status === "connected" && hiddenMs > ALIVE_CHECK_MS) this.#current?.checkAlive(ALIVE_CHECK_MS);
   }
 
   #onTick(now: number, slept: boolean): void {
-    // Timers stood still, the other end has probably given us up. Ask, instead of waiting to find out.
+    // While the machine slept, the relay has probably dropped this connection as a dead peer. Check it now.
     if (slept && this.#state.status === "connected") this.#current?.checkAlive(ALIVE_CHECK_MS);
     this.#fold({ type: "checked", now, receivedAt: this.#receivedAt, due: this.#due });
   }

@@ -1,4 +1,4 @@
-/** What a connection can be told: its transports, its patience, and where its token comes from. */
+/** The settings of a connection: its transports, its waits, and where its token comes from. */
 
 import type { BackoffOptions } from "./backoff.js";
 import { BACKOFF } from "./backoff.js";
@@ -9,10 +9,13 @@ import type { TransportKind } from "./types.js";
 export interface ConnectionOptions {
   readonly transports: readonly TransportKind[];
   readonly backoff: BackoffOptions;
-  /** A connection that held for so long resets the tries; after 4408 (too slow) it has to hold longer. */
+  /**
+   * After this time a connection counts as healthy, and the retry count is reset. After 4408 (too slow) it takes
+   * longer.
+   */
   readonly healthyAfterMs: number;
   readonly healthyAfterSlowMs: number;
-  /** Hidden for so long, the page lets go of its connection until it is seen again. */
+  /** A page that is hidden for this long closes its connection until it is visible again. */
   readonly pauseHiddenAfterMs: number;
 }
 
@@ -24,6 +27,9 @@ export const CONNECTION_DEFAULTS: ConnectionOptions = {
   pauseHiddenAfterMs: 5 * 60_000,
 };
 
-/** Makes a transport; called again after 4401 with a renewed token. Throws when this environment has none such. */
+/**
+ * Opens a transport; called again with the renewed token after 4401. Throws when this environment has no such
+ * transport.
+ */
 export type Opener = (kind: TransportKind, token: string | null, events: TransportEvents) => Transport;
 export type TokenSource = (renew: boolean) => Promise<string | null> | string | null;

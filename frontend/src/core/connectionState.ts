@@ -1,4 +1,4 @@
-/** The connection's axis of the client's state. Pure: what happened to the link, folded. */
+/** The connection's axis of the client's state, folded from connection events. Pure. */
 
 import { qualityOf } from "./quality.js";
 import type { ConnectionError, ConnectionState, ConnectionStatus, TransportKind } from "./types.js";
@@ -23,7 +23,7 @@ export const IDLE: ConnectionState = {
   },
 };
 
-/** The latest round trips weigh most; one slow one is forgotten after a handful. */
+/** Weight of the latest round trip in the average: one slow ping has no effect after a few more. */
 const LATENCY_WEIGHT = 0.2;
 
 export type ConnectionEvent =
@@ -40,7 +40,10 @@ export type ConnectionEvent =
   | { readonly type: "upstream"; readonly status: "up" | "down" }
   | { readonly type: "latency"; readonly ms: number }
   | { readonly type: "missed" }
-  /** Time passed: the quality depends on the silence, and how many answers are due. */
+  /**
+   * The regular check. The quality depends on the time since the last frame and on `due`, the number of unanswered
+   * pings.
+   */
   | { readonly type: "checked"; readonly now: number; readonly receivedAt: number; readonly due: number };
 
 export function foldConnection(state: ConnectionState, event: ConnectionEvent): ConnectionState {
@@ -54,7 +57,7 @@ export function foldConnection(state: ConnectionState, event: ConnectionEvent): 
         ...state,
         status: "connected",
         transport: event.transport,
-        // Until the first round trip is measured, a link that just proved itself is given the benefit.
+        // No round trip was measured yet; the connection has just been proven, so it counts as good.
         quality: "excellent",
         attempt: 0,
         retryInMs: null,

@@ -14,12 +14,14 @@ export function parseCursor(text: string): Cursor | null {
   return { epoch: match[1] ?? "", seq: Number(match[2]) };
 }
 
-/** Where `next` lies, seen from `current`: `next` in sequence, already `seen`, past a `gap`, or `foreign`. */
+/**
+ * Where the cursor `next` lies after `current`: the `next` one, already `seen`, after a `gap`, or of a `foreign` log.
+ */
 export function relate(current: string, next: string): "next" | "seen" | "gap" | "foreign" {
   const here = parseCursor(current);
   const there = parseCursor(next);
   if (here === null || there === null) return "foreign";
-  // A run nobody had heard of begins with its first event, whatever its epoch turns out to be.
+  // An unknown run begins with its first event, in any epoch.
   if (current === START) return there.seq === 1 ? "next" : "gap";
   if (here.epoch !== there.epoch) return "foreign";
   if (there.seq <= here.seq) return "seen";

@@ -1,4 +1,7 @@
-/** What the client needs of the browser, in one place, so that it can be imported (and tested) without a window. */
+/**
+ * Everything that the client uses of the browser. It is passed in, so the client can be imported and tested without a
+ * window.
+ */
 
 import type { EventStreamOpener } from "./eventStream.js";
 import { eventStreams } from "./eventStream.js";
@@ -7,12 +10,12 @@ export type PageSignal = "online" | "offline" | "hidden" | "visible";
 
 export interface Environment {
   readonly WebSocket: typeof WebSocket | undefined;
-  /** Opens a stream of server-sent events; undefined where responses cannot be read piece by piece. */
+  /** Opens a stream of Server-Sent Events; undefined where a response cannot be read in pieces. */
   readonly eventStream: EventStreamOpener | undefined;
   readonly fetch: typeof fetch;
   /** 0..1, for jitter. */
   readonly random: () => number;
-  /** The page's own origin, which a missing `baseUrl` means; null without a page. */
+  /** The page's origin, used when there is no `baseUrl`; null without a page. */
   readonly origin: string | null;
   /** Whether the page is hidden now. */
   readonly isHidden: () => boolean;
@@ -21,7 +24,7 @@ export interface Environment {
   readonly onSignal: (listener: (signal: PageSignal) => void) => () => void;
 }
 
-/** The environment of this page (or of a server: everything is looked up when it is needed, never at import). */
+/** The environment of this page. Safe on a server: globals are read at use, never at import. */
 export function pageEnvironment(): Environment {
   const page = typeof document === "undefined" ? null : document;
   const send: typeof fetch = (...request) => globalThis.fetch(...request);

@@ -1,6 +1,6 @@
 /**
- * A stream of server-sent events over fetch: unlike the browser's EventSource it carries a token in a header, and it tells
- * an end from a refusal (204, 401, 429 with Retry-After).
+ * A stream of Server-Sent Events over fetch. The browser's EventSource cannot send a token in a header, and it does not
+ * tell an end from a refusal (204, 401, 429 with Retry-After).
  */
 
 import { closeOf } from "./polling.js";
@@ -11,11 +11,13 @@ import { broken } from "./transport.js";
 export interface EventStreamEvents {
   onOpen(): void;
   onEvent(name: string, data: string): void;
-  /** The stream is over; null is the answer 204: the cursor is the run's end. Not called after it was closed here. */
+  /**
+   * The stream has ended. Null: the answer was 204, the cursor is the run's end. Not called after the client closed it.
+   */
   onEnd(end: TransportClose | null): void;
 }
 
-/** Opens a stream. Returns the function that closes it; after that it tells nothing more. */
+/** Opens a stream. Returns the function that closes it; no event is called after that. */
 export type EventStreamOpener = (
   url: string,
   headers: Readonly<Record<string, string>>,
@@ -40,7 +42,7 @@ async function read(
   request: RequestInit,
   events: EventStreamEvents,
 ): Promise<TransportClose | null> {
-  // Loaded with the first stream, beside it: a page whose WebSocket works never needs the parser.
+  // The parser is loaded with the first stream: a page whose WebSocket works never needs it.
   const [response, { createParser }] = await Promise.all([send(url, request), import("eventsource-parser")]);
   if (response.status === 204) return null;
   if (!response.ok) return closeOf(await problemOf(response));

@@ -1,34 +1,36 @@
-/** Which transport to try next. Pure. */
+/** The fallback: which transport to try next. Pure. */
 
 import type { TransportKind } from "./types.js";
 
-/** Best first. A transport that is left out of a client's own list is never used. */
+/** Best first. A client may have its own list; a transport that is not in it is never used. */
 export const FALLBACK_ORDER: readonly TransportKind[] = ["websocket", "sse", "polling"];
 
 export interface Failure {
   readonly kind: TransportKind;
-  /** Whether it had carried anything before it failed. */
+  /** Whether it had carried a frame before it failed. */
   readonly proven: boolean;
 }
 
 export interface NextTransport {
   readonly kind: TransportKind;
-  /** False for a fallback within one round: it costs no try and hardly waits. */
+  /** False for a fallback within one round: it is not counted as a retry and hardly waits. */
   readonly counts: boolean;
 }
 
 export function nextTransport(transports: readonly TransportKind[], failure: Failure): NextTransport {
-  // It carried frames a moment ago: more likely a restart than a proxy that forbids it. The same again, after a wait.
+  // It carried frames a moment ago. A restart of the relay is more likely than a proxy that forbids it: the same again.
   if (failure.proven) return { kind: failure.kind, counts: true };
-  // It does not work now: fall back to the next one at once. If that works only because the relay is back by then, the
-  // upgrade comes five seconds later.
+  // It does not work now: fall back to the next one at once. If the relay was only restarting, the upgrade comes five
+  // seconds later.
   const below = transports[transports.indexOf(failure.kind) + 1];
   if (below !== undefined) return { kind: below, counts: false };
-  // None works: another round from the best one, after a wait.
+  // None works: start again with the best one, after a wait.
   return { kind: transports[0] ?? "polling", counts: true };
 }
 
-/** Waits before an upgrade is tried: a proxy's rules rarely change, a restart is over soon. */
+/**
+ * Waits before a probe, in ms. The first are short, for a restart of the relay; the last is long, for a proxy's rules.
+ */
 const UPGRADE_MS = [5_000, 15_000, 60_000, 300_000] as const;
 
 export function upgradeDelayMs(tries: number): number {

@@ -1,4 +1,4 @@
-/** From the wire to types: every frame is checked once, here; unknown types and fields are ignored. */
+/** From the wire to types. Every frame is checked once, here. Unknown types and fields are ignored. */
 
 import { isJsonObject } from "./mergePatch.js";
 import type { Json, JsonObject, LogLevel, RunStatus, RunSummary, Step } from "./types.js";
@@ -43,11 +43,11 @@ export interface ProgressEvent {
   readonly title: string | null;
   readonly pipeline: string | null;
   readonly error: string | null;
-  /** undefined when the event says nothing about it. */
+  /** undefined when the event does not set it. */
   readonly result: Json | undefined;
-  /** What this event changes of the run's data: a JSON Merge Patch. Null when it says nothing about it. */
+  /** The change of the run's data, a JSON Merge Patch (RFC 7386). Null when the event does not change it. */
   readonly data: JsonObject | null;
-  /** The run's data would have been too large with this: it stayed as it was. */
+  /** True when `data` was not merged, because the run's data would have become too large. */
   readonly dataIgnored: boolean;
   /** The declaration of the run's steps. */
   readonly steps: readonly { readonly name: string; readonly weight: number }[] | null;
@@ -88,7 +88,7 @@ function level(value: unknown): LogLevel {
   return LEVELS.find((known) => known === value) ?? "info";
 }
 
-/** Those items of a list that can be read; none of what is no list. */
+/** The items that `read` accepts; empty when the value is not a list. */
 export function list<T>(value: unknown, read: (item: unknown) => T | null): T[] {
   if (!Array.isArray(value)) return [];
   return value.map(read).filter((item): item is T & {} => item !== null);
@@ -196,13 +196,13 @@ export function readEvent(value: unknown): ProgressEvent | null {
   };
 }
 
-/** A frame of either transport, or null for what this client does not know (a newer server's). */
+/** The frame of a message, over any transport; null for a type that this client does not know (of a newer server). */
 export function readFrame(raw: string): Frame | null {
   let value: unknown;
   try {
     value = JSON.parse(raw);
   } catch {
-    return null; // not our server's: the deadline for the first frame decides what to make of it
+    return null; // not a relay's frame: the deadline for the first frame decides about the transport
   }
   if (!isFields(value)) return null;
   const runId = text(value.run_id);

@@ -1,4 +1,4 @@
-/** The framework-free client. */
+/** The client without React. */
 
 export type { PipelineInfo, RunFilter, RunPage } from "./api.js";
 export { RelayApi } from "./api.js";
@@ -6,7 +6,7 @@ export type { BackoffOptions } from "./backoff.js";
 export { BACKOFF, retryDelayMs } from "./backoff.js";
 export type { MessageType } from "./codes.js";
 export { CloseCode, isTerminalCode, MESSAGE_TYPES } from "./codes.js";
-/** `LinkOptions` is its name before 0.2, kept for those who import it. */
+/** `LinkOptions` is the former name, kept for code that imports it. */
 export type { ConnectionOptions, ConnectionOptions as LinkOptions } from "./connectionOptions.js";
 export type { Environment, PageSignal } from "./environment.js";
 export { pageEnvironment } from "./environment.js";

@@ -1,4 +1,4 @@
-/** When was something heard, is an answer due, is the other end dead: one timer for each open transport. */
+/** Pings, and the detection of a dead peer: one timer for each open transport. */
 
 import { DEAD_AFTER_MS, PING_EVERY_MS, PROOF_MS } from "./transport.js";
 
@@ -6,7 +6,7 @@ export interface LivenessEvents {
   /** Send a ping, if this transport can. */
   ping(): void;
   missed(): void;
-  /** Nothing came for too long; said once. */
+  /** The peer is dead: nothing was received for too long. Called once. */
   dead(why: string): void;
 }
 
@@ -20,7 +20,7 @@ export class Liveness {
   readonly #pingEveryMs: number;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Starts with the deadline for the proof. `pingEveryMs` is infinite for a transport that has no way back. */
+  /** Starts with the deadline for the first frame. `pingEveryMs` is infinite for a transport that cannot send. */
   constructor(events: LivenessEvents, pingEveryMs = PING_EVERY_MS, proofMs = PROOF_MS) {
     this.#events = events;
     this.#pingEveryMs = pingEveryMs;
@@ -28,21 +28,21 @@ export class Liveness {
     this.#arm();
   }
 
-  /** Something came. Returns the pending ping's round trip in ms when this is its answer. */
+  /** Something was received. Returns the round trip in ms when it is the answer to the pending ping, else null. */
   received(pong: boolean): number | null {
     const now = Date.now();
     this.#receivedAt = now;
     this.#deadline = now + DEAD_AFTER_MS;
     this.#why = `nothing was heard for ${DEAD_AFTER_MS} ms`;
     if (this.#nextPing === Number.POSITIVE_INFINITY) this.#nextPing = now + this.#pingEveryMs;
-    // The timer is not moved for each frame: it looks at the deadline when it fires.
+    // The timer is not moved for each frame: when it fires, it checks the deadline.
     if (!pong || this.#pingAt === null) return null;
     const latency = now - this.#pingAt;
     this.#pingAt = null;
     return latency;
   }
 
-  /** A ping goes out now; with `deadlineMs` its answer (or anything) has to come by then. */
+  /** A ping is sent now. With `deadlineMs` its answer, or any other frame, must arrive within that time. */
   pinged(deadlineMs: number | null = null): void {
     const now = Date.now();
     this.#pingAt ??= now;
@@ -77,7 +77,7 @@ export class Liveness {
     }
     if (now >= this.#nextPing) {
       if (this.#pingAt !== null && this.#receivedAt < this.#pingAt) this.#events.missed();
-      this.#pingAt = null; // the next answer is the next ping's
+      this.#pingAt = null; // the next answer belongs to the next ping
       this.pinged();
       this.#events.ping();
       return;

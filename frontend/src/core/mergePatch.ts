@@ -1,4 +1,4 @@
-/** JSON Merge Patch (RFC 7386): how each event's `data` changes the run's. Pure. */
+/** JSON Merge Patch (RFC 7386): the `data` of an event changes the run's data by it. Pure. */
 
 import type { Json, JsonObject } from "./types.js";
 
@@ -6,7 +6,7 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** `target` with the keys of `patch`: null removes a key, an object is merged into one, anything else replaces. */
+/** `target` with the keys of `patch`: null removes a key, an object is merged, any other value replaces. */
 export function mergePatch(target: JsonObject | null, patch: JsonObject): JsonObject {
   const merged: Record<string, Json> = { ...target };
   for (const [name, value] of Object.entries(patch)) {

@@ -1,25 +1,25 @@
-/** What happens to the page: it is hidden and seen, goes offline and online, and the machine under it sleeps. */
+/** The page's lifecycle: hidden and visible, offline and online, and sleep of the machine. */
 
 import type { Environment } from "./environment.js";
 
 export interface PageLifecycleEvents {
   onOnline(): void;
-  /** The browser's word, which may be wrong. */
+  /** The browser says so, and may be wrong. */
   onOffline(): void;
-  /** Hidden for as long as was asked about. */
+  /** The page has been hidden for `longHiddenMs`. */
   onLongHidden(): void;
   onSeen(hiddenMs: number): void;
-  /** Every five seconds; `slept` when far more than that has passed. */
+  /** Every five seconds. `slept`: far more time has passed, so the machine slept. */
   onTick(now: number, slept: boolean): void;
 }
 
 const CHECK_EVERY_MS = 5_000;
-/** A timer that comes so much too late means that the machine slept. */
+/** A timer that fires this much too late means that the machine slept. */
 const SLEPT_MS = 15_000;
 
 type Timer = ReturnType<typeof setTimeout>;
 
-/** Watches between `start()` and `stop()`, and leaves nothing behind. */
+/** Listens between `start()` and `stop()`; after `stop()` no timer or listener is left. */
 export class PageLifecycle {
   readonly #environment: Environment;
   readonly #longHiddenMs: number;

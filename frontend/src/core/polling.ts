@@ -11,7 +11,7 @@ import { broken, DEAD_AFTER_MS } from "./transport.js";
 import { isEnded } from "./types.js";
 
 const HOLD_S = 25;
-/** Between polls that the server does not hold, as the original client did (S1). */
+/** The wait between polls that the server does not hold, as in the original client (S1). */
 const PAUSE_MS = 2_000;
 
 export interface PollEvents {
@@ -30,13 +30,15 @@ export class PollLoop {
   readonly #request: PollRequest;
   readonly #environment: Environment;
   readonly #events: PollEvents;
-  /** Whether the server may hold an answer: a browser has six connections to a host and the page needs some. */
+  /**
+   * Whether the server may hold a request. A browser has six HTTP/1.1 connections to a host, and the page needs some.
+   */
   readonly #mayHold: () => boolean;
   #after: string | null;
   #quick = true;
-  /** Null before the first word about it. */
+  /** Null before the first answer. */
   #upstreamDown: boolean | null = null;
-  /** Before the next poll; 0 when the server holds it until there is news. */
+  /** The wait before the next poll that is not held, in ms. */
   #pauseMs = PAUSE_MS;
   #abort: AbortController | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -62,7 +64,7 @@ export class PollLoop {
     void this.#poll();
   }
 
-  /** Ask now, without the server holding the answer; the answer proves that it is there. */
+  /** Poll now, and do not let the server hold the request: its answer proves that the relay is there. */
   hurry(): void {
     this.#abort?.abort();
     clearTimeout(this.#timer);
@@ -77,7 +79,7 @@ export class PollLoop {
   }
 
   async #poll(): Promise<void> {
-    // The first answer proves the transport, so it must not be held.
+    // The first answer proves the transport, so the server must not hold it.
     const hold = !this.#quick && this.#mayHold();
     const owner = new AbortController();
     this.#abort = owner;
@@ -98,11 +100,13 @@ export class PollLoop {
       this.#quick = false;
       this.#events.onAnswer(frames, hold ? null : Date.now() - begunAt);
       if (frames.some((frame) => frame.type === "end")) return this.stop();
-      // What was not held although it might have been (Redis is away, the log is gone) would not be the next time.
+      // No wait after a held request. But an answer that was not held although it could be (Redis is away, the run log
+      // is
+      // gone) would come at once again, so wait.
       const wasHeld = hold && response.status === 200 && !this.#upstreamDown;
       this.#timer = setTimeout(() => void this.#poll(), wasHeld ? 0 : this.#pauseMs);
     } catch (error) {
-      // A newer poll or stop() replaced this one: its failure is nobody's news.
+      // stop() or a newer poll has replaced this one: its failure means nothing.
       if (this.#stopped || this.#abort !== owner) return;
       this.#stopped = true;
       this.#events.onClose(closeOf(error));
@@ -140,7 +144,7 @@ export class PollLoop {
     return frames;
   }
 
-  /** What an answer says of the relay's Redis, if it is news. */
+  /** The `upstream` frame, if the state of the relay's Redis has changed. */
   #upstream(isDown: boolean): Frame[] {
     if (isDown === this.#upstreamDown) return [];
     this.#upstreamDown = isDown;
@@ -148,11 +152,11 @@ export class PollLoop {
   }
 
   #unknown(): Snapshot {
-    return readSnapshot({ run_id: this.#runId }) as Snapshot; // unknown in all else
+    return readSnapshot({ run_id: this.#runId }) as Snapshot; // all other fields are unknown
   }
 }
 
-/** What an error of the HTTP API amounts to, in the terms of a lost connection. */
+/** The close of a transport that an error of the HTTP API stands for. */
 export function closeOf(error: unknown): TransportClose {
   if (!(error instanceof RelayError)) return broken("the relay cannot be reached");
   const code =

@@ -1,4 +1,4 @@
-/** Polling as a transport: a loop for each run, proven by the first answer. */
+/** Polling as a transport: one loop for each run. The first answer proves it. */
 
 import { isTerminalCode } from "./codes.js";
 import type { Environment } from "./environment.js";
@@ -8,7 +8,7 @@ import { isUpstreamDown } from "./problem.js";
 import type { Transport, TransportClose, TransportEvents } from "./transport.js";
 import { PING_EVERY_MS } from "./transport.js";
 
-/** Runs that may hold a request open at once; with more, everything is polled every two seconds. */
+/** With more runs than this no request is held: all runs are polled every two seconds. */
 const MAX_HELD = 2;
 
 export class PollingTransport implements Transport {
@@ -17,7 +17,7 @@ export class PollingTransport implements Transport {
   readonly #events: TransportEvents;
   readonly #requestOf: (runId: string) => PollRequest;
   readonly #loops = new Map<string, PollLoop>();
-  /** Asks whether the relay is there when there is no run to ask about. */
+  /** A request that shows whether the relay is there, for when no run is watched. */
   readonly #pingRelay: () => Promise<unknown>;
   #pingTimer: ReturnType<typeof setInterval> | undefined;
   #proven = false;
@@ -61,7 +61,7 @@ export class PollingTransport implements Transport {
     this.#loops.delete(runId);
   }
 
-  /** The list has its own polling (runList.ts); here it only needs an answer that proves the relay is there. */
+  /** The list polls by itself (runList.ts). Here it only needs pings, to know that the relay is there. */
   subscribeFeed(wanted: boolean): void {
     if (!wanted || this.#over) return;
     const pingRelay = () => this.#loops.size === 0 && this.checkAlive();
@@ -94,7 +94,7 @@ export class PollingTransport implements Transport {
   }
 
   #loopClosed(runId: string, close: TransportClose): void {
-    // A refusal is about this run, not about the link.
+    // A refusal is about this run, not about the connection.
     if (close.code !== null && isTerminalCode(close.code)) {
       this.#loops.delete(runId);
       this.#alive();

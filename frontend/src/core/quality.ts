@@ -1,14 +1,14 @@
-/** How good a connection is, in four words. Pure. Thresholds from the original client (S2). */
+/** The quality of a connection, in four levels. Pure. Thresholds from the original client (S2). */
 
 import type { Quality } from "./types.js";
 
 export interface ConnectionFacts {
   readonly connected: boolean;
-  /** Last ping's round trip, null where none can be measured (an event stream has no way back). */
+  /** The last ping's round trip; null where none can be measured (the client cannot send over an event stream). */
   readonly latencyMs: number | null;
-  /** Time since anything at all came. */
+  /** The time since anything was received. */
   readonly silenceMs: number;
-  /** Pings without an answer, since the last answer. */
+  /** Unanswered pings since the last answer. */
   readonly missed: number;
 }
 
@@ -18,7 +18,7 @@ const LEVELS = [
   { quality: "poor", latencyMs: 1_000, silenceMs: 60_000, missed: 3 },
 ] as const;
 
-/** The best level of which every threshold holds; `critical` when none does or the link is down. */
+/** The best level whose thresholds all hold; `critical` when there is none, or when not connected. */
 export function qualityOf(facts: ConnectionFacts): Quality {
   if (!facts.connected) return "critical";
   for (const level of LEVELS) {

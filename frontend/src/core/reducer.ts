@@ -1,8 +1,8 @@
 /**
- * What is known of a run, folded from what the server sent. Pure.
+ * The run's axis of the client's state, folded from the server's frames. Pure.
  *
- * This is one of the two axes of a client's state; what is known of the connection is the other (connection.ts).
- * Nothing here depends on how a frame arrived, so a run can change its transport in the middle.
+ * The other axis is the connection's (connectionState.ts). Nothing here depends on the transport, so the transport may
+ * change in the middle of a run.
  */
 
 import { relate, START } from "./cursor.js";
@@ -44,13 +44,13 @@ export function unknownRun(runId: string): RunState {
 
 export interface Folded {
   readonly run: RunState;
-  /** Something is missing between what we have and what came: ask again with our cursor. */
+  /** There is a gap between the run and the events: subscribe again with the run's cursor. */
   readonly gap: boolean;
-  /** Those of the events that were new, in order. */
+  /** The new ones of the events, in order. */
   readonly applied: readonly ProgressEvent[];
 }
 
-/** Events in the order in which they came. Doubles are dropped; at a hole the fold stops and says so. */
+/** The run after these events, in their order. An event that was seen already is dropped; at a gap the fold stops. */
 export function applyEvents(
   run: RunState,
   events: readonly ProgressEvent[],
@@ -95,7 +95,7 @@ function applyEvent(run: RunState, event: ProgressEvent): RunState {
     cursor: event.cursor,
     title: event.title ?? run.title,
     pipeline: event.pipeline ?? run.pipeline,
-    // A new attempt begins without the old one's outcome.
+    // A new attempt begins without the outcome of the last one.
     error:
       (event.step === null ? event.error : null) ??
       (restarted || event.status === "succeeded" ? null : run.error),
@@ -120,7 +120,7 @@ function applyEvent(run: RunState, event: ProgressEvent): RunState {
 function foldSteps(run: RunState, event: ProgressEvent, restarted: boolean): readonly Step[] {
   let steps = run.steps;
   if (restarted) steps = (event.steps ?? steps).map(({ name, weight }) => queuedStep(name, weight));
-  // Within an attempt a declaration adds and weighs: what has begun goes on.
+  // Within an attempt a declaration only adds steps and sets weights: steps that have started go on.
   for (const { name, weight } of event.steps ?? []) {
     steps = withStep(steps, name).map((step) => (step.name === name ? { ...step, weight } : step));
   }
@@ -130,7 +130,7 @@ function foldSteps(run: RunState, event: ProgressEvent, restarted: boolean): rea
   return steps.map((step) => (step.name === name ? foldStep(step, event) : step));
 }
 
-/** The run log keeps so many steps of a run, and a page that watches for long must not keep more. */
+/** The limit of the run log. Also a page that watches for a long time must not keep more steps. */
 const MAX_STEPS = 1000;
 
 function withStep(steps: readonly Step[], name: string): readonly Step[] {
@@ -166,19 +166,19 @@ function foldStep(step: Step, event: ProgressEvent): Step {
   };
 }
 
-/** A step that was under way when its run ended badly did not finish; it was cut off. */
+/** A step that was running when its run failed or was cancelled counts as cancelled. */
 function cutShort(step: Step, ts: number): Step {
   if (step.status === "queued" || isEnded(step.status)) return step;
   return { ...step, status: "cancelled", finishedAt: ts };
 }
 
 /**
- * An initial state or polled snapshot takes the place of everything, with two exceptions: an older one of the
- * same log is ignored, and a run that was seen to end is not forgotten when its log has expired.
+ * An initial state or a polled snapshot replaces the run. There are two exceptions: an older snapshot of the same log
+ * is ignored, and a known run is kept, marked as stale, when its log has expired.
  */
 export function applySnapshot(run: RunState, snapshot: Snapshot, maxLogLines = MAX_LOG_LINES): RunState {
   if (snapshot.status === "unknown" && run.known) {
-    // The log is gone: what we last saw stays on the screen, marked.
+    // The log is gone: the last known state stays on the screen, marked as stale.
     return run.status === "unknown" ? run : { ...run, stale: true };
   }
   const relation = relate(run.cursor, snapshot.cursor);
@@ -191,7 +191,7 @@ export function applySnapshot(run: RunState, snapshot: Snapshot, maxLogLines = M
     known: true,
     samples: samplesOf(sameLog && run.attempt === snapshot.attempt ? run : null, snapshot),
   };
-  // What we already show of the same log, up to the same event, is at least as good: keep keys and details.
+  // The lines here are of the same log, up to the same event: keep them, because they have keys and details.
   if (sameLog && snapshot.seq === run.seq && logLines === null && run.logs.length >= logs.length) {
     return { ...next, logs: run.logs, logsTruncated: run.logsTruncated };
   }
@@ -205,12 +205,12 @@ export function applySnapshot(run: RunState, snapshot: Snapshot, maxLogLines = M
   );
 }
 
-/** Level, time and step of lines that an initial state brought as text only, from the polled snapshot. */
+/** Adds level, time and step to lines that an initial state brought as text only. They come from a polled snapshot. */
 export function applyLogDetails(run: RunState, snapshot: Snapshot, maxLogLines = MAX_LOG_LINES): RunState {
   if (snapshot.logLines === null || relate(run.cursor, snapshot.cursor) === "foreign") return run;
   const later = run.logs.filter((line) => line.seq !== null && line.seq > snapshot.seq);
   const detailed = snapshot.logLines.filter((line) => line.seq <= run.seq).map(fromWire);
-  // Lines older than what the server still has stay as they are: without details is better than not at all.
+  // The server no longer has these older lines: keep them without details.
   const firstSeq = snapshot.logLines[0]?.seq ?? Number.POSITIVE_INFINITY;
   const older = run.logs.filter((line) => line.seq !== null && line.seq < firstSeq);
   const first = (run.logs[0]?.key ?? 0) + older.length;
@@ -243,7 +243,7 @@ function samplesOf(run: RunState | null, snapshot: Snapshot): RunState["samples"
   const { progress, startedAt, updatedAt } = snapshot;
   const samples = run?.samples ?? [];
   if (progress === null || startedAt === null || updatedAt === null) return samples;
-  // After a refresh the start and the present are all there is, and already give a first estimate.
+  // After a page reload only the start and the present are known: enough for a first estimate.
   return withSample(samples.length > 0 ? samples : [{ ts: startedAt, progress: 0 }], {
     ts: updatedAt,
     progress,

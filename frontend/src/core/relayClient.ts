@@ -1,4 +1,4 @@
-/** A page's client of one relay: one connection, and one store for each run and list that is watched. */
+/** A page's client of one relay: one connection, and one store for each watched run and list. */
 
 import type { RunFilter } from "./api.js";
 import { RelayApi } from "./api.js";
@@ -19,15 +19,15 @@ import { RelayUrls } from "./urls.js";
 export type Token = string | (() => string | null | Promise<string | null>);
 
 export interface RelayClientOptions {
-  /** The relay's address (`https://relay.example.com`), or nothing for this page's own origin. */
+  /** The relay's address (`https://relay.example.com`). Default: the page's origin. */
   readonly baseUrl?: string;
-  /** A bearer token, or where to get one: asked again when the relay answers 4401 or 401. */
+  /** A bearer token, or a function that gets one. The function is called again after 4401 or 401. */
   readonly token?: Token;
-  /** Transports to use, best first. All three by default. */
+  /** The transports to use, best first. Default: all three. */
   readonly transports?: readonly TransportKind[];
-  /** Fetch log levels and times of lines from before we came. */
+  /** Also fetch the levels and times of log lines from before the client subscribed. */
   readonly logDetails?: boolean;
-  /** Log lines kept of each run. */
+  /** Log lines kept of each run, the newest. Default: 20,000. */
   readonly maxLogLines?: number;
   readonly connection?: Partial<ConnectionOptions>;
   /** @deprecated Its name is `connection`. */
@@ -36,7 +36,7 @@ export interface RelayClientOptions {
   readonly environment?: Environment;
 }
 
-/** Stores of runs that nobody watches are kept for a quick return, up to this many. */
+/** Stores are kept, up to this number, although their runs are not watched any more: a reader often comes back. */
 const KEEP_RUNS = 50;
 
 export class RelayClient {
@@ -50,7 +50,7 @@ export class RelayClient {
   readonly #announced = new Set<string>();
   #knownToken: string | null = null;
 
-  /** Connects to nothing yet: that begins with the first watcher, so it can be made while rendering on a server. */
+  /** Does not connect: the first subscriber does. So a client can be made while a page renders on a server. */
   constructor(options: RelayClientOptions = {}) {
     this.#options = options;
     this.#environment = options.environment ?? pageEnvironment();
@@ -83,8 +83,8 @@ export class RelayClient {
   }
 
   /**
-   * Stay connected although nothing is watched, until the returned function is called: for a page that is open
-   * all day. Ended runs that somebody starts again are then followed again.
+   * Stay connected although nothing is watched, until the returned function is called: for a page that is open all day.
+   * An ended run that somebody starts again is then followed again.
    */
   stayConnected(): () => void {
     const listener = (frame: Frame) => {
@@ -101,7 +101,7 @@ export class RelayClient {
     this.#connection.retry();
   }
 
-  /** The store of a run: the same for everybody who asks. */
+  /** The store of a run: the same for all callers. */
   run(runId: string): RunClient {
     const known = this.#runs.get(runId);
     if (known !== undefined) return known;
@@ -118,14 +118,14 @@ export class RelayClient {
     return run;
   }
 
-  /** The store of a list: the same for everybody with the same filter. */
+  /** The store of a list: the same for all callers with the same filter. */
   runs(filter: RunFilter = {}): RunList {
     const { status, pipeline, q, limit } = filter;
     const name = JSON.stringify([status ?? "", pipeline ?? "", q ?? "", limit ?? null]);
     const known = this.#lists.get(name);
     if (known !== undefined) return known;
     const list = new RunList(this.api, this.#connection, filter);
-    if (this.#lists.size >= KEEP_RUNS) this.#lists.clear(); // those in use are held by who uses them
+    if (this.#lists.size >= KEEP_RUNS) this.#lists.clear(); // a list in use is held by its subscribers
     this.#lists.set(name, list);
     return list;
   }
@@ -144,7 +144,7 @@ export class RelayClient {
   #token(renew: boolean): Promise<string | null> | string | null {
     const { token } = this.#options;
     if (token === undefined) return null;
-    // A fixed token cannot be renewed: a refusal of it stands.
+    // A fixed token cannot be renewed: its refusal is final.
     if (typeof token === "string") return renew ? null : token;
     if (!renew && this.#knownToken !== null) return this.#knownToken;
     return Promise.resolve(token()).then((value) => {

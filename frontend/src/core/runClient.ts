@@ -1,4 +1,4 @@
-/** One run, watched: a store for React (or anything) that folds frames and asks again for what is missing. */
+/** The store of one run, for React or anything else: it folds frames, and subscribes again when there is a gap. */
 
 import type { RelayApi } from "./api.js";
 import { retryDelayMs } from "./backoff.js";
@@ -24,18 +24,18 @@ export interface Outcome {
 }
 
 export interface RunClientOptions {
-  /** Fetch the log's levels and times once, which an initial state does not carry. */
+  /** Fetch the levels and times of the log lines once: an initial state does not have them. */
   readonly logDetails: boolean;
   readonly maxLogLines: number;
 }
 
-/** What comes so close together is folded and shown together: nobody reads faster than thirty pictures a second. */
+/** Frames within this time are folded and shown together: thirty renders a second are enough for a reader. */
 const BATCH_MS = 33;
 const LINGER_MS = 1_000;
 const FORGET_MS = 10_000;
-/** An unanswered question for what is missing is asked again. */
+/** After this time without an answer, missing events are requested again. */
 const RESUME_MS = 5_000;
-/** A run that has failed in the relay is well again when it has not failed for so long. */
+/** After this time without a failure in the relay, the run's count of failures is reset. */
 const WELL_AFTER_MS = 60_000;
 
 export class RunClient extends Subscribable {
@@ -48,7 +48,7 @@ export class RunClient extends Subscribable {
   readonly #eventListeners = new Set<(event: ProgressEvent) => void>();
   readonly #subscription: RunSubscription;
   #state: RunClientState;
-  /** Shown instead of the link's: closed, for nothing more will come; or waiting, being refused for now. */
+  /** Shown instead of the connection's state: closed (nothing more will come), or waiting (refused for now). */
   #own: ConnectionState | null = null;
   #watching = false;
   #restsSince = Date.now();
@@ -62,7 +62,7 @@ export class RunClient extends Subscribable {
   #lingerTimer: ReturnType<typeof setTimeout> | undefined;
   #stopConnection: (() => void) | null = null;
 
-  /** `announced` holds the outcomes already told on this page, over all its clients. */
+  /** `announced` holds the outcomes that this page has already reported, of all its stores. */
   constructor(
     runId: string,
     connection: Connection,
@@ -83,17 +83,19 @@ export class RunClient extends Subscribable {
     };
   }
 
-  /** Nobody has watched it for a while: not only since it was made, as happens while a page renders. */
+  /**
+   * Whether it has not been watched for a while. A store that was just made, while a page renders, is not forgettable.
+   */
   get isForgettable(): boolean {
     return !this.#watching && Date.now() - this.#restsSince > FORGET_MS;
   }
 
-  /** The present state; the same object until something changes. */
+  /** The current state: the same object until something changes. */
   get state(): RunClientState {
     return this.#state;
   }
 
-  /** The first watcher connects. */
+  /** The first subscriber connects. */
   protected override onSubscribe(): void {
     this.#start();
   }
@@ -103,8 +105,9 @@ export class RunClient extends Subscribable {
   }
 
   /**
-   * Called once for each end of the run that the server reports: never for a lost connection, and on this page
-   * once for each attempt, whoever comes and goes.
+   * Call `listener` for each end of the run that the server reports, until the returned function is called. Never
+   * called
+   * for a lost connection. On one page each attempt's end is reported once, to the listeners that there are.
    */
   onOutcome(listener: (outcome: Outcome) => void): () => void {
     this.#outcomeListeners.add(listener);
@@ -113,8 +116,11 @@ export class RunClient extends Subscribable {
   }
 
   /**
-   * Called for every event that comes from now on, in order, each once. Watching must have begun (`subscribe`). What was
-   * before, or came while the log could not be continued, is only in the run's state.
+   * Call `listener` for every event that arrives from now on, in order, each once, until the returned function is
+   * called.
+   * Only a subscribed run receives events (`subscribe`). Events from before, or from a time that could not be
+   * continued,
+   * are in the run's state only.
    */
   onEvent(listener: (event: ProgressEvent) => void): () => void {
     this.#eventListeners.add(listener);
@@ -132,7 +138,7 @@ export class RunClient extends Subscribable {
     this.reopen();
   }
 
-  /** Try to connect now (after the automatic tries were used up, or instead of waiting). */
+  /** Try to connect now: after all retries are used up, or instead of waiting for the next one. */
   reconnect(): void {
     this.#connection.retry();
     this.reopen();
@@ -151,7 +157,7 @@ export class RunClient extends Subscribable {
     if (this.#watching) return;
     this.#watching = true;
     this.#stopConnection = this.#connection.subscribe(() => this.#show(this.#state.run));
-    // Also when it had ended: while nobody looked here it may have begun again, or have been deleted.
+    // Also for a run that had ended: while it was not watched, it may have been started again, or deleted.
     this.#ask();
   }
 
@@ -162,7 +168,7 @@ export class RunClient extends Subscribable {
   }
 
   #stopSoon(): void {
-    // React unmounts and mounts again in one breath (StrictMode, a change of page): that is no reason to reconnect.
+    // React may unmount and mount again at once (StrictMode, a change of page): that must not reconnect.
     this.#lingerTimer ??= setTimeout(() => {
       this.#lingerTimer = undefined;
       this.#watching = false;
@@ -179,7 +185,7 @@ export class RunClient extends Subscribable {
 
   #onFrames(frames: readonly Frame[]): void {
     this.#queue.push(...frames);
-    // The first after a quiet moment is shown at once; what follows closely is shown together.
+    // The first frame after a pause is shown at once; the frames that follow closely are shown together.
     const sinceMs = Date.now() - this.#flushedAt;
     if (sinceMs >= BATCH_MS || frames.some((frame) => frame.type === "end")) this.#flush();
     else this.#flushTimer ??= setTimeout(() => this.#flush(), BATCH_MS - sinceMs);
@@ -231,15 +237,15 @@ export class RunClient extends Subscribable {
         this.#resumeAskedAt = null;
         return run.stale ? { ...run, stale: false } : run;
       case "stale":
-        // The log is gone: what we last saw stays on the screen, marked.
+        // The log is gone: the last known state stays on the screen, marked as stale.
         return run.known ? { ...run, stale: true } : run;
       case "end":
-        // It ends what we have not seen: that is still to come.
+        // The end came before the last events: they are missing, so request them.
         if (!isEnded(run.status)) {
           this.#askAgain(run);
           return run;
         }
-        // Nothing more comes; the socket stays for other runs.
+        // Nothing more will come for this run. The connection stays open for other runs.
         this.#close(null);
         return run;
       case "error": {
@@ -258,7 +264,7 @@ export class RunClient extends Subscribable {
           }, inMs);
           return run;
         }
-        // About this run only: the link is fine, the run is not for us (or not a run).
+        // About this run only: the connection is good. The run is forbidden, or it is not a run.
         this.#close({ code, message });
         return run;
       }
@@ -267,11 +273,12 @@ export class RunClient extends Subscribable {
     }
   }
 
-  /** How long to wait before the run is asked for again, in ms; null when only a person can. */
+  /** The wait in ms before the run is subscribed again; null when only a person can do it. */
   #waitAfter(code: number): number | null {
-    // Too many watch this run, or on this connection: there may be room later.
+    // A limit of subscribers or of runs per connection: there may be room later.
     if (code !== CloseCode.INTERNAL_ERROR) return RESUME_MS;
-    // A fault in the relay, met by this run: the next try may meet it again, and costs the relay something.
+    // A fault in the relay that this run causes: a retry may cause it again and costs the relay time, so use the
+    // backoff.
     const now = Date.now();
     if (now - this.#failedAt > WELL_AFTER_MS) this.#failures = 0;
     this.#failedAt = now;
@@ -284,19 +291,19 @@ export class RunClient extends Subscribable {
     this.#connection.removeRun(this.runId, this.#subscription);
   }
 
-  /** Something is missing before what came: everything after our cursor, please. Once, until there is an answer. */
+  /** There is a gap: request everything after the run's cursor. Once, until there is an answer. */
   #askAgain(run: RunState): void {
     const now = Date.now();
     if (this.#resumeAskedAt !== null && now - this.#resumeAskedAt < RESUME_MS) return;
     this.#resumeAskedAt = now;
-    this.#show(run); // the subscription's cursor is read from the state
+    this.#show(run); // the subscription reads its cursor from the state
     this.#connection.resumeRun(this.runId);
   }
 
   #fetchDetails(): void {
     this.#api.snapshot(this.runId).then(
       (snapshot) => this.#show(applyLogDetails(this.#state.run, snapshot, this.#options.maxLogLines)),
-      () => {}, // without levels and times the log is still the log
+      () => {}, // the log is shown without levels and times
     );
   }
 

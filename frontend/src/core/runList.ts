@@ -1,4 +1,4 @@
-/** The list of runs, kept live: pages from the API, changes from the feed, polling where there is no feed. */
+/** The store of a list of runs: pages from the API, then changes from the feed; without a feed it polls. */
 
 import type { RelayApi, RunFilter } from "./api.js";
 import type { Connection } from "./connection.js";
@@ -19,7 +19,7 @@ export interface RunListState {
 const POLL_MS = 4_000;
 const BATCH_MS = 50;
 
-/** Whether a run belongs in a list with this filter, as the server would decide. */
+/** Whether a run belongs in a list with this filter. The server decides by the same rule. */
 export function matches(run: RunSummary, filter: RunFilter): boolean {
   const { status, pipeline, q } = filter;
   if (status && !isInFilter(run.status, status)) return false;
@@ -29,7 +29,7 @@ export function matches(run: RunSummary, filter: RunFilter): boolean {
   return run.runId.toLowerCase().includes(needle) || (run.title ?? "").toLowerCase().includes(needle);
 }
 
-/** The list with some runs changed: those that no longer match leave, new ones come first, the newest by update. */
+/** The list after changes: runs that no longer match are removed, new ones are put in front, the newest first. */
 export function merge(
   runs: readonly RunSummary[],
   changed: ReadonlyMap<string, RunSummary | null>,
@@ -46,7 +46,9 @@ export function merge(
   const added = [...changed.values()].filter(
     (run): run is RunSummary => run !== null && !seen.has(run.runId) && matches(run, filter),
   );
-  // A list that jumps at every event cannot be read or clicked: only new runs move, and only to the top.
+  // Rows keep their places, because a list that moves at every event cannot be read or clicked. Only new runs are
+  // inserted,
+  // at the top.
   added.sort((a, b) => (b.createdAt ?? b.updatedAt ?? 0) - (a.createdAt ?? a.updatedAt ?? 0));
   return [...added, ...kept];
 }
@@ -61,7 +63,7 @@ export class RunList extends Subscribable {
   readonly #connection: Connection;
   readonly #filter: RunFilter;
   readonly #changed = new Map<string, RunSummary | null>();
-  /** What the feed told since the page was asked for. */
+  /** Changes from the feed since the page was requested; null while no request is open. */
   #changedMeanwhile: Map<string, RunSummary | null> | null = null;
   readonly #onFrame = (frame: Frame) => this.#received(frame);
   #state: RunListState = { status: "loading", runs: [], nextCursor: null, loadingMore: false, error: null };
@@ -94,7 +96,7 @@ export class RunList extends Subscribable {
     if (!this.hasListeners) this.#lingerTimer ??= setTimeout(() => this.#stop(), 1_000);
   }
 
-  /** Fetch the first page again, keeping what is shown until it is here. */
+  /** Fetch the list again. The old rows are shown until it arrives. Never rejects: an error is in the state. */
   async refresh(): Promise<void> {
     this.#owner?.abort();
     const owner = new AbortController();
@@ -103,14 +105,14 @@ export class RunList extends Subscribable {
     try {
       const shown = this.#state.runs.length;
       let { runs, nextCursor } = await this.#api.runs(this.#filter, null, owner.signal);
-      // As long as it was: who asked for more keeps it.
+      // Fetch as many rows as were shown: a reader who had loaded more pages keeps them.
       while (nextCursor !== null && runs.length < shown) {
         const more = await this.#api.runs(this.#filter, nextCursor, owner.signal);
         runs = append(runs, more.runs);
         nextCursor = more.nextCursor;
       }
       if (this.#owner !== owner) return;
-      // What the feed told meanwhile may not be in the page yet.
+      // The page may be older than changes that the feed has sent meanwhile.
       runs = merge(runs, this.#changedMeanwhile, this.#filter);
       this.#changedMeanwhile = null;
       this.#set({ ...this.#state, status: "ready", error: null, runs, nextCursor });
@@ -165,7 +167,7 @@ export class RunList extends Subscribable {
     const back = this.#connection.state.upstream === "up" && this.#upstream === "down";
     this.#upstream = this.#connection.state.upstream;
     const connected = this.#connection.state.status === "connected";
-    // The feed has no cursor: after any gap in listening the page is fetched again.
+    // The feed has no cursor: after any time without it the list is fetched again.
     if (back || (live && !this.#wasLive) || (connected && this.#state.error !== null)) void this.refresh();
     else if (!live) this.#planPoll();
     this.#wasLive = live;
@@ -176,17 +178,17 @@ export class RunList extends Subscribable {
     this.#pollTimer = setTimeout(() => {
       this.#pollTimer = undefined;
       const { status } = this.#connection.state;
-      // While the link itself waits or has given up, so does the list.
+      // While the connection waits or has failed, the list waits, too.
       if (status === "connected" || status === "connecting") void this.refresh();
     }, POLL_MS);
   }
 
   #received(frame: Frame): void {
     if (frame.type !== "run" && frame.type !== "run_deleted") return;
-    const news = frame.type === "run" ? frame.summary : null;
+    const summary = frame.type === "run" ? frame.summary : null;
     const runId = frame.type === "run" ? frame.summary.runId : frame.runId;
-    for (const changes of [this.#changed, this.#changedMeanwhile]) changes?.set(runId, news);
-    // A thousand runs may move at once: one new list for all of it.
+    for (const changes of [this.#changed, this.#changedMeanwhile]) changes?.set(runId, summary);
+    // A thousand runs may change at once: make one new list for all the changes.
     this.#flushTimer ??= setTimeout(() => {
       this.#flushTimer = undefined;
       const changed = new Map(this.#changed);

@@ -1,8 +1,8 @@
 /**
  * Server-Sent Events: one stream for the run watched first, polling for the others.
  *
- * A browser allows six HTTP/1.1 connections to a host, and a stream keeps one: ten runs on ten of them would stop the page.
- * The transport does not reconnect by itself: at the end of its stream it closes, and the connection decides.
+ * A browser has six HTTP/1.1 connections to a host, and each stream uses one: six streams would block the page.
+ * The transport does not reconnect by itself. When its stream ends it closes, and the connection decides.
  */
 
 import { isTerminalCode } from "./codes.js";
@@ -18,7 +18,7 @@ import { PollingTransport } from "./pollingTransport.js";
 import type { Transport, TransportClose, TransportEvents } from "./transport.js";
 import { broken, UP } from "./transport.js";
 
-/** A stream from which nothing came for so long after it opened is checked by a poll: a proxy may hold it back. */
+/** After this time without an event, an open stream is checked by a poll: a proxy may hold the stream back. */
 const CHECK_AFTER_MS = 5_000;
 
 export class SseTransport implements Transport {
@@ -61,7 +61,7 @@ export class SseTransport implements Transport {
       {
         ...events,
         onProven: () => {},
-        // while there is a stream, its silence is what counts
+        // while a stream is open, only the stream shows whether the peer is alive
         onAlive: () => this.#closeOpen === null && this.#alive(),
         onMissed: () => {},
         onClose: (close) => this.#ended(close),
@@ -91,14 +91,14 @@ export class SseTransport implements Transport {
     this.subscribeFeed(this.#wantsFeed);
   }
 
-  /** There is no stream of the list: it polls (runList.ts). Without any stream, the link has to be asked about. */
+  /** There is no stream of the list: the list polls (runList.ts). Without any stream, the relay is pinged. */
   subscribeFeed(wanted: boolean): void {
     this.#wantsFeed = wanted;
     if (this.#runId === null) this.#others.subscribeFeed(wanted);
   }
 
   checkAlive(): void {
-    // Nothing can be asked over a stream; a poll beside it finds out, and catches up.
+    // The client cannot send over a stream. A poll beside it shows whether the relay is there, and catches up.
     if (this.#runId !== null) this.#verify();
   }
 
@@ -116,7 +116,7 @@ export class SseTransport implements Transport {
     this.#closeOpen = this.#openStream(this.#address(runId, after), this.#requestOf(runId).headers, {
       onOpen: () => {
         this.#alive();
-        // With a cursor and nothing missed a healthy stream is silent until the heartbeat: check it once.
+        // With a cursor and no missed event, a healthy stream is silent until the heartbeat: check it once.
         this.#checkTimer = setTimeout(() => this.#verify(), CHECK_AFTER_MS);
       },
       onEvent: (name, data) => this.#received(name, data),
@@ -129,7 +129,8 @@ export class SseTransport implements Transport {
     const isFirst = !this.#hasReceived && name !== "heartbeat";
     this.#hasReceived = true;
     if (name !== "upstream") this.#stopCheck();
-    // The event's name says that it is the end, and the stream says of which run: other relays put nothing into it.
+    // An `end` event of other relays may have no data: the event's name says that it is the end, the stream says of
+    // which run.
     const isEnd = name === "end" && this.#runId !== null;
     const frame: Frame | null = isEnd ? { type: "end", runId: this.#runId ?? "" } : readFrame(data);
     if (isEnd) this.#closeStream();
@@ -141,14 +142,14 @@ export class SseTransport implements Transport {
   #streamEnded(runId: string, end: TransportClose | null): void {
     const isRefusal = end !== null && end.code !== null && isTerminalCode(end.code);
     if (end !== null && !isRefusal) return this.#ended(end);
-    // The run has ended, or is refused for good: the relay is there.
+    // The run has ended, or it was refused by a terminal code. The relay is there.
     this.#closeStream();
     this.#alive();
     const about = { message: end?.message ?? "", code: end?.code ?? 0, runId };
     this.#events.onFrames([isRefusal ? { type: "error", ...about } : { type: "end", runId }]);
   }
 
-  /** One poll: if it brings what the stream did not, the stream is being held back and is given up. */
+  /** One poll. If it brings an event that the stream did not, a proxy holds the stream back: close the transport. */
   #verify(): void {
     this.#stopCheck();
     const runId = this.#runId;
@@ -164,7 +165,7 @@ export class SseTransport implements Transport {
         onAnswer: (frames) => {
           this.#check?.stop();
           if (this.#over || open !== this.#closeOpen) return;
-          // Looked at before the frames are folded in: afterwards everything has been seen.
+          // Compare before the frames are folded in: afterwards every event counts as seen.
           const late = frames.some((frame) => this.#isNews(runId, frame));
           this.#events.onFrames(frames);
           if (late) this.#ended(broken("the event stream is held back on its way"));

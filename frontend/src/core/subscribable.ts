@@ -1,4 +1,4 @@
-/** Listeners of a store: the part that every store has in common. */
+/** The listeners of a store: the base class of every store. */
 
 export class Subscribable {
   readonly #listeners = new Set<() => void>();
@@ -7,7 +7,7 @@ export class Subscribable {
     return this.#listeners.size > 0;
   }
 
-  /** Call `listener` at each change until the returned function is called. Bound, so that it can be handed on. */
+  /** Call `listener` at each change until the returned function is called. Bound, so it can be passed as a function. */
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
     this.onSubscribe();
@@ -20,9 +20,9 @@ export class Subscribable {
     for (const listener of this.#listeners) listener();
   }
 
-  /** A listener has come. For stores that only work while they are watched. */
+  /** A listener was added. For stores that work only while they have listeners. */
   protected onSubscribe(): void {}
 
-  /** A listener has gone. */
+  /** A listener was removed. */
   protected onUnsubscribe(): void {}
 }

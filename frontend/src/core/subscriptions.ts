@@ -1,11 +1,11 @@
-/** Who wants what from a page's connection: runs with their cursors, and the lists. */
+/** The subscriptions of a page's connection: runs with their cursors, and lists. */
 
 import { CloseCode } from "./codes.js";
 import type { Frame } from "./frames.js";
 import type { Transport } from "./transport.js";
 
 export interface RunSubscription {
-  /** Where to continue, or null to begin with the present state. */
+  /** The cursor to continue from; null to begin with the current state. */
   cursor(): string | null;
   onFrames(frames: readonly Frame[]): void;
 }
@@ -20,16 +20,16 @@ export class Subscriptions {
     return this.runs.size === 0 && this.feeds.size === 0;
   }
 
-  /** Ask a new transport for everything that is wanted, from where each stands. */
+  /** Subscribe everything on a new transport, each run from its cursor. */
   subscribeAll(transport: Transport): void {
     for (const [runId, subscription] of this.runs) transport.subscribe(runId, subscription.cursor());
     if (this.feeds.size > 0) transport.subscribeFeed(true);
   }
 
-  /** Hand frames to whom they are for. Returns what is about the connection itself. */
+  /** Deliver frames to their subscriptions. Returns the frames about the connection itself. */
   deliver(frames: readonly Frame[]): readonly Frame[] {
     const ours: Frame[] = [];
-    // A polled answer is one batch of one run: it is folded in one go.
+    // A polled answer has many frames of one run: deliver them together, so that they are folded together.
     const byRun = new Map<string, Frame[]>();
     for (const frame of frames) {
       if (isAboutConnection(frame)) {
@@ -49,7 +49,7 @@ export class Subscriptions {
 
 function isAboutConnection(frame: Frame): boolean {
   if (frame.type === "upstream") return true;
-  // An error without a run is explained by the close that follows; a token that has expired has expired for all.
+  // An error without a run belongs to the close that follows. An expired token is expired for all runs.
   return frame.type === "error" && (frame.runId === null || frame.code === CloseCode.UNAUTHORIZED);
 }
 
@@ -64,7 +64,8 @@ function runIdOf(frame: Frame): string | null {
     case "stale":
     case "error":
       return frame.runId;
-    // Of the list of runs, or of the connection. No default: the compiler asks about each new frame.
+    // About the list of runs, or about the connection. No default case: the compiler then asks about each new frame
+    // type.
     case "run":
     case "run_deleted":
     case "subscribed":

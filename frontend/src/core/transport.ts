@@ -1,49 +1,55 @@
-/** What the three transports have in common: they carry runs' frames, prove themselves, and end once. */
+/**
+ * The interface of the transports. A transport carries the frames of runs, is proven by the first frame, and closes
+ * once.
+ */
 
 import type { Frame } from "./frames.js";
 import type { TransportKind } from "./types.js";
 
 export interface TransportClose {
-  /** WebSocket close code, or the code that an HTTP refusal amounts to; null when the link just broke. */
+  /** The WebSocket close code, or the code that an HTTP refusal stands for; null when the connection broke. */
   readonly code: number | null;
   readonly message: string;
   readonly retryInMs: number | null;
 }
 
-/** The link just broke, without a code. */
+/** The close of a connection that broke, without a code. */
 export const broken = (message: string): TransportClose => ({ code: null, message, retryInMs: null });
 
 export interface TransportEvents {
-  /** Something came: from now on the transport counts as connected. Called once. */
+  /** The first frame was received: the transport is proven and counts as connected. Called once. */
   onProven(): void;
   onFrames(frames: readonly Frame[]): void;
-  /** A ping's round trip in ms, or a request's. */
+  /** The round trip of a ping or a request, in ms. */
   onLatency(ms: number): void;
-  /** Anything came, even an event without content. */
+  /** Anything was received, also an event without content. */
   onAlive(): void;
   /** A ping was not answered in time. */
   onMissed(): void;
-  /** The transport is over. Called once, and nothing after it; not called after `close()`. */
+  /** The transport is closed. Called once, as the last event; not called after `close()`. */
   onClose(close: TransportClose): void;
 }
 
 export interface Transport {
   readonly kind: TransportKind;
-  /** Follow a run from `after` (null: from its present state). Again for the same run: start over from there. */
+  /**
+   * Subscribe to a run from the cursor `after` (null: from its current state). For a subscribed run: start again from
+   * there.
+   */
   subscribe(runId: string, after: string | null): void;
   unsubscribe(runId: string): void;
-  /** Follow the list of runs; only a WebSocket can. */
+  /** Subscribe to the feed of the list of runs. Only a WebSocket has one. */
   subscribeFeed(wanted: boolean): void;
-  /** Make sure within `deadlineMs` that the other end is there, or close. */
+  /** Check that the peer is alive: without an answer within `deadlineMs` the transport closes. */
   checkAlive(deadlineMs: number): void;
   close(): void;
 }
 
-/** A relay says when it has lost its Redis, first of all; one that begins with anything else has it. */
+/** A relay without its Redis says so in its first frame. When the first frame is another one, its Redis is up. */
 export const UP: Frame = { type: "upstream", status: "up" };
 
-/** Time within which a transport has to prove itself: a proxy may accept a WebSocket and carry nothing. */
+/** The deadline for the first frame: a proxy may accept a WebSocket and carry nothing. */
 export const PROOF_MS = 5_000;
 export const PING_EVERY_MS = 25_000;
-/** Without anything for this long, the other end is gone whatever the socket says (S2). */
+/** After this time without a frame the peer is dead, even if the socket is open (S2). */
 export const DEAD_AFTER_MS = 45_000;

@@ -1,4 +1,4 @@
-/** The transports that there are: the one place where a new one is named, beside its kind in types.ts. */
+/** The registry of transports. A new transport is named here, and its kind in types.ts. */
 
 import type { Environment } from "./environment.js";
 import type { PollRequest } from "./polling.js";
@@ -15,12 +15,14 @@ export interface TransportContext {
   readonly urls: RelayUrls;
   readonly token: string | null;
   readonly cursorOf: (runId: string) => string | null;
-  /** Asks the relay anything, to know that it is there. */
+  /** Sends any request to the relay, to know that it is there. */
   readonly pingRelay: () => Promise<unknown>;
 }
 
 interface TransportSpec {
-  /** It streams single runs: it is of no use while no run is watched, and proves itself only with one. */
+  /**
+   * True for a transport that streams single runs: it is used only while a run is watched, and proven only by a run.
+   */
   readonly needsRun: boolean;
   /** Throws when this environment has no such transport. */
   create(context: TransportContext, events: TransportEvents): Transport;
@@ -29,7 +31,7 @@ interface TransportSpec {
 const TRANSPORTS: Readonly<Record<TransportKind, TransportSpec>> = {
   websocket: {
     needsRun: false,
-    // A browser's WebSocket cannot send headers: the token goes into the address.
+    // A browser's WebSocket cannot send headers, so the token is in the address.
     create: ({ urls, token, environment }, events) =>
       new WebSocketTransport(urls.ws("/ws", { token }), environment, events),
   },

@@ -1,4 +1,4 @@
-/** What is known of a run, as the client keeps it. Times are Unix milliseconds; progress is 0..1 or null. */
+/** The types of the client's state. Times are Unix milliseconds; progress is 0..1 or null. */
 
 export const STATUSES = [
   "queued",
@@ -29,9 +29,9 @@ export interface Step {
 }
 
 export interface LogLine {
-  /** Unique and growing within one client: a list key. */
+  /** Unique and growing within one store: a list key. */
   readonly key: number;
-  /** The event it came with; null for lines of an initial state, which carry text only. */
+  /** The number of the line's event; null for a line of an initial state, which is text only. */
   readonly seq: number | null;
   readonly ts: number | null;
   readonly level: LogLevel | null;
@@ -48,12 +48,14 @@ export interface RunSummary {
   readonly progress: number | null;
   readonly attempt: number;
   readonly seq: number;
-  /** The cursor `<epoch>-<seq>`; `0-0` for a run nobody has heard of. */
+  /** The cursor `<epoch>-<seq>`; `0-0` for an unknown run. */
   readonly cursor: string;
   readonly title: string | null;
   readonly pipeline: string | null;
   readonly error: string | null;
-  /** The run's metadata: the `data` of all its events, merged. Null while there is none, and in lists that leave it out. */
+  /**
+   * The run's metadata: the `data` of all its events, merged. Null while there is none, and in lists that leave it out.
+   */
   readonly data: JsonObject | null;
   readonly createdAt: number | null;
   readonly startedAt: number | null;
@@ -62,7 +64,7 @@ export interface RunSummary {
   readonly stale: boolean;
 }
 
-/** A point of the progress curve; `ts` is the clock of whoever reported it. */
+/** A point of the progress curve. `ts` is in Unix ms, by the clock of the publisher. */
 export interface ProgressSample {
   readonly ts: number;
   readonly progress: number;
@@ -70,14 +72,14 @@ export interface ProgressSample {
 
 /** The run's axis of the client's state. */
 export interface RunState extends RunSummary {
-  /** False until the server said anything about this run. */
+  /** False until the first frame about this run. */
   readonly known: boolean;
   readonly steps: readonly Step[];
   readonly logs: readonly LogLine[];
-  /** Lines that exist on the server or existed here, and are not in `logs`. */
+  /** Number of lines before those in `logs`: they are on the server only, or were dropped here. */
   readonly logsTruncated: number;
   readonly result: Json;
-  /** False after an initial state that could not continue from our cursor. */
+  /** False after an initial state that did not continue from the client's cursor: some events were not received. */
   readonly recovered: boolean;
   readonly samples: readonly ProgressSample[];
 }
@@ -85,14 +87,14 @@ export interface RunState extends RunSummary {
 export type TransportKind = "websocket" | "sse" | "polling";
 
 export type ConnectionStatus =
-  | "idle" // nobody watches
+  | "idle" // no subscriber
   | "connecting" // first try
   | "connected"
   | "reconnecting" // lost; `retryInMs` until the next try
-  | "offline" // the browser says there is no network, and the link agrees
-  | "paused" // the page has been hidden for long
-  | "failed" // gave up: `retry()` is the way back
-  | "closed"; // refused for good, or nothing more to come
+  | "offline" // the browser says so, and the connection did break
+  | "paused" // the page has been hidden for a long time
+  | "failed" // all retries are used up; `retry()` starts again
+  | "closed"; // refused by a terminal code, or the run has ended
 
 export type Quality = "excellent" | "good" | "poor" | "critical";
 
@@ -116,9 +118,9 @@ export interface ConnectionState {
   readonly status: ConnectionStatus;
   readonly transport: TransportKind | null;
   readonly quality: Quality;
-  /** Number of the running or coming retry; 0 while connected. */
+  /** Number of the current or next retry; 0 while connected. */
   readonly attempt: number;
-  /** Length of the wait before the next try, and when it ends. */
+  /** The length of the wait before the next retry in ms, and its end in Unix ms. */
   readonly retryInMs: number | null;
   readonly retryAt: number | null;
   /** Whether the relay can reach its Redis. */

@@ -1,6 +1,6 @@
 /**
- * The upgrade to a better transport: a probe is opened beside the transport in use, and takes its place once it has
- * proven itself. Until then nothing is given up.
+ * The upgrade to a better transport. A probe is opened beside the transport in use, and replaces it when it is proven.
+ * Until then the old transport stays open.
  */
 
 import { upgradeDelayMs } from "./fallback.js";
@@ -10,18 +10,18 @@ import type { TransportKind } from "./types.js";
 type Token = string | null;
 
 export interface UpgradeHost {
-  /** Transports that are better than the one in use and can be used now, best first. */
+  /** The transports that are better than the one in use and can be used now, best first. */
   candidates(): readonly TransportKind[];
   token(): Promise<Token> | Token;
   /** Opens a probe. Throws when this environment has no such transport. */
   openProbe(kind: TransportKind, token: Token, events: ProbeEvents): Transport;
-  /** A probe has proven itself, and is the transport in use from now on. */
+  /** A probe is proven. From now on it is the transport in use. */
   onUpgraded(kind: TransportKind, transport: Transport): void;
 }
 
 export interface ProbeEvents {
   onProven(): void;
-  /** Returns whether the close was the probe's own affair. */
+  /** Returns true when the transport was still a probe: the connection then has nothing to do. */
   onClose(close: TransportClose): boolean;
 }
 
@@ -29,7 +29,7 @@ export class Upgrade {
   readonly #host: UpgradeHost;
   #probe: Transport | null = null;
   #tries = 0;
-  /** Counts plans: what a token source answers to an older one is dropped. */
+  /** The number of the current plan: a token that was requested for an older one is dropped. */
   #plan = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -45,12 +45,12 @@ export class Upgrade {
     this.#probe?.unsubscribe(runId);
   }
 
-  /** Try again soon: the network is another one. */
+  /** Probe soon again, because the network has changed. */
   reset(): void {
     this.#tries = 0;
   }
 
-  /** Try after a while, unless the transport in use is the best one. */
+  /** Probe after a wait, unless the transport in use is the best one. */
   plan(): void {
     clearTimeout(this.#timer);
     if (this.#host.candidates().length === 0) {
@@ -64,7 +64,7 @@ export class Upgrade {
     this.#plan += 1;
     clearTimeout(this.#timer);
     const probe = this.#probe;
-    // Forgotten first, closed then: whatever closing sets off is no longer ours.
+    // First clear `#probe`, then close: events that the close causes are then dropped.
     this.#probe = null;
     probe?.close();
   }
@@ -83,7 +83,7 @@ export class Upgrade {
   }
 
   #open(kind: TransportKind, token: Token, rest: readonly TransportKind[]): void {
-    // A box, because a transport may say something while its constructor runs.
+    // A box, because a transport may send events while its constructor runs.
     const box: { probe: Transport | null } = { probe: null };
     const giveUp = () => {
       this.#probe = null;

@@ -1,9 +1,9 @@
-/** Addresses of the relay's endpoints, from one base URL. Run ids are encoded: they may be Hangul. */
+/** The addresses of the relay's endpoints, from one base URL. Run ids are percent-encoded: they may be Hangul. */
 
 export class RelayUrls {
   readonly #base: string;
 
-  /** `base` is an http(s) URL, with or without a path and a trailing slash; "" means paths of this page's origin. */
+  /** `base` is an http(s) URL, with or without a path and a trailing slash; "" means the page's origin. */
   constructor(base: string, origin: string | null) {
     const absolute = /^https?:\/\//i.test(base) ? base : `${origin ?? "http://localhost"}${base}`;
     this.#base = absolute.replace(/\/+$/, "");
@@ -17,7 +17,7 @@ export class RelayUrls {
     return `${this.#base}${path}${search === "" ? "" : `?${search}`}`;
   }
 
-  /** ws with http, wss with https. */
+  /** ws for http, wss for https. */
   ws(path: string, query: Readonly<Record<string, string | null | undefined>> = {}): string {
     return this.http(path, query).replace(/^http/i, "ws");
   }

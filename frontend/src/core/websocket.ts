@@ -1,4 +1,4 @@
-/** One WebSocket `/ws` for every run of the page. It lives once: reconnecting is the link's business. */
+/** One WebSocket `/ws` for all runs of the page. It is used once: the connection reconnects, with a new object. */
 
 import { retryInMsOf } from "./codes.js";
 import type { Environment } from "./environment.js";
@@ -12,11 +12,11 @@ export class WebSocketTransport implements Transport {
   readonly #socket: WebSocket;
   readonly #events: TransportEvents;
   readonly #liveness: Liveness;
-  /** What to say when the socket opens: the last word about each run. */
+  /** Messages to send when the socket opens: the last one about each run. */
   readonly #waiting = new Map<string, string>();
   #proven = false;
   #over = false;
-  /** An `error` frame about the connection comes before its close and explains it. */
+  /** The message of an `error` frame about the connection: it comes before the close and explains it. */
   #explanation: string | null = null;
 
   /** Throws what `new WebSocket` throws (a malformed address, a Content-Security-Policy). */
@@ -36,14 +36,14 @@ export class WebSocketTransport implements Transport {
     this.#liveness = new Liveness({
       ping: () => this.#send({ type: "ping" }),
       missed: () => this.#events.onMissed(),
-      // close() may wait half a minute for an answer that cannot come; the link must not.
+      // close() may wait half a minute for an answer of the dead peer. The connection must not wait for it.
       dead: (why) => this.#ended(broken(why)),
     });
   }
 
   subscribe(runId: string, after: string | null): void {
-    const words = { type: "subscribe", run_id: runId, after: after ?? undefined };
-    this.#sendWhenOpen(`run ${runId}`, words);
+    const message = { type: "subscribe", run_id: runId, after: after ?? undefined };
+    this.#sendWhenOpen(`run ${runId}`, message);
   }
 
   unsubscribe(runId: string): void {
@@ -73,7 +73,7 @@ export class WebSocketTransport implements Transport {
     // The first ping's answer proves that frames pass both ways, and measures the latency.
     this.#send({ type: "ping" });
     this.#liveness.pinged();
-    for (const words of this.#waiting.values()) this.#socket.send(words);
+    for (const message of this.#waiting.values()) this.#socket.send(message);
     this.#waiting.clear();
   }
 
@@ -81,7 +81,7 @@ export class WebSocketTransport implements Transport {
     if (this.#over) return;
     const frame = typeof data === "string" ? readFrame(data) : null;
     const latencyMs = this.#liveness.received(frame?.type === "pong");
-    // A refusal in so many words proves that words pass, and nothing else.
+    // A frame that refuses the connection does not prove the transport.
     const isRefusal = frame?.type === "error" && frame.runId === null;
     if (!this.#proven && !isRefusal) {
       this.#proven = true;
@@ -103,7 +103,7 @@ export class WebSocketTransport implements Transport {
     this.#events.onClose(close);
   }
 
-  /** Cut our ears off before closing: nothing of this socket may reach a later one's state. */
+  /** Detach the handlers before closing: no event of this socket may change the state of a later one. */
   #release(): void {
     this.#socket.onopen = null;
     this.#socket.onmessage = null;
@@ -112,12 +112,13 @@ export class WebSocketTransport implements Transport {
     this.#socket.close();
   }
 
-  #sendWhenOpen(topic: string, words: object): void {
-    if (this.#socket.readyState === 1) this.#socket.send(JSON.stringify(words));
-    else this.#waiting.set(topic, JSON.stringify(words));
+  /** Send now, or when the socket opens: then only the last message about a subject. */
+  #sendWhenOpen(subject: string, message: object): void {
+    if (this.#socket.readyState === 1) this.#socket.send(JSON.stringify(message));
+    else this.#waiting.set(subject, JSON.stringify(message));
   }
 
-  #send(words: object): void {
-    if (this.#socket.readyState === 1) this.#socket.send(JSON.stringify(words));
+  #send(message: object): void {
+    if (this.#socket.readyState === 1) this.#socket.send(JSON.stringify(message));
   }
 }
