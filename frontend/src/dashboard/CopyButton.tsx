@@ -3,7 +3,7 @@ import { useEffect, useState } from "react";
 import { Icon } from "./icons";
 import { useWords } from "./words";
 
-/** Copies, and says so for a moment. */
+/** A button that copies a text and shows for a moment that it did. */
 export function CopyButton({ text }: { text: string }): ReactNode {
   const words = useWords();
   const [copied, setCopied] = useState(false);

@@ -1,7 +1,7 @@
 import type { AnchorHTMLAttributes, MouseEvent, ReactNode } from "react";
 import { navigate } from "./router";
 
-/** A link within the application; modified clicks stay the browser's. */
+/** A link within the application. A click with a modifier key is left to the browser. */
 export function Link({
   href,
   onClick,

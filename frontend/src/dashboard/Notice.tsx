@@ -8,7 +8,7 @@ export interface NoticeProps {
   readonly action?: { readonly label: string; readonly run: () => void };
 }
 
-/** Something to know: nothing here, something went wrong, what to do. */
+/** A notice: a title, a detail, and an action. */
 export function Notice({ title, detail, tone = "plain", action }: NoticeProps): ReactNode {
   return (
     <div className="notice" data-tone={tone} role={tone === "plain" ? undefined : "alert"}>

@@ -5,7 +5,7 @@ import { RelayClient, RelayProvider } from "../react/index";
 import { App } from "./App";
 import { useToken } from "./session";
 
-/** One relay client and one cache for each token: what one was shown is not the next one's. */
+/** One relay client and one cache for each token: data of one token must not be shown for the next. */
 export function Root(): ReactNode {
   const token = useToken();
   const relay = useMemo(
@@ -14,7 +14,7 @@ export function Root(): ReactNode {
         logDetails: true,
         maxLogLines: 50_000,
         token: token ?? undefined,
-        // Title, icon and notifications are what a hidden tab is for: this page stays connected all day.
+        // A hidden tab still shows title, icon and notifications, so this page stays connected all day.
         connection: { pauseHiddenAfterMs: Number.POSITIVE_INFINITY },
       }),
     [token],

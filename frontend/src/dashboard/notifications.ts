@@ -1,4 +1,4 @@
-/** Desktop notifications, if the reader wants them: only for what ends while nobody looks. */
+/** Desktop notifications, if the reader wants them: for runs that end while the page is hidden. */
 
 import { preferences, setPreferences } from "./preferences";
 
@@ -6,7 +6,7 @@ export function canNotify(): boolean {
   return "Notification" in globalThis;
 }
 
-/** Turn them on or off; resolves with false when the browser does not allow it. */
+/** Turn notifications on or off. Resolves with false when the browser does not allow them. */
 export async function setNotify(wanted: boolean): Promise<boolean> {
   const allowed = !wanted || (canNotify() && (await Notification.requestPermission()) === "granted");
   setPreferences({ notify: wanted && allowed });

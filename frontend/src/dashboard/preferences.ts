@@ -1,4 +1,4 @@
-/** What the reader chose, kept in this browser: theme, language, notifications. */
+/** The reader's preferences, kept in this browser: theme, language, notifications. */
 
 import { useSyncExternalStore } from "react";
 import { Subscribable } from "../core/subscribable.js";
@@ -24,7 +24,7 @@ function read(): Preferences {
       notify: stored.notify === true,
     };
   } catch {
-    return defaults; // storage is forbidden, or somebody else's
+    return defaults; // storage is forbidden, or its content is not ours
   }
 }
 
@@ -38,13 +38,13 @@ export function setPreferences(change: Partial<Preferences>): void {
   try {
     localStorage.setItem(KEY, JSON.stringify(current));
   } catch {
-    // not kept then: it still holds for this page
+    // storage is forbidden: the preferences hold for this page only
   }
   apply(current);
   changes.notify();
 }
 
-/** Put theme and language onto the document. */
+/** Apply theme and language to the document. */
 export function apply(chosen: Preferences): void {
   const root = document.documentElement;
   if (chosen.theme === "auto") delete root.dataset.theme;

@@ -1,4 +1,4 @@
-/** Three pages need no router library: the address is the state, and it is read with one hook. */
+/** The router. Three pages need no library: the address is the state, and one hook reads it. */
 
 import { useSyncExternalStore } from "react";
 

@@ -1,4 +1,6 @@
-/** The token of this tab, for relays that want one. It comes from a form, or from a link that ends in `#token=…`. */
+/**
+ * The token of this tab, for a relay that wants one. It comes from a form, or from an address that ends in `#token=…`.
+ */
 
 import { useSyncExternalStore } from "react";
 import { Subscribable } from "../core/subscribable.js";
@@ -12,7 +14,7 @@ export function token(): string | null {
     try {
       current = sessionStorage.getItem(KEY);
     } catch {
-      current = null; // storage is forbidden: the token holds for this page
+      current = null; // storage is forbidden: the token holds for this page only
     }
   }
   return current;
@@ -23,12 +25,12 @@ export function setToken(value: string): void {
   try {
     sessionStorage.setItem(KEY, value);
   } catch {
-    // as above
+    // storage is forbidden: the token holds for this page only
   }
   changes.notify();
 }
 
-/** Take the token out of the address before anybody copies it from there. A fragment never reaches a server. */
+/** Take the token out of the address, so that it is not copied with it. A fragment is never sent to a server. */
 export function takeTokenFromAddress(): void {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (given === null || given === "") return;

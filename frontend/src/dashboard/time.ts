@@ -1,4 +1,4 @@
-/** Moments as people say them, in their language. */
+/** Times as text, in the reader's language. */
 
 const UNITS: readonly (readonly [Intl.RelativeTimeFormatUnit, number])[] = [
   ["day", 86_400_000],
@@ -6,7 +6,7 @@ const UNITS: readonly (readonly [Intl.RelativeTimeFormatUnit, number])[] = [
   ["minute", 60_000],
 ];
 
-/** Formatters are dear to make and cheap to use: one for each language. */
+/** One formatter for each language: making one is slow, using it is fast. */
 function once<T>(make: (language: string) => T): (language: string) => T {
   const made = new Map<string, T>();
   return (language) => {

@@ -1,4 +1,4 @@
-/** The tab: title and icon show how far a run is, also while another tab is looked at. */
+/** The tab's title and icon: they show the progress of a run, also while another tab is open. */
 
 import { useEffect } from "react";
 import type { RunStatusName as RunStatus } from "../react/index";
@@ -20,7 +20,7 @@ const COLOURS: Readonly<Record<RunStatus, string>> = {
   unknown: "#7b8594",
 };
 
-/** A ring that fills; a full disc once it has ended. `progress` is within 0..1, null draws a quarter. */
+/** An icon: a ring that fills, a full disc after the end. `progress` is within 0..1; null draws a quarter. */
 export function faviconSvg(status: RunStatus, progress: number | null): string {
   const colour = COLOURS[status];
   const ended = status === "succeeded" || status === "failed" || status === "cancelled";
@@ -43,7 +43,7 @@ export function faviconSvg(status: RunStatus, progress: number | null): string {
 
 const HOME = "/favicon.svg";
 
-/** Show a run in the tab's icon while this is mounted. Redrawn for whole percents only. */
+/** Show a run in the tab's icon while mounted. Redrawn in steps of 2 %. */
 export function useFavicon(status: RunStatus, progress: number | null): void {
   const steps = progress === null ? null : Math.round(progress * 50) / 50;
   useEffect(() => {

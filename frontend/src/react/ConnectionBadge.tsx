@@ -5,12 +5,12 @@ import { ENGLISH } from "./words.js";
 
 export interface ConnectionBadgeProps {
   readonly connection: ConnectionState;
-  /** Only the bars; the words become the accessible name. */
+  /** Show only the bars; the words become the accessible name. */
   readonly compact?: boolean;
   readonly words?: Words;
 }
 
-/** Status, transport and quality in words. */
+/** The status, transport and quality of a connection, in words. */
 export function connectionWords({ status, transport, quality }: ConnectionState, words: Words): string[] {
   const parts = [
     words.connection[status],
@@ -22,7 +22,7 @@ export function connectionWords({ status, transport, quality }: ConnectionState,
 
 const BARS = { excellent: 3, good: 2, poor: 1, critical: 0 } as const;
 
-/** Whether what is seen is live, over what, and how well. */
+/** Whether the page is live, over which transport, and how good the connection is. */
 export function ConnectionBadge({
   connection,
   compact = false,

@@ -7,26 +7,26 @@ export interface LogBoxProps {
   readonly box: RefObject<HTMLDivElement | null>;
   readonly className: string;
   readonly label: string;
-  /** Whether the log stays at its end (see `useFollowEnd`), and what the reader wants about it. */
+  /** Whether the log stays at its end (see `useFollowEnd`). `onFollow` is called when the reader changes it. */
   readonly following: boolean;
   readonly onFollow: (following: boolean) => void;
   /** Whether scrolling to the end follows again, as it does by default. */
   readonly resumes?: boolean;
-  /** The latest line: a screen reader hears it, at most once in five seconds. */
+  /** The latest line, for screen readers: announced at most once in five seconds. */
   readonly spoken: string;
   readonly children?: ReactNode;
 }
 
-/** On a server layout effects only warn. */
+/** React warns about layout effects on a server. */
 const useBrowserLayoutEffect = typeof window === "undefined" ? useEffect : useLayoutEffect;
 const SPEAK_EVERY_MS = 5_000;
-/** Nearer to the end than a line: the reader is at the end. */
+/** Nearer to the end than one line counts as at the end. */
 const AT_END_PX = 20;
 const UPWARDS = ["ArrowUp", "PageUp", "Home"];
 
 /**
- * Keep a log at its end while `following`. `contentKey` changes when the content grows. Call it after a virtualizer's
- * hook: that one puts the box at its start when it is mounted.
+ * Keep a log at its end while `following`. `contentKey` has to change when the content grows. With a virtualizer, call
+ * this hook after the virtualizer's: that one scrolls the box to its start when it is mounted.
  */
 export function useFollowEnd(
   box: RefObject<HTMLElement | null>,
@@ -40,14 +40,16 @@ export function useFollowEnd(
 }
 
 /**
- * The scrolling box of a log: it tells when the reader scrolls up, and when the reader is back at the end.
- * Only the reader's wheel, key, finger or drag of the scrollbar stops it, never a scroll event: growing content causes those too.
+ * The scrolling box of a log. It calls `onFollow(false)` when the reader scrolls up, and `onFollow(true)` at the end
+ * again.
+ * Only the reader's wheel, key, finger or drag of the scrollbar stops it, never a scroll event: growing content causes
+ * scroll events, too.
  */
 export function LogBox(props: LogBoxProps): ReactNode {
   const { box, className, label, following, onFollow, resumes = true, spoken, children } = props;
   const announced = useThrottled(spoken, SPEAK_EVERY_MS);
   const stop = ({ currentTarget: { scrollHeight, clientHeight } }: UIEvent<HTMLDivElement>) => {
-    // A log that fits into its box cannot be scrolled: nothing would tell that the reader is back at the end.
+    // A log that fits into its box cannot be scrolled: no scroll event would start following again.
     if (following && scrollHeight > clientHeight) onFollow(false);
   };
   const resumeAtEnd = ({ currentTarget }: UIEvent<HTMLDivElement>) => {

@@ -7,14 +7,14 @@ import { ENGLISH } from "./words.js";
 
 export interface LogTailProps {
   readonly logs: readonly LogLine[];
-  /** Lines shown: the newest. */
+  /** The number of lines shown, the newest. Default: 200. */
   readonly lines?: number;
-  /** Lines that exist and are not in `logs`. */
+  /** The number of lines before those in `logs` (`run.logsTruncated`). */
   readonly truncated?: number;
   readonly words?: Words;
 }
 
-/** The end of the log; it follows until the reader scrolls up. */
+/** The last lines of the log. It follows the end until the reader scrolls up. */
 export function LogTail({ logs, lines = 200, truncated = 0, words = ENGLISH }: LogTailProps): ReactNode {
   const box = useRef<HTMLDivElement>(null);
   const [following, setFollowing] = useState(true);

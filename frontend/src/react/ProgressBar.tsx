@@ -7,17 +7,17 @@ import { ENGLISH } from "./words.js";
 
 export interface ProgressBarProps {
   readonly run: Pick<RunSummary, "progress" | "status" | "state">;
-  /** The accessible name. */
+  /** The accessible name. Default: `words.progress`. */
   readonly label?: string;
   readonly words?: Words;
 }
 
-/** Whether a run is at work without saying how far it is. The one rule: everything that draws progress asks here. */
+/** Whether a run is working and has no progress. The only rule for it: everything that draws progress uses it. */
 export function isIndeterminate({ progress, status }: Pick<RunSummary, "progress" | "status">): boolean {
   return progress === null && status !== "queued" && STATUS_SETS.active.some((active) => active === status);
 }
 
-/** The bar alone. ARIA wants no value while it is indeterminate. */
+/** The progress bar alone. Without progress it has no ARIA value. */
 export function ProgressBar({ run, label, words = ENGLISH }: ProgressBarProps): ReactNode {
   const { progress, status, state } = run;
   const indeterminate = isIndeterminate(run);

@@ -7,12 +7,12 @@ import { ENGLISH } from "./words.js";
 
 export interface RetryPanelProps {
   readonly connection: RunConnection;
-  /** One line. */
+  /** One line, without the reason and the advice. */
   readonly compact?: boolean;
   readonly words?: Words;
 }
 
-/** Why nothing comes, what happens next, and a button to hurry it. Nothing at all while connected. */
+/** Why no data arrives, when the next retry is, and a button to retry now. Renders nothing while connected. */
 export function RetryPanel({ connection, compact = false, words = ENGLISH }: RetryPanelProps): ReactNode {
   const { status, error, attempt, retryAt, retryInMs, retry } = connection;
   const waiting = retryAt !== null && retryInMs !== null;
@@ -28,7 +28,7 @@ export function RetryPanel({ connection, compact = false, words = ENGLISH }: Ret
       : status === "offline"
         ? words.adviceOffline
         : words.adviceWaiting;
-  // At first the clock still stands where whoever needed it last left it: the wait is never longer than the whole.
+  // Before its first tick the shared clock may show an old time: limit the countdown to the whole wait.
   const leftMs = waiting && now > 0 ? Math.max(0, Math.min(retryInMs, retryAt - now)) : null;
   return (
     <div className="rr-retry" data-status={status} data-compact={compact || undefined}>

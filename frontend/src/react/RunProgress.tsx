@@ -8,15 +8,16 @@ import { ENGLISH } from "./words.js";
 
 export interface RunProgressProps {
   readonly run: Pick<RunSummary, "progress" | "status" | "state">;
-  /** Estimated ms until the end: shown beside the percentage while the run is unfinished. */
+  /** Estimated time until the end in ms, shown beside the percentage while the run is active. */
   readonly etaMs?: number | null;
+  /** The accessible name. Default: `words.progress`. */
   readonly label?: string;
   readonly words?: Words;
-  /** What else stands beside the percentage, such as the run's state. */
+  /** Shown beside the percentage: for example the run's state. */
   readonly children?: ReactNode;
 }
 
-/** The bar with its percentage. */
+/** The progress bar with its percentage. */
 export function RunProgress({
   run,
   etaMs = null,

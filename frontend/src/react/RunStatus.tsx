@@ -12,12 +12,12 @@ import { ENGLISH } from "./words.js";
 
 export interface RunStatusProps extends UseRunOptions {
   readonly runId: string;
-  /** Lines of log shown; 0 for none. */
+  /** Log lines shown; 0 for no log. Default: 200. */
   readonly logLines?: number;
   readonly words?: Words;
 }
 
-/** Everything about a run in one piece: install, write `<RunStatus runId="…" />`, done. */
+/** A whole run in one component, live: `<RunStatus runId="…" />`. */
 export function RunStatus({ runId, logLines = 200, words = ENGLISH, ...options }: RunStatusProps): ReactNode {
   const { run, logs, steps, status, connection, isStale, etaMs } = useRun(runId, options);
   return (

@@ -18,7 +18,7 @@ export interface StatusIconProps {
   readonly label?: string;
 }
 
-/** A status as a shape, not only a colour. */
+/** A status as a shape: colour alone is not enough. */
 export function StatusIcon({ status, label }: StatusIconProps): ReactNode {
   const naming =
     label === undefined ? { "aria-hidden": true as const } : { role: "img", "aria-label": label };

@@ -11,7 +11,7 @@ import { ENGLISH } from "./words.js";
 
 export interface StepTimelineProps {
   readonly steps: readonly Step[];
-  /** A time scale, in Unix ms: with it each step gets a bar that shows when it ran. Its end is the time now. */
+  /** A time scale (`spanOf`). With it each step has a bar that shows when it ran; its end is the current time. */
   readonly span?: Span;
   readonly words?: Words;
 }
@@ -40,7 +40,7 @@ interface StepRowProps {
 function StepRow({ step, now, span, words }: StepRowProps): ReactNode {
   const { name, status, attempt, startedAt, error } = step;
   const ended = isEnded(status);
-  // 0: the time is not known yet, on a server and before the first tick
+  // 0: no time yet, on a server and before the clock's first tick
   const end = step.finishedAt ?? (ended || now === 0 ? null : now);
   const tookMs = startedAt === null || end === null ? null : Math.max(0, end - startedAt);
   const progress = ended || status === "queued" ? null : step.progress;

@@ -1,7 +1,7 @@
-/** How numbers are shown. Pure. */
+/** Formatting of numbers and times. Pure. */
 
 export function percent(progress: number): string {
-  // Never "100 %" before it is over, never "0 %" once something was done.
+  // Never "100%" before the end, never "0%" after the start.
   const value = progress * 100;
   if (value >= 1 || value === 0) return `${progress >= 1 ? 100 : Math.min(99, Math.floor(value + 1e-6))}%`;
   return "<1%";
@@ -28,14 +28,14 @@ export function duration(ms: number, units = UNITS): string {
   return `${Math.floor(minutes / 60)}${units.h} ${String(minutes % 60).padStart(2, "0")}${units.m}`;
 }
 
-/** A running clock: whole seconds, or it would flicker. */
+/** A running time, in whole seconds: with fractions it would flicker. */
 export function ticking(ms: number, units = UNITS): string {
   return ms < 10_000
     ? `${Math.floor(ms / 1_000)}${units.s}`
     : duration(Math.floor(ms / 1_000) * 1_000, units);
 }
 
-/** An estimate says only what it knows: 5-second steps below a minute, minutes above. */
+/** An estimated time, not more exact than the estimate: in steps of 5 seconds below a minute, in minutes above. */
 export function roughDuration(ms: number, units = UNITS): string {
   const seconds = Math.max(1, Math.round(ms / 1_000));
   if (seconds <= 10) return `${seconds}${units.s}`;
@@ -46,7 +46,7 @@ export function roughDuration(ms: number, units = UNITS): string {
     : `${Math.floor(minutes / 60)}${units.h} ${minutes % 60}${units.m}`;
 }
 
-/** 14:03:07.042 in the reader's time zone. */
+/** The time of day in the reader's time zone: 14:03:07, or 14:03:07.042 with `withMs`. `ts` is in Unix ms. */
 export function clock(ts: number, withMs = false): string {
   const date = new Date(ts);
   const two = (value: number) => String(value).padStart(2, "0");
@@ -54,7 +54,7 @@ export function clock(ts: number, withMs = false): string {
   return withMs ? `${time}.${String(date.getMilliseconds()).padStart(3, "0")}` : time;
 }
 
-/** The last line of an error: in a traceback it says what happened. */
+/** The last line of an error: in a traceback that is the message. */
 export function lastLine(error: string): string {
   return error.trimEnd().split("\n").at(-1) ?? error;
 }

@@ -1,7 +1,7 @@
 "use client";
 /** The public API of `@runrelay/react`. (No `export *`: server-rendering frameworks refuse it in client modules.) */
 
-// the run's status; `RunStatus` itself is the component
+// `RunStatus` is the component, `RunStatusName` the type of a run's status
 export type {
   BackoffOptions,
   ConnectionError,

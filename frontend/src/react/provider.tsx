@@ -1,4 +1,4 @@
-/** Which relay a tree of components talks to. Without a provider: the one that served the page. */
+/** The relay of a tree of components. Without a provider it is the relay that served the page. */
 
 import type { ReactNode } from "react";
 import { createContext, createElement, useContext } from "react";
@@ -15,19 +15,21 @@ export function RelayProvider({ client, children }: RelayProviderProps): ReactNo
   return createElement(RelayContext.Provider, { value: client }, children);
 }
 
-/** One client for each relay of a page, so that a thousand hooks share one connection. */
+/** One client for each relay of a page: all hooks share its connection. */
 const clients = new Map<string, RelayClient>();
 
 function clientFor(baseUrl: string): RelayClient {
   const known = clients.get(baseUrl);
   if (known !== undefined) return known;
   const client = new RelayClient({ baseUrl });
-  // On a server there is no page to share it with: nothing of one request may stay for the next.
+  // Not on a server: nothing of one request may be kept for the next.
   if (typeof window !== "undefined") clients.set(baseUrl, client);
   return client;
 }
 
-/** The client to use: `client`, else the one for `baseUrl`, else the provider's, else the page's own relay's. */
+/**
+ * The client of these options: `client`, else one for `baseUrl`, else the provider's, else one for the page's origin.
+ */
 export function useRelayClient(options: { client?: RelayClient; baseUrl?: string } = {}): RelayClient {
   const provided = useContext(RelayContext);
   if (options.client !== undefined) return options.client;

@@ -1,7 +1,7 @@
 import { useCallback, useSyncExternalStore } from "react";
 import { Subscribable } from "../core/subscribable.js";
 
-/** One timer for everything that moves at the same pace, however many rows there are. */
+/** A shared clock: one timer for all components with the same interval, for any number of rows. */
 class Ticker extends Subscribable {
   now = 0;
   readonly #everyMs: number;
@@ -40,7 +40,10 @@ function tickerFor(everyMs: number): Ticker {
   return ticker;
 }
 
-/** The time now, moving while `active`; 0 on a server and before the first tick, so that both sides agree at hydration. */
+/**
+ * The time in Unix ms, updated while `active`. 0 on a server and before the first tick: hydration needs the same on
+ * both sides.
+ */
 export function useNow(active: boolean, everyMs = 1_000): number {
   const ticker = tickerFor(everyMs);
   return useSyncExternalStore(

@@ -16,13 +16,13 @@ import { useRelayClient } from "./provider.js";
 
 export interface UseRunOptions {
   readonly client?: RelayClient;
-  /** A relay on another origin. */
+  /** The address of a relay on another origin. */
   readonly baseUrl?: string;
-  /** Once, when the server says that the run has succeeded. */
+  /** Called once when the server reports that the run has succeeded. */
   readonly onComplete?: (run: RunState) => void;
-  /** Once, when the server says that the run has failed or was cancelled. */
+  /** Called once when the server reports that the run has failed or was cancelled. */
   readonly onFailed?: (run: RunState) => void;
-  /** For every event that comes while the run is watched, in order, each once: rendering shows only the latest. */
+  /** Called for every event while the run is watched, in order, each once. Rendering shows only the latest state. */
   readonly onEvent?: (event: ProgressEvent) => void;
 }
 
@@ -39,13 +39,13 @@ export interface UseRun {
   /** The run's metadata: the `data` of all its events, merged; null while there is none. */
   readonly data: JsonObject | null;
   readonly connection: RunConnection;
-  /** The run's own error, else why it cannot be watched. */
+  /** The run's error, else the reason why it cannot be watched. */
   readonly error: string | null;
-  /** What is shown may be old: the link is down, the relay has lost its Redis, or the log is gone. */
+  /** The state may be old: not connected, the relay cannot reach its Redis, or the run log has expired. */
   readonly isStale: boolean;
-  /** Unix ms of the last event, null before the first. */
+  /** The time of the last event in Unix ms; null before the first. */
   readonly lastEventAt: number | null;
-  /** Estimated ms from the last event to the end, null while nothing can be said. */
+  /** Estimated ms from the last event to the end; null while there is no estimate. */
   readonly etaMs: number | null;
   /** Ask the server to stop the run. Rejects with a `RelayError`. */
   readonly cancel: () => Promise<void>;
@@ -53,7 +53,7 @@ export interface UseRun {
   readonly retry: () => Promise<void>;
 }
 
-/** Watch a run: live, over whatever transport gets through, until it ends. `null` watches nothing. */
+/** Watch a run live, over any transport that works, until it ends. `null` watches nothing. */
 export function useRun(runId: string | null, options: UseRunOptions = {}): UseRun {
   const relay = useRelayClient(options);
   const client = useMemo(() => (runId === null ? null : relay.run(runId)), [relay, runId]);
@@ -61,10 +61,10 @@ export function useRun(runId: string | null, options: UseRunOptions = {}): UseRu
   const state = useSyncExternalStore(
     useCallback((changed: () => void) => client?.subscribe(changed) ?? (() => {}), [client]),
     () => client?.state ?? idle,
-    () => idle, // a server watches nothing; the page takes over when it hydrates
+    () => idle, // a server watches nothing; the page starts after hydration
   );
 
-  // The latest callbacks, without starting over when a parent makes new ones.
+  // The latest callbacks in a ref: new ones must not subscribe again.
   const handlers = useRef(options);
   useEffect(() => {
     handlers.current = options;
@@ -109,7 +109,7 @@ export function useRun(runId: string | null, options: UseRunOptions = {}): UseRu
   );
 }
 
-/** Whether what is known of a run may have been overtaken. An ended run's outcome stays true. */
+/** Whether the known state of a run may be old. The outcome of an ended run never is. */
 function isStale(run: RunState, connection: ConnectionState): boolean {
   if (run.stale) return true;
   if (!run.known || isEnded(run.status)) return false;

@@ -16,7 +16,7 @@ const NOTHING: RunListState = {
   error: null,
 };
 
-/** The list of runs, live. The filter may be a new object on each render. */
+/** The list of runs, live. The filter may be a new object at each render: its values are compared. */
 export function useRuns(
   filter: RunFilter = {},
   options: { client?: RelayClient; baseUrl?: string } = {},

@@ -1,6 +1,9 @@
 import { useEffect, useRef, useState } from "react";
 
-/** A value that changes at most once in `everyMs`, the last one always arriving: for what is read aloud. */
+/**
+ * The value, changed at most once in `everyMs`; the last value always arrives. For texts that a screen reader
+ * announces.
+ */
 export function useThrottled<T>(value: T, everyMs: number): T {
   const [shown, setShown] = useState(value);
   const shownAt = useRef(Number.NEGATIVE_INFINITY);

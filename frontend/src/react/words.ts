@@ -1,4 +1,4 @@
-/** What the components say, in English and Korean; replace any of it through `words`. */
+/** The texts of the components, in English and Korean. The prop `words` replaces any of them. */
 
 import type { ConnectionStatus, Quality, RunStatus, TransportKind } from "../core/index.js";
 import { CloseCode } from "../core/index.js";
@@ -9,7 +9,7 @@ export interface Words {
   readonly connection: Readonly<Record<ConnectionStatus, string>>;
   readonly quality: Readonly<Record<Quality, string>>;
   readonly transport: Readonly<Record<TransportKind, string>>;
-  /** What follows the numbers of a duration. */
+  /** The units after the numbers of a duration. */
   readonly units: Units;
   readonly progress: string;
   readonly log: string;
@@ -20,7 +20,7 @@ export interface Words {
   readonly retryNow: string;
   readonly retryIn: (time: string) => string;
   readonly tries: (count: number) => string;
-  /** Why the connection was lost, or refused; the code is null when nobody has said why. */
+  /** Why the connection was lost or refused. The code is null when it broke without one. */
   readonly reason: (error: { readonly code: number | null; readonly message: string }) => string;
   readonly adviceWaiting: string;
   readonly adviceFailed: string;

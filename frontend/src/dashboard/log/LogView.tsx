@@ -11,17 +11,17 @@ import { atLeast, hits } from "./search";
 
 export interface LogViewProps {
   readonly logs: readonly LogLine[];
-  /** Lines before the first one here. */
+  /** The number of lines before those in `logs`. */
   readonly truncated: number;
   readonly downloadUrl: string;
-  /** The run still adds lines. */
+  /** Whether the run may still add lines. */
   readonly live: boolean;
 }
 
 const ROW_PX = 20;
 const LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error"];
 
-/** The log of a run: any length, following until the reader scrolls up. */
+/** The log of a run, of any length. It follows the end until the reader scrolls up. */
 export function LogView({ logs, truncated, downloadUrl, live }: LogViewProps): ReactNode {
   const words = useWords();
   const box = useRef<HTMLDivElement>(null);
@@ -31,7 +31,7 @@ export function LogView({ logs, truncated, downloadUrl, live }: LogViewProps): R
   const [hit, setHit] = useState(0);
   const [following, setFollowing] = useState(true);
   const [copied, setCopied] = useState(false);
-  /** Where the reader stopped following: what came since is counted. */
+  /** The key of the last line when the reader stopped following: newer lines are counted. */
   const [leftAt, setLeftAt] = useState(0);
 
   const lines = useMemo(() => atLeast(logs, level), [logs, level]);
@@ -200,7 +200,7 @@ export function LogView({ logs, truncated, downloadUrl, live }: LogViewProps): R
         label={words.log}
         following={following}
         onFollow={(wanted) => (wanted ? setFollowing(true) : stopFollowing())}
-        // While a match is shown, its place stays.
+        // While a match is shown, the log stays at it.
         resumes={current === null}
         spoken={live ? plain(lines.at(-1)?.message ?? "") : ""}
       >

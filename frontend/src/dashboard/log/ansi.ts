@@ -1,4 +1,4 @@
-/** Terminal colours (SGR sequences) in log lines. Pure. Other escape sequences are dropped, not shown. */
+/** Terminal colours (ANSI SGR sequences) in log lines. Pure. Other escape sequences are removed. */
 
 export interface Span {
   readonly text: string;
@@ -8,7 +8,7 @@ export interface Span {
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences begin with one
 const SEQUENCE = /\x1b(?:\[([0-9;]*)m|\[[0-9;?]*[A-Za-ln-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])/g;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: what is looked for is the escape
+// biome-ignore lint/suspicious/noControlCharactersInRegex: this finds the escape character
 const ANY = /\x1b/;
 
 interface Style {
@@ -35,7 +35,7 @@ export function spans(line: string): readonly Span[] {
   return out;
 }
 
-/** The line as one copies or searches it. */
+/** The line without escape sequences, for copying and searching. */
 export function plain(line: string): string {
   return ANY.test(line) ? line.replace(SEQUENCE, "") : line;
 }
@@ -57,7 +57,7 @@ function applied(before: Style, codes: string): Style {
     else if (code >= 90 && code <= 97) style.colour = code - 82;
     else if (code === 39) style.colour = null;
     else if (code === 38 || code === 48) {
-      // 256 colours: the first sixteen are ours, the rest has no meaning we could keep readable in both themes.
+      // 256 colours: only the first sixteen have a colour in both themes. The others are not shown.
       const isIndexed = numbers[index + 1] === 5;
       const colour = numbers[index + 2] ?? 16;
       if (code === 38 && isIndexed && colour < 16) style.colour = colour;

@@ -1,4 +1,4 @@
-/** Which lines are shown, and where the search hits. Pure. */
+/** The filter and the search of a log. Pure. */
 
 import type { LogLevel, LogLine } from "../../react/index";
 import { plain } from "./ansi";

@@ -7,7 +7,10 @@ import { useNow } from "../../react/useNow";
 import { useWords } from "../words";
 import { attemptsOf } from "./attempts";
 
-/** What became of the earlier attempts, once there is more than one; read from the log, which may have forgotten them. */
+/**
+ * The attempts of a run that has more than one. They are read from the run log, which may no longer have the first
+ * ones.
+ */
 export function Attempts({ run }: { run: RunState }): ReactNode {
   const words = useWords();
   const relay = useRelayClient();

@@ -2,7 +2,7 @@ import type { ReactNode } from "react";
 import { CopyButton } from "../CopyButton";
 import { useWords } from "../words";
 
-/** What went wrong: the line that says it, and the traceback behind a fold. */
+/** An error: its message, and the traceback, which unfolds. */
 export function ErrorPanel({ error }: { error: string }): ReactNode {
   const words = useWords();
   const lines = error.trimEnd().split("\n");

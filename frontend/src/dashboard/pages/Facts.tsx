@@ -5,7 +5,7 @@ import { usePreferences } from "../preferences";
 import { moment } from "../time";
 import { useWords } from "../words";
 
-/** What else is known of a run. */
+/** The details of a run: id, pipeline, times. */
 export function Facts({ run }: { run: RunState }): ReactNode {
   const words = useWords();
   const { language } = usePreferences();

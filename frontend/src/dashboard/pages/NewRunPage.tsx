@@ -12,7 +12,7 @@ import { navigate, newPath, runPath } from "../router";
 import { useTitle } from "../title";
 import { useWords } from "../words";
 
-/** Start a run: a form made from the pipeline's input schema. */
+/** The page that starts a run, with a form made from the pipeline's input schema. */
 export function NewRunPage({ pipeline }: { pipeline: string | null }): ReactNode {
   const words = useWords();
   const relay = useRelayClient();
@@ -80,7 +80,7 @@ function StartForm({ pipeline, single }: { pipeline: PipelineInfo; single: boole
     setErrors(found);
     if (Object.keys(found).length === 0) start.mutate(input);
   };
-  // The first field that is wrong is where the reader has to go.
+  // Move the focus to the first wrong field.
   useEffect(() => {
     if (Object.keys(errors).length > 0) form.current?.querySelector<HTMLElement>("[aria-invalid]")?.focus();
   }, [errors]);

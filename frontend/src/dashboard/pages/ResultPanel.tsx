@@ -7,7 +7,7 @@ import { Icon } from "../icons";
 import { useWords } from "../words";
 import { bytes, factOf, readResult } from "./result";
 
-/** What a run made: a film plays, a picture shows, files download, everything else is text or JSON. */
+/** A run's result: a film, a picture, files to download; everything else as text or JSON. */
 export function ResultPanel({
   runId,
   result,

@@ -7,15 +7,15 @@ import { Icon } from "../icons";
 import { navigate } from "../router";
 import { useWords } from "../words";
 
-/** Stop it while it runs; run it again or delete it once it has ended. */
+/** The actions of a run: cancel while it is active; retry or delete after its end. */
 export function RunActions({ watched }: { watched: UseRun }): ReactNode {
   const words = useWords();
   const relay = useRelayClient();
   const { run, status, cancel, retry } = watched;
   const remove = () => relay.api.delete(run.runId).then(() => navigate("/"));
-  // One for all three: what is tried next takes the last one's complaint away.
+  // One mutation for all three actions: a new action clears the error of the last one.
   const { mutate, error, isPending } = useMutation({ mutationFn: (act: () => Promise<void>) => act() });
-  // Of a run that the server has lost there is nothing to stop, repeat or delete.
+  // The server does not have this run: no action is possible.
   if (status === "unknown" || run.stale) return null;
   return (
     <div className="actions">
@@ -60,7 +60,7 @@ interface ConfirmedProps {
   readonly onConfirm: () => void;
 }
 
-/** A button that asks before it does what cannot be undone. */
+/** A button that asks for confirmation, for actions that cannot be undone. */
 function Confirmed({ icon, label, question, disabled, bare = false, onConfirm }: ConfirmedProps): ReactNode {
   const words = useWords();
   const dialog = useRef<HTMLDialogElement>(null);

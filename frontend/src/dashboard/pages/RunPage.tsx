@@ -29,7 +29,7 @@ import { ResultPanel } from "./ResultPanel";
 import { RunActions } from "./RunActions";
 import { Timeline } from "./Timeline";
 
-/** One run, live. */
+/** The page of one run, live. */
 export function RunPage({ runId }: { runId: string }): ReactNode {
   const words = useWords();
   const relay = useRelayClient();
@@ -103,10 +103,10 @@ export function RunPage({ runId }: { runId: string }): ReactNode {
   );
 }
 
-/** After how long a lost connection is worth a banner: a restart of the relay is over by then. */
+/** A lost connection is shown after this time: a restart of the relay is over by then. */
 const PATIENCE_MS = 1_500;
 
-/** "What you see may be old", when it may be, and why. */
+/** The banner: the state may be old, and why. */
 function Banner({ watched }: { watched: UseRun }): ReactNode {
   const words = useWords();
   const { run, connection, isStale } = watched;
@@ -120,7 +120,7 @@ function Banner({ watched }: { watched: UseRun }): ReactNode {
   }, [lost]);
   if (connection.upstream === "down") return <Notice tone="warn" title={words.relayAway} />;
   if (run.stale) return <Notice tone="warn" title={words.expired} />;
-  // With a countdown on the page the panel says it better.
+  // In these states RetryPanel shows a countdown.
   if (
     lost &&
     !patient &&
@@ -139,10 +139,10 @@ function Progress({ watched }: { watched: UseRun }): ReactNode {
   const ended = isEnded(status);
   const now = useNow(!ended, 1_000);
   const begun = run.startedAt ?? run.createdAt;
-  // An event may be newer than the clock's last tick: the time of the steps beside this counts it, too.
+  // An event may be newer than the clock's last tick. The timeline counts it, too.
   const end = ended ? (run.finishedAt ?? run.updatedAt) : now && Math.max(now, run.updatedAt ?? 0);
   const elapsedMs = begun === null || end === null || end === 0 ? null : Math.max(0, end - begun);
-  // The estimate was made at the last event: the time since then has passed.
+  // The estimate begins at the last event: subtract the time since then.
   const leftMs =
     etaMs === null || lastEventAt === null || now === 0 ? null : etaMs - Math.max(0, now - lastEventAt);
   return (

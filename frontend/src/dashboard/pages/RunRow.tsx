@@ -9,7 +9,7 @@ import { usePreferences } from "../preferences";
 import { ago, moment } from "../time";
 import { useWords } from "../words";
 
-/** One run in the list: status, name, where it is, how long, since when. */
+/** One run in the list: status, name, progress, duration, age. */
 export const RunRow = memo(function RunRow({ run, href }: { run: RunSummary; href: string }): ReactNode {
   const words = useWords();
   const { language } = usePreferences();
@@ -37,7 +37,7 @@ export const RunRow = memo(function RunRow({ run, href }: { run: RunSummary; hre
           </span>
         ) : (
           <>
-            {/* the text below says the same */}
+            {/* hidden from screen readers: the text below has the same values */}
             <div aria-hidden="true">
               <ProgressBar run={run} words={words} />
             </div>

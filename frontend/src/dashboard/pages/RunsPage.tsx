@@ -13,7 +13,7 @@ import { RunRow } from "./RunRow";
 
 const SEGMENTS = [undefined, "active", "succeeded", "failed", "cancelled"] as const;
 
-/** The list of runs, live; its filters are in the address. */
+/** The page with the list of runs, live. Its filters are in the address. */
 export function RunsPage(): ReactNode {
   const words = useWords();
   const relay = useRelayClient();
@@ -35,7 +35,7 @@ export function RunsPage(): ReactNode {
     loadMore,
     refresh,
   } = useRuns({ status, pipeline, q, limit: 50 });
-  // While another filter's runs are fetched, the last ones stay: a list that blinks at each key cannot be read.
+  // While the runs of a new filter are fetched, the old ones stay: the list would flicker at each key.
   const [last, setLast] = useState(fetched);
   if (loaded === "ready" && last !== fetched) setLast(fetched);
   const runs = loaded === "loading" ? last : fetched;
@@ -175,13 +175,13 @@ export function RunsPage(): ReactNode {
   );
 }
 
-/** The filter in the address; undefined when there is none, or one that this page does not know. */
+/** The status filter in the address; undefined when it is missing or unknown. */
 function statusOf(text: string | null): StatusFilter | undefined {
   const known: readonly string[] = [...Object.keys(STATUS_SETS), ...Object.values(STATUS_SETS).flat()];
   return text !== null && known.includes(text) ? (text as StatusFilter) : undefined;
 }
 
-/** A value once it has stopped changing for a moment: one request for a word, not for each letter. */
+/** The value after it has not changed for `forMs`: one request for each word, not for each letter. */
 function useSettled<T>(value: T, forMs: number): T {
   const [settled, setSettled] = useState(value);
   useEffect(() => {

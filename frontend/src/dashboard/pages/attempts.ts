@@ -10,7 +10,7 @@ export interface Attempt {
   readonly error: string | null;
 }
 
-/** Oldest first. An attempt that was overtaken before it ended shows the status that it had. */
+/** The attempts, oldest first. One that was superseded before its end has its last status. */
 export function attemptsOf(events: readonly ProgressEvent[]): readonly Attempt[] {
   const byNumber = new Map<number, Attempt>();
   for (const { attempt, status, ts, error } of events) {
@@ -26,7 +26,9 @@ export function attemptsOf(events: readonly ProgressEvent[]): readonly Attempt[]
   return [...byNumber.values()].sort((a, b) => a.attempt - b.attempt);
 }
 
-/** How long the run waited to begin, in ms; null when it did not. A later attempt was not queued when the run was made. */
+/**
+ * How long the run was queued, in ms; null when it was not. Only a first attempt was queued when the run was created.
+ */
 export function queuedMs({ attempt, createdAt, startedAt }: RunState): number | null {
   if (attempt > 1 || createdAt === null || startedAt === null) return null;
   return startedAt - createdAt >= 10 ? startedAt - createdAt : null;

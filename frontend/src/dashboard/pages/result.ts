@@ -1,4 +1,4 @@
-/** What a run made, read from its result. Pure; a result may be any JSON. */
+/** Reads the film, picture, files and values out of a result, which may be any JSON. Pure. */
 
 import type { Json, Units } from "../../react/index";
 import { duration } from "../../react/index";
@@ -14,9 +14,9 @@ export interface Result {
   readonly poster: string | null;
   readonly image: string | null;
   readonly files: readonly MadeFile[];
-  /** What is not a file: shown as text or JSON. */
+  /** Everything but the files: shown as text or JSON. */
   readonly rest: Json;
-  /** `rest`, when it is a handful of plain values: they read better as a table than as JSON. */
+  /** `rest` as pairs, if it has at most eight plain values: they are shown as a table. */
   readonly scalars: readonly (readonly [string, Scalar])[] | null;
 }
 
@@ -66,8 +66,8 @@ function scalarsOf(fields: Fields): readonly (readonly [string, Scalar])[] | nul
 }
 
 /**
- * A value of a result as people read it: its label, and the value with its unit. A key tells its unit by its ending,
- * `_s`, `_ms` or `_bytes`; `labels` has the words for keys that are known, without that ending.
+ * The label of a value, and the value with its unit. The unit is the end of the key: `_s`, `_ms` or `_bytes`. `labels`
+ * has the labels of known keys, without that end.
  */
 export function factOf(
   key: string,

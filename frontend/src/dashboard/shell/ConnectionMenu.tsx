@@ -5,7 +5,7 @@ import { useNow } from "../../react/useNow";
 import { useWords } from "../words";
 import { Menu } from "./Menu";
 
-/** The connection, always in sight; its numbers on request. */
+/** The connection's badge; a click opens its statistics. */
 export function ConnectionMenu(): ReactNode {
   const words = useWords();
   const relay = useRelayClient();

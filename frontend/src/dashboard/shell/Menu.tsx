@@ -7,7 +7,7 @@ export interface MenuProps {
   readonly children: ReactNode;
 }
 
-/** A button that opens a small panel; Escape and a click elsewhere close it. */
+/** A button that opens a small panel. Escape and a click outside close it. */
 export function Menu({ label, button, children }: MenuProps): ReactNode {
   const [open, setOpen] = useState(false);
   const root = useRef<HTMLDivElement>(null);

@@ -9,7 +9,7 @@ import { Menu } from "./Menu";
 const THEMES = ["auto", "light", "dark"] as const;
 const LANGUAGES = { en: "English", ko: "한국어" } as const;
 
-/** Theme, language, notifications. */
+/** The menu of the preferences: theme, language, notifications. */
 export function OptionsMenu(): ReactNode {
   const words = useWords();
   const { theme, language, notify } = usePreferences();

@@ -3,7 +3,7 @@ import { useState } from "react";
 import { setToken } from "../session";
 import { useWords } from "../words";
 
-/** Shown when the relay wants a token, or a newer one. */
+/** The form for a token: shown when the relay wants one, or does not accept the current one. */
 export function SignIn(): ReactNode {
   const words = useWords();
   const [value, setValue] = useState("");
