@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from runrelay.api.sessions import RunSession
-from runrelay.fanout import catchup, hub, topics
+from runrelay.fanout import catchup, direct_sends, frame_cutting, hub
 from runrelay.fanout.containment import Children, Containment
 from runrelay.fanout.feed import RunListFeed
 from runrelay.fanout.subscribers import Subscribers
@@ -102,7 +102,7 @@ FAULTS: dict[str, tuple[Any, str, Callable[..., str]]] = {
     "an admission": (Topic, "_admit", lambda topic, *_: topic.run_id),
     "a catchup": (catchup, "initial_state_frame", lambda snapshot, **_: snapshot.run_id),
     "a read": (AsyncRunLog, "read", lambda runlog, run_id, *_, **__: run_id),
-    "an event's frame": (topics, "progress_frame", lambda message, *_: message["run_id"]),
+    "an event's frame": (frame_cutting, "progress_frame", lambda message, *_: message["run_id"]),
     "the end": (RunSession, "run_ended", lambda session: session.run_id),
 }
 
@@ -168,8 +168,7 @@ async def test_a_fault_of_one_connection_is_that_client_s(
 
         real = type(broken).send
         monkeypatch.setattr(type(broken), "send", send)
-        for connection in relay.relay.hub.connections:
-            connection.send_now = None  # so that `send` is asked
+        monkeypatch.setattr(direct_sends, "ENABLED", False)  # so that `send` is called
         cursor = await producer.say("r", log="line 1")
         reached = 0
         for client in clients:

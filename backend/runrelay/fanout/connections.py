@@ -20,11 +20,8 @@ def close_reason(text: str) -> str:
 
 
 class Connection(Protocol):
-    """A client as the hub sees it. No call blocks, and only `send_now` raises."""
+    """A client as the hub sees it. No call blocks or raises."""
 
-    send_now: Callable[[bytes], int] | None
-    """The kernel's own send, as long as nothing waits: takes whole WebSocket frames and says how many bytes of them it
-    has taken; raises OSError if none. None: only `send` will do."""
     closed: tuple[CloseCode, str] | None
     """How it was closed, once it is."""
 
@@ -32,12 +29,11 @@ class Connection(Protocol):
     def resume_bytes(self) -> int:
         """A cursor is honoured event by event up to this many bytes; beyond, a new initial_state is cheaper."""
 
-    def send(self, batch: Batch, *, exempt: bool = False, taken: int = 0) -> bool:
+    def send(self, batch: Batch, *, exempt: bool = False) -> bool:
         """Take frames to be sent in order. False: the client is closed or was just cut off, and gets nothing more.
 
         Args:
             exempt: what brings the client to the present, which has a bound of its own: see `exempt_bytes`.
-            taken: how many bytes `send_now` has taken of them.
         """
 
     def when_drained(self, callback: Callable[[], None]) -> bool:
@@ -61,7 +57,6 @@ class QueuedConnection:
     """
 
     def __init__(self, bound_bytes: int) -> None:
-        self.send_now: Callable[[bytes], int] | None = None
         self.resume_bytes = bound_bytes // 2
         self.closed: tuple[CloseCode, str] | None = None
         self._bound_bytes = bound_bytes
@@ -77,9 +72,8 @@ class QueuedConnection:
         """Bytes that wait and count against the bound."""
         return self._waiting.counted
 
-    def send(self, batch: Batch, *, exempt: bool = False, taken: int = 0) -> bool:
+    def send(self, batch: Batch, *, exempt: bool = False) -> bool:
         """See Connection.send."""
-        assert not taken, "there is no `send_now`"
         if self.closed is not None:
             return False
         waiting, size = self._waiting, batch.size_bytes

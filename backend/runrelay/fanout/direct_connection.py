@@ -20,6 +20,7 @@ from ..codes import CloseCode
 from ..errors import Refusal
 from .bounds import ClientBounds, Meter, exempt_bytes
 from .connections import close_reason
+from .direct_sends import DirectSocket
 from .frames import Batch, error_batch
 
 __all__ = ["DirectConnection", "Handshaken", "Message"]
@@ -47,7 +48,7 @@ class Handshaken(Protocol):
         """Give the transport to the connection. None: it is lost, or the client did not wait for the handshake."""
 
 
-class DirectConnection(asyncio.Protocol):
+class DirectConnection(DirectSocket, asyncio.Protocol):
     """A client's connection that was taken over: see fanout.Connection. It is the transport's protocol.
 
     Overflow policy: cut off. What the kernel does not take (its buffer is bounded too) waits in the transport; more
@@ -63,12 +64,11 @@ class DirectConnection(asyncio.Protocol):
 
     __slots__ = (
         "_alive", "_backlog_bytes", "_bounds", "_closing", "_discarded_bytes", "_exempt_bytes", "_goodbye", "_meter",
-        "_on_drained", "_on_lost", "_on_message", "_parsing", "_peers", "_ping", "_socket", "_transport", "_unfinished",
-        "closed", "send_now",
+        "_on_drained", "_on_lost", "_on_message", "_parsing", "_peers", "_ping", "_transport", "_unfinished", "closed",
     )  # fmt: skip
 
     def __init__(self, bounds: ClientBounds, goodbye: Callable[[], str] = lambda: "") -> None:
-        self.send_now: Callable[[bytes], int] | None = None
+        super().__init__()
         self.closed: tuple[CloseCode, str] | None = None
         self._bounds = bounds
         self._goodbye = goodbye
@@ -88,7 +88,6 @@ class DirectConnection(asyncio.Protocol):
         self._on_message: Callable[[Message], None] = _ignore
         self._on_lost: Callable[[], None] | None = None
         self._transport: asyncio.Transport | None = None
-        self._socket: socket.socket | None = None
         self._peers: set[Any] = set()
 
     @property
@@ -111,16 +110,10 @@ class DirectConnection(asyncio.Protocol):
             return False
         self._transport.set_write_buffer_limits(high=0)  # `pause_writing` tells when anything waits at all
         raw = self._transport.get_extra_info("socket")
-        if raw is None:
-            return True
-        if raw.family in (socket.AF_INET, socket.AF_INET6):
+        if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
             # the kernel would hide megabytes: what it has taken is not counted
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        if self._transport.get_extra_info("sslcontext") is None:
-            self._socket = socket.socket(raw.family, raw.type, raw.proto, raw.fileno())
-            self._socket.setblocking(False)  # whatever `socket.setdefaulttimeout` says: the loop may not wait in it
-            if not self._transport.get_write_buffer_size():
-                self.send_now = self._socket.send
+        self.attach(self._transport)
         return True
 
     def on_lost(self, callback: Callable[[], None]) -> None:
@@ -129,7 +122,7 @@ class DirectConnection(asyncio.Protocol):
 
     # To the client
 
-    def send(self, batch: Batch, *, exempt: bool = False, taken: int = 0) -> bool:
+    def send(self, batch: Batch, *, exempt: bool = False) -> bool:
         """See fanout.Connection.send. One write for the whole batch."""
         transport = self._transport
         if self.closed is not None or transport is None:
@@ -137,8 +130,16 @@ class DirectConnection(asyncio.Protocol):
         if (self.send_now is None or exempt) and not self._fits(len(batch.wire), transport, exempt=exempt):
             self.close(CloseCode.TOO_SLOW, "too slow")
             return False
-        # a view of what is shared: a copy for each of thousands of clients would be gigabytes
-        transport.write(memoryview(batch.wire)[taken:] if taken else batch.wire)
+        transport.write(batch.wire)
+        return True
+
+    def send_rest(self, batch: Batch, taken: int) -> bool:
+        """Send through the transport what `send_now` has left of a batch, of which it took `taken` bytes."""
+        transport = self._transport
+        if self.closed is not None or transport is None:
+            return False
+        # A view of the shared bytes: a copy for each of thousands of clients would be gigabytes.
+        transport.write(memoryview(batch.wire)[taken:])
         return True
 
     def _fits(self, size: int, transport: asyncio.Transport, *, exempt: bool) -> bool:
@@ -157,8 +158,7 @@ class DirectConnection(asyncio.Protocol):
         """Nothing waits any more."""
         self._exempt_bytes = self._backlog_bytes = 0
         if self.closed is None and self._transport is not None:
-            if self._socket is not None:
-                self.send_now = self._socket.send
+            self.resume()
             if self._ping is not None:
                 self._transport.write(Frame(Opcode.PONG, self._ping).serialize(mask=False))
                 self._ping = None
@@ -335,12 +335,10 @@ class DirectConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is closed; see asyncio.Protocol."""
         self._peers.discard(self)
-        self._transport, self._parsing, self._unfinished, self.send_now = None, None, None, None
+        self._transport, self._parsing, self._unfinished = None, None, None
         self._meter, self._ping = None, None
         self._note_drained()
-        if self._socket is not None:
-            self._socket.detach()  # the transport closes it
-            self._socket = None
+        self.detach()
         if self.closed is None:
             self.closed = CloseCode.NORMAL, ""
         if self._closing is not None:

@@ -96,8 +96,9 @@ def error_batch(refusal: Refusal, **more: Any) -> Batch:
     return Batch.of({"type": "error", "code": int(refusal.code), "message": refusal.reason, **more})
 
 
+# In the message's order, so that a frame has the same bytes, whether it was cut (frame_cutting.py) or made here.
 _OPTIONAL: Final = (
-    "step", "step_status", "step_progress", "step_attempt", "data", "result", "error", "title", "pipeline", "steps",
+    "data", "result", "error", "title", "pipeline", "steps", "step", "step_status", "step_progress", "step_attempt",
 )  # fmt: skip
 
 

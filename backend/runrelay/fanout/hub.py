@@ -16,9 +16,10 @@ from ..runlog import AsyncRunLog, RunView
 from .connections import Connection
 from .containment import Children, Containment, for_ever
 from .feed import RunListFeed
-from .frames import Batch, Frame
+from .frame_cutting import PREFIX_END, ChannelMessage, message_prefix
+from .frames import Batch
 from .join_queue import JoinQueue
-from .messages import CommittedMessage, RawMessage, message_prefix, parse_message
+from .messages import RawMessage, parse_message
 from .repairs import Repairs
 from .shared_reads import Join
 from .subscribers import Subscriber
@@ -70,9 +71,9 @@ class Hub:
         self._tick_s = tick_s
         self._on_raw = on_raw
         self._topics: dict[str, Topic] = {}
-        self._heads: dict[bytes, Topic] = {}
-        """The same topics, by what their messages begin with."""
-        self._arrived: dict[str, list[CommittedMessage | Frame]] = {}
+        self._topics_by_prefix: dict[bytes, Topic] = {}
+        """The same topics, by the prefix of their messages."""
+        self._arrived: dict[str, list[ChannelMessage]] = {}
         self._scheduled = False
         self._link_is_up = asyncio.Event()
         self.doubted = asyncio.Event()
@@ -152,12 +153,12 @@ class Hub:
         that it goes out together; else they go at once, since another turn would be a delay for nothing.
         """
         self.metrics.messages += len(messages)
-        arrived, topics, heads, watched = self._arrived, self._topics, self._heads, self.feed.watched
-        message: CommittedMessage | Frame | RawMessage | None
+        arrived, topics, by_prefix, watched = self._arrived, self._topics, self._topics_by_prefix, self.feed.watched
+        message: ChannelMessage | RawMessage | None
         for raw in messages:
             try:
-                topic = heads.get(raw.partition(b',"state":')[0])
-                message = None if topic is None else topic.log.frame(raw)
+                topic = by_prefix.get(raw.partition(PREFIX_END)[0])
+                message = None if topic is None else topic.cutter.cut(raw)
                 if topic is None or message is None:
                     message = parse_message(raw)
                     if isinstance(message, RawMessage):
@@ -377,14 +378,14 @@ class Hub:
                 ask_repair=self._repairs.add,
                 containment=self.containment,
             )
-            self._heads[message_prefix(run_id)] = topic
+            self._topics_by_prefix[message_prefix(run_id)] = topic
             if failed is not None:
                 topic.waiters = failed.waiters  # held polls read for themselves: they have not been sent away
         return topic
 
     def _tidy(self, topic: Topic) -> None:
         if not topic.in_use and self._topics.get(topic.run_id) is topic:
-            del self._topics[topic.run_id], self._heads[message_prefix(topic.run_id)]
+            del self._topics[topic.run_id], self._topics_by_prefix[message_prefix(topic.run_id)]
             topic.close()
 
     def _read(self, run_id: str, after: Cursor | None, event_bytes: int, later: bool) -> Awaitable[RunView]:

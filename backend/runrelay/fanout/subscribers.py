@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
-from sys import getswitchinterval
-from time import monotonic
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, Protocol
 
 from ..codes import CloseCode
 from ..metrics import RelayMetrics
 from .connections import Connection
 from .containment import Containment
+from .direct_sends import broadcast
 from .frames import Batch, Frame
-from .gil_contention import gil_contention
 
 __all__ = ["Subscriber", "Subscribers"]
 
 _SUBSCRIBERS_PER_TURN: Final = 500
 """A write costs about 4 µs, so a turn takes about 2 ms."""
-_LOOKED_UP_AT_ONCE: Final = 20
 
 
 class Subscriber(Protocol):
@@ -117,44 +113,20 @@ class Subscribers:
         self._batch = None
         self.idle.set()
 
-    def _send(self, batch: Batch, connections: Iterable[Connection]) -> None:
-        """Send to these. For each of thousands the kernel takes long enough to cool the cache: so, little else, and
-        what is to be looked up is so for several at once: the processor then waits for the memory of all of them.
-
-        The kernel's own send is the shortest way, but it lets go of the interpreter's lock: see gil_contention.py.
-        """
-        wire, size, count, cut_off, each = batch.wire, len(batch.wire), 0, set(), iter(connections)
-        while part := [*islice(each, _LOOKED_UP_AT_ONCE)]:
-            count += len(part)
-            began_s = monotonic()
-            direct = began_s > gil_contention.seen_until_s
-            for connection, send_now in zip(part, [connection.send_now for connection in part], strict=True):
-                try:
-                    taken = send_now(wire) if direct and send_now is not None else 0
-                except OSError:  # nothing, or never anything again
-                    taken = 0
-                if taken != size:
-                    direct = direct and send_now is None  # its `send_now` is gone; a client may be here twice
-                    if not self._send_to(connection, batch, taken):
-                        cut_off.add(connection)
-            if direct and monotonic() - began_s > getswitchinterval():
-                gil_contention.sample()
-        self._metrics.deliveries += count * len(batch.frames)
+    def _send(self, batch: Batch, connections: Collection[Connection]) -> None:
+        cut_off = broadcast(batch, connections, self._fail)
+        self._metrics.deliveries += len(connections) * len(batch.frames)
         if cut_off:
             for subscriber in [subscriber for subscriber, connection in self.members.items() if connection in cut_off]:
                 del self.members[subscriber]
 
-    def _send_to(self, connection: Connection, batch: Batch, taken: int, *, exempt: bool = False) -> bool:
-        """Send to one; a fault of its is not the others'."""
-        try:
-            return connection.send(batch, exempt=exempt, taken=taken)
-        except Exception as error:
-            self._containment.note(error, "a connection")
+    def _fail(self, connection: Connection, error: Exception) -> None:
+        """A connection's `send` has raised: close it; the others of its run get their message."""
+        self._containment.note(error, "a connection")
         try:
             connection.close(CloseCode.INTERNAL_ERROR, "an unexpected error")
-        except Exception as error:
-            self._containment.note(error, "a connection")
-        return False
+        except Exception as other:
+            self._containment.note(other, "a connection")
 
     def _done(self) -> None:
         assert self._batch is not None
@@ -165,5 +137,10 @@ class Subscribers:
     def send(self, batch: Batch) -> None:
         """Send what is no step of the log to everybody at once, as what is exempt from their bounds."""
         for subscriber, connection in [*self.members.items()]:
-            if not self._send_to(connection, batch, 0, exempt=True):
+            try:
+                is_open = connection.send(batch, exempt=True)
+            except Exception as error:
+                self._fail(connection, error)
+                is_open = False
+            if not is_open:
                 self.members.pop(subscriber, None)

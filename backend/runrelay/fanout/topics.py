@@ -41,8 +41,8 @@ from ..progress import START, Cursor, is_ended
 from ..runlog import RunView
 from .catchup import Catchup, initial_state_frame
 from .containment import Containment
-from .frames import Batch, Frame, progress_frame, progress_frames
-from .messages import CommittedMessage, FrameCutter
+from .frame_cutting import ChannelMessage, FrameCutter
+from .frames import Batch, Frame, progress_frames
 from .shared_reads import Join, SharedReads
 from .subscribers import Subscriber, Subscribers
 
@@ -86,9 +86,9 @@ class Topic:
         self._ask_repair = ask_repair
         self._resume_bytes = resume_bytes
         self._end_after_s = end_after_s
-        self.log = FrameCutter("", b"")
-        """The run's log, once it is known."""
-        self._backlog: list[CommittedMessage | Frame] = []
+        self.cutter = FrameCutter("", b"")
+        """Makes frames of the log's messages; of none before the first read, which brings the log's epoch and key."""
+        self._backlog: list[ChannelMessage] = []
         self._judged = 0
         """How many of the backlog came before the repair's read began."""
         self._repairing = False
@@ -119,8 +119,8 @@ class Topic:
 
     # What the channel brings
 
-    def receive(self, messages: list[CommittedMessage | Frame]) -> None:
-        """Take the run's messages of one loop turn, in the channel's order. A frame is one that `log` made."""
+    def receive(self, messages: list[ChannelMessage]) -> None:
+        """Take the run's messages of one loop turn, in the channel's order. A frame is one that `cutter` made."""
         for waiter in self.waiters:
             waiter.set()
         if self.failure is not None or (self.position is None and not self.reads.count):
@@ -146,13 +146,13 @@ class Topic:
         for i, message in enumerate(self._backlog):
             cursor = message.cursor or START  # a frame of a log has one
             if cursor.epoch == position.epoch:
-                if isinstance(message, CommittedMessage) and self.log.signer.verify(message.raw) is None:
+                if not self.cutter.is_genuine(message):
                     self._metrics.forged += 1
                     continue
                 if cursor.seq <= position.seq:
                     continue
                 if cursor.seq == position.seq + 1:
-                    frames.append(message if isinstance(message, Frame) else progress_frame(message.fields, cursor))
+                    frames.append(self.cutter.frame_of(message))
                     position = cursor
                     continue
             del self._backlog[:i]
@@ -230,7 +230,7 @@ class Topic:
         view = catchup.view
         reached = view.snapshot.cursor
         if self.position is None:
-            self.position, self.log = reached, FrameCutter(reached.epoch, view.seal_key)
+            self.position, self.cutter = reached, FrameCutter(reached.epoch, view.seal_key)
         elif view.snapshot.exists and reached.epoch != self.position.epoch:
             return False
         elif not view.snapshot.exists and self.position != START and not self.stale:
@@ -313,7 +313,7 @@ class Topic:
                 self.subscribers.send(Batch.of({"type": "stale", "run_id": self.run_id}))
             return
         was_stale, self.stale = self.stale, False
-        self.log = FrameCutter(snapshot.cursor.epoch, view.seal_key)
+        self.cutter = FrameCutter(snapshot.cursor.epoch, view.seal_key)
         frames = None
         if view.events is not None and self.position is not None and not was_stale:
             frames = progress_frames(view.events, self.run_id, self.position, snapshot.cursor)

@@ -85,7 +85,7 @@ def connection(transport: Transport, heard: list[Message]) -> Iterator[DirectCon
 def test_what_is_left_of_a_batch_is_shared(connection: DirectConnection, transport: Transport) -> None:
     """It waits for each of thousands of slow clients: copies would fill the memory, a view costs nothing."""
     batch = Batch.of({"type": "said", "pad": "x" * 1000})
-    assert connection.send(batch, taken=600)
+    assert connection.send_rest(batch, 600)
     (rest,) = transport.written
     assert isinstance(rest, memoryview)
     assert rest.obj is batch.wire

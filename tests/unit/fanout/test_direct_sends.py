@@ -17,15 +17,16 @@ from typing import Any
 import orjson
 import pytest
 import uvloop
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from runrelay.codes import CloseCode
-from runrelay.fanout import gil_contention as rivals_module
-from runrelay.fanout import subscribers as audience_module
+from runrelay.fanout import direct_sends
 from runrelay.fanout.bounds import ClientBounds
 from runrelay.fanout.connections import Connection
 from runrelay.fanout.direct_connection import DirectConnection
+from runrelay.fanout.direct_sends import DirectSocket, GilContention
 from runrelay.fanout.frames import Batch, Frame
-from runrelay.fanout.gil_contention import GilContention
 from runrelay.fanout.subscribers import Subscribers
 from runrelay.metrics import RelayMetrics
 from tests.support.clients import eventually
@@ -91,9 +92,9 @@ async def taken_over(connection: DirectConnection) -> AsyncIterator[socket.socke
 
 
 @pytest.fixture(autouse=True)
-def unseen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the machine was busy with: no gil_contention have been seen."""
-    monkeypatch.setattr(audience_module, "gil_contention", GilContention())
+def no_contention_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine was busy with: no GIL contention has been seen."""
+    monkeypatch.setattr(direct_sends, "gil_contention", GilContention())
 
 
 def said(number: int, size: int) -> Batch:
@@ -162,6 +163,124 @@ def test_without_waiting_behind_the_transport_frames_are_torn(loop: NewLoop) -> 
     """The control."""
     with asyncio.Runner(loop_factory=loop) as runner, pytest.raises((AssertionError, ValueError)):
         runner.run(_hear_numbers(Careless(ClientBounds(BOUND, 1000))))
+
+
+# Both ways give the same
+
+
+@dataclass(frozen=True)
+class Deliver:
+    """A batch of the log to all of the run's subscribers."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class SendExempt:
+    """An initial_state, say, to this client."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class Receive:
+    """The client reads what it has been sent, at most so many bytes."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class Leave:
+    """The client closes its end without reading the rest."""
+
+
+SIZES = st.integers(0, 300) | st.integers(0, 300_000)
+STEPS = st.lists(st.builds(Deliver, SIZES) | st.builds(SendExempt, SIZES) | st.builds(Receive, SIZES), max_size=25)
+
+
+async def _stream(steps: list[Deliver | SendExempt | Receive | Leave]) -> tuple[bytes, list[int], int]:
+    """What a client reads until its end, how many bytes each `Receive` had, and how many faults were contained."""
+    loop, metrics = asyncio.get_running_loop(), RelayMetrics()
+    connection, stream, sizes = DirectConnection(ClientBounds(BOUND, 1000)), bytearray(), []
+    subscribers = Subscribers(metrics, lambda frames: None)
+    for _ in range(2):
+        subscribers.add(Onlooker(connection))
+    ours, client = socket.socketpair()
+    with client:
+        client.setblocking(False)
+        await loop.create_connection(lambda: Taking(connection), sock=ours)
+        for number, step in enumerate(steps):
+            match step:
+                case Deliver(size):
+                    subscribers.deliver(said(number, size).frames)
+                case SendExempt(size):
+                    connection.send(said(number, size), exempt=True)
+                case Receive(size):
+                    before = len(stream)
+                    while len(stream) - before < size:
+                        try:
+                            stream += client.recv(size - (len(stream) - before))
+                        except BlockingIOError:
+                            transport: Any = connection._transport
+                            if not transport.get_write_buffer_size():
+                                break
+                            await asyncio.sleep(0)  # what waits in the transport is on its way
+                    sizes.append(len(stream) - before)
+                case Leave():
+                    client.close()
+                    for _ in range(2):
+                        await asyncio.sleep(0)
+        if connection._transport is not None:
+            connection._transport.close()
+        if client.fileno() != -1:
+            while data := await loop.sock_recv(client, 1 << 20):
+                stream += data
+        await eventually(lambda: connection._transport is None, "the connection is lost")
+    return bytes(stream), sizes, metrics.contained
+
+
+@LOOPS
+@given(steps=STEPS, leaves=st.booleans(), more=STEPS)
+@example(steps=[Deliver(300_000), Receive(250_000), Deliver(10), Receive(10), Deliver(20)], leaves=False, more=[])
+@settings(deadline=None, max_examples=60, suppress_health_check=[*HealthCheck])
+def test_direct_and_plain_sends_give_a_client_the_same_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+    loop: NewLoop,
+    steps: list[Any],
+    leaves: bool,
+    more: list[Any],
+) -> None:
+    """In the same order, through a full buffer and partial writes, and until the client leaves."""
+    if leaves:
+        steps = [*steps, Leave(), *(step for step in more if not isinstance(step, Receive))]
+    ways = []
+    for enabled in (True, False):
+        monkeypatch.setattr(direct_sends, "ENABLED", enabled)
+        with asyncio.Runner(loop_factory=loop) as runner:
+            ways.append(runner.run(_stream(steps)))
+    assert ways[0] == ways[1]
+    stream, _, contained = ways[0]
+    assert not contained
+    sent = b"".join(
+        said(number, step.size).wire * (2 if isinstance(step, Deliver) else 1)
+        for number, step in enumerate(steps)
+        if not isinstance(step, Receive | Leave)
+    )
+    assert sent.startswith(stream) if leaves else stream == sent
+
+
+def test_the_switch_turns_direct_sends_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compared above are two ways, and not one with itself."""
+    ways = []
+    for enabled in (True, False):
+        monkeypatch.setattr(direct_sends, "ENABLED", enabled)
+        connection = SlowSends()
+        subscribers = Subscribers(RelayMetrics(), lambda frames: None)
+        subscribers.add(Onlooker(connection))
+        subscribers.deliver(said(1, 10).frames)
+        ways += connection.ways
+    assert ways == ["kernel", "transport"]
+    assert issubclass(DirectConnection, DirectSocket)
 
 
 @LOOPS
@@ -241,35 +360,36 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_s = 1000.0
         self.others_s = 0.0
-        monkeypatch.setattr(audience_module, "monotonic", lambda: self.now_s)
-        monkeypatch.setattr(rivals_module, "monotonic", lambda: self.now_s)
-        monkeypatch.setattr(rivals_module, "process_time", lambda: 50.0 + self.others_s)
-        monkeypatch.setattr(rivals_module, "thread_time", lambda: 50.0)
+        monkeypatch.setattr(direct_sends, "monotonic", lambda: self.now_s)
+        monkeypatch.setattr(direct_sends, "process_time", lambda: 50.0 + self.others_s)
+        monkeypatch.setattr(direct_sends, "thread_time", lambda: 50.0)
 
 
-class Rivalled:
-    """A connection whose sends take long, because of a thread that computes or of another process."""
+class SlowSends:
+    """A connection whose sends take long, because of a busy thread (`contended`) or of another process (`slow`)."""
 
     resume_bytes = 1000
     closed: tuple[CloseCode, str] | None = None
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock = clock
-        self.rival = self.slow = False
+        self.contended = self.slow = False
         self.ways: list[str] = []
         self.send_now: Callable[[bytes], int] | None = self._send_now
 
     def _send_now(self, wire: bytes) -> int:
         self.ways.append("kernel")
-        if self.clock is not None and (self.rival or self.slow):
+        if self.clock is not None and (self.contended or self.slow):
             self.clock.now_s += 1.1 * sys.getswitchinterval()
-            self.clock.others_s += sys.getswitchinterval() * self.rival
+            self.clock.others_s += sys.getswitchinterval() * self.contended
         return len(wire)
 
-    def send(self, batch: Batch, *, exempt: bool = False, taken: int = 0) -> bool:
-        assert not taken
+    def send(self, batch: Batch, *, exempt: bool = False) -> bool:
         self.ways.append("transport")
         return True
+
+    def send_rest(self, batch: Batch, taken: int) -> bool:
+        raise AssertionError("the kernel takes all or nothing")
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         raise AssertionError("nobody is cut off")
@@ -281,7 +401,7 @@ class Rivalled:
         pass
 
 
-class Narrow(Rivalled):
+class Narrow(SlowSends):
     """A connection whose kernel takes a part; what follows must go behind the rest."""
 
     def _send_now(self, wire: bytes) -> int:
@@ -289,9 +409,9 @@ class Narrow(Rivalled):
         self.ways.append("kernel")
         return 3
 
-    def send(self, batch: Batch, *, exempt: bool = False, taken: int = 0) -> bool:
-        assert taken == (3 if self.ways == ["kernel"] else 0)
-        self.ways.append("transport")
+    def send_rest(self, batch: Batch, taken: int) -> bool:
+        assert taken == 3
+        self.ways.append("rest")
         return True
 
 
@@ -302,13 +422,13 @@ def test_a_connection_that_is_there_twice_is_not_sent_past_its_rest() -> None:
     for _ in range(3):
         subscribers.add(Onlooker(connection))
     subscribers.deliver(said(1, 10).frames)
-    assert connection.ways == ["kernel", "transport", "transport", "transport"]
+    assert connection.ways == ["kernel", "rest", "transport", "transport"]
 
 
 def test_when_a_thread_computes_the_lock_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each send would hand it the interpreter for 5 ms: a thousand clients would have their message after seconds."""
     clock = Clock(monkeypatch)
-    connection = Rivalled(clock)
+    connection = SlowSends(clock)
     subscribers = Subscribers(RelayMetrics(), lambda frames: None)
     for _ in range(100):
         subscribers.add(Onlooker(connection))
@@ -320,10 +440,10 @@ def test_when_a_thread_computes_the_lock_is_kept(monkeypatch: pytest.MonkeyPatch
         return {way: connection.ways.count(way) for way in connection.ways}
 
     assert ways() == {"kernel": 100}
-    connection.rival = True
+    connection.contended = True
     assert ways() == {"kernel": 40, "transport": 60}, "noticed after so many"
     assert ways() == {"transport": 100}, "and remembered"
-    connection.rival = False
+    connection.contended = False
     clock.now_s += 60
     assert ways() == {"kernel": 100}, "for a while"
 
@@ -331,8 +451,8 @@ def test_when_a_thread_computes_the_lock_is_kept(monkeypatch: pytest.MonkeyPatch
 def test_it_is_noticed_with_one_client_in_each_of_many_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """None of them sends often."""
     clock = Clock(monkeypatch)
-    connection = Rivalled(clock)
-    connection.rival = True
+    connection = SlowSends(clock)
+    connection.contended = True
     for _ in range(100):
         subscribers = Subscribers(RelayMetrics(), lambda frames: None)
         subscribers.add(Onlooker(connection))
@@ -343,7 +463,7 @@ def test_it_is_noticed_with_one_client_in_each_of_many_runs(monkeypatch: pytest.
 def test_what_another_process_takes_is_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two relays on one processor, a busy machine: the lock is nobody else's, and a little work beside is no rival."""
     clock = Clock(monkeypatch)
-    connection = Rivalled(clock)
+    connection = SlowSends(clock)
     connection.slow = True
     subscribers = Subscribers(RelayMetrics(), lambda frames: None)
     for _ in range(100):

@@ -101,7 +101,7 @@ class Viewer:
         self.broken: AssertionError | None = None
         self._contents = contents
 
-    def send(self, batch: Batch, *, exempt: bool = False, taken: int = 0) -> bool:
+    def send(self, batch: Batch, *, exempt: bool = False) -> bool:
         if self.closed is not None:
             return False
         self._receive(batch.wire)
@@ -220,7 +220,7 @@ class World(RuleBasedStateMachine):
 
     def _receive(self, raws: list[bytes], turns: int) -> None:
         """As the hub does: what is sealed is made a frame at once, what is not is judged later."""
-        messages = [self.topic.log.frame(raw) or parse_message(raw) for raw in raws]
+        messages = [self.topic.cutter.cut(raw) or parse_message(raw) for raw in raws]
 
         async def receive() -> None:
             self.topic.receive([message for message in messages if not isinstance(message, RawMessage)])
