@@ -66,7 +66,7 @@ async def test_the_original_client_works_unchanged(
         await expect(page.locator("#state")).to_have_text("RENDERING")
         await expect(page.locator("#bar")).to_have_js_property("value", 0.75)
         # the original worker's own message, straight on the channel
-        await eventually(lambda: relay.relay.adopter._after_marker, "the relay adopts")
+        await eventually(lambda: relay.relay.adopter.statistics().after_marker, "the relay adopts")
         await producer.publish(f'{{"run_id": "{run_id}", "log": "QA: 품질 검수 시작..."}}')
         await expect(lines).to_have_count(3)
         await expect(page.locator("#bar")).to_have_js_property("value", 0.75)  # no progress given: it stays

@@ -41,7 +41,7 @@ async def test_what_the_old_holder_adopted_is_left_by_the_new_one(
     before it had the lease.
     """
     first = await start_relay()
-    await eventually(lambda: first.relay.adopter._after_marker, "the first relay adopts")
+    await eventually(lambda: first.relay.adopter.statistics().after_marker, "the first relay adopts")
     if not marked:
         monkeypatch.setattr(relay_module, "Adopter", _WithoutMarker)
     second = await start_relay(redis_url=link.url)
@@ -51,12 +51,11 @@ async def test_what_the_old_holder_adopted_is_left_by_the_new_one(
     # the first loses the lease: it is as if its process had stopped here
     lease = producer.keys.lease("adoption")
     await producer.runlog.redis.set(lease, second.relay.listener.relay_id, px=5000)
-    assert second.relay.adopter._lease is not None
-    await eventually(lambda: second.relay.adopter._lease.held, "the second holds the lease")  # type: ignore[union-attr]
+    await eventually(lambda: second.relay.adopter.statistics().holds_lease, "the second holds the lease")
     link.release()
     await producer.publish(f'{{"run_id": "{run_id}", "state": "QA"}}')
     await eventually(lambda: second.relay.metrics.messages >= 2, "the second has heard both")
-    await eventually(lambda: not second.relay.adopter._waiting, "and has adopted what it will")
+    await eventually(lambda: not second.relay.adopter.statistics().queued, "and has adopted what it will")
     logs = (await first.http.get(first.run(run_id))).json()["logs"]
     assert logs == (["by hand"] if marked else ["by hand", "by hand"])
 
@@ -68,14 +67,14 @@ async def test_a_lost_lease_is_known_before_another_has_it(
     relay = await start_relay()
     lease = relay.relay.adopter._lease
     assert lease is not None
-    await eventually(lambda: relay.relay.adopter._after_marker, "the relay adopts")
+    await eventually(lambda: relay.relay.adopter.statistics().after_marker, "the relay adopts")
     left_ms = await producer.runlog.redis.pttl(producer.keys.lease("adoption"))
     ours_ms = (lease._until - asyncio.get_running_loop().time()) * 1000
     assert ours_ms < left_ms + 5, "ours ends first"
     lease._until = 0.0
     await producer.publish(f'{{"run_id": "{run_id}", "log": "not mine"}}')
     await eventually(lambda: relay.relay.metrics.messages >= 1, "it is heard")
-    assert not relay.relay.adopter._waiting
+    assert not relay.relay.adopter.statistics().queued
     assert (await relay.http.get(relay.run(run_id))).status_code == 404
 
 
@@ -84,10 +83,10 @@ async def test_a_subscription_that_is_new_begins_with_a_new_marker(
 ) -> None:
     """What was published while the listener was away may have been adopted by another, or not: at most once."""
     relay = await start_relay(redis_url=link.url)
-    await eventually(lambda: relay.relay.adopter._after_marker, "the relay adopts")
+    await eventually(lambda: relay.relay.adopter.statistics().after_marker, "the relay adopts")
     link.cut()
     await eventually(lambda: relay.relay.metrics.reconnects == 1, "it has lost its subscription and has another")
-    await eventually(lambda: relay.relay.adopter._after_marker, "the marker is back")
+    await eventually(lambda: relay.relay.adopter.statistics().after_marker, "the marker is back")
     await producer.publish(f'{{"run_id": "{run_id}", "log": "by hand"}}')
     await eventually(lambda: relay.relay.metrics.adopted == 1, "it adopts again")
 
@@ -95,7 +94,7 @@ async def test_a_subscription_that_is_new_begins_with_a_new_marker(
 async def test_a_burst_by_hand_keeps_its_order(start_relay: StartRelay, producer: Producer, run_id: str) -> None:
     """The original worker published every line this way."""
     relay = await start_relay()
-    await eventually(lambda: relay.relay.adopter._after_marker, "the relay adopts")
+    await eventually(lambda: relay.relay.adopter.statistics().after_marker, "the relay adopts")
     async with watch(relay.ws(run_id), run_id) as client:
         await client.frame("initial_state")
         burst = producer.runlog.redis.pipeline(transaction=False)

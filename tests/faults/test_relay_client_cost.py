@@ -249,7 +249,7 @@ async def _told_in_the_end(start_relay: StartRelay, producer: Producer) -> list[
             await client.say(type="subscribe", run_id=name)
         hub = relay.relay.hub
         (connection,) = hub.connections
-        await eventually(lambda: hub.metrics.joins and not hub._queue._under_way, "no more is begun for it")
+        await eventually(lambda: hub.metrics.joins and not hub.statistics().joins_under_way, "no more is begun for it")
         for told in range(1, RUNS + 1):
             waited.append(_waiting(connection))
             client.may_read.set()

@@ -23,7 +23,7 @@ from runrelay.fanout.subscribers import Subscribers
 from runrelay.fanout.topics import Topic
 from runrelay.metrics import RelayMetrics
 from runrelay.progress import Event, make_event
-from runrelay.relay import waiting
+from runrelay.relay import adoption_queue
 from runrelay.runlog import AsyncRunLog, Keys
 from runrelay.runlog.troubles import _NOBODYS_RUN
 from tests.support.clients import Client, eventually, watch
@@ -265,16 +265,16 @@ async def test_a_run_that_may_not_be_written_does_not_keep_others_waiting(
     """Its commit fails for now, for ever, and nothing else was adopted any more."""
     server = start_valkey()
     if not given_up:
-        monkeypatch.setattr(waiting, "_TRIES", 1_000_000)
+        monkeypatch.setattr(adoption_queue, "_MAX_TRIES", 1_000_000)
     else:
-        monkeypatch.setattr(waiting, "_TRY_AGAIN_S", 0.02)
+        monkeypatch.setattr(adoption_queue, "_RETRY_S", 0.02)
     with server.client() as look:
         patterns = [f"~{prefix}:lease:*", f"~{keys.runs}", f"~{keys.alive}", f"~{prefix}:run:{{ok*", f"&{prefix}:*"]
         patterns.append(f"~{keys.run(_NOBODYS_RUN)[0]}*")  # by which a relay finds out what it may
         look.execute_command("ACL", "SETUSER", "relay", "on", ">secret", "+@all", *patterns)  # type: ignore[no-untyped-call]
         url = server.url.replace("redis://", "redis://relay:secret@")
         relay = await start_relay(redis_url=url)
-        await eventually(lambda: relay.relay.adopter._after_marker, "it adopts")
+        await eventually(lambda: relay.relay.adopter.statistics().after_marker, "it adopts")
         for number in range(30):
             look.publish(keys.channel, f'{{"run_id":"poison","log":"{number}"}}')
             look.publish(keys.channel, f'{{"run_id":"ok {number}","log":"{number}"}}')

@@ -157,7 +157,7 @@ async def _hold(
     examples: int,
 ) -> None:
     relay = await start_relay(end_after_s=0.05)
-    await eventually(lambda: relay.relay.adopter._after_marker, "it adopts")
+    await eventually(lambda: relay.relay.adopter.statistics().after_marker, "it adopts")
     relay.relay.hub.feed._every_s = 0.05
     loop, world = asyncio.get_running_loop(), World(relay, producer, redis_url, keys)
 

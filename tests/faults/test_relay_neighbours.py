@@ -27,7 +27,7 @@ async def test_two_databases_on_one_channel_are_said_and_counted_apart(
         for relay in (here, there):
             await eventually(lambda relay=relay: relay.relay.metrics.foreign_databases == 1, "the other is heard")  # type: ignore[misc]
         heard = here.relay.metrics.messages
-        await eventually(lambda: here.relay.listener._pushes > heard + 2, "more probes")
+        await eventually(lambda: here.relay.listener.statistics().pushes > heard + 2, "more probes")
     said = [record.getMessage() for record in caplog.records if "relays of database" in record.getMessage()]
     assert len(said) == 2, "once for each of the two"
     assert any("relays of database 1 " in line and "this one has database 0" in line for line in said)

@@ -37,9 +37,8 @@ async def test_reads_that_do_not_come_back_are_no_outage(
     if not apart:
         runlog._control = runlog._reads
     async with watch(relay.ws()) as many, watch(relay.ws()) as witness:
-        lease = relay.relay.adopter._lease
-        assert lease is not None
-        await eventually(lambda: lease.held, "the relay adopts")
+        adopter = relay.relay.adopter
+        await eventually(lambda: adopter.statistics().holds_lease, "the relay adopts")
         await many.say(type="subscribe", run_id="first")
         await many.frame("initial_state", run_id="first")
         link.flow.clear()
@@ -49,7 +48,7 @@ async def test_reads_that_do_not_come_back_are_no_outage(
         until_s = loop.time() + 7.0  # the lease is for 5 s, a probe is published every 2 s
         missed = False
         while loop.time() < until_s:
-            missed = missed or not lease.held or not relay.relay.ready
+            missed = missed or not adopter.statistics().holds_lease or not relay.relay.ready
             await witness.ping()
             await asyncio.sleep(0.05)  # fewer than a client may send
         assert missed is not apart
@@ -66,11 +65,11 @@ async def test_a_loop_that_is_late_for_everything_is_no_outage(start_relay: Star
     async with watch(relay.ws()) as witness:
         await witness.ping()
         until_s = time.monotonic() + 8.0
-        probes = relay.relay.listener._probe
+        probes = relay.relay.listener.statistics().probes
         while time.monotonic() < until_s:
             time.sleep(0.9)  # noqa: ASYNC251  # nearly always away
             await asyncio.sleep(0)
-        await eventually(lambda: relay.relay.listener._probe > probes, "it was probed", DEADLINE_S)
+        await eventually(lambda: relay.relay.listener.statistics().probes > probes, "it was probed", DEADLINE_S)
         await witness.ping()
         assert relay.relay.ready
         assert not any(frame["type"] == "upstream" for frame in witness.frames)

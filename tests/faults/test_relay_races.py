@@ -108,7 +108,9 @@ async def test_the_check_does_not_repair_what_is_on_its_way(
             link.release()
             await client.reached(last)
         await check
-        await eventually(lambda: not any(t._repairing for t in relay.relay.hub._topics.values()), "nothing is read")
+        await eventually(
+            lambda: all(t.is_quiet for t in relay.relay.hub.statistics().topics.values()), "nothing is read"
+        )
         assert (relay.relay.metrics.repairs == before) is settled
         link.release()
 

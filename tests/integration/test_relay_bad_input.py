@@ -114,7 +114,7 @@ FORGED = {
 async def relay(start_relay: StartRelay, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Served]:
     caplog.set_level(logging.DEBUG)
     relay = await start_relay(check_s=0.1)
-    await eventually(lambda: relay.relay.adopter._after_marker, "the relay adopts")
+    await eventually(lambda: relay.relay.adopter.statistics().after_marker, "the relay adopts")
     yield relay
     assert not [record for record in caplog.records if record.exc_info], "a traceback in the log"
 
@@ -206,11 +206,11 @@ async def test_a_key_that_is_no_lease_ends_nothing(start_relay: StartRelay, prod
     await producer.runlog.redis.rpush(producer.keys.lease("adoption"), "x")
     await producer.runlog.redis.set(producer.keys.lease("reaper"), "somebody")
     relay = await start_relay()
-    adopter, reaper = relay.relay.adopter._lease, relay.relay.reaper._lease
-    await eventually(lambda: adopter is not None and adopter.held and reaper.held, "the leases are taken")
+    adopter, reaper = relay.relay.adopter, relay.relay.reaper
+    await eventually(lambda: adopter.statistics().holds_lease and reaper.holds_lease, "the leases are taken")
     for name in ("adoption", "reaper"):
         assert not await relay.relay.runlog.take_lease(name, "another", 1000), "a lease that is held is left alone"
-    await eventually(lambda: relay.relay.adopter._after_marker, "it adopts")
+    await eventually(lambda: relay.relay.adopter.statistics().after_marker, "it adopts")
     async with watch(relay.ws(run_id), run_id) as client:
         await producer.publish(f'{{"run_id": "{run_id}", "log": "by hand"}}')
         await client.until(lambda: client.story.messages == ["by hand"], "it is adopted")

@@ -133,7 +133,9 @@ async def test_wrong_parameters(relay: Served, run_id: str, params: dict[str, st
 
 
 async def _held(relay: Served) -> None:
-    await eventually(lambda: any(t.waiters for t in relay.relay.hub._topics.values()), "the request is held")
+    await eventually(
+        lambda: any(t.waiters for t in relay.relay.hub.statistics().topics.values()), "the request is held"
+    )
 
 
 @pytest.mark.parametrize("by", ["after", "etag", "nothing"])

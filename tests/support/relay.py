@@ -296,8 +296,6 @@ async def told_all(relay: Served, producer: Producer, client: Client, last: str)
     async with watch(relay.ws("marker"), "marker") as witness:
         await witness.frame("initial_state")
         await witness.reached(await producer.say("marker", log="now"))
-    await eventually(
-        lambda: not any(t._repairing or t.subscribers.is_delivering for t in relay.relay.hub._topics.values()), "quiet"
-    )
+    await eventually(lambda: all(t.is_quiet for t in relay.relay.hub.statistics().topics.values()), "quiet")
     await client.ping()
     return client.story.position == last

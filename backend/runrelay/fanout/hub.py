@@ -22,6 +22,7 @@ from .join_queue import JoinQueue
 from .messages import RawMessage, parse_message
 from .repairs import Repairs
 from .shared_reads import Join
+from .statistics import HubStatistics
 from .subscribers import Subscriber
 from .topics import Topic
 
@@ -88,6 +89,15 @@ class Hub:
     def topics(self) -> int:
         """How many runs are watched here."""
         return len(self._topics)
+
+    def statistics(self) -> HubStatistics:
+        """See HubStatistics."""
+        return HubStatistics(
+            topics={run_id: topic.statistics() for run_id, topic in self._topics.items()},
+            connections=len(self.connections),
+            joins_waiting=self._queue.waiting,
+            joins_under_way=self._queue.under_way,
+        )
 
     # Life
 

@@ -89,6 +89,11 @@ class JoinQueue:
         self._said_s = 0.0
 
     @property
+    def under_way(self) -> int:
+        """How many joins are being read for."""
+        return self._under_way
+
+    @property
     def is_full(self) -> bool:
         """Whether nobody may wait any more."""
         return self.waiting >= self._most

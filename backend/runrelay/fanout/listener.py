@@ -20,6 +20,7 @@ from ..metrics import RelayMetrics
 from ..runlog import AsyncRunLog, refusals_in_words, take_over, trouble_of
 from .containment import Containment, for_ever
 from .hub import Hub
+from .statistics import ListenerStatistics
 
 __all__ = ["Listener"]
 
@@ -254,6 +255,10 @@ class Listener:
         if trouble != self.trouble:
             log.warning("the listener lost the run log: %s", trouble)
         self.trouble = trouble
+
+    def statistics(self) -> ListenerStatistics:
+        """See ListenerStatistics."""
+        return ListenerStatistics(self._probe, self._pushes)
 
     @property
     def trouble_s(self) -> float:

@@ -44,6 +44,7 @@ from .containment import Containment
 from .frame_cutting import ChannelMessage, FrameCutter
 from .frames import Batch, Frame, progress_frames
 from .shared_reads import Join, SharedReads
+from .statistics import TopicStatistics
 from .subscribers import Subscriber, Subscribers
 
 __all__ = ["Topic"]
@@ -112,6 +113,19 @@ class Topic:
     def has_news(self) -> bool:
         """Whether messages wait here, or are being delivered."""
         return bool(self._backlog) or self.subscribers.is_delivering
+
+    def statistics(self) -> TopicStatistics:
+        """See TopicStatistics."""
+        return TopicStatistics(
+            live=len(self.subscribers.members),
+            ahead=len(self.ahead),
+            joining=self.reads.count,
+            waiters=len(self.waiters),
+            backlog=len(self._backlog),
+            is_delivering=self.subscribers.is_delivering,
+            is_repairing=self._repairing,
+            ends_soon=self._end_timer is not None,
+        )
 
     def all_subscribers(self) -> list[Subscriber]:
         """Everybody who has joined."""

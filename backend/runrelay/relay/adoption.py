@@ -1,16 +1,16 @@
-"""Adoption: a raw message on the channel (by hand, or of an older publisher) becomes an event of its run.
+"""Adoption: a raw message on the channel (published by hand or by an older publisher) becomes an event of its run.
 
-Every relay hears a raw message; one must commit it. Exactly once under one holder of the lease, at most once while
-the lease changes hands:
+Every relay receives a raw message, and one of them must commit it: the one that holds the lease. Exactly once under one
+holder, at most once while the lease changes hands. Why:
 
-- A relay that takes the lease publishes a marker on the control channel and adopts only what it hears after the
-  marker: that was published after the lease was its own. (Redis hands a subscriber's messages out in the order in
-  which they were published, over all channels of one connection.)
-- A message that the new holder adopts was therefore published after the old holder's lease had ended in Redis. The
-  old one, however late it reads, finds its lease ended by its own clock, which ends earlier, and leaves the message.
-- A message from before the marker is left by the new holder, whatever the old one did with it: at most once.
-- A holder that is stopped between taking a message and committing it commits it when it goes on: not lost and not
-  doubled, but after messages that the new holder has adopted since.
+- Redis delivers to a subscriber in the order of publishing, over all channels of one connection. A relay that takes the
+  lease publishes a marker on the control channel and adopts only what it receives after the marker. Such a message was
+  published after the relay had taken the lease.
+- So a message that the new holder adopts was published after the old holder's lease had ended in Redis. The old holder,
+  however late it reads the message, finds its lease ended: its own clock ends the lease earlier. It leaves the message.
+- The new holder leaves messages from before the marker, whatever the old holder did with them: at most once.
+- A holder that is stopped between receiving a message and committing it commits it when it goes on. The message is
+  neither lost nor doubled, but comes after messages that the new holder has adopted since.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import RunlogUnavailable
@@ -26,21 +27,21 @@ from ..fanout import Containment, Listener, RawMessage, for_ever
 from ..metrics import RelayMetrics
 from ..progress import Event, make_event
 from ..runlog import AsyncRunLog, ProducerSequence
+from .adoption_queue import AdoptionQueue, QueuedRun
 from .leases import Lease
-from .waiting import Waiting, WaitingRun
 
-__all__ = ["Adopter", "event_of"]
+__all__ = ["Adopter", "AdopterStatistics", "event_of"]
 
 log = logging.getLogger(__name__)
 
 _MAX_RUNS = 10_000
 _PAUSE_S = 0.5
 _LATEST_MS = 8_640_000_000_000_000
-"""The last moment that a browser's `Date` can tell (ECMA-262, 21.4.1.1)."""
+"""The latest time of a browser's `Date` (ECMA-262, 21.4.1.1)."""
 
 
 def event_of(fields: dict[str, Any]) -> Event:
-    """The event that a raw message means.
+    """The event of a raw message's fields.
 
     Raises:
         TypeError, ValueError: a field is wrong.
@@ -54,6 +55,18 @@ def event_of(fields: dict[str, Any]) -> Event:
     return make_event(**given, ts_ms=ts if type(ts) is int and 0 < ts <= _LATEST_MS else None)
 
 
+@dataclass(frozen=True, slots=True)
+class AdopterStatistics:
+    """The adopter at one moment."""
+
+    holds_lease: bool
+    after_marker: bool
+    """The newest marker has come back: raw messages are adopted, while the lease is held."""
+    queued: int
+    """Messages, including those that are being committed."""
+    queued_bytes: int
+
+
 class Adopter:
     """Commits raw messages while this relay holds the lease."""
 
@@ -64,27 +77,34 @@ class Adopter:
         self._listener: Listener | None = None
         self._lease: Lease | None = None
         self._after_marker = False
-        self._take = asyncio.Event()
+        self._marker_due = asyncio.Event()
         self._marker_number = 0
         self._containment = Containment(metrics)
-        self._waiting = Waiting()
-        self._news = asyncio.Event()
+        self._queue = AdoptionQueue()
+        self._added = asyncio.Event()
         self._sequences: OrderedDict[str, ProducerSequence] = OrderedDict()
 
+    def statistics(self) -> AdopterStatistics:
+        """See AdopterStatistics."""
+        held = self._lease is not None and self._lease.held
+        return AdopterStatistics(held, self._after_marker, len(self._queue), self._queue.size_bytes)
+
     def attach(self, listener: Listener) -> None:
-        """Say which listener hears for this relay, before `run`."""
+        """Give it this relay's listener, before `run`."""
         self._listener = listener
         self._lease = Lease(self._runlog, "adoption", listener.relay_id, on_taken=self.resubscribed)
 
     def resubscribed(self) -> None:
-        """The lease is new, or the subscription is: what is heard until the marker comes back is not adopted."""
+        """The lease or the subscription is new: what is received until the new marker comes back is not adopted."""
         self._after_marker = not self._marker
         self._marker_number += 1
-        self._take.set()
+        self._marker_due.set()
 
-    def control(self, message: dict[str, Any]) -> None:
-        """Hear the relays' control channel."""
-        # An older marker may come late, from before a time in which another relay held the lease.
+    def receive_control(self, message: dict[str, Any]) -> None:
+        """Take a message of the relays' control channel: only the newest marker counts.
+
+        An older one may come late, after another relay has held the lease in between.
+        """
         if (
             self._listener is not None
             and message.get("adopts") == self._listener.relay_id
@@ -93,7 +113,7 @@ class Adopter:
             self._after_marker = True
 
     def receive(self, message: RawMessage) -> None:
-        """Hear a raw message; take it if it is this relay's to take."""
+        """Take a raw message; queue it if this relay is to adopt it."""
         if self._lease is None or not self._lease.held or not self._after_marker:
             return
         try:
@@ -102,8 +122,8 @@ class Adopter:
             self._metrics.adoption_refused += 1
             log.info("refused a raw message for run %r: %s", message.run_id, error)
             return
-        if self._waiting.add(message.run_id, event, message.size_bytes):
-            self._news.set()
+        if self._queue.add(message.run_id, event, message.size_bytes):
+            self._added.set()
         else:
             self._metrics.adoption_refused += 1
 
@@ -118,42 +138,42 @@ class Adopter:
     async def _send_markers(self) -> None:
         assert self._listener is not None
         while True:
-            await self._take.wait()
-            self._take.clear()
+            await self._marker_due.wait()
+            self._marker_due.clear()
             try:
                 await self._listener.send({"adopts": self._listener.relay_id, "number": self._marker_number})
             except RunlogUnavailable:
                 await asyncio.sleep(0.2)
-                self._take.set()
+                self._marker_due.set()
             except Exception as error:
                 self._containment.note(error, "adoption markers")
                 await asyncio.sleep(1.0)
-                self._take.set()
+                self._marker_due.set()
 
     async def _commit(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            run = self._waiting.next(loop.time())
+            run = self._queue.next(loop.time())
             if run is not None:
                 await self._commit_run(run)
                 continue
-            self._news.clear()
+            self._added.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._waiting.due_in_s(loop.time())):
-                    await self._news.wait()
+                async with asyncio.timeout(self._queue.due_in_s(loop.time())):
+                    await self._added.wait()
 
-    async def _commit_run(self, run: WaitingRun) -> None:
+    async def _commit_run(self, run: QueuedRun) -> None:
         loop, run_id = asyncio.get_running_loop(), run.run_id
         if run.sequence is None:
             run.sequence = self._sequences.pop(run_id, None) or ProducerSequence.fresh()
         try:
             await self._runlog.commit(run_id, run.batch, run.sequence)
         except RunlogUnavailable as error:
-            # the same numbers again: committed once, whatever became of this try
-            if not self._waiting.put_off(run, loop.time()):
+            # Retried with the same numbers, so it is idempotent, whatever happened to this try.
+            if not self._queue.retry_later(run, loop.time()):
                 self._give_up(run, error)
-            elif self._waiting.is_stuck:
-                await asyncio.sleep(_PAUSE_S)  # thousands may wait: not one try after the other without a pause
+            elif self._queue.is_stuck:
+                await asyncio.sleep(_PAUSE_S)  # thousands of runs may be queued: no tight loop of tries
         except Exception as error:
             self._give_up(run, error)
         else:
@@ -162,8 +182,8 @@ class Adopter:
             run.sequence = None
             if len(self._sequences) > _MAX_RUNS:
                 self._sequences.popitem(last=False)
-            self._waiting.done(run, loop.time())
+            self._queue.acknowledge(run, loop.time())
 
-    def _give_up(self, run: WaitingRun, error: Exception) -> None:
-        self._metrics.adoption_refused += self._waiting.drop(run)
+    def _give_up(self, run: QueuedRun, error: Exception) -> None:
+        self._metrics.adoption_refused += self._queue.drop(run)
         self._containment.note(error, "adoption", run.run_id)

@@ -1,4 +1,4 @@
-"""Leases: work that one relay does for all, and what may be concluded from holding one."""
+"""Leases in Redis: the relay that holds one does some work for all relays."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ log = logging.getLogger(__name__)
 
 
 class Lease:
-    """A lease in Redis, kept as long as this relay lives and can.
+    """A lease in Redis, renewed for as long as this relay runs and can reach Redis.
 
-    `held` is judged by this process's own monotonic clock, from the moment *before* the last renewal was sent: so it
-    ends here before it ends in Redis, and no two relays hold it at the same time, however long one of them was
-    paused.
+    `held` uses this process's own monotonic clock, from the moment *before* the last renewal was sent. So the lease
+    ends here before it ends in Redis, and no two relays hold it at the same time, however long one of them was paused.
     """
 
     def __init__(
@@ -40,11 +39,11 @@ class Lease:
 
     @property
     def held(self) -> bool:
-        """Whether this relay holds the lease now. 2 % are kept back for clocks that do not run alike."""
+        """Whether this relay holds the lease now. It ends 2 % early, as clocks differ in speed."""
         return asyncio.get_running_loop().time() < self._until
 
     async def run(self) -> None:
-        """Take and renew the lease until cancelled."""
+        """Take and renew the lease until cancelled. After that it ends in Redis by itself, within `duration_s`."""
         loop, failed = asyncio.get_running_loop(), ""
         while True:
             before, had = loop.time(), self.held
@@ -55,10 +54,10 @@ class Lease:
                         log.info("took the lease %s", self._name)
                         self._on_taken()
             except RunlogUnavailable as error:
-                log.debug("lease %s not renewed: %s", self._name, error)
-            except Exception as error:  # the relay serves its clients all the same
+                log.debug("the lease %s was not renewed: %s", self._name, error)
+            except Exception as error:  # the relay serves its clients without the lease
                 if failed != str(error):
-                    log.error("lease %s cannot be taken: %s", self._name, error)
+                    log.error("the lease %s cannot be taken: %s", self._name, error)
                 failed = str(error)
             else:
                 failed = ""

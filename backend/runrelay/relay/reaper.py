@@ -1,5 +1,6 @@
-"""Reaper: runs whose worker is gone are marked as stalled, and the list of runs is repaired. One relay does it for
-all.
+"""The reaper: runs whose worker is gone are marked as stalled, and the list of runs is repaired.
+
+One relay does it for all of them, under a lease.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Reaper:
-    """Looks for silent workers every few seconds, and over all runs every few minutes."""
+    """Looks for silent workers every `check_s` seconds, and checks the list of runs every `repair_list_s` seconds."""
 
     def __init__(
         self,
@@ -30,22 +31,29 @@ class Reaper:
         owner: str,
         *,
         stalled_after_s: float = 30.0,
-        look_s: float = 5.0,
+        check_s: float = 5.0,
         repair_list_s: float = 600.0,
     ) -> None:
         self._runlog = runlog
         self._containment = Containment(metrics)
         self._metrics = metrics
         self._stalled_after_ms = round(stalled_after_s * 1000)
-        self._look_s = look_s
+        self._check_s = check_s
         self._repair_list_s = repair_list_s
-        self._lease = Lease(runlog, "reaper", owner, duration_s=max(5.0, look_s * 2))
+        self._lease = Lease(runlog, "reaper", owner, duration_s=max(5.0, check_s * 2))
 
     async def run(self) -> None:
-        """Look after the runs until cancelled."""
+        """Keep the lease and do the reaper's work until cancelled. On cancellation, work that was begun may be half
+        done: each commit is idempotent, and the next holder of the lease does the rest.
+        """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(for_ever(self._lease.run), name="reaper lease")
             tasks.create_task(for_ever(self._work), name="reaper work")
+
+    @property
+    def holds_lease(self) -> bool:
+        """Whether this relay is the reaper now."""
+        return self._lease.held
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -56,26 +64,27 @@ class Reaper:
                 await self._do(self.prune)
                 if loop.time() >= next_list and await self._do(self.repair_list):
                     next_list = loop.time() + self._repair_list_s
-            await asyncio.sleep(self._look_s)
+            await asyncio.sleep(self._check_s)
 
-    async def _do(self, duty: Callable[[], Awaitable[object]]) -> bool:
-        """Do one of the duties. That it cannot be done is no reason not to do the others. Returns whether it was."""
+    async def _do(self, part: Callable[[], Awaitable[object]]) -> bool:
+        """Do one part of the work. A failure of it does not keep the others from being done. Returns whether it was
+        done.
+        """
         try:
-            await duty()
+            await part()
         except RunlogUnavailable as error:
             log.info("reaper put off: %s", error)
         except Exception as error:
-            self._containment.note(error, duty.__name__)
+            self._containment.note(error, part.__name__)
         else:
             return True
         return False
 
     async def mark_stalled(self) -> int:
-        """Mark runs that are running and whose worker has been silent for too long. Returns how many.
+        """Mark running runs whose worker has sent no heartbeat for `stalled_after_s`. Returns how many.
 
-        The commit itself looks at the heartbeat again, so a worker that speaks up in between is not marked, and two
-        relays that both try mark a run once. And who has spoken up since is watched on: it may die before it does
-        again.
+        The commit checks the heartbeat again. So a run whose worker has sent one meanwhile is not marked, and two
+        relays that both try mark a run once. Such a run stays in the set of heartbeats: its worker may die later.
         """
         before_ms = await self._runlog.server_now_ms() - self._stalled_after_ms
         silent = await self._runlog.silent_since(before_ms)
@@ -103,11 +112,11 @@ class Reaper:
         return marked
 
     async def prune(self) -> None:
-        """Take out of the list and of the heartbeats what nobody of ours has entered there; see AsyncRunLog.prune."""
+        """Remove entries of the list and of the heartbeats that are no runs of ours; see AsyncRunLog.prune."""
         await self._enter(await self._runlog.prune())
 
     async def _enter(self, run_ids: list[str]) -> None:
-        """Enter runs in the list, as their hashes say."""
+        """Put runs into the list, at the times that their hashes have."""
         found = {}
         for run_id, (snapshot, _) in zip(run_ids, await self._runlog.summaries(run_ids), strict=True):
             if snapshot is not None and snapshot.updated_at is not None and 0 <= snapshot.updated_at <= LATEST_MS:
@@ -115,8 +124,8 @@ class Reaper:
         await self._runlog.index(found)
 
     async def repair_list(self) -> None:
-        """Enter runs that the list lost (their committer died between commit and entry), and take out what has
-        expired.
+        """Add runs that the list has lost (their publisher died between the commit and the entry), and remove expired
+        ones.
         """
         async for run_ids in self._runlog.run_ids():
             await self._enter(run_ids)

@@ -10,7 +10,7 @@ import pytest
 from runrelay.fanout.listener import Listener
 from runrelay.fanout.messages import RawMessage
 from runrelay.metrics import RelayMetrics
-from runrelay.relay import adoption, waiting
+from runrelay.relay import adoption, adoption_queue
 from runrelay.relay.adoption import Adopter
 from runrelay.runlog import AsyncRunLog
 
@@ -50,29 +50,29 @@ async def test_only_the_newest_marker_counts(adopter: Adopter) -> None:
     """An older one comes late, after a time in which another relay held the lease and adopted what follows it."""
     adopter.resubscribed()
     for marker in ({"adopts": "here", "number": 1}, {"adopts": "another", "number": 2}, {"adopts": "here"}, {}):
-        adopter.control(marker)
+        adopter.receive_control(marker)
         adopter.receive(_raw())
-        assert not adopter._waiting
-    adopter.control({"adopts": "here", "number": 2})
+        assert not adopter.statistics().queued
+    adopter.receive_control({"adopts": "here", "number": 2})
     adopter.receive(_raw())
-    assert len(adopter._waiting) == 1
+    assert adopter.statistics().queued == 1
 
 
 async def test_without_the_lease_nothing_is_taken(adopter: Adopter) -> None:
     """Two relays would both commit it."""
-    adopter.control({"adopts": "here", "number": 1})
+    adopter.receive_control({"adopts": "here", "number": 1})
     assert adopter._lease is not None
     adopter._lease._until = 0.0
     adopter.receive(_raw())
-    assert not adopter._waiting
+    assert not adopter.statistics().queued
 
 
 async def test_what_waits_is_bounded_in_bytes(adopter: Adopter, monkeypatch: pytest.MonkeyPatch) -> None:
     """Redis away and a loop that publishes by hand: the relay must not grow until it is killed."""
-    monkeypatch.setattr(waiting, "_MAX_BYTES", 10_000)
-    adopter.control({"adopts": "here", "number": 1})
+    monkeypatch.setattr(adoption_queue, "_MAX_BYTES", 10_000)
+    adopter.receive_control({"adopts": "here", "number": 1})
     for _ in range(100):
         adopter.receive(_raw("x" * 1000))
-    assert len(adopter._waiting) == 6
+    assert adopter.statistics().queued == 6
     assert adopter._metrics.adoption_refused == 94
-    assert adopter._waiting._bytes <= 10_000
+    assert adopter.statistics().queued_bytes <= 10_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runrelay.progress import Cursor, Snapshot, Step
-from runrelay.relay.relay import SnapshotCache
+from runrelay.relay.snapshot_cache import SnapshotCache
 
 
 def _snapshot(number: int, **more: object) -> Snapshot:
@@ -13,18 +13,18 @@ def _snapshot(number: int, **more: object) -> Snapshot:
 def test_results_and_steps_count_against_the_bound() -> None:
     """A result may have 64 KiB of JSON: thirty thousand of them are no thirty megabytes."""
     for more in ({"result": ["x" * 100] * 100}, {"steps": tuple(Step(f"step {n}") for n in range(200))}):
-        known = SnapshotCache(1_000_000)
+        cache = SnapshotCache(1_000_000)
         for number in range(200):
-            known.keep(_snapshot(number, **more))
-        assert 0 < len(known._snapshots) < 20
-        assert known.get("run 199") is not None, "the oldest goes first"
+            cache.keep(_snapshot(number, **more))
+        assert 0 < len(cache) < 20
+        assert cache.get("run 199") is not None, "the oldest goes first"
 
 
 def test_what_goes_is_not_counted_any_more() -> None:
     """The bound would shrink with every run that is deleted."""
-    known = SnapshotCache(1_000_000)
-    known.keep(_snapshot(1, result={"a": 1}))
-    known.keep(_snapshot(1))
-    known.forget("run 1")
-    known.forget("never seen")
-    assert known._bytes == 0
+    cache = SnapshotCache(1_000_000)
+    cache.keep(_snapshot(1, result={"a": 1}))
+    cache.keep(_snapshot(1))
+    cache.forget("run 1")
+    cache.forget("never seen")
+    assert cache.size_bytes == 0
