@@ -1,6 +1,6 @@
 """Live progress of background jobs: one line in the worker, one hook in the page.
 
-What is named here is imported when it is first used, so that nobody pays for what they don't need.
+Each name is imported when it is first used, so that a program loads only what it needs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files: where a run leaves what it made. A folder that workers and relays share."""
+"""Files that runs make, in a folder that workers and relays share."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ _READABLE_BYTES = 120
 def run_folder(root: Path, run_id: str) -> Path:
     """The folder of a run's files (not created): readable, and different for different ids on every file system.
 
-    A run id may be longer than a file name, and some file systems fold case or Unicode forms: so what is readable is
-    cut, and a digest of the id's bytes follows.
+    A run id may be longer than a file name, and some file systems fold case or Unicode forms. So the id is cut, and a
+    digest of its bytes follows.
+
+    Raises:
+        ValueError: `run_id` is not one.
     """
     raw = check_run_id(run_id).encode()
     readable = raw[:_READABLE_BYTES].decode("utf-8", "ignore").lstrip(".") or "run"
@@ -39,12 +42,16 @@ def check_file_name(name: str) -> str:
 
 
 def file_of(root: Path, run_id: str, name: str) -> Path | None:
-    """The path of a run's file, or None if there is none (a link that leads out of the folder is none)."""
+    """The path of a run's file, or None if there is no such file. A link that leads out of the folder does not count.
+
+    Raises:
+        ValueError: `name` or `run_id` is not one.
+    """
     folder = run_folder(root, run_id).resolve()
     path = (folder / check_file_name(name)).resolve()
     return path if path.parent == folder and path.is_file() else None
 
 
 def delete_files(root: Path, run_id: str) -> None:
-    """Delete a run's folder with all that is in it."""
+    """Delete a run's folder with everything in it. Files that cannot be deleted stay."""
     shutil.rmtree(run_folder(root, run_id), ignore_errors=True)

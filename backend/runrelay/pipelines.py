@@ -1,4 +1,4 @@
-"""Pipelines: what can be started through the API. They register themselves; the relay knows none by itself."""
+"""Pipelines: the kinds of runs that can be started through the API. They are found by their entry points."""
 
 from __future__ import annotations
 
@@ -23,12 +23,10 @@ class Pipeline:
         name: as in `POST /api/runs {"pipeline": name}`.
         title: for people.
         input_model: a pydantic model; its JSON schema makes the start form.
-        start: sends the work: `start(run_id, input, attempt)`. The run is already queued, as this attempt, when it is
-        called.
-            May block; an exception ends the run as FAILED.
-        cancel: stops the work of an attempt: `cancel(run_id, attempt)`. The run is already CANCELLED when it is
-        called, so
-            nothing that the work still says is shown.
+        start: `start(run_id, input, attempt)` sends the work. The run is already queued, as this attempt, when it is
+            called. It may block; an exception ends the run as FAILED.
+        cancel: `cancel(run_id, attempt)` stops the work of an attempt. The run is already CANCELLED when it is called,
+            so later events of the work are not shown.
         description: a sentence for people.
         steps: the steps by name, with their weights (any positive unit).
         title_of: a run's title from its input; by default the pipeline's own.
@@ -45,7 +43,7 @@ class Pipeline:
 
 
 def load_pipelines() -> dict[str, Pipeline]:
-    """All pipelines that are installed, by name.
+    """All installed pipelines, by name.
 
     Raises:
         TypeError: an entry point is not a `Pipeline`.

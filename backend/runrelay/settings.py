@@ -1,6 +1,6 @@
-"""What the environment says to a worker. Standard library only: a worker that publishes needs no more.
+"""The settings of the worker side, from the environment. Standard library only: a worker needs nothing more.
 
-The relay's own settings live in `api/settings.py`.
+The relay's settings are in relay/settings.py.
 """
 
 from __future__ import annotations
@@ -21,28 +21,29 @@ _MIN_OUTBOX_BYTES: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class PublisherSettings:
-    """The worker side's settings, made once and passed in."""
+    """The settings of the worker side, made once and passed in."""
 
     redis_url: str = DEFAULT_REDIS_URL
     keys: Keys = field(default_factory=Keys)
     retention: Retention = field(default_factory=Retention)
     flush_ms: float = 0.0
-    """Milliseconds between two commits at least; 0: at once whenever nothing is in flight."""
+    """Milliseconds between two commits at least. 0: commit at once whenever nothing is in flight."""
     outbox_bytes: int = 64 * 1024 * 1024
-    """What may wait in memory while Redis is away."""
+    """The bound of the events that wait in memory while Redis is away."""
     spool: Path | None = None
-    """Folder where that waits which does not fit; None: it is dropped by the outbox's policy."""
+    """Folder where events wait that do not fit in memory. None: the outbox' drop policy decides."""
     heartbeat_s: float = 10.0
-    """Seconds between two signs of life of the runs that this process executes."""
+    """Seconds between two heartbeats of the runs that this process executes."""
     quick_path: bool = True
     """Whether `publish_progress` may take the quick path (outbox/quick.py). False: each call takes the plain one."""
 
     @staticmethod
     def from_env(environ: Mapping[str, str]) -> PublisherSettings:
-        """Read `REDIS_URL` and `RUNRELAY_…`; an empty value counts as absent.
+        """Read `REDIS_URL` and `RUNRELAY_…`. An empty value counts as absent.
 
         Raises:
-            ValueError: a number is not one, or out of its range, or the prefix is none; the message names the variable.
+            ValueError: a number is not one or is out of its range, or the prefix is wrong. The message names the
+                variable.
         """
         prefix = environ.get("RUNRELAY_PREFIX") or Keys().prefix
         spool = environ.get("RUNRELAY_SPOOL")

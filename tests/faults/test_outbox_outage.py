@@ -16,7 +16,7 @@ from runrelay.outbox.scopes import TaskScope
 from runrelay.progress import Event, make_event
 from runrelay.publisher.publish import use_sink
 from runrelay.runlog import Batch, ProducerSequence, RunLog
-from tests.support.publishing import BASE, know_that_it_is_away, lines, log_of, publishing, say, settings_for
+from tests.support.publishing import BASE, lines, log_of, publish_lines, publishing, settings_for, wait_until_down
 from tests.support.servers import Server
 
 StartServer = Callable[..., Server]
@@ -34,7 +34,7 @@ def test_several_threads_and_runs_across_restarts(server: Server) -> None:
 
         def task(run_id: str) -> None:
             for part in range(4):
-                say(publisher, run_id, part * 500, part * 500 + 500)
+                publish_lines(publisher, run_id, part * 500, part * 500 + 500)
                 halfway.wait()  # the restart falls into the next part
 
         threads = [threading.Thread(target=task, args=(f"run-{i}",)) for i in range(4)]
@@ -67,12 +67,12 @@ def _hang(server: Server) -> list[str]:
     """Redis hangs while a batch is on its way, carries it out when it comes to, and nobody hears the answer."""
     publisher = Impatient(settings_for(server))
     try:
-        say(publisher, "run", 0, 10)
+        publish_lines(publisher, "run", 0, 10)
         assert publisher.flush(10)
         server.pause()
-        say(publisher, "run", 10, 20)
-        know_that_it_is_away(publisher)
-        say(publisher, "run", 20, 30)
+        publish_lines(publisher, "run", 10, 20)
+        wait_until_down(publisher)
+        publish_lines(publisher, "run", 20, 30)
         server.resume()
         assert publisher.flush(30)
     finally:
@@ -103,7 +103,7 @@ def test_without_its_numbers_the_batch_would_be_doubled(server: Server, monkeypa
 def _outrun(server: Server) -> int:
     """Publish much faster than Redis takes it, and much more than fits. Returns how many lines were dropped."""
     with publishing(settings_for(server, outbox_bytes=256 * 1024)) as publisher:
-        say(publisher, "run", 0, 20_000)
+        publish_lines(publisher, "run", 0, 20_000)
         assert publisher.flush(60)
         return publisher.counts.dropped_lines
 
@@ -123,12 +123,12 @@ def test_without_waiting_for_room_its_lines_would_be_dropped(server: Server, mon
 def test_a_redis_that_hangs_does_not_hold_a_task_up(server: Server) -> None:
     """A task that waits for room for as long as Redis hangs."""
     with publishing(settings_for(server, outbox_bytes=256 * 1024)) as publisher:
-        say(publisher, "run", 0, 10)
+        publish_lines(publisher, "run", 0, 10)
         assert publisher.flush(10)
         server.pause()
         try:
             before = time.monotonic()
-            say(publisher, "run", 10, 20_000)
+            publish_lines(publisher, "run", 10, 20_000)
             took_s = time.monotonic() - before
         finally:
             server.resume()
@@ -142,16 +142,16 @@ def test_a_redis_that_hangs_does_not_hold_a_task_up(server: Server) -> None:
 def test_a_publisher_that_was_closed_while_redis_hung_goes_on(server: Server) -> None:
     """A flusher that ends too late for whoever waited for that, so that the next event has none at all."""
     with publishing(settings_for(server)) as publisher:
-        say(publisher, "run", 0, 5)
+        publish_lines(publisher, "run", 0, 5)
         assert publisher.flush(10)
         server.pause()
-        say(publisher, "run", 5, 10)
+        publish_lines(publisher, "run", 5, 10)
         assert not publisher.close(0.1)
         server.resume()
-        say(publisher, "run", 10, 15)
+        publish_lines(publisher, "run", 10, 15)
         assert publisher.flush(30)
         assert publisher.close(10)
-        say(publisher, "run", 15, 20)
+        publish_lines(publisher, "run", 15, 20)
         assert publisher.flush(10)
     assert log_of(server, "run") == lines(0, 20)
 
@@ -160,13 +160,13 @@ def test_a_full_redis_is_waited_for(start_valkey: StartServer) -> None:
     """A line that is given up because Redis had no memory just then."""
     server = start_valkey(maxmemory_policy="noeviction")
     with publishing(settings_for(server)) as publisher, server.client() as client:
-        say(publisher, "run", 0, 10)
+        publish_lines(publisher, "run", 0, 10)
         assert publisher.flush(10)
         client.config_set("maxmemory", "1")
-        say(publisher, "run", 10, 20)
-        know_that_it_is_away(publisher)
+        publish_lines(publisher, "run", 10, 20)
+        wait_until_down(publisher)
         client.config_set("maxmemory", "0")
-        say(publisher, "run", 20, 30)
+        publish_lines(publisher, "run", 20, 30)
         assert publisher.flush(30)
         assert publisher.counts.rejected == 0
     assert log_of(server, "run") == lines(0, 30)
@@ -176,8 +176,8 @@ def test_a_task_that_ends_does_not_wait_for_a_redis_that_is_away(server: Server)
     """A worker that is a second slower per task as long as Redis is away."""
     server.stop()
     with publishing(settings_for(server)) as publisher:
-        say(publisher, "run", 0, 10)
-        know_that_it_is_away(publisher)
+        publish_lines(publisher, "run", 0, 10)
+        wait_until_down(publisher)
         before = time.monotonic()
         assert not publisher.flush(60, while_down=False)
         assert time.monotonic() - before < 30
@@ -191,9 +191,9 @@ def test_a_poisoned_batch_does_not_block_its_run_or_others(server: Server, caplo
     with publishing(settings_for(server)) as publisher, caplog.at_level(logging.ERROR):
         for _ in range(2):
             publisher.emit("bad", Event(0, log="\ud800"))  # past the checks that would have replaced it
-            say(publisher, "good", 0, 1)
+            publish_lines(publisher, "good", 0, 1)
             assert publisher.flush(10)
-        say(publisher, "bad", 0, 5)
+        publish_lines(publisher, "bad", 0, 5)
         assert publisher.flush(10)
         assert publisher.counts.rejected == 2
     assert log_of(server, "bad") == lines(0, 5)
@@ -217,11 +217,11 @@ def test_a_flusher_that_fails_is_replaced_by_another(server: Server, monkeypatch
 
     monkeypatch.setattr(RunLog, "index", failing)
     with publishing(settings_for(server)) as publisher:
-        say(publisher, "run", 0, 10)
+        publish_lines(publisher, "run", 0, 10)
         assert come.wait(30)
         failed[0].join(30)
         assert not failed[0].is_alive()
-        say(publisher, "run", 10, 20)
+        publish_lines(publisher, "run", 10, 20)
         assert publisher.flush(30)
     assert log_of(server, "run") == lines(0, 20)
 
@@ -259,7 +259,7 @@ def test_without_the_fence_the_zombie_is_heard(server: Server, monkeypatch: pyte
 def test_runs_are_listed_when_they_begin_and_end(server: Server) -> None:
     """A run that the list of runs does not have."""
     with publishing(settings_for(server)) as publisher, server.client(decode_responses=True) as client:
-        say(publisher, "run", 0, 1)
+        publish_lines(publisher, "run", 0, 1)
         assert publisher.flush(10)
         publisher.close(5)
         begun = client.zscore(BASE.keys.runs, "run")

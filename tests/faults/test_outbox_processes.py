@@ -17,7 +17,7 @@ from runrelay.outbox import Publisher
 from runrelay.outbox.publisher import EXIT_FLUSH_S
 from runrelay.progress import make_event
 from runrelay.settings import PublisherSettings
-from tests.support.publishing import know_that_it_is_away, lines, log_of, publishing, say, settings_for
+from tests.support.publishing import lines, log_of, publish_lines, publishing, settings_for, wait_until_down
 from tests.support.servers import Server
 
 StartServer = Callable[..., Server]
@@ -43,15 +43,15 @@ def _in_child(work: Callable[[], None]) -> int:
 
 def _fork_while_something_waits(server: Server) -> list[str]:
     with publishing(settings_for(server)) as publisher:
-        say(publisher, "run", 0, 5)
+        publish_lines(publisher, "run", 0, 5)
         assert publisher.flush(10)  # there is a flusher, a connection, numbers
         server.stop()
-        say(publisher, "run", 5, 10)
-        know_that_it_is_away(publisher)
+        publish_lines(publisher, "run", 5, 10)
+        wait_until_down(publisher)
         server.start()
 
         def child() -> None:
-            say(publisher, "run", 100, 105)
+            publish_lines(publisher, "run", 100, 105)
             publisher.flush(2)
 
         _in_child(child)
@@ -176,7 +176,7 @@ def test_an_exit_hook_does_not_wait_for_a_redis_that_is_away(start_valkey: Start
     server.start()
     with publishing(settings_for(server, spool=tmp_path)) as publisher:
         for i in range(100):
-            say(publisher, "other", i, i + 1)
+            publish_lines(publisher, "other", i, i + 1)
             assert publisher.flush(10)
     assert log_of(server, "run") == lines(0, 4)
 
@@ -248,7 +248,7 @@ def test_killed_by_a_signal_a_process_loses_only_what_was_not_committed(start_va
 
     def child() -> None:
         publisher = Publisher(PublisherSettings(redis_url=server.url))
-        say(publisher, "run", 0, 10)
+        publish_lines(publisher, "run", 0, 10)
         assert publisher.flush(10)
         signal.raise_signal(signal.SIGKILL)
 

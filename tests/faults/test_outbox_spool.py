@@ -17,7 +17,16 @@ from runrelay.outbox.spool import disk as disk_spool
 from runrelay.outbox.spool.file import SpoolFile, abandoned, encode
 from runrelay.progress import Event, make_event, step_specs
 from runrelay.runlog import Batch, RunLog
-from tests.support.publishing import BASE, know_that_it_is_away, lines, log_of, publishing, say, settings_for
+from tests.support.publishing import (
+    BASE,
+    lines,
+    log_of,
+    publish_lines,
+    publishing,
+    settings_for,
+    spool_everything,
+    wait_until_down,
+)
 from tests.support.servers import Server
 
 StartServer = Callable[..., Server]
@@ -36,16 +45,16 @@ def folder(tmp_path: Path) -> Path:
 
 def _outage(server: Server, publisher: Publisher) -> tuple[list[str], list[str]]:
     """Publish far more than fits while Redis is away; what is in the logs when it is back."""
-    say(publisher, "a", 0, 10)
+    publish_lines(publisher, "a", 0, 10)
     assert publisher.flush(10)
     server.stop()
-    say(publisher, "a", 10, 20)
-    know_that_it_is_away(publisher)
+    publish_lines(publisher, "a", 10, 20)
+    wait_until_down(publisher)
     for i in range(20, 3000, 10):
-        say(publisher, "a", i, i + 10)
-        say(publisher, "b", i, i + 10)
+        publish_lines(publisher, "a", i, i + 10)
+        publish_lines(publisher, "b", i, i + 10)
     server.start()
-    say(publisher, "a", 3000, 3010)
+    publish_lines(publisher, "a", 3000, 3010)
     assert publisher.flush(60)
     return log_of(server, "a"), log_of(server, "b")
 
@@ -120,7 +129,7 @@ def test_the_spool_of_a_killed_process_is_adopted(server: Server, folder: Path) 
     _end(_leave_a_spool(server.url, folder, "dies"))
     server.start()
     with publishing(settings_for(server, spool=folder)) as publisher:
-        say(publisher, "other", 0, 1)
+        publish_lines(publisher, "other", 0, 1)
         _until_adopted(publisher)
     assert log_of(server, "left") == lines(0, 400)
     assert list(folder.iterdir()) == []
@@ -145,7 +154,7 @@ def test_what_was_committed_before_its_owner_died_is_not_committed_again(server:
     runlog.commit(Batch("half", "dead", 1, events[:6]))
     runlog.close()
     with publishing(settings_for(server, spool=folder)) as publisher:
-        say(publisher, "other", 0, 1)
+        publish_lines(publisher, "other", 0, 1)
         _until_adopted(publisher)
     assert log_of(server, "half") == lines(0, 10)
 
@@ -158,7 +167,7 @@ def test_sent_under_another_name_they_would_be_doubled(server: Server, folder: P
     runlog.commit(Batch("half", "not-the-dead", 1, events[:6]))
     runlog.close()
     with publishing(settings_for(server, spool=folder)) as publisher:
-        say(publisher, "other", 0, 1)
+        publish_lines(publisher, "other", 0, 1)
         _until_adopted(publisher)
     assert log_of(server, "half") == lines(0, 6) + lines(0, 10)
 
@@ -180,7 +189,7 @@ def test_a_dead_task_does_not_fence_the_one_that_has_replaced_it(
             assert scope.attempt == 1
         _spool_of_the_dead(folder, "run", said, scoped=True)
         with publishing(settings_for(server, spool=folder)) as adopter:
-            say(adopter, "other", 0, 1)
+            publish_lines(adopter, "other", 0, 1)
             _until_adopted(adopter)
         living.emit("run", make_event(log="goes on"), scope)
         assert living.flush(10)
@@ -205,13 +214,13 @@ def test_a_task_that_began_while_redis_was_away_is_fenced_all_the_same(server: S
     with publishing(settings_for(server, outbox_bytes=BOUND, spool=folder)) as publisher:
         publisher.emit("run", make_event("STARTED")._replace(kind="start"), scope)
         publisher.emit("canvas", make_event(step="part")._replace(kind="step_start", attempt=1), member)
-        know_that_it_is_away(publisher)
+        wait_until_down(publisher)
         for i in range(2000):
             publisher.emit("run", make_event(log=f"line {i}"), scope)
         publisher.emit("run", make_event("END"), scope)
         failed = make_event("FAILED", step="part", error="it broke", attempt=1)
         publisher.emit("canvas", failed, member, make_event("FAILED", error="part: it broke", attempt=1))
-        publisher.spool.put()  # what the flusher has not moved by itself
+        spool_everything(publisher)
         assert publisher.counts.spooled >= 2002
         server.start()
         assert publisher.flush(60)
@@ -229,13 +238,13 @@ def test_what_is_left_at_the_end_is_on_disk(server: Server, folder: Path) -> Non
     """The last lines of a process that ends while Redis is away."""
     server.stop()
     with publishing(settings_for(server, spool=folder)) as publisher:
-        say(publisher, "run", 0, 20)
-        know_that_it_is_away(publisher)
-        say(publisher, "run", 20, 40)
+        publish_lines(publisher, "run", 0, 20)
+        wait_until_down(publisher)
+        publish_lines(publisher, "run", 20, 40)
     assert [path.suffix for path in sorted(folder.iterdir())] == [".lock", ".sqlite"]
     server.start()
     with publishing(settings_for(server, spool=folder)) as publisher:
-        say(publisher, "other", 0, 1)
+        publish_lines(publisher, "other", 0, 1)
         _until_adopted(publisher)
     assert log_of(server, "run") == lines(0, 40)
 
@@ -263,10 +272,10 @@ def test_a_spool_that_cannot_be_read_holds_nobody_up(
     newer.close()
     _spool_of_the_dead(folder, "left", [make_event(log="line 0")])
     with publishing(settings_for(server, spool=folder)) as publisher:
-        say(publisher, "run", 0, 1)
+        publish_lines(publisher, "run", 0, 1)
         assert publisher.flush(30)
         for _ in range(3):
-            say(publisher, "run", 1, 2)
+            publish_lines(publisher, "run", 1, 2)
             assert publisher.flush(30)
     assert log_of(server, "run")[0] == "line 0"
     assert log_of(server, "left") == ["line 0"]
@@ -293,7 +302,7 @@ def _until_adopted(publisher: Publisher) -> None:
     folder = publisher.settings.spool
     assert folder is not None
     for i in range(1000):
-        say(publisher, "other", i, i + 1)
+        publish_lines(publisher, "other", i, i + 1)
         assert publisher.flush(30)
         if not any(folder.iterdir()):
             return

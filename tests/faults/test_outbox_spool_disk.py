@@ -18,7 +18,16 @@ from runrelay.outbox.spool.disk import DiskSpool
 from runrelay.outbox.spool.file import SpoolFile, encode
 from runrelay.progress import make_event
 from runrelay.runlog import Batch, RunLog
-from tests.support.publishing import BASE, know_that_it_is_away, lines, log_of, publishing, say, settings_for
+from tests.support.publishing import (
+    BASE,
+    lines,
+    log_of,
+    publish_lines,
+    publishing,
+    settings_for,
+    spool_everything,
+    wait_until_down,
+)
 from tests.support.servers import Server
 
 StartServer = Callable[..., Server]
@@ -60,13 +69,13 @@ def fill(disk: Path) -> None:
 
 def goes_away(server: Server, publisher: Publisher, last: int, run_id: str = "a") -> None:
     """Redis goes, and lines up to `last` are published all the same; the first ten were before."""
-    say(publisher, run_id, 0, 10)
+    publish_lines(publisher, run_id, 0, 10)
     assert publisher.flush(FLUSH_S)
     server.stop()
-    say(publisher, run_id, 10, 20)
-    know_that_it_is_away(publisher)
+    publish_lines(publisher, run_id, 10, 20)
+    wait_until_down(publisher)
     for first in range(20, last, 10):
-        say(publisher, run_id, first, first + 10)
+        publish_lines(publisher, run_id, first, first + 10)
 
 
 def is_whole(server: Server, publisher: Publisher, last: int, run_id: str = "a") -> None:
@@ -138,7 +147,7 @@ def test_a_batch_that_was_written_too_is_settled_on_a_full_disk(server: Server, 
     """A flusher that fails, and fails again, when what was in flight at the outage cannot be deleted from the disk."""
     with publishing(settings_for(server, outbox_bytes=BOUND, spool=disk / "spool")) as publisher:
         goes_away(server, publisher, 300)
-        publisher.spool.put()
+        spool_everything(publisher)
         assert any(batch.spooled for batch in publisher.outbox.batches())
         fill(disk)
         publisher.emit("a", make_event("END"))
@@ -155,7 +164,7 @@ def test_no_failure_of_the_spool_stops_commits(
     monkeypatch.setattr(disk_spool, "READ_FOR_S", 1.0)
     with publishing(settings_for(server, outbox_bytes=BOUND, spool=tmp_path / "spool")) as publisher:
         goes_away(server, publisher, 300)
-        publisher.spool.put()
+        spool_everything(publisher)
 
         def fails(*_: object) -> None:
             raise RuntimeError("nobody has thought of it")
@@ -163,7 +172,7 @@ def test_no_failure_of_the_spool_stops_commits(
         monkeypatch.setattr(DiskSpool, "_replay_own", fails)
         monkeypatch.setattr(SpoolFile, "acknowledge_numbers", fails)
         publisher.emit("a", make_event("END"))
-        say(publisher, "b", 0, 10)
+        publish_lines(publisher, "b", 0, 10)
         server.start()
         assert publisher.flush(FLUSH_S)
         is_whole(server, publisher, 300)
@@ -196,7 +205,7 @@ def test_the_spool_of_the_dead_is_adopted_on_a_full_disk(server: Server, disk: P
     fill(disk)
     with publishing(settings_for(server, spool=folder)) as publisher:
         for i in range(100):
-            say(publisher, "other", i, i + 1)
+            publish_lines(publisher, "other", i, i + 1)
             assert publisher.flush(FLUSH_S)
             if not list(folder.iterdir()):
                 break
@@ -236,7 +245,7 @@ def test_a_folder_that_becomes_read_only_stops_nobody(server: Server, disk: Path
         finally:
             subprocess.run(["umount", "--lazy", str(folder)], check=True)
     with publishing(settings_for(server, spool=folder)) as publisher:  # what is left is known to be committed
-        say(publisher, "b", 0, 1)
+        publish_lines(publisher, "b", 0, 1)
         assert publisher.flush(FLUSH_S)
     assert len(log_of(server, "a")) == 2000
 
@@ -276,11 +285,11 @@ def test_what_cannot_be_read_any_more_is_said_and_the_run_ends(
     with publishing(settings_for(server, outbox_bytes=BOUND, spool=folder)) as publisher:
         goes_away(server, publisher, 2000)
         publisher.emit("a", make_event("END"))
-        say(publisher, "b", 0, 10)
-        publisher.spool.put()
+        publish_lines(publisher, "b", 0, 10)
+        spool_everything(publisher)
         spooled = publisher.counts.spooled
         damage(publisher)
-        say(publisher, "c", 0, 10)
+        publish_lines(publisher, "c", 0, 10)
         server.start()
         assert publisher.flush(FLUSH_S)
         found = log_of(server, "a")
@@ -335,9 +344,9 @@ def test_what_cannot_even_be_sent_does_not_keep_the_rest_on_disk(
 
     monkeypatch.setattr(RunLog, "commit_many", packs)
     with publishing(settings_for(server, spool=folder)) as publisher:
-        say(publisher, "other", 0, 1)
+        publish_lines(publisher, "other", 0, 1)
         assert publisher.flush(FLUSH_S)
-        say(publisher, "other", 1, 2)
+        publish_lines(publisher, "other", 1, 2)
         assert publisher.flush(FLUSH_S)
         assert publisher.counts.rejected == 1
     assert log_of(server, "good") == log_of(server, "fine") == ["line 0"]

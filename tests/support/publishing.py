@@ -1,7 +1,8 @@
-"""What the outbox' fault tests share: publishers that are closed, and what a run's log has at the end."""
+"""Publishers that are closed at the end of a test, lines to publish, and the lines that a run's log has."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,7 +30,7 @@ def publishing(settings: PublisherSettings) -> Iterator[Publisher]:
         publisher.close(5.0)
 
 
-def say(publisher: Publisher, run_id: str, first: int, last: int) -> None:
+def publish_lines(publisher: Publisher, run_id: str, first: int, last: int) -> None:
     """Publish `line <first>` to `line <last - 1>`."""
     for i in range(first, last):
         publisher.emit(run_id, make_event(log=f"line {i}"))
@@ -40,13 +41,21 @@ def lines(first: int, last: int) -> list[str]:
 
 
 def log_of(server: Server, run_id: str) -> list[str]:
-    """The messages of the run's log. It lasts across servers, unlike the stream: another server, another epoch."""
+    """The messages of the run's log list. Unlike the stream it lasts when another server begins a new epoch."""
     with server.client(decode_responses=True) as client:
         found: Any = client.lrange(BASE.keys.run(run_id)[2], 0, -1)
     return [line.split("\t", 4)[4] for line in found]
 
 
-def know_that_it_is_away(publisher: Publisher) -> None:
-    """Have the flusher find out: it tells whoever waits."""
+def spool_everything(publisher: Publisher) -> None:
+    """Move all waiting events to the spool. While the flusher does the same, `put` returns True without doing it."""
+    deadline = time.monotonic() + 30.0
+    while publisher.spool.put():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def wait_until_down(publisher: Publisher) -> None:
+    """Wait until the flusher knows that Redis is away."""
     assert not publisher.flush(30.0, while_down=False)
     assert publisher.down

@@ -1,7 +1,8 @@
-"""The flusher: one daemon thread per process that commits what the outbox holds, in order, until it is committed.
+"""The flusher: one daemon thread per process that commits the outbox' events in order.
 
-It begins with the first event, sends at once when nothing is in flight, and keeps a batch, with its numbers, until it
-knows what became of it: the run log skips what it had committed before a reply was lost.
+It starts with the first event and sends at once when nothing is in flight. It keeps a batch, with its numbers, until it
+knows what became of it. After a lost reply it sends the same batch again: the run log skips the events that it has
+committed already (idempotent producer).
 """
 
 from __future__ import annotations
@@ -28,15 +29,19 @@ BACKOFF_FIRST_S: Final = 0.05
 BACKOFF_MAX_S: Final = 2.0
 INDEX_EVERY_S: Final = 1.0
 HANGS_AFTER_S: Final = 1.0
-"""A call that takes longer than this does not empty the outbox: nobody waits for it then."""
+"""A call to Redis that takes longer than this counts as hanging: no publishing thread waits for room then."""
 SPOOL_FROM: Final = 8
-"""What waits in memory goes to disk when it is more than one part in so many of the bound."""
+"""While Redis is away, the events in memory go to the spool when they take more than 1/SPOOL_FROM of the bound."""
 
 
 def backoff_s(failures: int, chance: float) -> float:
-    """Seconds to wait after so many failures in a row; `chance` is within 0..1 and spreads many workers out.
+    """Seconds to wait after so many failures in a row: doubled each time, with jitter.
 
-    After the first failure there is no wait: an idle connection that the server has closed is just made again.
+    After the first failure there is no wait: the server may have closed an idle connection, and a new one works.
+
+    Args:
+        failures: in a row, from 1.
+        chance: within 0..1, random: many workers must not come back at the same moment.
     """
     if failures <= 1:
         return 0.0
@@ -45,13 +50,21 @@ def backoff_s(failures: int, chance: float) -> float:
 
 
 def _doubt(batches: Sequence[InFlightBatch]) -> None:
-    """These are sent again although they may have been committed: their producers' marks must stay."""
+    """The batches will be sent again although they may be committed: their producers' marks in Redis must stay."""
     for batch in batches:
         batch.queue.sequence.in_doubt = True
 
 
 class Flusher:
-    """Commits what `outbox` holds through a run log of its own (made in its thread by `connect`)."""
+    """Commits an outbox' events.
+
+    Args:
+        outbox: where the batches come from.
+        connect: makes the run log that the thread uses; no other thread does.
+        flush_ms: milliseconds between two commits at least.
+        spool: where events go that the outbox cannot hold, and where those of dead processes come from.
+        on_begun: called after the start of a scope of this process is committed.
+    """
 
     def __init__(
         self,
@@ -80,17 +93,17 @@ class Flusher:
 
     @property
     def down(self) -> bool:
-        """Whether Redis is known to be away: it failed when it was last asked, on a fresh connection."""
+        """Whether Redis is known to be away: the last call failed, on a new connection."""
         return self._failures > 1
 
     @property
     def draining(self) -> bool:
-        """Whether the outbox is being emptied, as far as one can know; not for the thread that empties it."""
+        """Whether the flusher empties the outbox, as far as is known. False in the flusher's own thread."""
         hangs = self._sending and time.monotonic() - self._sent_s > HANGS_AFTER_S
         return self._thread not in (None, threading.current_thread()) and not self.down and not hangs
 
     def start(self) -> None:
-        """Start the thread if it isn't there yet."""
+        """Start the thread if it is not there yet."""
         with self._starting:
             if self._thread is None:
                 self._stopping = False
@@ -102,9 +115,9 @@ class Flusher:
                 self._thread = thread
 
     def stop(self, timeout_s: float) -> bool:
-        """Ask the thread to end, and wait for that. What still waits stays in the outbox. Returns whether it ended.
+        """Ask the thread to end, and wait for that. Waiting events stay in the outbox. Returns whether it ended.
 
-        One that does not end in time (Redis hangs) goes on: else what comes later would have nobody.
+        A thread that does not end in time (because Redis hangs) goes on, so that later events have a flusher.
         """
         thread = self._thread
         if thread is None:
@@ -117,7 +130,7 @@ class Flusher:
             return self._thread is not thread
 
     def flush_here(self, timeout_s: float) -> None:
-        """Commit what waits in the calling thread, when there is no other; not waiting while Redis is away."""
+        """Commit the waiting events in the calling thread, when there can be no other. Gives up if Redis is away."""
         deadline = time.monotonic() + timeout_s
         runlog = self._connect()
         try:
@@ -126,21 +139,24 @@ class Flusher:
                 if not batches:
                     break
                 self._send(runlog, batches)
-            self._dismiss(runlog)
+            self._delete_marks(runlog)
         finally:
             runlog.close()
             self.outbox.wakeup.flusher_ended()
 
     def wait(self, timeout_s: float, *, while_down: bool = True) -> bool:
-        """Wait until everything that waits now is settled. Returns whether it is.
+        """Wait until all events that wait now are settled. Returns whether they are.
 
-        In the flusher's own thread that can't be waited for: False at once.
-        Without `while_down`, it gives up as soon as Redis is known to be away.
+        Args:
+            timeout_s: the longest wait.
+            while_down: False: give up as soon as Redis is known to be away.
+
+        In the flusher's own thread it returns False at once: waiting there would be a deadlock.
         """
         if threading.current_thread() is self._thread:
             return False
         deadline = time.monotonic() + timeout_s
-        for _ in range(2):  # what is settled may have something follow, as the run's failure its step's
+        for _ in range(2):  # a settled event may be followed by another: a step's failure by the run's
             targets = self.outbox.waiting()
             if targets and not self._wait(targets, deadline, while_down):
                 return False
@@ -181,23 +197,23 @@ class Flusher:
                     self.outbox.wakeup.backoff(max(0.0, self._sent_s + self._flush_s - time.monotonic()))
         except Exception:
             _log.exception("the flusher has failed; the next event starts another")
-            self._retry = self.outbox.batches()  # what became of them is not known: the next one sends them again
+            self._retry = self.outbox.batches()  # it is not known what became of them: the next thread sends them
             _doubt(self._retry)
             self._thread = None
             self.outbox.wakeup.flusher_ended()
         finally:
             runlog.close()
 
-    def _dismiss(self, runlog: RunLog) -> None:
-        """Take this process' marks away: what it says after this is another producer's."""
+    def _delete_marks(self, runlog: RunLog) -> None:
+        """Delete the marks of this process' producers in Redis. Later events come from new producers."""
         if not self.down:
             runlog.dismiss(self.outbox.retired(all_idle=True))
 
     def _has_ended(self, runlog: RunLog) -> bool:
-        """Whether the thread was asked to end; from then on it has, and the next event starts another."""
+        """Whether the thread was asked to end. If so it counts as ended from here: the next event starts another."""
         if not self._stopping:
             return False
-        self._dismiss(runlog)
+        self._delete_marks(runlog)
         with self._starting:
             if self._stopping:
                 self._thread = None
@@ -241,7 +257,7 @@ class Flusher:
         try:
             results = runlog.commit_many(commits)
         except Exception as error:
-            # Not the server's doing: something in one of these commits cannot even be sent.
+            # Not an answer of the server: one of these commits cannot even be sent. Send each by itself.
             runlog.close()
             _doubt(batches)
             if len(batches) > 1:
@@ -260,15 +276,15 @@ class Flusher:
                 runlog.index(self._to_index)
                 self._to_index.clear()
             except RunlogUnavailable:
-                pass  # with the next commit; whoever lists the runs repairs the list too
-            except RunlogError as error:  # somebody else's key under the list's name: it would only grow here
-                _log.debug("%d runs are not entered in the list: %s", len(self._to_index), error)
+                pass  # tried again with the next commit; a listing repairs the list, too
+            except RunlogError as error:  # a foreign key under the list's name: the entries would pile up here
+                _log.debug("%d runs cannot be entered in the list of runs: %s", len(self._to_index), error)
                 self._to_index.clear()
         if not self._retry and (retired := self.outbox.retired()):
             runlog.dismiss(retired)
 
     def _settle(self, batch: InFlightBatch, result: Committed | RunlogError) -> bool:
-        """Note what became of a batch. Returns False if that is not known, and it must be sent again."""
+        """Take the result of a batch. Returns False if it is not known what became of it: it must be sent again."""
         if isinstance(result, RunlogUnavailable):
             _doubt([batch])
             return False
@@ -278,7 +294,7 @@ class Flusher:
             if result.fenced:
                 counts.fenced += result.fenced
                 _log.debug("run %r: %d events of an older attempt, or after the end", queue.run_id, result.fenced)
-            self._note_index(queue, result)
+            self._record_index(queue, result)
         else:
             self._give_up(batch, result)
         self._conclude(queue.run_id, batch.entries[-1], result)
@@ -287,7 +303,7 @@ class Flusher:
         return True
 
     def _conclude(self, run_id: str, last: QueuedEvent, result: Committed | RunlogError) -> None:
-        """What depends on a batch's last event: its scope's attempt, or what is published after it."""
+        """Do what depends on a batch's last event: set its scope's attempt, publish the event that follows it."""
         if last.event is None or not isinstance(result, Committed):
             return
         if last.scope is not None and last.event.kind in STARTS:
@@ -297,20 +313,20 @@ class Flusher:
             self.outbox.append(run_id, last.follow)
 
     def _give_up(self, batch: InFlightBatch, error: RunlogError) -> None:
-        """Drop what the run log will never accept, so that the run goes on."""
+        """Drop a batch that the run log will never accept, so that the run's later events can go."""
         queue = batch.queue
         self.outbox.counts.rejected += len(batch.events)
         if not queue.rejected:
             queue.rejected = True
             _log.error("run %r: %d events are given up: %s", queue.run_id, len(batch.events), error)
-        # These numbers were not taken, and after another error we cannot know: a refusal changes nothing in Redis.
+        # A refusal changes nothing in Redis, so the numbers can be used again. After any other error that is not known.
         queue.sequence = (
             ProducerSequence(batch.producer, batch.first)
             if isinstance(error, CommitRefused)
             else ProducerSequence.fresh()
         )
 
-    def _note_index(self, queue: RunQueue, result: Committed) -> None:
+    def _record_index(self, queue: RunQueue, result: Committed) -> None:
         now_s = time.monotonic()
         if result.after > result.before and (
             result.created or result.status_changed or now_s - queue.indexed_s >= INDEX_EVERY_S

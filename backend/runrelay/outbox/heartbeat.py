@@ -1,4 +1,4 @@
-"""The heartbeat: one daemon thread per process says that the runs that it executes are alive."""
+"""The heartbeat: one daemon thread per process reports that the runs which the process executes are alive."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ _log = logging.getLogger("runrelay.publisher")
 class Heartbeat:
     """Renews the runs of the active scopes every `every_s` seconds, over a connection of its own.
 
-    A run that the relay had marked `stalled`, because no sign of life reached Redis for a while, is told to go on.
+    The reaper marks a run `stalled` if no heartbeat reached Redis for a while. If such a run is still executed here, an
+    event is published, which sets it to running again.
+
+    Args:
+        connect: makes the thread's run log.
+        every_s: seconds between two heartbeats.
+        emit: publishes an event: run id, event, scope.
     """
 
     def __init__(
@@ -37,7 +43,7 @@ class Heartbeat:
         self._wake = threading.Event()
 
     def beat_soon(self) -> None:
-        """Beat now, in the thread, which is started if it isn't there: a run has begun."""
+        """Send a heartbeat now, in the thread, which is started if it is not there: a run has begun."""
         with self._starting:
             self._wake.set()
             if self._thread is None:
@@ -48,7 +54,7 @@ class Heartbeat:
                     self._thread = None  # the interpreter is shutting down
 
     def stop(self) -> None:
-        """End the thread; it is not waited for, because it may wait for Redis."""
+        """End the thread. It is not joined, because it may wait for Redis."""
         with self._starting:
             self._thread = None
             self._wake.set()
@@ -57,13 +63,13 @@ class Heartbeat:
         runlog, failed = self._connect(), False
         try:
             while self._thread is threading.current_thread():
-                # without runs there is nothing to say until one begins
+                # without runs there is nothing to do until one begins
                 self._wake.wait(self._every_s if active_scopes else None)
                 self._wake.clear()
                 if self._thread is threading.current_thread():
                     try:
                         self.beat(runlog)
-                    except Exception as error:  # without this thread all runs of this process would be taken for dead
+                    except Exception as error:  # without this thread, all runs of this process would become stalled
                         if not failed:
                             _log.exception("a heartbeat has failed: %s", error)
                         failed = True
@@ -72,7 +78,7 @@ class Heartbeat:
             runlog.close()
 
     def beat(self, runlog: RunLog) -> None:
-        """One beat; when Redis is away, the next one will do."""
+        """Send one heartbeat. If Redis is away, nothing happens until the next one."""
         scopes = [scope for scopes in list(active_scopes.values()) for scope in scopes if scope.attempt != 0]
         if not scopes:
             return
@@ -83,6 +89,6 @@ class Heartbeat:
             return
         for scope in scopes:
             if statuses.get(scope.run_id) == "stalled":
-                _log.info("run %r was taken for stalled; it goes on", scope.run_id)
+                _log.info("run %r was marked stalled; it goes on", scope.run_id)
                 event = Event(time.time_ns() // 1_000_000, step=scope.step)
                 self._emit(scope.run_id, event, scope)

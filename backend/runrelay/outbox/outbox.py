@@ -1,6 +1,6 @@
-"""The outbox: what waits to be committed, in memory, bounded. The task's thread only appends; the flusher takes.
+"""The outbox: events that wait in memory to be committed, within a bound. Tasks append; the flusher takes batches.
 
-Nothing here does I/O, so that the lock is only ever held for microseconds.
+Nothing here does I/O, so the lock is only held for microseconds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 from ..progress import Event
 from ..progress.events import MAX_LOG_BYTES
 from ..runlog import ProducerSequence
-from .counts import Counts
+from .counts import Counts, Statistics
 from .overflow import DropPolicy
 from .queues import InFlightBatch, QueuedEvent, RunQueue, coalesced, event_bytes
 from .quick import Ingress, unpacked
@@ -26,28 +26,34 @@ __all__ = ["Counts", "Outbox"]
 BATCH_EVENTS: Final = 500
 BATCH_BYTES: Final = 1024 * 1024
 CALL_RUNS: Final = 64
-"""Runs whose batches go in one round trip."""
+"""The most runs whose batches go in one round trip."""
 CALL_BYTES: Final = 4 * 1024 * 1024
 INGRESS_EVENTS: Final = 256
 IDLE_QUEUES: Final = 10_000
 RENUMBER_S: Final = 1800.0
-"""The script forgets producers that were silent for an hour: one that was for half of it gets a new name."""
+"""The commit script forgets a producer after an hour without events. After half of that, a run gets a new producer."""
 _RESERVE: Final = 16
-"""One part in so many of the bound is kept for what is never dropped."""
+"""1/_RESERVE of the bound is kept for events that are never dropped."""
 
 _ROOM_S: Final = 0.5
+"""The longest that a full outbox holds a publishing thread up."""
 
 
 class Outbox:
-    """Events that wait, by run; at most one numbered batch of each run is in flight.
+    """Waiting events, a queue for each run; of each run at most one numbered batch is in flight.
 
-    What is published lands in `ingress`, without a lock: appending to a deque is atomic, cheap in a cold cache, and
-    safe in signal handlers and finalizers. It is sorted into the runs' queues by the flusher before it takes; or, if
-    that is busy or waits for Redis, by whoever finds `ingress` full. Only then is the bound looked at.
+    A published event is first appended to `ingress`, without a lock: appending to a deque is atomic, cheap in a cold
+    cache, and safe in signal handlers and finalizers. The flusher sorts `ingress` into the runs' queues before it takes
+    batches. While the flusher is busy or waits for Redis, the publishing thread that finds `ingress` full sorts it.
+    Only then is the bound checked.
 
-    `on_first` starts the flusher. While `is_draining` (Redis is there, and takes what it is given, only not as fast),
-    whoever finds the outbox full waits a moment for room. Otherwise `on_full` is called, without the lock: it may move
-    what waits elsewhere, and returns whether it has. Or else the policy of `overflow` drops.
+    Args:
+        bound_bytes: the bound of all queues and batches together.
+        on_first: starts the flusher.
+        on_full: called without the lock when the outbox is full; may move waiting events elsewhere. Returns whether
+            there is room now. If not, the drop policy decides (overflow.py).
+        is_draining: whether the flusher empties the outbox, only not as fast as it is filled. Then a publishing thread
+            that finds the outbox full waits up to half a second for room, before `on_full` is called: backpressure.
     """
 
     def __init__(
@@ -60,10 +66,10 @@ class Outbox:
     ) -> None:
         self.bound_bytes = bound_bytes
         self.bytes = 0
-        """What waits in queues and batches; `ingress` is not counted, but small."""
+        """Of all events in queues and batches. `ingress` is not counted: it is small."""
         self.counts = Counts()
         self.ingress: deque[Ingress] = deque()
-        # So few that even lines of the greatest length fit in the reserve.
+        # so few that log lines of the greatest length fit in the reserve
         self.ingress_limit = max(1, min(INGRESS_EVENTS, bound_bytes // _RESERVE // MAX_LOG_BYTES))
         self.wakeup = Wakeup(self._has_work, on_first)
         self.lock = threading.RLock()
@@ -71,7 +77,7 @@ class Outbox:
         self._is_draining = is_draining
         self._room = threading.Event()
         self._soft_bytes = bound_bytes - bound_bytes // _RESERVE
-        # what is in flight cannot be dropped: in a small outbox it must not take the place of all that is newer
+        # Batches in flight cannot be dropped. In a small outbox they must leave room for newer events.
         self._batch_bytes = min(BATCH_BYTES, bound_bytes // 8)
         self._queues: dict[str, RunQueue] = {}
         self._ready: deque[RunQueue] = deque()
@@ -82,7 +88,7 @@ class Outbox:
     # the task's side (quick.py does the same, in fewer steps)
 
     def append(self, run_id: str, event: Event, scope: TaskScope | None = None, follow: Event | None = None) -> None:
-        """Take a checked event; `follow` is published after it if it is committed and not fenced."""
+        """Take a checked event. `follow` is published after it, if it is committed and not fenced."""
         self.ingress.append((run_id, event, scope, follow))
         if self.wakeup.needs_notify:
             self.wakeup.notify()
@@ -90,7 +96,7 @@ class Outbox:
             self.sort()
 
     def sort(self) -> None:
-        """Put what has come in into the runs' queues, and see that the bound holds."""
+        """Sort `ingress` into the runs' queues, and keep the bound: by waiting, by the spool, or by dropping."""
         self.sort_quietly()
         if self.bytes <= self._soft_bytes or self._waited_for_room():
             return
@@ -99,7 +105,7 @@ class Outbox:
                 self._drop()
 
     def _waited_for_room(self) -> bool:
-        """Wait a moment for the flusher to make room, at most once per full ingress. Returns whether there is some."""
+        """Wait up to `_ROOM_S` for the flusher to make room. Returns whether there is some."""
         deadline = time.monotonic() + _ROOM_S
         while self.bytes > self._soft_bytes:
             self._room.clear()
@@ -110,11 +116,11 @@ class Outbox:
         return True
 
     def sort_quietly(self) -> None:
-        """Put what has come in into the runs' queues."""
+        """Sort `ingress` into the runs' queues."""
         ingress = self.ingress
         with self.lock:
             if self._sorting:
-                return  # a signal handler has interrupted the sorting: it goes on, in order, when the handler is done
+                return  # A signal handler has interrupted the sorting, which goes on in order after the handler.
             self._sorting = True
             try:
                 while ingress:
@@ -154,15 +160,15 @@ class Outbox:
     def _drop(self) -> None:
         if self._drop_policy is None:
             self._drop_policy = DropPolicy(self._queues.values())
-        victims = self._drop_policy
+        policy = self._drop_policy
         while self.bytes > self._soft_bytes:
-            freed = victims.drop_one()
+            freed = policy.drop_one()
             if freed is None:
-                break  # all that is left is never dropped
+                break  # the remaining events are never dropped
             self.bytes -= freed
-        self.counts.dropped_updates += victims.dropped_updates
-        self.counts.dropped_lines += victims.dropped_lines
-        victims.dropped_updates = victims.dropped_lines = 0
+        self.counts.dropped_updates += policy.dropped_updates
+        self.counts.dropped_lines += policy.dropped_lines
+        policy.dropped_updates = policy.dropped_lines = 0
 
     # the flusher's side
 
@@ -170,8 +176,8 @@ class Outbox:
         return bool(self.ingress or self._ready)
 
     def take(self, now_s: float) -> list[InFlightBatch]:
-        """Number the next batches, at most one per run, and put them in flight. `now_s` is monotonic."""
-        self.sort_quietly()  # whoever empties the outbox need not wait for room in it
+        """Number the next batches, at most one of each run, and put them in flight. `now_s` is monotonic."""
+        self.sort_quietly()  # not `sort`: the thread that empties the outbox must not wait for room in it
         batches: list[InFlightBatch] = []
         size = 0
         with self.lock:
@@ -214,15 +220,16 @@ class Outbox:
         queue.used_s = now_s
 
     def _retire(self, queue: RunQueue) -> None:
-        """Nothing more will come under this queue' numbers, and nothing is on its way: it begins anew under others."""
+        """Give the queue a new producer. Nothing is in flight under the old one, whose mark in Redis can be deleted."""
         if queue.sequence.next > 1 and not queue.sequence.in_doubt:
             self._retired.append((queue.run_id, queue.sequence.producer))
         queue.sequence = ProducerSequence.fresh()
 
     def retired(self, *, all_idle: bool = False) -> list[tuple[str, str]]:
-        """Producers (run id, name) whose marks can be taken away: each is given once.
+        """Producers (run id, name) whose marks in Redis can be deleted. Each is returned once.
 
-        With `all_idle` also those of all runs of which nothing waits: what they say after that is another producer's.
+        Args:
+            all_idle: retire the producers of all idle runs first. Their next events come from new producers.
         """
         if not all_idle and not self._retired:
             return []
@@ -235,21 +242,21 @@ class Outbox:
         return gone
 
     def settle(self, batch: InFlightBatch) -> None:
-        """A batch has acknowledged, or was given up. Its run's next batch may go."""
+        """A batch was acknowledged, or is given up. Its run's next batch may go."""
         with self.lock:
             queue = batch.queue
             queue.batch = None
             self.bytes -= batch.size_bytes
             self._room.set()
             if queue.items:
-                self._ready.append(queue)  # it is still `queued`
+                self._ready.append(queue)  # `queue.queued` is still true
             else:
                 queue.queued = False
             if self._drop_policy is not None and self.bytes < self.bound_bytes // 2:
                 self._drop_policy = None
 
     def batches(self) -> list[InFlightBatch]:
-        """All that is in flight."""
+        """All batches in flight."""
         with self.lock:
             return [queue.batch for queue in self._queues.values() if queue.batch is not None]
 
@@ -339,8 +346,23 @@ class Outbox:
             self._drop_policy = None
         return lost
 
+    # for tests and for people
+
+    def statistics(self) -> Statistics:
+        """How much the outbox holds now. Nothing is sorted, dropped or waited for."""
+        with self.lock:
+            queues = list(self._queues.values())
+            return Statistics(
+                ingress=len(self.ingress),
+                queues=len(queues),
+                waiting=sum(entry.event is not None for queue in queues for entry in queue.items),
+                in_flight=sum(len(queue.batch.events) for queue in queues if queue.batch is not None),
+                spooled=sum(queue.spooled for queue in queues),
+                bytes=self.bytes,
+            )
+
     def waiting(self) -> list[tuple[RunQueue, int]]:
-        """The runs of which something waits, each with the serial of its newest event."""
+        """The runs with waiting events, each with the serial of its newest one."""
         self.sort()
         with self.lock:
             return [(queue, queue.serial) for queue in self._queues.values() if not queue.idle]

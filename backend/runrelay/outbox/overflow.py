@@ -1,7 +1,7 @@
-"""Overflow: what the outbox gives up when Redis is away for long, and what it never does. Pure.
+"""The drop policy: which events a full outbox gives up when Redis is away for long, and which it never does. Pure.
 
-The oldest progress-only updates go first, then the oldest log lines, which leave one line that says how many. An event
-that changes the state, ends a run or a step, or controls it is never dropped; of its log line only the line goes.
+The oldest progress-only updates are dropped first, then the oldest log lines. One line per run says how many were
+dropped. An event that changes the state, ends a run or a step, or controls it is never dropped; only its log line is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class _Droppable(NamedTuple):
 
 
 class DropPolicy:
-    """What may be dropped of all that waits, oldest first. Made when the outbox overflows, then kept up to date."""
+    """The waiting events that may be dropped, oldest first. Made when the outbox overflows, then kept up to date."""
 
     def __init__(self, queues: Iterable[RunQueue]) -> None:
         self._updates: deque[_Droppable] = deque()
@@ -41,7 +41,7 @@ class DropPolicy:
             self.add(queue, entry)
 
     def add(self, queue: RunQueue, entry: QueuedEvent) -> None:
-        """Take note of an entry that has just been appended."""
+        """Take note of an entry that was appended to its queue."""
         event = entry.event
         if event is None:
             return
@@ -59,29 +59,29 @@ class DropPolicy:
             self._lines.append(_Droppable(queue, entry, brings_state))
 
     def drop_one(self) -> int | None:
-        """Give up one update or one log line. Returns the bytes that this frees, None if no more may be dropped."""
+        """Drop one update or one log line. Returns the bytes that this frees, or None if nothing may be dropped."""
         while self._updates:
             queue, entry, _ = self._updates.popleft()
             if entry.event is not None and _waits(queue, entry):
                 self.dropped_updates += 1
                 return self._drop(queue, entry)
         while self._lines:
-            victim = self._lines.popleft()
-            event = victim.entry.event
-            if event is not None and _waits(victim.queue, victim.entry):
+            droppable = self._lines.popleft()
+            event = droppable.entry.event
+            if event is not None and _waits(droppable.queue, droppable.entry):
                 if event.log is None:
                     self.dropped_updates += 1
-                    return self._drop(victim.queue, victim.entry)
+                    return self._drop(droppable.queue, droppable.entry)
                 self.dropped_lines += 1
-                return self._drop_line(victim, event)
+                return self._drop_line(droppable, event)
         return None
 
-    def _drop_line(self, victim: _Droppable, event: Event) -> int:
-        queue, entry, brings_state = victim
+    def _drop_line(self, droppable: _Droppable, event: Event) -> int:
+        queue, entry, brings_state = droppable
         before = entry.size_bytes
         note = self._notes.get(queue.run_id)
         if note is None or note.event is None or not _waits(queue, note):
-            # The first line that goes becomes the note: at its place, with whatever else the event brings.
+            # The first dropped line is replaced by the note. The event keeps its place and its other fields.
             entry.dropped_lines = 1
             entry.event = event._replace(log=dropped_note(1), level="warning", data=None)
             entry.size_bytes = event_bytes(entry.event)
@@ -98,7 +98,7 @@ class DropPolicy:
     def _drop(self, queue: RunQueue, entry: QueuedEvent) -> int:
         entry.event = None
         dead = self._dead[queue.run_id] = self._dead.get(queue.run_id, 0) + 1
-        # What is dropped stays in its queue, empty, until it is at the head or there is much of it.
+        # A dropped entry stays in its queue, empty, until it is at the head, or half of a long queue is empty.
         while queue.items and queue.items[0].event is None:
             queue.items.popleft()
         if dead > _DEAD_KEPT and dead > len(queue.items) // 2:
@@ -120,5 +120,5 @@ def _is_control(event: Event) -> bool:
 
 
 def _waits(queue: RunQueue, entry: QueuedEvent) -> bool:
-    """Whether the entry is still in its queue: neither in flight nor committed."""
+    """Whether the entry is still in its queue, neither in flight nor committed."""
     return bool(queue.items) and entry.serial >= queue.items[0].serial

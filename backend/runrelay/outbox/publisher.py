@@ -1,4 +1,4 @@
-"""A publisher in the life of its process: begun with the first event, anew in a child, flushed at the end."""
+"""A publisher and the life of its process: started with the first event, new in a forked child, flushed at the end."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from ..errors import RunlogError
 from ..progress import Event
 from ..runlog import Batch, Committed, ProducerSequence, RunLog
 from ..settings import PublisherSettings
+from .counts import Counts, Statistics
 from .flusher import Flusher
 from .heartbeat import Heartbeat
-from .outbox import Counts, Outbox
+from .outbox import Outbox
 from .scopes import TaskScope
 from .spool import Spool, open_spool
 
 __all__ = ["EXIT_FLUSH_S", "Publisher"]
 
 EXIT_FLUSH_S: Final = 5.0
-"""Seconds that a process waits at its end, unless Redis is known to be away."""
+"""How long a process waits at its end for its events to be committed, unless Redis is known to be away."""
 
 _log = logging.getLogger("runrelay.publisher")
 
 
 class Publisher:
-    """An outbox and its flusher. A forked child's is empty, and a new producer.
+    """An outbox, its flusher, its spool and its heartbeat. In a forked child the outbox is empty, and a new producer.
 
     Raises:
         ValueError: the settings' URL is not one of Redis.
@@ -36,7 +37,7 @@ class Publisher:
 
     def __init__(self, settings: PublisherSettings | None = None) -> None:
         self.settings = settings or PublisherSettings()
-        self._connect().close()  # no connection yet, but a URL that is none is refused here and not in a thread
+        self._connect().close()  # no connection is made, but a wrong URL is refused here and not in the flusher
         self._begin()
         _publishers.add(self)
 
@@ -57,7 +58,7 @@ class Publisher:
 
     @property
     def heartbeat(self) -> Heartbeat:
-        """The thread that says, for the runs that are executed here, that they are."""
+        """The thread that reports that the runs executed here are alive. Made at first use."""
         if self._heartbeat is None:
             self._heartbeat = Heartbeat(self._connect, self.settings.heartbeat_s, self.emit)
         return self._heartbeat
@@ -75,8 +76,12 @@ class Publisher:
 
     @property
     def counts(self) -> Counts:
-        """What has happened to events so far."""
+        """What became of this publisher's events so far."""
         return self.outbox.counts
+
+    def statistics(self) -> Statistics:
+        """How much the outbox holds now."""
+        return self.outbox.statistics()
 
     def emit(self, run_id: str, event: Event, scope: TaskScope | None = None, follow: Event | None = None) -> None:
         """Append a checked event to the outbox; microseconds, whatever Redis does."""
@@ -89,7 +94,7 @@ class Publisher:
             return
         self.flusher.start()
         if not self._exit_hook and "multiprocessing.util" in sys.modules:
-            # children of multiprocessing leave without atexit, but run these
+            # children of multiprocessing end without atexit hooks, but run these finalizers
             self._exit_hook = True
             sys.modules["multiprocessing.util"].Finalize(self, _close_at_exit, (weakref.ref(self),), exitpriority=10)
 
@@ -103,7 +108,7 @@ class Publisher:
         return self.flusher.wait(timeout_s, while_down=while_down)
 
     def commit(self, run_id: str, event: Event) -> Committed:
-        """Commit one event now, past the outbox, in the calling thread: what must be so before anything else is done.
+        """Commit one event now, in the calling thread, without the outbox: for what must be so before work goes on.
 
         Raises:
             RunlogUnavailable: Redis cannot be reached or cannot write; the event may be committed or not.
@@ -115,17 +120,23 @@ class Publisher:
             done = runlog.commit(Batch(run_id, sequence.producer, sequence.next, [event]))
             try:
                 runlog.index({run_id: done.updated_at})
-                runlog.dismiss([(run_id, sequence.producer)])  # its only batch was sent once, and is answered
+                runlog.dismiss([(run_id, sequence.producer)])  # its only batch is acknowledged
             except RunlogError:
-                _log.debug("run %r is not in the list of runs yet", run_id)
+                _log.debug("run %r is not in the list of runs yet: its next event or a listing adds it", run_id)
             return done
         finally:
             runlog.close()
 
     def close(self, timeout_s: float = EXIT_FLUSH_S) -> bool:
-        """Flush (not waiting while Redis is known to be away), and end the thread. The next event starts another.
+        """Flush, and end the threads. The next event starts new ones.
 
-        With a spool, what could not be committed waits there for another process.
+        It does not wait while Redis is known to be away. With a spool, events that could not be committed are left
+        there to another process.
+
+        Args:
+            timeout_s: for the flush, and again for the end of the flusher.
+
+        Returns whether everything is committed.
         """
         done = self.flush(timeout_s, while_down=False)
         ended = self.flusher.stop(timeout_s)
@@ -141,7 +152,7 @@ class Publisher:
         return done
 
     def forked(self) -> None:
-        """In a forked child: what waits is the parent's to commit, and its connection the parent's to use."""
+        """In a forked child: start with an empty outbox. Waiting events and the connection are the parent's."""
         self.spool.forked()
         self._begin()
 
@@ -149,7 +160,7 @@ class Publisher:
 _publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()
 
 
-def _begin_anew() -> None:
+def _after_fork() -> None:
     for publisher in _publishers:
         publisher.forked()
 
@@ -161,8 +172,8 @@ def _close_at_exit(reference: weakref.ref[Publisher]) -> None:
 
 
 _exiting = False
-"""The exit hook has run. Hooks that were registered before it run after it, and may publish: that is committed at once,
-in their thread, because no other can be started any more."""
+"""The exit hook has run. Hooks that were registered before it run after it, and may publish. Their events are committed
+at once, in the hook's thread: no thread can be started any more."""
 
 
 @atexit.register
@@ -174,4 +185,4 @@ def _close_all() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(after_in_child=_after_fork)

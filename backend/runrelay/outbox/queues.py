@@ -1,4 +1,4 @@
-"""Boxes: what waits of one run, and the numbers that its next events will get. Pure."""
+"""The queue of one run: its waiting events, its batch in flight, and the numbers of its next events. Pure."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = [
 ]
 
 EVENT_BYTES: Final = 400
-"""What an event without text takes in memory: the tuple, its numbers, its entry, their places in the queues."""
+"""Memory that an event without text takes: the tuple, its numbers, its entry, their places in the queues."""
 
 
 class QueuedEvent:
-    """An event that waits, with what the flusher must know beside it."""
+    """A waiting event, with what the flusher must know of it."""
 
     __slots__ = ("dropped_lines", "event", "follow", "scope", "serial", "size_bytes")
 
@@ -37,25 +37,29 @@ class QueuedEvent:
         follow: Event | None = None,
     ) -> None:
         self.event: Event | None = event
-        """None: it was dropped while it waited."""
+        """None: dropped while it waited."""
         self.scope = scope
         self.size_bytes = size_bytes
         self.serial = serial
-        """Its place among all events of its run in this process."""
+        """Its number among all events of its run in this process, from 1; not the number that is committed."""
         self.follow = follow
-        """What is published next of this run if this event is committed and not fenced."""
+        """Published next, if this event is committed and not fenced."""
         self.dropped_lines = 0
-        """How many log lines this entry stands for, if it is the one that says so."""
+        """If the event is the line that says how many log lines were dropped: how many."""
 
     def fenced(self) -> Event:
-        """The event as it is sent: with the attempts of its scope."""
+        """The event as it is sent, with the attempts of its scope.
+
+        Raises:
+            ValueError: the event was dropped.
+        """
         if self.event is None:
-            raise ValueError("an entry that was dropped cannot be sent")
+            raise ValueError("an event that was dropped cannot be sent")
         return self.event if self.scope is None else self.scope.fence(self.event)
 
     @property
     def ends_batch(self) -> bool:
-        """Whether what comes after this event depends on what becomes of it."""
+        """Whether later events depend on what becomes of this one, so that it must be the last of its batch."""
         return self.follow is not None or (self.event is not None and self.event.kind in STARTS)
 
     @property
@@ -65,7 +69,7 @@ class QueuedEvent:
 
 
 class InFlightBatch:
-    """A numbered batch on its way. It is sent again, the same, until it is known what became of it."""
+    """A numbered batch in flight. The same batch is sent again until it is known what became of it (idempotent)."""
 
     __slots__ = ("entries", "events", "first", "producer", "queue", "size_bytes", "spooled")
 
@@ -77,17 +81,17 @@ class InFlightBatch:
         self.first = queue.sequence.next
         self.size_bytes = sum(entry.size_bytes for entry in entries)
         self.spooled = False
-        """It is in the spool too, in case that this process dies."""
+        """Also in the spool, in case this process dies."""
         queue.sequence.next += len(entries)
 
     @property
     def lines(self) -> int:
-        """How many of the events bring a log line."""
+        """How many of the events have a log line."""
         return sum(event.log is not None for event in self.events)
 
 
 class RunQueue:
-    """What waits of one run."""
+    """The events of one run that are not settled yet. Guarded by the outbox' lock."""
 
     __slots__ = (
         "batch",
@@ -110,14 +114,14 @@ class RunQueue:
         self.sequence = ProducerSequence.fresh()
         self.batch: InFlightBatch | None = None
         self.queued = False
-        """It is among the queues that the flusher will take next, or will come back to them when its batch settles."""
+        """In the list of queues that the flusher takes from, or will be again when its batch is settled."""
         self.serial = 0
         self.used_s = 0.0
-        """When the flusher last took from it (monotonic)."""
+        """When a batch was last taken from it (monotonic)."""
         self.indexed_s = float("-inf")
         """When the run was last entered in the list of runs (monotonic)."""
         self.rejected = False
-        """A batch of this run was given up, and the log says so."""
+        """A batch of this run was given up, and that was logged once."""
         self.spooled = 0
         """Events of this run that wait in the spool. They are older than those in `items`."""
         self.spooled_lines = 0
@@ -127,7 +131,7 @@ class RunQueue:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing of this run waits."""
+        """Whether no event of this run waits, anywhere."""
         return not self.items and self.batch is None and not self.spooled
 
     def lose_spooled(self, now_ms: int) -> tuple[int, int, int]:
@@ -145,23 +149,23 @@ class RunQueue:
         if end is not None:
             instead.append(end)
         self.items.extendleft(reversed(instead))
-        self.sequence = ProducerSequence.fresh()  # what became of the old numbers is not known
+        self.sequence = ProducerSequence.fresh()  # it is not known which of the old numbers were committed
         return lines, self.spooled - lines - (end is not None), sum(entry.size_bytes for entry in instead)
 
     def settled_up_to(self, serial: int) -> bool:
-        """Whether nothing with this serial or a lower one waits any more."""
+        """Whether no event with this serial or a lower one waits any more."""
         if self.batch is not None and self.batch.entries[0].serial <= serial:
             return False
         return not self.spooled and (not self.items or self.items[0].serial > serial)
 
 
 def dropped_note(lines: int) -> str:
-    """The line that a run's log has in place of those that were given up."""
+    """The line in a run's log that stands for lines that were given up."""
     return f"… {lines} lines dropped"
 
 
 def event_bytes(event: Event) -> int:
-    """What an event takes in memory, roughly: for the outbox's bound."""
+    """About how much memory an event takes: for the outbox' bound."""
     size = EVENT_BYTES
     if event.log is not None:
         size += event.log.__sizeof__()
@@ -175,10 +179,11 @@ def event_bytes(event: Event) -> int:
 
 
 def coalesced(last: QueuedEvent, event: Event, scope: TaskScope | None) -> Event | None:
-    """The one event that can take the place of the waiting `last` and `event`, or None if both must be kept.
+    """Coalesce the waiting `last` and `event` into one event. Returns None if both must be kept.
 
-    Only adjacent progress-only updates with the same run, step, attempt, state and level collapse. The later one stays,
-    with the higher progress: within an attempt a run's progress never goes down, so the earlier one's would have stood.
+    Only adjacent progress-only updates with the same run, step, attempt, state and level are coalesced. The result is
+    the later event with the higher progress: within an attempt a run's progress never goes down, so that the commit
+    script would have kept the earlier one's.
     """
     before = last.event
     if (

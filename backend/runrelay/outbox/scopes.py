@@ -1,4 +1,4 @@
-"""Scopes: which task (or `run_progress` block) an event comes from, and so which attempt fences it."""
+"""Scopes: the task (or `run_progress` block) that an event comes from, and with it the attempt that fences it."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ __all__ = [
 ]
 
 STARTS: Final = frozenset[Kind](("start", "step_start"))
-"""Events whose commit allocates an attempt. What comes after them needs to know it, so they end their batch."""
+"""Events whose commit allocates an attempt. Later events need its number, so a start is the last of its batch."""
 
 
 @dataclass(slots=True, eq=False)
 class TaskScope:
     """One execution of a run, or of a step of it, in this process.
 
-    The attempts are what the commit script allocated to this execution's start. They are not known when the task's
-    first events are appended; the flusher fills them in when the start is committed, which is always before it builds
-    the batches with those events. So the task never waits, and a zombie stays fenced.
+    The commit script allocates the attempts when this execution's start is committed. They are not known when the
+    task's first events are appended: the flusher sets them when the start is committed, which is always before it makes
+    the batches with those events. So the task never waits, and an execution that was replaced (a zombie) stays fenced.
     """
 
     run_id: str
     step: str | None = None
     attempt: int | None = None
-    """0: the start was fenced, and with it everything that this scope says."""
+    """0: the start was fenced, and with it every event of this scope."""
     step_attempt: int | None = None
     sent_for: int | None = None
-    """The attempt that the task was sent for, if it says."""
+    """The attempt that the task was sent for, if its message says so."""
     unwanted: bool = False
-    """The start was fenced because the run was cancelled, or because the task was sent for an attempt that has been
-    replaced or was told to its caller as not sent: the work must not be done."""
+    """The work must not be done. The start was fenced because the run was cancelled, or because the task was sent for
+    an attempt that was replaced, or of which its sender was told that it was not sent."""
     more_step: int | None = None
-    """The number of a canvas' member whose step is not kept, among those."""
+    """Of a member of a canvas whose step is not kept (beyond MAX_STEPS): its number among those, from 1."""
     result: Any = None
-    """What the task wants the run's result to be, instead of its return value."""
+    """The run's result as set by the task, instead of its return value."""
     failure: str | None = None
-    """The error of a `run_progress` block that ended by an exception inside this scope."""
+    """The error of a `run_progress` block inside this scope that an exception ended."""
     ended: str | None = None
     """The terminal state that the task itself has published."""
     before: TaskScope | None = None
-    """The scope around this one, in the context that has entered it."""
+    """The scope around this one in the context that has entered it."""
     left: bool = False
 
     def fence(self, event: Event) -> Event:
-        """An event of this scope with its attempts, unless it names one itself."""
+        """The event with the attempts of this scope. An attempt that the event names itself stays."""
         if self._starts(event):
             return event
         attempt = self.attempt if event.attempt is None else event.attempt
@@ -69,7 +69,7 @@ class TaskScope:
         return event._replace(attempt=attempt, step_attempt=self.step_attempt, more_step=more_step)
 
     def begun(self, event: Event, committed: Committed) -> None:
-        """The scope's start is committed; that of another step within it says nothing of the scope."""
+        """A start is committed: take its attempts if it is this scope's own, and not that of a step within it."""
         if event.kind == "start":
             self.attempt = given = committed.given_attempt
         elif self._starts(event):
@@ -84,11 +84,11 @@ class TaskScope:
 
 
 _current: ContextVar[TaskScope | None] = ContextVar("runrelay_scope", default=None)
-# Threads that a task starts do not have its context (before Python 3.14), but mean its run all the same. A process that
-# it forks keeps both: it still works for the task.
+# Before Python 3.14, threads that a task starts do not have its context, but they work for its run. A process that the
+# task forks keeps both: it still works for the task.
 active_scopes: dict[str, list[TaskScope]] = {}
 ever_entered = False
-"""Whether any scope was ever entered in this process. Until then `scope_of` need not be asked."""
+"""Whether any scope was ever entered in this process. Until then `scope_of` returns None."""
 
 
 def _still_entered(scope: TaskScope | None) -> TaskScope | None:
@@ -108,7 +108,7 @@ def enter_scope(scope: TaskScope) -> None:
 
 
 def leave_scope(scope: TaskScope) -> None:
-    """Undo `enter_scope`: in whatever order blocks in generators are left, and in whatever context they are closed."""
+    """Undo `enter_scope`. Scopes may be left in any order and in any context: generators are closed anywhere."""
     scope.left = True
     if _current.get() is scope:
         _current.set(_still_entered(scope))
@@ -130,7 +130,7 @@ def entered(scope: TaskScope) -> Iterator[TaskScope]:
 
 
 def scope_of(run_id: str) -> TaskScope | None:
-    """The scope that events of this run belong to: the current one, or the only one of this run in the process."""
+    """The scope of events of this run: the context's current one, or else the only one of this run in the process."""
     scope = _current.get()
     if scope is not None and scope.run_id == run_id:
         return scope
@@ -142,7 +142,7 @@ def scope_of(run_id: str) -> TaskScope | None:
 
 
 def current_run_id() -> str | None:
-    """The run that the calling code works for, if it is in a scope."""
+    """The run of the scope that the calling code is in, if there is one."""
     scope = _still_entered(_current.get())
     if scope is not None:
         return scope.run_id

@@ -1,4 +1,4 @@
-"""The worker side: publish_progress and what is built on it. Needs redis and orjson, nothing else."""
+"""The worker side: publish_progress, and the helpers that are built on it. Needs redis and orjson, nothing else."""
 
 from ..outbox.publisher import Publisher
 from .log_handler import RunLogHandler

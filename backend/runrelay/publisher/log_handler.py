@@ -1,4 +1,4 @@
-"""A logging handler whose lines go to a run's log."""
+"""A logging handler that publishes its records as lines of a run's log."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ _OWN: Final = ("runrelay", "redis")
 
 
 class RunLogHandler(logging.Handler):
-    """Publishes each record as a line of the log of `run_id`; without it, of the run that the code works for.
+    """Publishes each record as a line of a run's log.
 
-    Records of runrelay's own loggers, and of the Redis client, are left out: they would speak of themselves.
+    Records of runrelay's own loggers and of the Redis client are left out: publishing them would cause new ones.
+
+    Args:
+        run_id: the run; by default that of the task or block that the code is in, if there is one.
+        level: as for `logging.Handler`.
 
     Raises:
-        TypeError, ValueError: `run_id` can't name a run.
+        TypeError, ValueError: `run_id` is wrong.
     """
 
     def __init__(self, run_id: str | None = None, level: int | str = logging.NOTSET) -> None:
@@ -29,7 +33,7 @@ class RunLogHandler(logging.Handler):
         self.addFilter(_is_foreign)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Publish one record. What goes wrong is logging's to report, never the task's to fail."""
+        """Publish one record. Errors are reported by logging (`handleError`), and never fail the task."""
         try:
             run_id = current_run_id() if self.run_id is None else self.run_id
             if run_id is not None:

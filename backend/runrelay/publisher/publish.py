@@ -1,4 +1,4 @@
-"""The process' publisher, and the one line in the worker."""
+"""`publish_progress`, the one line in the worker, and the process' publisher that it goes to."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ __all__ = [
 
 
 class Sink(Protocol):
-    """Where events go: the process' publisher, or what a test puts in its place."""
+    """Where events go: the process' publisher, or a test's capture in its place."""
 
     def emit(self, run_id: str, event: Event, scope: TaskScope | None = None, follow: Event | None = None) -> None:
-        """Take an event; see `Outbox.append`."""
+        """Append a checked event; see `Outbox.append`."""
 
     def flush(self, timeout_s: float, *, while_down: bool = True) -> bool:
-        """Wait until what was taken is committed; see `Flusher.wait`."""
+        """Wait until all events so far are committed; see `Flusher.wait`."""
 
     def commit(self, run_id: str, event: Event) -> Committed:
         """Commit one event now; see `Publisher.commit`."""
 
     def close(self) -> bool:
-        """Flush, and end what runs beside."""
+        """Flush, and end the threads. Returns whether everything is committed."""
 
     @property
     def down(self) -> bool:
@@ -65,12 +65,16 @@ def _after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # after the publishers' own hook, which is registered before: by then the child's outbox is there
+    # Hooks run in the order of their registration: the publishers' own hook has made the child's outbox by then.
     os.register_at_fork(after_in_child=_after_fork)
 
 
 def current_sink() -> Sink:
-    """The process' sink: what `configure` made, else a publisher with the environment's settings."""
+    """The process' sink: the one that was configured, or else a publisher with the environment's settings.
+
+    Raises:
+        ValueError: a setting in the environment is wrong.
+    """
     global _sink, _quick_outbox
     if _sink is None:
         with _choosing:
@@ -81,7 +85,11 @@ def current_sink() -> Sink:
 
 
 def use_sink(sink: Sink | None) -> Sink | None:
-    """Put `sink` in the place of the process' publisher (None: the environment's again). Returns the one before."""
+    """Replace the process' sink. Returns the one before, which is not closed.
+
+    Args:
+        sink: None: the next event makes a publisher with the environment's settings.
+    """
     global _sink, _quick_outbox
     with _choosing:
         before, _sink = _sink, sink
@@ -90,7 +98,11 @@ def use_sink(sink: Sink | None) -> Sink | None:
 
 
 def configure(settings: PublisherSettings) -> Publisher:
-    """Make the process' publisher with these settings instead of the environment's. The one before is closed."""
+    """Make the process' publisher with these settings instead of the environment's. The one before is closed.
+
+    Raises:
+        ValueError: the settings' URL is wrong.
+    """
     publisher = Publisher(settings)
     before = use_sink(publisher)
     if isinstance(before, Publisher):
@@ -99,18 +111,18 @@ def configure(settings: PublisherSettings) -> Publisher:
 
 
 def commit(run_id: str, event: Event) -> Committed:
-    """Commit one event now, in the calling thread; see `Publisher.commit`."""
+    """Commit one event now, in the calling thread; see `Publisher.commit` for what it raises."""
     return current_sink().commit(run_id, event)
 
 
 def shut_down() -> None:
-    """Flush and end the threads, as at the process' end."""
+    """Flush and end the threads, as at the end of the process. Does nothing if nothing was published."""
     if _sink is not None:
         _sink.close()
 
 
 def emit(run_id: str, event: Event, scope: TaskScope | None = None, follow: Event | None = None) -> None:
-    """Append an event that is made and checked already."""
+    """Append an event that was checked already."""
     (_sink or current_sink()).emit(run_id, event, scope, follow)
 
 
@@ -127,24 +139,24 @@ def publish_progress(
     error: str | None = None,
     attempt: int | None = None,
 ) -> None:
-    """Say where a run is. Takes microseconds, never waits for Redis and never fails because of it.
+    """Publish an event of a run. Takes microseconds, never waits for Redis and never fails because of it.
 
     Args:
         run_id: 1 to 200 characters; no control characters, no `/`, `{`, `}`.
         state: the pipeline's own label, 1 to 64 characters. `END`, `FAILED` and `CANCELLED` end the run.
-        progress: 0..1. Within an attempt a run's progress never goes down.
-        log: a line for the run's log; over 16 KiB of UTF-8 it is cut.
-        level: of the line: debug, info, warning or error.
-        step: the step that this is about; inside a member of a canvas, by default, its own.
+        progress: 0..1. Within an attempt a run's progress never goes down: a lower value has no effect.
+        log: a line for the run's log. More than 16 KiB of UTF-8 is cut.
+        level: the line's level: debug, info, warning or error.
+        step: the step that the event belongs to. By default, inside a member of a canvas: its own.
         data: a JSON object up to 4 KiB that is shown with the event.
-        result: JSON up to 64 KiB; with a terminal state, or of a step.
-        error: text; with a terminal state, or of a step.
-        attempt: the attempt that this belongs to. By default, inside a task of an application with `install(app)` the
-            one that the task's start was given, so that a task which was replaced is not heard any more; elsewhere
-            the current one.
+        result: JSON up to 64 KiB, only with a terminal state or a step.
+        error: text, only with a terminal state or a step.
+        attempt: the attempt that the event belongs to. By default, inside a task of an application with `install(app)`:
+            the one that the task's start was given, so that later events of a task that was replaced are fenced.
+            Elsewhere: the current one.
 
     Raises:
-        TypeError, ValueError: an argument is wrong; nothing is published. Or, at the first call, a setting is.
+        TypeError, ValueError: an argument is wrong; nothing is published. At the first call also: a setting is wrong.
     """
     outbox = _quick_outbox
     if (
@@ -162,5 +174,5 @@ def publish_progress(
 
 
 def flush(timeout_s: float = 5.0) -> bool:
-    """Wait up to `timeout_s` seconds until all that this process has published is committed. Returns whether it is."""
+    """Wait up to `timeout_s` seconds until all events of this process are committed. Returns whether they are."""
     return (_sink or current_sink()).flush(timeout_s)

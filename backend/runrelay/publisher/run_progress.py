@@ -23,16 +23,16 @@ _FRAMES: Final = 30
 
 
 def error_text(error: BaseException) -> str:
-    """An exception as a run's error: the one line that says what it is, then where it came from; at most 64 KiB."""
+    """An exception as a run's error: one line with its type and message, then the traceback; at most 64 KiB."""
     summary = "".join(traceback.format_exception_only(error)).strip()
     trace = "".join(traceback.format_exception(error, limit=-_FRAMES)).strip()
     return cut_text(f"{summary}\n\n{trace}" if trace != summary else summary, MAX_ERROR_BYTES)
 
 
 class StepSpan(Span):
-    """A step of a run as a block of code. Entered again, after it has failed, say, it is a new attempt of the step."""
+    """A step of a run as a block of code. If it is entered again (after it has failed), that is a new step attempt."""
 
-    def _tell_beginning(self) -> None:
+    def _publish_start(self) -> None:
         event = make_event(self._state, self.low, self._log, step=self.step_name)
         emit(self.run_id, event._replace(kind="step_start"), scope_of(self.run_id))
 
@@ -49,7 +49,7 @@ class StepSpan(Span):
 
 
 class RunProgress(Span):
-    """A run in progress, as `run_progress` gives it."""
+    """The run of a `run_progress` block."""
 
     def __init__(self, run_id: str, begin: Event, declare: Event | None) -> None:
         super().__init__(run_id)
@@ -60,7 +60,11 @@ class RunProgress(Span):
 
     @property
     def result(self) -> Any:
-        """What the run has made: JSON up to 64 KiB, shown when it ends well."""
+        """The run's result: JSON up to 64 KiB, published with its end unless it fails.
+
+        Raises:
+            TypeError, ValueError: (on setting) it is no JSON, or too large.
+        """
         return self._result
 
     @result.setter
@@ -72,10 +76,10 @@ class RunProgress(Span):
         return current_span(self.run_id)
 
     def step(self, name: str, state: str | None = None, log: str | None = None) -> StepSpan:
-        """A block of code as one of the run's steps: 0..1 of its own, END on leaving, FAILED on an exception.
+        """A block of code as one of the run's steps: its own progress 0..1, END on leaving, FAILED on an exception.
 
         Raises:
-            TypeError, ValueError: this can't be a step's name.
+            TypeError, ValueError: the name is wrong.
         """
         check_label("step", name, MAX_STEP_CHARS)
         return StepSpan(self.run_id, state=state, step=name, log=log)
@@ -88,7 +92,7 @@ class RunProgress(Span):
             enter_scope(self._scope)
             emit(self.run_id, self._begin, self._scope)
         elif self._declare is not None:
-            # a member's own steps are not the canvas' steps
+            # inside a member of a canvas: the canvas declares the run's steps, not its members
             steps = self._declare.steps if outer.step is None else None
             emit(self.run_id, self._declare._replace(step=outer.step, steps=steps), outer)
         return self
@@ -100,7 +104,7 @@ class RunProgress(Span):
             return
         scope = self._scope
         if scope is None:
-            # The task that this block is a part of knows how it ends: after an exception it may yet be tried again.
+            # The block is part of a task, which ends the run: after an exception it may be retried.
             outer = scope_of(self.run_id)
             if outer is not None:
                 outer.failure = None if error is None else error_text(error)
@@ -130,8 +134,10 @@ def run_progress(
 ) -> RunProgress:
     """A block of code as a run: started on entering, END on leaving, FAILED with the error on an exception.
 
-    Inside a task of an application with `install(app)` that carries this run id, the block is part of the task: the
-    task's end, with its retries, ends the run, or the task's step if it is a member of a canvas.
+    `asyncio.CancelledError` ends the run as CANCELLED.
+
+    Inside a task of an application with `install(app)` that works for this run, the block is part of the task: the
+    task's end ends the run, after its retries. If the task is a member of a canvas, it ends the task's step.
 
         with run_progress("film-7", title="A film") as run:
             with run.span(0.0, 0.4, state="PLOT"):
@@ -140,11 +146,11 @@ def run_progress(
 
     Args:
         run_id: as for `publish_progress`. A run of this id that has ended begins a new attempt.
-        title: for people, up to 200 characters.
+        title: shown to people, up to 200 characters.
         steps: names with their weights, or names alone.
         pipeline: the pipeline's name.
         state: the first state; `STARTED` by default.
-        attempt: the attempt that this was started for, if a retry may have replaced it.
+        attempt: the attempt that this program was started for. If a retry has replaced it, its events are fenced.
 
     Raises:
         TypeError, ValueError: an argument is wrong.
@@ -159,5 +165,5 @@ def run_progress(
         title=title, pipeline=pipeline, steps=None if steps is None else step_specs(steps)
     )
     begin = plain._replace(kind="start", state=state or "STARTED", attempt=None, base_attempt=attempt, reopen=True)
-    says_something = not (title is None and pipeline is None and steps is None and state is None)
-    return RunProgress(run_id, begin, plain if says_something else None)
+    declares = not (title is None and pipeline is None and steps is None and state is None)
+    return RunProgress(run_id, begin, plain if declares else None)

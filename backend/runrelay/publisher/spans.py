@@ -1,4 +1,4 @@
-"""Spans: a part of a run reports 0..1 of its own, and that is mapped into the run's."""
+"""Spans: a part of a run reports its own progress 0..1, which is mapped into the run's."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from .publish import publish_progress
 __all__ = ["Span", "current_span"]
 
 _current: ContextVar[Mapping[str, tuple[Span, ...]]] = ContextVar("runrelay_spans")
-"""Per run the spans that this context has entered, the innermost last."""
+"""For each run the spans that this context has entered, the innermost last."""
 
 
 def current_span(run_id: str) -> Span:
-    """The span of this run that the calling code is in: the innermost `with run.span(…)`, else the whole run."""
-    # one that was left in another context, as generators can be, is still noted in this one
+    """The span of this run that the calling code is in: the innermost `with run.span(…)`, or else the whole run."""
+    # a generator may leave a span in another context: the span is still in this context's tuple then
     spans = (span for span in reversed(_current.get({}).get(run_id, ())) if span._entered)
     return next(spans, None) or Span(run_id)
 
 
 class Span:
-    """A part of a run, from `low` to `high` of its progress. What is reported to it is 0..1 of that part.
+    """A part of a run, from `low` to `high` of the run's progress. Its own progress is 0..1.
 
-    As a context manager it is the current span of its run for the block: then also what is reported to the run itself,
-    or by `track`, falls within it. Threads that the block starts use the object (`with run.span(…) as span`) instead.
+    As a context manager it is the current span of its run during the block: then progress that is reported to the run
+    itself, or by `track`, is mapped into it, too. Threads that the block starts have no current span, and use the
+    object (`with run.span(…) as span`).
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Span:
         step: str | None = None,
         data: Mapping[str, Any] | None = None,
     ) -> None:
-        """Say where this part is: as `publish_progress`, with `progress` 0..1 of the part."""
+        """Publish an event of this part: as `publish_progress`, with `progress` 0..1 of the part."""
         span = self._innermost()
         publish_progress(
             self.run_id,
@@ -85,7 +86,10 @@ class Span:
         self.update(log=message, level=level)
 
     def span(self, low: float, high: float, state: str | None = None, log: str | None = None) -> Span:
-        """A part of this part. Entering it publishes its state, log line and beginning; leaving it well, its end.
+        """A part of this part.
+
+        Entering it publishes its state, log line and lowest progress. Leaving it without an exception publishes its
+        highest.
 
         Raises:
             TypeError, ValueError: not 0 <= low <= high <= 1.
@@ -101,7 +105,7 @@ class Span:
 
     @property
     def forked(self) -> bool:
-        """Whether this is a child of the process that entered the block. Leaving it there says nothing of the run."""
+        """Whether this is a forked child of the process that entered the block. Leaving it here publishes nothing."""
         return os.getpid() != self._pid
 
     def __enter__(self) -> Span:
@@ -109,10 +113,10 @@ class Span:
         self._entered += 1
         spans = _current.get({})
         _current.set({**spans, self.run_id: (*spans.get(self.run_id, ()), self)})
-        self._tell_beginning()
+        self._publish_start()
         return self
 
-    def _tell_beginning(self) -> None:
+    def _publish_start(self) -> None:
         publish_progress(self.run_id, self._state, self.low, self._log, step=self.step_name)
 
     def __exit__(

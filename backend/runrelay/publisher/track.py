@@ -1,4 +1,4 @@
-"""track: a loop's progress, about every one percent."""
+"""track: the progress of a loop, published about every one percent."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ STEPS = 100
 
 
 class Percent:
-    """Whether a count has passed another hundredth of its total. Pure."""
+    """Whether a count has reached another hundredth of its total. Pure."""
 
     def __init__(self, total: float | None) -> None:
         self.total = total
         self._last = -1
 
     def passed(self, count: float) -> float | None:
-        """The share 0..1 if it is worth telling, else None."""
+        """The share 0..1 if it is in another hundredth than at the last call that returned one, else None."""
         if not self.total or self.total <= 0:
             return None
         share = min(1.0, max(0.0, count / self.total))
@@ -47,18 +47,20 @@ def track(
     state: str | None = None,
     step: str | None = None,
 ) -> Iterator[T]:
-    """Yield the items, and publish how many are done: at the beginning, about every one percent, and at the end.
+    """Yield the items, and publish the share that is done: at the start, about every one percent, and at the end.
+
+    If the loop is left early, nothing more is published.
 
     Args:
-        items: what to loop over.
+        items: an iterable.
         run_id: as for `publish_progress`.
-        span: from where to where of the run's progress; inside `with run.span(…)`, of that span's.
-        total: how many there are; by default their own length. If nobody knows, only the state is published.
+        span: the part of the run's progress, from and to; inside `with run.span(…)`, of that span's progress.
+        total: the number of items; by default their length. If unknown, only the state and the end are published.
         state: the pipeline's own label for this loop.
-        step: the step that this is about.
+        step: the step that the loop belongs to.
 
     Raises:
-        TypeError, ValueError: an argument is wrong (at once, not when the loop begins).
+        TypeError, ValueError: an argument is wrong. Raised by the call, not when the loop begins.
     """
     run_id = check_run_id(run_id)
     if state is not None:
@@ -74,15 +76,15 @@ def track(
 
 
 def _tracked(items: Iterable[T], part: Span, percent: Percent, state: str | None, step: str | None) -> Iterator[T]:
-    def tell(share: float | None) -> None:
+    def publish(share: float | None) -> None:
         publish_progress(part.run_id, state, None if share is None else part.at(share), step=step)
 
     first = percent.passed(0)
     if state is not None or first is not None:
-        tell(first)
+        publish(first)
     for done, item in enumerate(items, 1):
         yield item
         share = percent.passed(done)
         if share is not None:
-            tell(share)
-    tell(1.0)
+            publish(share)
+    publish(1.0)

@@ -195,8 +195,8 @@ def test_idle_runs_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
         publish(outbox, f"run-{i}", log="line")
         for batch in outbox.take(float(i)):
             outbox.settle(batch)
-    assert len(outbox._queues) <= 11
-    assert outbox._queues["waits"].batch is in_flight
+    assert outbox.statistics().queues <= 11
+    assert outbox.batches() == [in_flight]
 
 
 def test_ingress_is_sorted_by_whoever_finds_it_full() -> None:

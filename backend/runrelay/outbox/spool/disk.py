@@ -264,7 +264,7 @@ class DiskSpool:
     def _replay_adopted(self, adopted: SpoolFile, runlog: RunLog) -> Replayed:
         batches = batches_of(adopted.head(REPLAY_ROWS), adopted=True)
         if not batches:
-            _log.info("what a dead process had left in %s is committed", adopted.path)
+            _log.info("the events that a dead process had left in %s are committed", adopted.path)
             self._adopted.pop(0)
             if not adopted.remove():
                 self._finished.append(adopted)

@@ -1,4 +1,4 @@
-"""A spool's file: SQLite in WAL mode, and beside it a lock that its owner holds as long as it lives."""
+"""A spool's file: SQLite in WAL mode, and beside it a lock file that the owning process keeps locked while it lives."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ _DEFAULTS: Final = Event(0)._asdict()
 DELETE_AGAIN_S: Final = 10.0
 OPEN_AGAIN_S: Final = 60.0
 _LOCKED_S: Final = 0.5
-"""Nobody else has to do with the file while it has an owner; one who looks into it must not hold a task up."""
-# Locks are a process': within one, a file is known to have an owner by its name. A forked child holds none.
+"""How long SQLite waits for a lock. Only the owner works with the file. A person or a backup that reads it must not
+hold a task up."""
+# A POSIX lock belongs to a process, and does not exclude a second owner within it: hence the names of the files that
+# this process owns. The process id is part of the key, because a forked child inherits the set but no lock.
 _owned: set[tuple[int, str]] = set()
 
 
@@ -45,13 +47,13 @@ class Row(NamedTuple):
 
 
 _RENAMED: Final = {"must": "precondition", "late": "only_if_not_superseded"}
-"""What earlier versions wrote: a file may be left by a worker of one of them."""
+"""Field names of earlier versions, whose workers may have left a file."""
 
 
 def encode(event: Event) -> bytes:
-    """An event as JSON, without what is left at its default."""
+    """An event as JSON, without the fields that have their default."""
     fields = {name: value for name, value in event._asdict().items() if value != _DEFAULTS[name] or name == "ts_ms"}
-    encoded = [name for name, value in fields.items() if isinstance(value, bytes)]  # JSON within JSON, as it is
+    encoded = [name for name, value in fields.items() if isinstance(value, bytes)]  # JSON that stays text
     fields.update({name: fields[name].decode() for name in encoded}, encoded=encoded)
     if event.steps is not None:
         fields["steps"] = [list(spec) for spec in event.steps]
@@ -59,11 +61,15 @@ def encode(event: Event) -> bytes:
 
 
 def decode(raw: bytes) -> Event:
-    """The event that `encode` was given."""
+    """The event that `encode` was given.
+
+    Raises:
+        Exception: `raw` is no event of this version.
+    """
     fields = {_RENAMED.get(name, name): value for name, value in orjson.loads(raw).items()}
     for name in fields.pop("encoded"):
         fields[name] = fields[name].encode()
-    for name in ("data", "result"):  # a version that did not look may have written it
+    for name in ("data", "result"):  # an earlier version did not check how deep it was
         if name in fields and not is_shallow(fields[name]):
             del fields[name]
     if "steps" in fields:
@@ -72,11 +78,10 @@ def decode(raw: bytes) -> Event:
 
 
 class SpoolFile:
-    """One process' spool, while this process owns it. Not for several threads at once.
+    """A spool's file that this process owns. Not for several threads at once.
 
-    What is acknowledged is deleted; as long as the disk refuses that (SQLite needs room even to delete), it is
-    remembered here, and not given out again. When nothing waits in a file any more, it can go: to delete a file takes
-    no room.
+    Acknowledged rows are deleted. While the disk refuses that (SQLite needs room even to delete), they are remembered
+    here, and `head` leaves them out. A file in which no row waits can be deleted as a whole: that needs no room.
     """
 
     def __init__(self, path: Path, lock: IO[bytes]) -> None:
@@ -92,13 +97,13 @@ class SpoolFile:
 
     @staticmethod
     def create(folder: Path) -> SpoolFile:
-        """A new file in `folder`, which is made if it isn't there.
+        """A new file in `folder`, which is made if it is not there.
 
         Raises:
-            OSError, sqlite3.Error: the folder can't be written. Nothing is left in it.
+            OSError, sqlite3.Error: the folder cannot be written. Nothing is left in it.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        # a process can leave several, one after the other: they are adopted in the order of their names
+        # A process can leave several files, one for each outage. They are adopted in the order of their names.
         path = folder / f"{os.getpid()}-{time.time_ns():016x}-{secrets.token_hex(4)}.sqlite"
         lock = _locked(path)
         if lock is None:
@@ -111,10 +116,7 @@ class SpoolFile:
             raise
 
     def remove(self) -> bool:
-        """Delete the file; nothing waits in it any more.
-
-        Returns False if the disk refuses that: then it stays this process', and can be tried again.
-        """
+        """Delete the file, in which no row waits. Returns False if the disk refuses that: it can be tried again."""
         with suppress(sqlite3.Error):
             self._database.close()
         if not _unlink(self.path):
@@ -123,7 +125,7 @@ class SpoolFile:
         return True
 
     def close(self) -> None:
-        """Leave the file to whoever adopts it."""
+        """Leave the file to the process that adopts it."""
         self._delete(now=True)
         with suppress(sqlite3.Error):
             self._database.close()
@@ -131,17 +133,17 @@ class SpoolFile:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of the block, or nothing.
+        """Write everything in the block, or nothing.
 
         Raises:
-            sqlite3.Error: the disk does not take it, and nothing is changed.
+            sqlite3.Error: the disk did not take it. Nothing is changed.
         """
         self._database.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._database.execute("COMMIT")
         except BaseException:
-            # SQLite has rolled back some failures itself. One that it cannot roll back ends with the connection.
+            # SQLite rolls back after some failures itself. If it cannot roll back, a new connection does.
             try:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
@@ -151,26 +153,26 @@ class SpoolFile:
             raise
 
     def add_scope(self, key: int, run_id: str, step: str | None, attempt: int | None) -> None:
-        """Note a scope whose start is not committed yet."""
+        """Write a scope whose start is not committed yet."""
         self._database.execute("INSERT INTO scope VALUES (?, ?, ?, ?, NULL)", (key, run_id, step, attempt))
 
     def scopes(self) -> dict[int, TaskScope]:
-        """The scopes by their keys, as far as is known."""
+        """The scopes by their keys, with the attempts that are known."""
         found = self._database.execute("SELECT key, run_id, step, attempt, step_attempt FROM scope")
         return {key: TaskScope(*fields) for key, *fields in found}
 
     def add(self, rows: Iterable[tuple[str, str, int, int | None, bytes, bytes | None]]) -> None:
-        """Append events: run id, producer, number, scope, event, what follows."""
+        """Append events: run id, producer, number, scope, event, the event that follows it."""
         self._database.executemany(
             "INSERT INTO event (run_id, producer, number, scope, event, follow) VALUES (?, ?, ?, ?, ?, ?)", rows
         )
 
     def head(self, limit: int) -> list[Row]:
-        """The oldest events that are not acknowledged.
+        """The oldest events that are not acknowledged, at most `limit`.
 
         Raises:
             sqlite3.Error: the disk fails.
-            Exception: what is there is no event of this version.
+            Exception: a row is no event of this version.
         """
         rows: list[Row] = []
         found = self._database.execute(
@@ -197,7 +199,7 @@ class SpoolFile:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing waits in it. If that cannot be read, something may."""
+        """Whether no row waits in it. False if that cannot be read."""
         try:
             return not self.head(1)
         except Exception:
@@ -205,11 +207,11 @@ class SpoolFile:
 
     @property
     def is_clean(self) -> bool:
-        """Whether everything that is acknowledged is deleted, too."""
+        """Whether all acknowledged rows are deleted."""
         return not (self._acknowledged or self._acknowledged_numbers or self._scopes_to_set)
 
     def acknowledge(self, ids: Iterable[int], scope: int | None = None, begun: TaskScope | None = None) -> None:
-        """These events are committed, and with the last of them perhaps a scope's start."""
+        """These rows are settled. `begun` is the scope, if the last of them is its start: its attempts are kept."""
         self._acknowledged.update(ids)
         if scope is not None and begun is not None:
             self._scopes_to_set[scope] = (begun.attempt, begun.step_attempt)
@@ -218,14 +220,14 @@ class SpoolFile:
     def acknowledge_numbers(
         self, numbers: tuple[str, str, int, int], scope: int | None = None, begun: TaskScope | None = None
     ) -> None:
-        """These numbers of a producer are committed: run id, producer, first, last."""
+        """These numbers of a producer are settled: run id, producer, first, last. `begun` as in `acknowledge`."""
         self._acknowledged_numbers.append(numbers)
         if scope is not None and begun is not None:
             self._scopes_to_set[scope] = (begun.attempt, begun.step_attempt)
         self._delete()
 
     def _delete(self, *, now: bool = False) -> None:
-        """Delete what is acknowledged, unless the disk has refused that a moment ago."""
+        """Delete the acknowledged rows, unless the disk has refused that within `DELETE_AGAIN_S`."""
         if self.is_clean:
             return
         if not now and time.monotonic() < self._delete_from_s:
@@ -245,7 +247,7 @@ class SpoolFile:
                 )
         except (sqlite3.Error, OSError) as error:
             if self._delete_from_s == float("-inf"):
-                _log.error("what is committed cannot be deleted from the spool %s: %s", self.path, error)
+                _log.error("committed events cannot be deleted from the spool %s: %s", self.path, error)
             self._delete_from_s = time.monotonic() + DELETE_AGAIN_S
             return
         self._acknowledged.clear()
@@ -254,11 +256,12 @@ class SpoolFile:
 
 
 def abandoned(folder: Path, left_alone: dict[Path, float]) -> Iterator[SpoolFile]:
-    """The spools in `folder` whose owners are dead; each is owned by this process from then on.
+    """The files in `folder` whose owners are dead. Each is owned by this process from then on.
 
     Args:
-        left_alone: files that are not tried before a time (monotonic): what turns out to be no spool, for good; what
-            the disk does not let be opened, for `OPEN_AGAIN_S`.
+        folder: is read once.
+        left_alone: files that are not tried before a time (monotonic). A file that is no spool is entered for good, one
+            that the disk does not let be opened for `OPEN_AGAIN_S`.
     """
     for path in sorted(folder.glob("*.sqlite")):
         if (os.getpid(), path.name) in _owned or time.monotonic() < left_alone.get(path, float("-inf")):
@@ -277,7 +280,7 @@ def abandoned(folder: Path, left_alone: dict[Path, float]) -> Iterator[SpoolFile
             else:
                 yield file
                 continue
-        # another process has adopted and finished it in between, or nobody can
+        # another process has adopted and deleted it in between, or it cannot be opened
         _release(path, lock)
 
 
@@ -285,8 +288,8 @@ def _opened(path: Path) -> sqlite3.Connection:
     try:
         return _connected(path)
     except sqlite3.OperationalError:
-        # The index of the journal lies in a file of its own, which a full disk has no room for; or in this process'
-        # memory, if no other may look.
+        # SQLite keeps the index of the WAL in a file of its own, for which a full disk has no room. In exclusive mode
+        # it is kept in this process' memory.
         return _connected(path, "PRAGMA locking_mode = EXCLUSIVE")
 
 
@@ -296,7 +299,7 @@ def _connected(path: Path, *first: str) -> sqlite3.Connection:
         for statement in first:
             database.execute(statement)
         database.execute("PRAGMA journal_mode = WAL")
-        # Enough for a process that dies; a machine that does may lose the last moments.
+        # Safe if the process dies. If the machine does, the last moments may be lost.
         database.execute("PRAGMA synchronous = NORMAL")
         schema = resources.files(__package__).joinpath("spool.sql").read_text("utf-8")
         database.executescript(f"BEGIN; {schema} COMMIT;")
@@ -307,7 +310,7 @@ def _connected(path: Path, *first: str) -> sqlite3.Connection:
 
 
 def _unlink(path: Path) -> bool:
-    """Delete a spool and what belongs to it; the lock last, which says whose it is. Returns whether it is gone."""
+    """Delete a file with its journals, and last its lock, which says who owns it. Returns whether all is gone."""
     try:
         for suffix in ("", "-wal", "-shm"):
             Path(f"{path}{suffix}").unlink(missing_ok=True)
@@ -327,10 +330,10 @@ def _lock_path(path: Path) -> Path:
 
 
 def _locked(path: Path) -> IO[bytes] | None:
-    """Take a spool's lock, or None if another process has it. It ends with its process, and is not inherited."""
+    """Take a file's lock. None if another process has it. It ends with its process; a forked child does not have it."""
     try:
         lock = _lock_path(path).open("ab")
-    except OSError:  # another user's
+    except OSError:  # the file of another user
         return None
     try:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

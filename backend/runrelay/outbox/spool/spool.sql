@@ -1,5 +1,5 @@
--- A process' spool: what did not fit in its memory, in the order in which it was published.
--- The numbers are the producer's, given when an event comes here: whoever sends it, and however often, it counts once.
+-- The spool of one process: events that did not fit in its memory, in the order in which they were published.
+-- An event gets its number when it is written: whichever process sends it, and however often, it is committed once.
 CREATE TABLE IF NOT EXISTS scope (
     key INTEGER PRIMARY KEY,
     run_id TEXT NOT NULL,
@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS event (
     producer TEXT NOT NULL,
     number INTEGER NOT NULL,
     scope INTEGER REFERENCES scope (key),
-    event BLOB NOT NULL,    -- JSON, without what is left at its default
+    event BLOB NOT NULL,    -- JSON, without the fields that have their default
     follow BLOB
 );
 CREATE INDEX IF NOT EXISTS event_of_producer ON event (run_id, producer, number);
