@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -27,22 +26,23 @@ from .runlog import Committed
 __all__ = ["CapturedEvent", "CapturedProgress", "capture_progress"]
 
 
-@dataclass(frozen=True, slots=True)
-class CapturedEvent:
-    """One event, as it was published; `data` and `result` are decoded."""
+class CapturedEvent(Event):
+    """One event, as it was published: all fields of an event, `data` and `result` decoded, and its run's id."""
 
     run_id: str
-    state: str | None
-    progress: float | None
-    log: str | None
-    level: str
-    step: str | None
     data: Any
     result: Any
-    error: str | None
-    attempt: int | None
-    title: str | None
-    kind: str
+
+    @staticmethod
+    def of(run_id: str, event: Event, attempt: int | None) -> CapturedEvent:
+        """An event of a run; `attempt` is that of the task's scope."""
+        fields = event._asdict()
+        for name in ("data", "result"):
+            if fields[name] is not None:
+                fields[name] = orjson.loads(fields[name])
+        captured = CapturedEvent(**{**fields, "attempt": attempt})
+        captured.run_id = run_id
+        return captured
 
 
 class CapturedProgress:
@@ -91,22 +91,8 @@ class CapturedProgress:
         check_run_id(run_id)
         if not self._passes(run_id, event):
             return
-        self.events.append(
-            CapturedEvent(
-                run_id,
-                event.state,
-                event.progress,
-                event.log,
-                event.level,
-                event.step,
-                None if event.data is None else orjson.loads(event.data),
-                None if event.result is None else orjson.loads(event.result),
-                event.error,
-                event.attempt if scope is None or event.attempt is not None else scope.attempt,
-                event.title,
-                event.kind,
-            )
-        )
+        attempt = event.attempt if scope is None or event.attempt is not None else scope.attempt
+        self.events.append(CapturedEvent.of(run_id, event, attempt))
         if scope is not None and event.kind in STARTS:
             scope.begun(event, self._committed(event))
         if follow is not None:

@@ -16,7 +16,7 @@ from tests.support.servers import Server
 SNAPSHOT = {
     "run_id", "state", "progress", "status", "attempt", "seq", "id", "epoch", "title", "pipeline", "error", "stale",
     "created_at", "started_at", "updated_at", "finished_at", "logs", "log_lines", "logs_truncated", "steps", "result",
-    "fenced",
+    "fenced", "data",
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from ..errors import RunlogUnavailable, RunNotFound
 from ..fanout.frames import Frame, progress_frames
 from ..files import check_file_name, file_of
 from ..progress import ACTIVE, MAX_SNAPSHOT_BYTES, STATUSES, Cursor, Snapshot, fitted
+from ..progress.fields import RUN_FIELDS
 from ..relay.addresses import address_of
 from ..relay.relay import Relay
 from ..runlog import RunView
@@ -36,15 +37,13 @@ _PAGE_BY_DEFAULT = 50
 _MAX_LOOKED_AT = 5_000
 
 _EXAMPLE = {
-    "run_id": "20251105_1430_우주여행고양이", "state": "PLOT_GENERATION", "progress": 0.15, "status": "running",
-    "attempt": 1, "seq": 7, "id": "k3x9m2p7q1za-7", "epoch": "k3x9m2p7q1za", "title": "우주여행 고양이",
-    "pipeline": "shorts", "error": None,
-    "created_at": 1762300000000, "started_at": 1762300000100, "updated_at": 1762300003000, "finished_at": None,
-    "stale": False, "logs": ["시나리오 CSV 생성 완료"], "logs_truncated": 0, "steps": [], "result": None, "fenced": 0,
+    **Snapshot("20251105_1430_우주여행고양이", Cursor("k3x9m2p7q1za", 7)).polled(),
+    **{name: kept.example for name, kept in RUN_FIELDS.items()},
+    "logs": ["시나리오 CSV 생성 완료"],
     "log_lines": [
         {"seq": 7, "ts": 1762300003000, "level": "info", "step": "plan", "message": "시나리오 CSV 생성 완료"}
     ],
-}  # fmt: skip
+}
 _SUMMARY = {name: _EXAMPLE[name] for name in Snapshot("").summary()}
 
 

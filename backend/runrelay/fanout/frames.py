@@ -11,6 +11,7 @@ import orjson
 from ..errors import Refusal
 from ..progress import STATUSES, Cursor, Status
 from ..progress.depth import shallow
+from ..progress.fields import FRAME_FIELDS, MESSAGE_FIELDS
 
 __all__ = ["Batch", "Frame", "progress_frame", "progress_frames", "websocket_frames"]
 
@@ -96,10 +97,8 @@ def error_batch(refusal: Refusal, **more: Any) -> Batch:
     return Batch.of({"type": "error", "code": int(refusal.code), "message": refusal.reason, **more})
 
 
-# In the message's order, so that a frame has the same bytes, whether it was cut (frame_cutting.py) or made here.
-_OPTIONAL: Final = (
-    "data", "result", "error", "title", "pipeline", "steps", "step", "step_status", "step_progress", "step_attempt",
-)  # fmt: skip
+_OPTIONAL: Final = tuple(field.name for field in FRAME_FIELDS if not field.always)
+_FIELDS_OF_ALL: Final = len(MESSAGE_FIELDS) + 1  # and the seal
 
 
 def progress_frame(message: Mapping[str, Any], cursor: Cursor | None = None) -> Frame:
@@ -118,7 +117,7 @@ def progress_frame(message: Mapping[str, Any], cursor: Cursor | None = None) -> 
         "ts": message["ts"],
         "attempt": message["attempt"],
     }
-    if len(message) > 10:  # the nine that all have, and the seal
+    if len(message) > _FIELDS_OF_ALL:
         for name in _OPTIONAL:
             if name in message:
                 fields[name] = message[name]

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from ..progress import TERMINAL_STATES, Event
+from ..progress.fields import CONTROLS, NO_CONTROLS
 from .queues import QueuedEvent, RunQueue, dropped_note, event_bytes
 
 __all__ = ["DropPolicy"]
@@ -108,15 +109,7 @@ class DropPolicy:
 
 
 def _is_control(event: Event) -> bool:
-    return (
-        event.kind != "event"
-        or event.state in TERMINAL_STATES
-        or event.result is not None
-        or event.error is not None
-        or event.title is not None
-        or event.steps is not None
-        or event.precondition is not None
-    )
+    return event[CONTROLS] != NO_CONTROLS or event.state in TERMINAL_STATES
 
 
 def _waits(queue: RunQueue, entry: QueuedEvent) -> bool:

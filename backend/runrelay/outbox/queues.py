@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 from ..progress import TERMINAL_STATES, Event
+from ..progress.fields import LARGE, NOTHING_LARGE
 from ..runlog import ProducerSequence
 from .scopes import STARTS, TaskScope
 
@@ -166,15 +167,10 @@ def dropped_note(lines: int) -> str:
 
 def event_bytes(event: Event) -> int:
     """About how much memory an event takes: for the outbox' bound."""
-    size = EVENT_BYTES
-    if event.log is not None:
-        size += event.log.__sizeof__()
-    if event.data is not None:
-        size += len(event.data)
-    if event.result is not None:
-        size += len(event.result)
-    if event.error is not None:
-        size += event.error.__sizeof__()
+    size = EVENT_BYTES if event.log is None else EVENT_BYTES + event.log.__sizeof__()
+    large: Any = event[LARGE]
+    if large != NOTHING_LARGE:
+        size += sum([value.__sizeof__() for value in large if value is not None])
     return size
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, SupportsFloat
 
 from ..progress import TERMINAL_STATES, Event, Level, check_run_id, make_event
 from ..progress.events import MAX_LOG_BYTES
+from ..progress.fields import DEFAULTS, QUICK
 from ..progress.text import cut_text
 from . import scopes
 from .scopes import TaskScope, scope_of
@@ -37,7 +38,7 @@ Ingress = Quick | Appended
 
 _MAX_LOG_CHARS: Final = MAX_LOG_BYTES // 4
 """A character has at most 4 bytes of UTF-8: a line of so many need not be measured."""
-_DEFAULTS: Final = Event(0)[6:]
+_DEFAULTS: Final = DEFAULTS[QUICK.stop :]
 
 # Run ids and states that were checked before. A terminal state is never among them: `checked_event` tells the scope.
 _known_run_ids: set[str] = set()

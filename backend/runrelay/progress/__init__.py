@@ -1,7 +1,9 @@
-"""The pure core: events, snapshots, cursors, states. No I/O, nothing of the siblings."""
+"""The pure core: fields, events, snapshots, cursors, states. No I/O; it imports no other package of runrelay."""
 
+from .checks import StepSpec, step_specs
 from .cursors import START, Cursor, new_epoch, parse_cursor
-from .events import Event, StepSpec, make_event, step_specs
+from .events import make_event
+from .fields import Event
 from .run_ids import check_run_id
 from .sizes import MAX_SNAPSHOT_BYTES, fitted
 from .snapshots import LogLine, Snapshot, Step

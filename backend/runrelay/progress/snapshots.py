@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from .cursors import START, Cursor
+from .fields import RUN_FIELDS, RunFields
 from .sizes import cut_as_json
 from .states import Status, is_ended
 
@@ -69,62 +71,59 @@ class Step:
         }
 
 
+def _names(*summary: str, polled: bool = False) -> tuple[str, ...]:
+    return tuple(name for name, kept in RUN_FIELDS.items() if kept.summary in summary and kept.polled is polled)
+
+
+_SUMMARY: Final = _names("always")
+_SUMMARY_BY_SETTING: Final = _names("by setting")
+_NOT_IN_SUMMARY: Final = _names("by setting", "never")
+_POLLED: Final = _names("by setting", "never", polled=True)
+_summary_values: Final = attrgetter(*_SUMMARY)
+
+
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A run as of `cursor`. Times are Unix milliseconds, Redis' clock. `result` is decoded JSON."""
+class Snapshot(RunFields):
+    """A run as of `cursor`: the fields of the table, its steps and the newest lines of its log. `result` and `data` are
+    decoded JSON.
+    """
 
     run_id: str
     cursor: Cursor = START
-    state: str | None = None
-    status: Status = "unknown"
-    progress: float | None = None
-    attempt: int = 1
-    title: str | None = None
-    pipeline: str | None = None
     steps: tuple[Step, ...] = ()
     steps_truncated: int = 0
-    """Steps that are not in `steps`, because a run's log keeps so many only."""
-    result: Any = None
-    error: str | None = None
-    created_at: int | None = None
-    started_at: int | None = None
-    updated_at: int | None = None
-    finished_at: int | None = None
-    fenced: int = 0
-    """Events that were counted and not delivered: of an older attempt, or after the end."""
+    """Steps that are not in `steps`, because a run's log keeps only so many."""
     logs: Sequence[LogLine] = field(default=(), repr=False)
     logs_truncated: int = 0
     """Lines of the log that are not in `logs`, because they do not fit."""
     stale: bool = False
-    """What is here may be old: the log cannot be read, or is gone."""
+    """The snapshot may be old: the log cannot be read, or is gone."""
 
     @property
     def exists(self) -> bool:
-        """Whether anybody has heard of this run."""
+        """Whether the run has a log: something was committed, and it has not expired."""
         return self.cursor != START
 
     def summary(self) -> dict[str, Any]:
-        """The run as the list shows it, of a long error its beginning: a page has 200 runs."""
-        return {
+        """The run as the list shows it. Of a long error only the beginning, because a page has 200 runs. Fields that
+        are listed by a setting are there if they were read.
+        """
+        fields = {
             "run_id": self.run_id,
-            "state": self.state,
-            "progress": self.progress,
-            "status": self.status,
-            "attempt": self.attempt,
+            **dict(zip(_SUMMARY, _summary_values(self), strict=True)),
             "seq": self.cursor.seq,
             "id": str(self.cursor),
-            "title": self.title,
-            "pipeline": self.pipeline,
-            "error": self.error and _beginning(self.error),
-            "created_at": self.created_at,
-            "started_at": self.started_at,
-            "updated_at": self.updated_at,
-            "finished_at": self.finished_at,
             "stale": self.stale,
         }
+        if self.error:
+            fields["error"] = _beginning(self.error)
+        for name in _SUMMARY_BY_SETTING:
+            if (value := getattr(self, name)) is not None:
+                fields[name] = value
+        return fields
 
     def initial_state(self, *, recovered: bool) -> dict[str, Any]:
-        """The frame that begins a join, or takes the place of what cannot be caught up event by event. See `fitted`."""
+        """The frame that begins a subscription, or replaces events that cannot be sent one by one. See `fitted`."""
         return {
             "type": "initial_state",
             "run_id": self.run_id,
@@ -133,26 +132,25 @@ class Snapshot:
             "logs": [line.message for line in self.logs],
             "logs_truncated": self.logs_truncated,
             "recovered": recovered,
-            **{key: value for key, value in self.summary().items() if key not in ("run_id", "state", "progress")},
-            "error": self.error,
-            **self._steps(),
-            "result": self.result,
+            **self._whole(),
         }
 
     def polled(self) -> dict[str, Any]:
         """The run as the polling endpoint answers it. See `fitted`."""
         return {
-            **self.summary(),
-            "error": self.error,
+            **self._whole(),
             "epoch": self.cursor.epoch,
             "logs": [line.message for line in self.logs],
             "log_lines": [line.to_json() for line in self.logs],
             "logs_truncated": self.logs_truncated,
-            **self._steps(),
-            "result": self.result,
-            "fenced": self.fenced,
+            **{name: getattr(self, name) for name in _POLLED},
         }
 
-    def _steps(self) -> dict[str, Any]:
-        steps: dict[str, Any] = {"steps": [step.to_json(self.status) for step in self.steps]}
-        return {**steps, "steps_truncated": self.steps_truncated} if self.steps_truncated else steps
+    def _whole(self) -> dict[str, Any]:
+        """The summary's fields and those that are too large for a list."""
+        fields = {**self.summary(), "error": self.error, "steps": [step.to_json(self.status) for step in self.steps]}
+        if self.steps_truncated:
+            fields["steps_truncated"] = self.steps_truncated
+        for name in _NOT_IN_SUMMARY:
+            fields[name] = getattr(self, name)
+        return fields

@@ -26,6 +26,7 @@ from ..errors import RunlogUnavailable
 from ..fanout import Containment, Listener, RawMessage, for_ever
 from ..metrics import RelayMetrics
 from ..progress import Event, make_event
+from ..progress.fields import GIVEN
 from ..runlog import AsyncRunLog, ProducerSequence
 from .adoption_queue import AdoptionQueue, QueuedRun
 from .leases import Lease
@@ -46,11 +47,7 @@ def event_of(fields: dict[str, Any]) -> Event:
     Raises:
         TypeError, ValueError: a field is wrong.
     """
-    given = {
-        name: fields[name]
-        for name in ("state", "progress", "log", "level", "step", "data", "result", "error", "attempt")
-        if fields.get(name) is not None
-    }
+    given = {name: fields[name] for name in GIVEN if fields.get(name) is not None}
     ts = fields.get("ts")
     return make_event(**given, ts_ms=ts if type(ts) is int and 0 < ts <= _LATEST_MS else None)
 

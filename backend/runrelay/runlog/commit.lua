@@ -136,7 +136,7 @@ if not plain then
       set.begun_attempt = begun
       return true
     elseif kind == 'stalled' then
-      return status == 'running' and fence == attempt and heartbeat < control.stale_before
+      return status == 'running' and fence == attempt and heartbeat < control.stale_before_ms
     elseif kind == 'finish' then
       step_of('')
       return fence == attempt and not over and sums.count > 0 and sums.done >= sums.count and sums.more_done >= sums.more

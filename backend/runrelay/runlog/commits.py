@@ -5,13 +5,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final
 
 import orjson
 
 from ..errors import CommitRefused, NotARun, RunExists, RunlogError, RunNotEnded
 from ..progress import TERMINAL_STATES, Cursor, Event, Status, new_epoch
-from ..progress.events import MAX_STEP_ERROR_BYTES
+from ..progress.checks import MAX_STEP_ERROR_BYTES
+from ..progress.fields import CONTROLS, NO_CONTROLS, WIRE_FIELDS, leading
 from ..progress.text import cut_text
 from .keys import Keys
 
@@ -117,10 +119,11 @@ class SequenceGap(RunlogError):
         self.mark = mark
 
 
-_KIND: Final = Event._fields.index("kind")
-_JUST_AN_EVENT: Final = Event(0)[_KIND:]
-"""The control fields of an event that has none, for one comparison instead of ten."""
-_OPTIONAL: Final = ("title", "pipeline", "precondition", "base_attempt", "more_steps", "more_step")
+_SPOKEN: Final = leading("ts_ms", "state", "progress", "log", "level", "step", "attempt", "step_attempt", "data")
+"""What the script is given of an event beside its control, in the order in which `commit_args` unpacks it."""
+_CONTROL_NAMES: Final = Event._fields[CONTROLS]
+_wire_values: Final = attrgetter(*WIRE_FIELDS)
+_WIRE_HEADS: Final = tuple(b',"%b":' % name.encode() for name in WIRE_FIELDS)
 
 
 def mark_of(producer: str) -> str:
@@ -129,52 +132,40 @@ def mark_of(producer: str) -> str:
 
 
 def _control(event: Event) -> bytes:
-    """What only some events carry, as JSON; empty for the others, so that the script need not look."""
-    if event.result is None and event.error is None and event[_KIND:] == _JUST_AN_EVENT:
+    """The control fields that an event has, as JSON; empty if it has none, so that the script need not decode any."""
+    values: Any = event[CONTROLS]
+    if values == NO_CONTROLS:
         return b""
-    control: dict[str, Any] = {"kind": event.kind}
-    for name in _OPTIONAL:
-        if (value := getattr(event, name)) is not None:
-            control[name] = value
-    if event.reopen:
-        control["reopen"] = True
-    if event.only_if_not_superseded:
-        control["only_if_not_superseded"] = True
-    if event.stale_before_ms is not None:
-        control["stale_before"] = event.stale_before_ms
-    if event.result is not None:
-        control["result"] = event.result.decode()
-    if event.input is not None:
-        control["input"] = event.input.decode()
-    if event.error is not None:
-        control["error"] = event.error if event.step is None else cut_text(event.error, MAX_STEP_ERROR_BYTES)
-    if event.steps is not None:
-        control["steps"] = [spec._asdict() for spec in event.steps]
+    control = {
+        name: _plain(value)
+        for name, value, default in zip(_CONTROL_NAMES, values, NO_CONTROLS, strict=True)
+        if value is not default and value != default
+    }
+    control["kind"] = event.kind
+    if event.error is not None and event.step is not None:
+        control["error"] = cut_text(event.error, MAX_STEP_ERROR_BYTES)
     return orjson.dumps(control)
 
 
+def _plain(value: Any) -> Any:
+    """A field's value as control: JSON that is encoded as a text, a declaration of steps as objects."""
+    if isinstance(value, bytes):
+        return value.decode()
+    return [spec._asdict() for spec in value] if isinstance(value, tuple) else value
+
+
 def _extra(event: Event) -> bytes:
-    """The optional fields of the message: a fragment of JSON that follows the fixed ones, the level first."""
-    parts = []
-    if event.level != "info":
-        parts.append(b',"level":"%s"' % event.level.encode())
-    if event.data is not None:
-        parts.append(b',"data":' + event.data)
-    if event.result is not None:
-        parts.append(b',"result":' + event.result)
-    parts += (
-        b',"%s":%s' % (name.encode(), orjson.dumps(value))
-        for name in ("error", "title", "pipeline")
-        if (value := getattr(event, name)) is not None
-    )
-    if event.steps is not None:
-        parts.append(b',"steps":' + orjson.dumps([spec._asdict() for spec in event.steps]))
+    """The optional fields of the message: a fragment of JSON that follows the fixed ones, the level and data first."""
+    parts: list[bytes] = []
+    for head, value in zip(_WIRE_HEADS, _wire_values(event), strict=True):
+        if value is not None and value != "info":
+            parts += head, value if isinstance(value, bytes) else orjson.dumps(_plain(value))
     return b"".join(parts)
 
 
-def _fence(event: Event) -> bytes:
-    attempt = b"" if event.attempt is None else b"%d" % event.attempt
-    return attempt if event.step_attempt is None else b"%b/%d" % (attempt, event.step_attempt)
+def _fence(attempt: int | None, step_attempt: int | None) -> bytes:
+    fence = b"" if attempt is None else b"%d" % attempt
+    return fence if step_attempt is None else b"%b/%d" % (fence, step_attempt)
 
 
 def commit_args(
@@ -187,8 +178,9 @@ def commit_args(
     rows: list[str | bytes | int] = []
     plain, named = True, 0
     for event in batch.events:
-        ts_ms, state, progress, log, level, step, data = event[:7]
-        attempt, control = event.attempt, _control(event)
+        spoken: Any = event[_SPOKEN]
+        ts_ms, state, progress, log, level, step, attempt, step_attempt, data = spoken
+        control = _control(event)
         if control or step is not None or state in TERMINAL_STATES:
             plain = False
         elif attempt is not None and attempt > named:
@@ -200,7 +192,7 @@ def commit_args(
             b"" if progress is None else repr(round(progress, 6)),
             log or b"",
             orjson.dumps(log) if log else b"",
-            b"" if attempt is None and event.step_attempt is None else _fence(event),
+            b"" if attempt is None and step_attempt is None else _fence(attempt, step_attempt),
             step or b"",
             _extra(event) if control or data is not None or level != "info" else b"",
         )

@@ -3,15 +3,15 @@
 -- KEYS  1 the run's hash  2 its stream of events  3 its list of log lines
 -- ARGV  1 the cursor's epoch, or "" for no events   2 the cursor's seq   3 bytes of events at most
 --       4 log lines at most (0: none)               5 bytes of log lines at most
--- Returns {values of the hash's fields, events or false, log lines newest first, how many there are, the steps}
+--       6… names of the hash's fields to read
+-- Returns {values of the hash's fields (epoch, seq, steps, false, then those that were asked for), events or false, log lines newest first, how many there are, the steps}
 --         no values at all: there is no such key
 --         events are false when those after the cursor are not all there, or are more than fits
 --
 -- The hash is read by name and never as a whole: each process that has spoken of the run may have a mark in there.
 
 local CHUNK, EVENTS = 1000, 250
-local values = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'steps', 'step_names', 'state', 'status', 'progress', 'attempt',
-  'title', 'pipeline', 'error', 'created_at', 'started_at', 'updated_at', 'finished_at', 'result', 'fenced', 'seal_key', 'input')
+local values = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'steps', 'step_names', unpack(ARGV, 6))
 local log_epoch, seq, sums, names = values[1], tonumber(values[2]), values[3], values[4]
 if not log_epoch and redis.call('EXISTS', KEYS[1]) == 0 then return {{}, false, {}, 0, {}} end
 values[4] = false  -- of use here only

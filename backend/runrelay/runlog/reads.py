@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,11 +12,12 @@ import orjson
 from ..errors import NotARun
 from ..progress import START, STATUSES, Cursor, LogLine, Snapshot, Status, Step, check_run_id, parse_cursor
 from ..progress.depth import shallow
+from ..progress.fields import RUN_FIELDS, FieldType
 from .keys import Keys
 
 __all__ = [
-    "LOG_BYTES", "SUMMARY_FIELDS", "RunView", "names", "parse_position", "parse_status", "parse_summary",
-    "parse_view", "read_args", "run_ids",
+    "LISTED_BY_SETTING", "LOG_BYTES", "SUMMARY_FIELDS", "RunView", "names", "parse_position", "parse_status",
+    "parse_summary", "parse_view", "read_args", "run_ids",
 ]  # fmt: skip
 
 MAX_WHOLE: Final = (1 << 53) - 1
@@ -24,17 +25,20 @@ MAX_WHOLE: Final = (1 << 53) - 1
 LOG_BYTES = 256 * 1024
 """How much of the log a snapshot holds at most: the newest."""
 
-SUMMARY_FIELDS = (
-    "epoch", "seq", "state", "status", "progress", "attempt", "title", "pipeline", "error",
-    "created_at", "started_at", "updated_at", "finished_at", "heartbeat_at",
-)  # fmt: skip
+SUMMARY_FIELDS: Final = (
+    "epoch",
+    "seq",
+    *(name for name, kept in RUN_FIELDS.items() if kept.summary == "always"),
+    "heartbeat_at",
+)
 """Fields of the hash that a list of runs needs."""
+LISTED_BY_SETTING: Final = tuple(name for name, kept in RUN_FIELDS.items() if kept.summary == "by setting")
+"""Fields of the hash that a list of runs shows if a setting says so."""
 
-_FIELDS: Final = (
-    "epoch", "seq", "steps", "step_names", "state", "status", "progress", "attempt", "title", "pipeline", "error",
-    "created_at", "started_at", "updated_at", "finished_at", "result", "fenced", "seal_key", "input",
-)  # fmt: skip
-"""Fields of the hash whose values read.lua answers, in its order."""
+_SCRIPT_FIELDS: Final = ("epoch", "seq", "steps", "step_names")
+"""Fields of the hash whose values read.lua answers first. It reads them by itself, because it needs them."""
+_FIELDS: Final = (*RUN_FIELDS, "seal_key", "input")
+"""Fields of the hash that read.lua is asked for, in the order in which it answers their values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ def read_args(
 ) -> list[str | int]:
     """The read script's keys (three) and arguments."""
     epoch, seq = ("", 0) if after is None else (after.epoch, after.seq)
-    return [*keys.run(run_id), epoch, seq, event_bytes, log_lines, log_bytes]
+    return [*keys.run(run_id), epoch, seq, event_bytes, log_lines, log_bytes, *_FIELDS]
 
 
 def parse_view(run_id: str, reply: Any) -> RunView:
@@ -89,7 +93,7 @@ def _view(
 ) -> RunView:
     if not values:
         return RunView(Snapshot(run_id), None)
-    fields = {name: value for name, value in zip(_FIELDS, values, strict=True) if value is not None}
+    fields = {name: value for name, value in zip((*_SCRIPT_FIELDS, *_FIELDS), values, strict=True) if value is not None}
     logs = [line for line in map(_log_line, reversed(lines)) if line is not None]
     in_order = sorted(map(orjson.loads, steps), key=lambda step: int(step["i"]))
     return RunView(
@@ -97,8 +101,6 @@ def _view(
             run_id,
             fields,
             steps=tuple(map(_step, in_order)),
-            result=shallow(orjson.loads(fields["result"])) if "result" in fields else None,
-            fenced=_whole(fields.get("fenced", b"0")),
             steps_truncated=_steps_left_out(fields.get("steps")),
             logs=logs,
             logs_truncated=length - len(logs),
@@ -147,13 +149,15 @@ def parse_position(epoch: bytes | None, seq: bytes | None) -> Cursor | None:
         return None
 
 
-def parse_summary(run_id: str, values: Sequence[bytes | None]) -> tuple[Snapshot | None, int | None]:
-    """Read `SUMMARY_FIELDS` of a run's hash: the snapshot, and the time of the last heartbeat (Unix ms).
+def parse_summary(
+    run_id: str, values: Sequence[bytes | None], names: Sequence[str] = SUMMARY_FIELDS
+) -> tuple[Snapshot | None, int | None]:
+    """Read these fields of a run's hash: the snapshot, and the time of the last heartbeat (Unix ms).
 
     None if it is gone, or no run: these are read by what looks after all runs, which must not end at one that
     somebody else has set.
     """
-    fields = {name: value for name, value in zip(SUMMARY_FIELDS, values, strict=True) if value is not None}
+    fields = {name: value for name, value in zip(names, values, strict=True) if value is not None}
     if "epoch" not in fields:
         return None, None
     try:
@@ -164,30 +168,12 @@ def parse_summary(run_id: str, values: Sequence[bytes | None]) -> tuple[Snapshot
 
 
 def _snapshot(run_id: str, fields: dict[str, bytes], **more: Any) -> Snapshot:
-    def text(name: str) -> str | None:
-        raw = fields.get(name)
-        return None if raw is None else raw.decode()
-
-    def whole(name: str) -> int | None:
-        raw = fields.get(name)
-        return None if raw is None else _whole(raw)
-
-    return Snapshot(
-        run_id,
-        _cursor(fields["epoch"], fields["seq"]),
-        state=text("state"),
-        status=_status(fields["status"].decode()),
-        progress=_share(float(fields["progress"])) if fields.get("progress") else None,
-        attempt=_whole(fields["attempt"]),
-        title=text("title"),
-        pipeline=text("pipeline"),
-        error=text("error"),
-        created_at=whole("created_at"),
-        started_at=whole("started_at"),
-        updated_at=whole("updated_at"),
-        finished_at=whole("finished_at"),
-        **more,
-    )
+    if not {"status", "attempt"} <= fields.keys():
+        raise KeyError("status, attempt")
+    for name, kept in RUN_FIELDS.items():
+        if name in fields:
+            more[name] = _READERS[kept.type](fields[name])
+    return Snapshot(run_id, _cursor(fields["epoch"], fields["seq"]), **more)
 
 
 def _log_line(raw: bytes) -> LogLine | None:
@@ -234,6 +220,14 @@ def _share(number: float) -> float:
     return number
 
 
+def _share_or_none(raw: bytes) -> float | None:
+    return _share(float(raw)) if raw else None
+
+
+def _json(raw: bytes) -> Any:
+    return shallow(orjson.loads(raw))
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"a text is a str, got {type(value).__name__}")
@@ -252,3 +246,14 @@ def _cursor(epoch: bytes, seq: bytes) -> Cursor:
     if cursor == START:
         raise ValueError("a log that has begun has a name")
     return cursor
+
+
+_READERS: Final[dict[FieldType, Callable[[bytes], Any]]] = {
+    "text": bytes.decode,
+    "number": _share_or_none,
+    "whole": _whole,
+    "status": lambda raw: _status(raw.decode()),
+    "json": _json,
+    "object": _json,
+}
+"""How a field of a run's hash is read, by its type in the table."""

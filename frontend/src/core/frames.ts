@@ -1,10 +1,12 @@
 /** From the wire to types. Every frame is checked once, here. Unknown types and fields are ignored. */
 
-import { isJsonObject } from "./mergePatch.js";
-import type { Json, JsonObject, LogLevel, RunStatus, RunSummary, Step } from "./types.js";
-import { STATUSES } from "./types.js";
+import type { ProgressEvent, RunSummary } from "./fields.js";
+import { readEventFields, readSummaryFields } from "./fields.js";
+import { isFields, level, list, number, status, text } from "./readers.js";
+import type { Json, LogLevel, Step } from "./types.js";
 
-type Fields = Readonly<Record<string, unknown>>;
+export type { ProgressEvent } from "./fields.js";
+export { list } from "./readers.js";
 
 export interface WireLogLine {
   readonly seq: number;
@@ -24,35 +26,6 @@ export interface Snapshot extends RunSummary {
   readonly recovered: boolean;
 }
 
-export interface ProgressEvent {
-  readonly runId: string;
-  readonly cursor: string;
-  readonly seq: number;
-  readonly ts: number;
-  readonly state: string | null;
-  readonly progress: number | null;
-  readonly status: RunStatus;
-  readonly attempt: number;
-  /** "" when the event carries no log line. */
-  readonly message: string;
-  readonly level: LogLevel;
-  readonly step: string | null;
-  readonly stepStatus: RunStatus | null;
-  readonly stepProgress: number | null;
-  readonly stepAttempt: number | null;
-  readonly title: string | null;
-  readonly pipeline: string | null;
-  readonly error: string | null;
-  /** undefined when the event does not set it. */
-  readonly result: Json | undefined;
-  /** The change of the run's data, a JSON Merge Patch (RFC 7386). Null when the event does not change it. */
-  readonly data: JsonObject | null;
-  /** True when `data` was not merged, because the run's data would have become too large. */
-  readonly dataIgnored: boolean;
-  /** The declaration of the run's steps. */
-  readonly steps: readonly { readonly name: string; readonly weight: number }[] | null;
-}
-
 export type Frame =
   | { readonly type: "initial_state"; readonly snapshot: Snapshot }
   | { readonly type: "progress"; readonly event: ProgressEvent }
@@ -65,34 +38,6 @@ export type Frame =
   | { readonly type: "subscribed" }
   | { readonly type: "run"; readonly summary: RunSummary }
   | { readonly type: "run_deleted"; readonly runId: string };
-
-const LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error"];
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function text(value: unknown): string | null {
-  return typeof value === "string" ? value : null;
-}
-
-function number(value: unknown): number | null {
-  return typeof value === "number" && Number.isFinite(value) ? value : null;
-}
-
-function status(value: unknown): RunStatus | null {
-  return STATUSES.find((known) => known === value) ?? null;
-}
-
-function level(value: unknown): LogLevel {
-  return LEVELS.find((known) => known === value) ?? "info";
-}
-
-/** The items that `read` accepts; empty when the value is not a list. */
-export function list<T>(value: unknown, read: (item: unknown) => T | null): T[] {
-  if (!Array.isArray(value)) return [];
-  return value.map(read).filter((item): item is T & {} => item !== null);
-}
 
 function readStep(value: unknown): Step | null {
   if (!isFields(value)) return null;
@@ -120,27 +65,7 @@ function readLogLine(value: unknown): WireLogLine | null {
 
 /** A run's summary, or null when the value is not one. */
 export function readSummary(value: unknown): RunSummary | null {
-  if (!isFields(value)) return null;
-  const runId = text(value.run_id);
-  if (runId === null) return null;
-  return {
-    runId,
-    state: text(value.state),
-    status: status(value.status) ?? "unknown",
-    progress: number(value.progress),
-    attempt: number(value.attempt) ?? 1,
-    seq: number(value.seq) ?? 0,
-    cursor: text(value.id) ?? "0-0",
-    title: text(value.title),
-    pipeline: text(value.pipeline),
-    error: text(value.error),
-    data: isJsonObject(value.data) ? value.data : null,
-    createdAt: number(value.created_at),
-    startedAt: number(value.started_at),
-    updatedAt: number(value.updated_at),
-    finishedAt: number(value.finished_at),
-    stale: value.stale === true,
-  };
+  return isFields(value) ? readSummaryFields(value) : null;
 }
 
 /** An initial state or a polled snapshot, or null when the value is neither. */
@@ -158,42 +83,9 @@ export function readSnapshot(value: unknown): Snapshot | null {
   };
 }
 
-function readDeclaration(value: unknown): { name: string; weight: number } | null {
-  if (!isFields(value)) return null;
-  const name = text(value.name);
-  return name === null ? null : { name, weight: number(value.weight) ?? 1 };
-}
-
 /** A progress frame, or null when the value is not one. */
 export function readEvent(value: unknown): ProgressEvent | null {
-  if (!isFields(value)) return null;
-  const runId = text(value.run_id);
-  const cursor = text(value.id);
-  const seq = number(value.seq);
-  if (runId === null || cursor === null || seq === null) return null;
-  return {
-    runId,
-    cursor,
-    seq,
-    ts: number(value.ts) ?? 0,
-    state: text(value.state),
-    progress: number(value.progress),
-    status: status(value.status) ?? "unknown",
-    attempt: number(value.attempt) ?? 1,
-    message: text(value.message) ?? "",
-    level: level(value.level),
-    step: text(value.step),
-    stepStatus: status(value.step_status),
-    stepProgress: number(value.step_progress),
-    stepAttempt: number(value.step_attempt),
-    title: text(value.title),
-    pipeline: text(value.pipeline),
-    error: text(value.error),
-    result: value.result as Json | undefined,
-    data: isJsonObject(value.data) ? value.data : null,
-    dataIgnored: value.data_ignored === true,
-    steps: Array.isArray(value.steps) ? list(value.steps, readDeclaration) : null,
-  };
+  return isFields(value) ? readEventFields(value) : null;
 }
 
 /** The frame of a message, over any transport; null for a type that this client does not know (of a newer server). */

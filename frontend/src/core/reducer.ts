@@ -7,7 +7,9 @@
 
 import { relate, START } from "./cursor.js";
 import { withSample } from "./eta.js";
-import type { ProgressEvent, Snapshot, WireLogLine } from "./frames.js";
+import type { ProgressEvent } from "./fields.js";
+import { NO_SUMMARY } from "./fields.js";
+import type { Snapshot, WireLogLine } from "./frames.js";
 import { mergePatch } from "./mergePatch.js";
 import type { LogLine, RunState, Step } from "./types.js";
 import { isEnded } from "./types.js";
@@ -16,27 +18,14 @@ export const MAX_LOG_LINES = 20_000;
 
 export function unknownRun(runId: string): RunState {
   return {
+    ...NO_SUMMARY,
     runId,
-    known: false,
-    state: null,
-    status: "unknown",
-    progress: null,
-    attempt: 1,
-    seq: 0,
     cursor: START,
-    title: null,
-    pipeline: null,
-    error: null,
-    createdAt: null,
-    startedAt: null,
-    updatedAt: null,
-    finishedAt: null,
-    stale: false,
+    known: false,
     steps: [],
     logs: [],
     logsTruncated: 0,
     result: null,
-    data: null,
     recovered: true,
     samples: [],
   };

@@ -1,5 +1,9 @@
 /** The types of the client's state. Times are Unix milliseconds; progress is 0..1 or null. */
 
+import type { RunSummary } from "./fields.js";
+
+export type { RunSummary } from "./fields.js";
+
 export const STATUSES = [
   "queued",
   "running",
@@ -16,6 +20,12 @@ export type LogLevel = "debug" | "info" | "warning" | "error";
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 export type JsonObject = { readonly [name: string]: Json };
+
+/** A step as declared: its name and its share of the whole. */
+export interface StepSpec {
+  readonly name: string;
+  readonly weight: number;
+}
 
 export interface Step {
   readonly name: string;
@@ -38,30 +48,6 @@ export interface LogLine {
   readonly step: string | null;
   readonly attempt: number | null;
   readonly message: string;
-}
-
-/** A run without its log: what the list shows. */
-export interface RunSummary {
-  readonly runId: string;
-  readonly state: string | null;
-  readonly status: RunStatus;
-  readonly progress: number | null;
-  readonly attempt: number;
-  readonly seq: number;
-  /** The cursor `<epoch>-<seq>`; `0-0` for an unknown run. */
-  readonly cursor: string;
-  readonly title: string | null;
-  readonly pipeline: string | null;
-  readonly error: string | null;
-  /**
-   * The run's metadata: the `data` of all its events, merged. Null while there is none, and in lists that leave it out.
-   */
-  readonly data: JsonObject | null;
-  readonly createdAt: number | null;
-  readonly startedAt: number | null;
-  readonly updatedAt: number | null;
-  readonly finishedAt: number | null;
-  readonly stale: boolean;
 }
 
 /** A point of the progress curve. `ts` is in Unix ms, by the clock of the publisher. */

@@ -43,7 +43,9 @@ def test_every_argument_arrives() -> None:
     event = make_event(
         "END", 1, "done", level="warning", step="render", data={"a": 1}, result=[1], error="e", attempt=3
     )
-    assert event._replace(ts_ms=0) == Event(0, "END", 1.0, "done", "warning", "render", b'{"a":1}', b"[1]", "e", 3)
+    assert event._replace(ts_ms=0) == Event(
+        0, "END", 1.0, "done", "warning", "render", 3, data=b'{"a":1}', result=b"[1]", error="e"
+    )
 
 
 # Progress

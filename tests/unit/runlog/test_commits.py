@@ -79,7 +79,7 @@ def test_a_batch_that_only_reports_says_so(events: list[Event], named: int | byt
     ("event", "control"),
     [
         (Event(0, kind="start", base_attempt=2, reopen=True), {"kind": "start", "base_attempt": 2, "reopen": True}),
-        (Event(0, kind="stalled", stale_before_ms=9), {"kind": "stalled", "stale_before": 9}),
+        (Event(0, kind="stalled", stale_before_ms=9), {"kind": "stalled", "stale_before_ms": 9}),
         (Event(0, "END", result=b'{"a":1}'), {"kind": "event", "result": '{"a":1}'}),
         (Event(0, "FAILED", error="e"), {"kind": "event", "error": "e"}),
         (Event(0, title="t"), {"kind": "event", "title": "t"}),

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from runrelay.runlog import reads, scripts
+from runrelay.runlog import Keys, reads, scripts
+from runrelay.runlog.reads import read_args
 
 
 @pytest.mark.parametrize("name", ["COMMIT", "READ", "HEARTBEAT", "DELETE", "LEASE"])
@@ -24,10 +25,11 @@ def test_all_of_them_are_public() -> None:
 
 
 def test_a_read_s_values_are_told_apart_by_their_order() -> None:
-    """A state that is shown as the title."""
-    call = re.search(r"HMGET', KEYS\[1\], ([^)]*)\)", scripts.READ.text)
+    """If the script reads other fields first than the client expects, a state is shown as the title."""
+    call = re.search(r"HMGET', KEYS\[1\], (.*), unpack\(ARGV, 6\)\)", scripts.READ.text)
     assert call is not None
-    assert tuple(re.findall(r"'(\w+)'", call[1])) == reads._FIELDS
+    assert tuple(re.findall(r"'(\w+)'", call[1])) == reads._SCRIPT_FIELDS
+    assert read_args(Keys(), "r", None, event_bytes=1, log_lines=1)[3 + 6 - 1 :] == list(reads._FIELDS)
 
 
 def test_a_script_is_put_together_from_its_parts() -> None:
