@@ -10,7 +10,7 @@ export default defineConfig({
     outDir: "../backend/runrelay/dashboard",
     emptyOutDir: true,
     target: "es2022",
-    assetsInlineLimit: 0, // the page's Content-Security-Policy allows nothing inlined but styles and pictures
+    assetsInlineLimit: 0, // the page's Content-Security-Policy allows only styles and pictures inline
   },
   server: {
     proxy: {
@@ -40,7 +40,7 @@ export default defineConfig({
           globalSetup: ["./test/browser/build.ts"],
           testTimeout: 30_000,
           hookTimeout: 30_000,
-          fileParallelism: false, // one Chromium at a time: timing is part of what is tested
+          fileParallelism: false, // one Chromium at a time: some tests measure time
         },
       },
     ],

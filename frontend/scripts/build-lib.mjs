@@ -1,4 +1,4 @@
-// The library: one module for each source file (a bundler drops what is not used), its types, and the stylesheet.
+// Builds the library: one module for each source file (so that a bundler drops unused ones), types, and the stylesheet.
 import { execFileSync } from "node:child_process";
 import { copyFile, rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -12,4 +12,4 @@ execFileSync(
   { stdio: "inherit" },
 );
 await copyFile(here("../src/react/styles.css"), here("../dist/react/styles.css"));
-await copyFile(here("../../LICENSE"), here("../LICENSE")); // npm packs it from here
+await copyFile(here("../../LICENSE"), here("../LICENSE")); // npm packs this file

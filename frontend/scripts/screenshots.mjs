@@ -1,4 +1,5 @@
-// Pictures of the main states into docs/screenshots (or the folder named): node scripts/screenshots.mjs [folder] [part of a name]
+// Takes screenshots of the main states into docs/screenshots, or another folder:
+// node scripts/screenshots.mjs [folder] [part of a name]
 import { runnerImport } from "vite";
 
 const [folder = "../docs/screenshots", only = ""] = process.argv.slice(2);

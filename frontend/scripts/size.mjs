@@ -1,5 +1,6 @@
 // Size budgets, gzipped: the core alone, the React layer with it (React itself excluded), the dashboard's JavaScript.
-// Counted is what a page loads at first; the parser of event streams comes with the first stream, if there is one.
+// Counts what a page loads at its start. The parser of event streams is loaded with the first stream, so it is not
+// counted.
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "vite";
@@ -11,7 +12,7 @@ async function bundled(entry) {
   const result = await build({
     configFile: false,
     logLevel: "error",
-    // not `lib`: that leaves the whitespace in, which an application's own build takes out
+    // not `lib`: that mode keeps whitespace, which an application's build removes
     build: {
       write: false,
       target: "es2022",

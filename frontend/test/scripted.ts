@@ -1,4 +1,4 @@
-/** A browser that does what a test says: sockets, streams, requests and signals, all by hand. */
+/** A scripted browser: the test controls its sockets, streams, requests and signals. */
 
 import type { Environment, PageSignal } from "../src/core/environment";
 import type { EventStreamEvents, EventStreamOpener } from "../src/core/eventStream";
@@ -25,7 +25,7 @@ export class ScriptedSocket {
     this.readyState = 3;
   }
 
-  // --- what the other end does
+  // --- what the relay does
   open(): void {
     this.readyState = 1;
     this.onopen?.();
@@ -68,12 +68,12 @@ export class ScriptedStream {
     this.event(String(frame.type), JSON.stringify(frame));
   }
 
-  /** An event as it is written, which may have no frame in it (other relays' `end` and `heartbeat` have none). */
+  /** An event of the stream. Its data may be no frame, as in other relays' `end` and `heartbeat`. */
   event(name: string, data: string): void {
     if (!this.closed) this.events.onEvent(name, data);
   }
 
-  /** Break off. */
+  /** Break the stream. */
   fail(): void {
     this.end(broken("the event stream broke"));
   }
@@ -146,7 +146,7 @@ export class ScriptedBrowser {
     return last(this.requests, "request");
   }
 
-  /** Listeners for page signals that are still there: a leak if nothing is watched. */
+  /** The number of listeners for page signals: without a watched run it has to be 0. */
   get listenerCount(): number {
     return this.#signals.size;
   }
@@ -161,7 +161,7 @@ export class ScriptedBrowser {
     return new Promise((resolve, reject) => {
       init.signal?.addEventListener("abort", () => reject(new DOMException("aborted", "AbortError")));
       const settle = async () => {
-        // json() and the client's own awaits take a few turns of the microtask queue, no time
+        // json() and the client's awaits need a few turns of the microtask queue
         for (let turn = 0; turn < 12; turn += 1) await Promise.resolve();
       };
       this.requests.push({

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, vi } from "vitest";
 
-// Warnings are errors: what React or a library has to say about a test is a fault of the code or of the test.
+// Warnings are errors: a warning of React or of a library is a fault of the code or of the test.
 beforeEach(() => {
   for (const method of ["error", "warn"] as const) {
     vi.spyOn(console, method).mockImplementation((...words: unknown[]) => {

@@ -16,7 +16,7 @@ function watch(runId = "r", options: RelayClientOptions = {}): () => void {
 const status = () => client.connection.status;
 const state = (runId = "r") => client.run(runId).state;
 const texts = (runId = "r") => state(runId).run.logs.map((line) => line.message);
-/** Let promises settle that need no time. */
+/** Let pending promises settle, without advancing the clock. */
 const settle = () => vi.advanceTimersByTimeAsync(0);
 
 beforeEach(() => {
@@ -28,7 +28,7 @@ afterEach(() => client.close());
 describe("WebSocket", () => {
   const only = { transports: ["websocket"] } as const;
 
-  it("connects with the first watcher, not before", () => {
+  it("connects with the first subscriber, not before", () => {
     client = new RelayClient({ environment: browser.environment });
     client.run("r");
     expect([browser.sockets.length, status()]).toEqual([0, "idle"]);
@@ -36,7 +36,7 @@ describe("WebSocket", () => {
     expect([browser.socket.url, status()]).toEqual(["ws://page/ws", "connecting"]);
   });
 
-  it("shows the initial state, then each event at once or with the next screen refresh", async () => {
+  it("the initial state is shown, then each event at once or within 33 ms", async () => {
     watch();
     browser.socket.open();
     expect(browser.socket.sent).toEqual([{ type: "ping" }, { type: "subscribe", run_id: "r" }]);
@@ -48,7 +48,7 @@ describe("WebSocket", () => {
     expect(state().connection).toMatchObject({ status: "connected", transport: "websocket" });
   });
 
-  it("a new connection knows nothing of the last one's Redis", async () => {
+  it("a new connection forgets the upstream state of the last one", async () => {
     watch("r", only);
     browser.socket.prove();
     browser.socket.receive(initial(1));
@@ -61,7 +61,7 @@ describe("WebSocket", () => {
     expect(client.connection).toMatchObject({ status: "connected", upstream: "up" });
   });
 
-  it("a relay that says at once that its Redis is away is believed", () => {
+  it("a first frame that says upstream down is believed", () => {
     watch("r", only);
     browser.socket.open();
     browser.socket.receive({ type: "upstream", status: "down" });
@@ -69,7 +69,7 @@ describe("WebSocket", () => {
     expect(client.connection).toMatchObject({ status: "connected", upstream: "down" });
   });
 
-  it("who comes after all tries were in vain has all tries again", async () => {
+  it("a new subscriber after all retries failed has all retries again", async () => {
     const leave = watch("r", only);
     for (let turn = 0; turn < 40 && status() !== "failed"; turn += 1) {
       browser.socket.drop();
@@ -85,7 +85,7 @@ describe("WebSocket", () => {
     expect(client.connection).toMatchObject({ status: "reconnecting", attempt: 1 });
   });
 
-  it("a run that fails in the relay is asked for less and less often, and after ten times no more", async () => {
+  it("a run that fails in the relay is subscribed again with backoff, ten times at most", async () => {
     watch("r", only);
     browser.socket.prove();
     for (let failure = 1; failure <= 11; failure += 1) {
@@ -100,7 +100,7 @@ describe("WebSocket", () => {
     expect(browser.socket.subscriptions()).toHaveLength(11);
   });
 
-  it("a run whose name is somebody else's is not asked for again", async () => {
+  it("a key that is not a run (4409) is not subscribed again", async () => {
     watch("r", only);
     browser.socket.prove();
     browser.socket.receive({ type: "error", code: 4409, message: "no run", run_id: "r" });
@@ -109,7 +109,7 @@ describe("WebSocket", () => {
     expect(browser.socket.subscriptions()).toEqual(["r"]);
   });
 
-  it("a run refused for want of room says so, and is asked for again", async () => {
+  it("a run refused with 4429 shows the error, and is subscribed again", async () => {
     watch("r", only);
     browser.socket.prove();
     browser.socket.receive({ type: "error", code: 4429, message: "too many watch this run", run_id: "r" });
@@ -126,7 +126,7 @@ describe("WebSocket", () => {
     expect(state().connection).toMatchObject({ status: "connected", error: null });
   });
 
-  it("a person's retry asks again for a run that was refused", async () => {
+  it("a person's retry subscribes a refused run again", async () => {
     watch("r", only);
     browser.socket.prove();
     browser.socket.receive({ type: "error", code: 4403, message: "not for you", run_id: "r" });
@@ -137,7 +137,7 @@ describe("WebSocket", () => {
     expect(state().connection).toMatchObject({ status: "connected" });
   });
 
-  it("a token that cannot be renewed just now is asked for again, not given up", async () => {
+  it("a token source that fails once is asked again at the next retry", async () => {
     let fails = false;
     const token = vi.fn(async () => {
       if (fails) throw new TypeError("failed to fetch");
@@ -156,7 +156,7 @@ describe("WebSocket", () => {
     });
     fails = false;
     await vi.advanceTimersByTimeAsync(1_000);
-    browser.socket.drop(CloseCode.UNAUTHORIZED); // the old one once more
+    browser.socket.drop(CloseCode.UNAUTHORIZED); // the old token, refused again
     await settle();
     expect(browser.socket.url).toBe("ws://page/ws?token=t3");
     browser.socket.prove();
@@ -183,7 +183,7 @@ describe("WebSocket", () => {
     expect(client.connection.statistics).toMatchObject({ latencyMs: 80, averageLatencyMs: 80 });
   });
 
-  it("pings every 25 s, and calls the link dead after 45 s of silence", () => {
+  it("a ping is sent every 25 s, and the peer is dead after 45 s without a frame", () => {
     watch("r", only);
     browser.socket.prove();
     const first = browser.socket;
@@ -195,7 +195,7 @@ describe("WebSocket", () => {
     expect([status(), first.closedByUs]).toEqual(["reconnecting", true]);
   });
 
-  it("any frame keeps it alive", () => {
+  it("any frame keeps the connection alive", () => {
     watch("r", only);
     browser.socket.prove();
     for (let n = 0; n < 10; n += 1) {
@@ -212,10 +212,10 @@ describe("WebSocket", () => {
     expect(client.connection.quality).toBe("good");
     browser.socket.receive({ type: "pong" });
     vi.advanceTimersByTime(5_000);
-    expect(client.connection.quality).toBe("critical"); // that answer took eleven seconds
+    expect(client.connection.quality).toBe("critical"); // the answer took eleven seconds
   });
 
-  it("comes back after 1, 2, 5, 15 … s with its cursor; ten tries, then a person decides", () => {
+  it("reconnects after 1, 2, 5, 15 … s with the cursor; after ten retries a person decides", () => {
     watch("r", only);
     browser.socket.open();
     browser.socket.receive(initial(3));
@@ -240,7 +240,7 @@ describe("WebSocket", () => {
     expect(texts()).toEqual(["line 1", "line 2", "line 3"]);
   });
 
-  it("tries start over only after the connection has held for a while", () => {
+  it("the retry count is reset only after the connection was healthy for 10 s", () => {
     watch("r", only);
     const again = (heldMs: number) => {
       browser.socket.prove();
@@ -255,7 +255,7 @@ describe("WebSocket", () => {
     ]);
   });
 
-  it("after 4408 (too slow) it has to hold for 30 s", () => {
+  it("after 4408 (too slow) the retry count is reset after 30 s", () => {
     watch("r", only);
     const again = (heldMs: number) => {
       browser.socket.prove();
@@ -268,14 +268,14 @@ describe("WebSocket", () => {
     expect([again(0), again(20_000), again(29_000), again(30_000)]).toEqual([1000, 2000, 5000, 1000]);
   });
 
-  it("follows the server's advice when to come back", () => {
+  it("the server's retry_in_ms replaces the backoff", () => {
     watch("r", only);
     browser.socket.prove();
     browser.socket.drop(CloseCode.SERVICE_RESTART, '{"retry_in_ms":4321}');
     expect(client.connection.retryInMs).toBe(4321);
   });
 
-  it("too many connections: later, over the same transport", () => {
+  it("too many connections (4429): retries later, over the same transport", () => {
     watch();
     browser.socket.open();
     browser.socket.receive({ type: "error", code: 4429, message: "too many connections" });
@@ -298,7 +298,7 @@ describe("WebSocket", () => {
     },
   );
 
-  it("what an old socket still says is dropped", () => {
+  it("frames of a replaced socket are dropped", () => {
     watch("r", only);
     browser.socket.open();
     browser.socket.receive(initial(1));
@@ -314,7 +314,7 @@ describe("WebSocket", () => {
     expect([old.onmessage, old.onclose, old.onopen]).toEqual([null, null, null]);
   });
 
-  it("asks once for what is missing when a number is skipped, and shows it in order", async () => {
+  it("at a gap the missing events are requested once, and shown in order", async () => {
     watch();
     browser.socket.open();
     browser.socket.receive(initial(1));
@@ -330,7 +330,7 @@ describe("WebSocket", () => {
     expect(texts()).toEqual(["line 1", "line 2", "line 3", "line 4"]);
   });
 
-  it("a refusal of one run leaves the others alone", () => {
+  it("a refusal of one run does not affect the others", () => {
     watch("a");
     client.run("b").subscribe(() => {});
     browser.socket.prove();
@@ -340,7 +340,7 @@ describe("WebSocket", () => {
     expect([state("a").connection.status, status()]).toEqual(["connected", "connected"]);
   });
 
-  it("too many runs on the connection: that run asks again later", () => {
+  it("too many runs on the connection: the refused run is subscribed again later", () => {
     watch("a");
     browser.socket.prove();
     browser.socket.receive({ type: "error", code: 4429, message: "too many", run_id: "a" });
@@ -348,7 +348,7 @@ describe("WebSocket", () => {
     expect(browser.socket.subscriptions()).toEqual(["a", "a"]);
   });
 
-  it("Redis away and back is told, and does not touch the connection", () => {
+  it("upstream down and up is shown, and does not affect the connection", () => {
     watch();
     browser.socket.prove();
     browser.socket.receive({ type: "upstream", status: "down" });
@@ -359,7 +359,7 @@ describe("WebSocket", () => {
 });
 
 describe("tokens", () => {
-  it("an expired one is renewed at once, and only once", async () => {
+  it("an expired token is renewed at once, and only once", async () => {
     let made = 0;
     watch("r", { token: async () => `token-${++made}`, transports: ["websocket"] });
     await settle();
@@ -376,7 +376,7 @@ describe("tokens", () => {
     expect([status(), browser.sockets.length]).toEqual(["closed", 2]);
   });
 
-  it("one that expires after a while is renewed each time", async () => {
+  it("a token that expires again later is renewed each time", async () => {
     let made = 0;
     watch("r", { token: async () => `token-${++made}` });
     await settle();
@@ -390,7 +390,7 @@ describe("tokens", () => {
     expect(status()).toBe("reconnecting");
   });
 
-  it("a fixed one cannot be renewed: the refusal stands", async () => {
+  it("a fixed token cannot be renewed: its refusal is final", async () => {
     watch("r", { token: "fixed" });
     browser.socket.open();
     browser.socket.drop(CloseCode.UNAUTHORIZED);
@@ -398,7 +398,7 @@ describe("tokens", () => {
     expect([status(), browser.sockets.length]).toEqual(["closed", 1]);
   });
 
-  it("a source that fails is a lost connection, not an exception", async () => {
+  it("a token source that rejects is a lost connection, not an exception", async () => {
     watch("r", { token: () => Promise.reject(new Error("no session")), transports: ["websocket"] });
     await settle();
     expect(client.connection).toMatchObject({
@@ -409,7 +409,7 @@ describe("tokens", () => {
 });
 
 describe("fallback and upgrade", () => {
-  it("WebSocket refused → SSE → polling, without a word from the reader, with one cursor", async () => {
+  it("falls back from WebSocket to SSE to polling by itself, with one cursor", async () => {
     watch();
     browser.socket.drop();
     await vi.advanceTimersByTimeAsync(500);
@@ -418,7 +418,7 @@ describe("fallback and upgrade", () => {
     browser.stream.receive(initial(2));
     expect(state().connection.transport).toBe("sse");
     browser.stream.fail();
-    // it carried a moment ago: tried again first, then down
+    // it carried frames a moment ago: it is tried again first, then comes the fallback
     await vi.advanceTimersByTimeAsync(1_000);
     expect(browser.stream.url).toBe(`http://page/api/runs/r/events?after=${EPOCH}-2`);
     browser.stream.fail();
@@ -429,7 +429,7 @@ describe("fallback and upgrade", () => {
     expect([state().connection.transport, texts()]).toEqual(["polling", ["line 1", "line 2", "line 3"]]);
   });
 
-  it("a WebSocket that is accepted and silent is given up after 5 s", async () => {
+  it("a WebSocket that is accepted and silent is closed after 5 s", async () => {
     watch();
     browser.socket.open();
     await vi.advanceTimersByTimeAsync(4_999);
@@ -438,7 +438,7 @@ describe("fallback and upgrade", () => {
     expect(browser.streams).toHaveLength(1);
   });
 
-  it("upgrades without a hole: the better transport is proven before the other is closed", async () => {
+  it("an upgrade loses no event: the probe is proven before the old transport is closed", async () => {
     watch();
     browser.socket.drop();
     await vi.advanceTimersByTimeAsync(500);
@@ -458,7 +458,7 @@ describe("fallback and upgrade", () => {
     expect(texts()).toEqual(["line 1", "line 2", "line 3"]);
   });
 
-  it("a proxy that goes on forbidding WebSockets is probed more and more rarely", async () => {
+  it("probes become rarer while a proxy forbids WebSockets", async () => {
     watch();
     browser.socket.drop();
     await vi.advanceTimersByTimeAsync(500);
@@ -477,21 +477,24 @@ describe("fallback and upgrade", () => {
     expect(client.connection.transport).toBe("sse");
   });
 
-  it.each(["websocket", "sse"] as const)("a log that is gone is shown as old: %s", async (kind) => {
-    browser = new ScriptedBrowser(kind === "sse" ? ["WebSocket"] : []);
-    watch();
-    await vi.advanceTimersByTimeAsync(500);
-    const peer = kind === "sse" ? browser.stream : browser.socket;
-    peer.open();
-    peer.receive(initial(1));
-    await vi.advanceTimersByTimeAsync(33);
-    expect([client.connection.transport, state().run.stale]).toEqual([kind, false]);
-    peer.receive({ type: "stale", run_id: "r" });
-    await vi.advanceTimersByTimeAsync(33);
-    expect(state().run.stale).toBe(true);
-  });
+  it.each(["websocket", "sse"] as const)(
+    "a run whose log has expired is shown as stale: %s",
+    async (kind) => {
+      browser = new ScriptedBrowser(kind === "sse" ? ["WebSocket"] : []);
+      watch();
+      await vi.advanceTimersByTimeAsync(500);
+      const peer = kind === "sse" ? browser.stream : browser.socket;
+      peer.open();
+      peer.receive(initial(1));
+      await vi.advanceTimersByTimeAsync(33);
+      expect([client.connection.transport, state().run.stale]).toEqual([kind, false]);
+      peer.receive({ type: "stale", run_id: "r" });
+      await vi.advanceTimersByTimeAsync(33);
+      expect(state().run.stale).toBe(true);
+    },
+  );
 
-  it("the end of a stream is the run's end, whatever is in the event: no reconnecting", async () => {
+  it("an `end` event ends the run, whatever its data: no reconnect", async () => {
     browser = new ScriptedBrowser(["WebSocket"]);
     watch();
     await vi.advanceTimersByTimeAsync(500);
@@ -504,7 +507,7 @@ describe("fallback and upgrade", () => {
     expect([client.connection.status, browser.requests.length]).toEqual(["connected", 0]);
   });
 
-  it("an end before what came before it is not believed: what is missing is asked for", async () => {
+  it("an end that arrives before the last events requests them", async () => {
     browser = new ScriptedBrowser(["WebSocket"]);
     watch();
     await vi.advanceTimersByTimeAsync(500);
@@ -524,7 +527,7 @@ describe("fallback and upgrade", () => {
   const refused = (status: number, retryAfterMs: number | null = null) =>
     closeOf(new RelayError(status, "the relay says why", {}, retryAfterMs));
 
-  it("204 is the end of the run: no reconnecting", async () => {
+  it("a stream answered with 204 is the end of the run: no reconnect", async () => {
     browser = new ScriptedBrowser(["WebSocket"]);
     watch();
     await vi.advanceTimersByTimeAsync(500);
@@ -539,7 +542,7 @@ describe("fallback and upgrade", () => {
     expect(browser.streams).toHaveLength(2);
   });
 
-  it("a stream that is refused for good says so of the run, and the relay is there", async () => {
+  it("a stream refused with a terminal code is an error of the run, not of the connection", async () => {
     browser = new ScriptedBrowser(["WebSocket"]);
     watch();
     await vi.advanceTimersByTimeAsync(500);
@@ -549,7 +552,7 @@ describe("fallback and upgrade", () => {
     expect(client.connection.status).toBe("connected");
   });
 
-  it("a relay that is full is asked again when it said", async () => {
+  it("a stream refused with 429 is retried after Retry-After", async () => {
     browser = new ScriptedBrowser(["WebSocket"]);
     watch();
     await vi.advanceTimersByTimeAsync(500);
@@ -558,7 +561,7 @@ describe("fallback and upgrade", () => {
     expect(client.connection.error).toEqual({ code: 4429, message: "the relay says why" });
   });
 
-  it("a token that a stream refuses is renewed, and goes in a header", async () => {
+  it("a token that a stream refuses is renewed, and sent in a header", async () => {
     browser = new ScriptedBrowser(["WebSocket"]);
     const token = vi.fn(async () => `t${token.mock.calls.length}`);
     watch("r", { token });
@@ -570,7 +573,7 @@ describe("fallback and upgrade", () => {
     expect(browser.stream.headers).toEqual({ authorization: "Bearer t2" });
   });
 
-  it("while no stream is open, polls keep the link alive", async () => {
+  it("while no stream is open, polls keep the connection alive", async () => {
     browser = new ScriptedBrowser(["WebSocket"]);
     watch("a");
     client.stayConnected();
@@ -591,7 +594,7 @@ describe("fallback and upgrade", () => {
     });
   });
 
-  it("at most one stream: the second run polls", async () => {
+  it("at most one stream is open: the second run is polled", async () => {
     browser = new ScriptedBrowser(["WebSocket"]);
     watch("a");
     client.run("b").subscribe(() => {});
@@ -600,7 +603,7 @@ describe("fallback and upgrade", () => {
     expect(browser.requests.map((request) => request.url)).toEqual(["http://page/api/runs/b"]);
   });
 
-  it("a stream that is held back on its way is found out by one poll", async () => {
+  it("a stream that a proxy holds back is detected by one poll", async () => {
     browser = new ScriptedBrowser(["WebSocket"]);
     watch();
     await vi.advanceTimersByTimeAsync(500);
@@ -612,7 +615,7 @@ describe("fallback and upgrade", () => {
     expect(status()).toBe("reconnecting");
   });
 
-  it("without any transport left it gives up in so many words", async () => {
+  it("without any transport the connection fails with a message", async () => {
     browser = new ScriptedBrowser(["WebSocket", "eventStream"]);
     watch("r", { transports: ["websocket", "sse"] });
     await vi.advanceTimersByTimeAsync(600_000);
@@ -626,7 +629,7 @@ describe("fallback and upgrade", () => {
 describe("polling", () => {
   const only = { transports: ["polling"] } as const;
 
-  it("asks without holding first, then lets the server hold", async () => {
+  it("the first poll is not held, the next ones are", async () => {
     watch("r", only);
     expect(browser.request.url).toBe("http://page/api/runs/r");
     await browser.request.answer(200, { ...initial(1), log_lines: [] });
@@ -635,7 +638,7 @@ describe("polling", () => {
     expect(browser.request.aborted()).toBe(false);
   });
 
-  it("with many runs nothing is held: a browser has six connections", async () => {
+  it("with many runs no request is held: a browser has six connections", async () => {
     client = new RelayClient({ environment: browser.environment, ...only });
     for (const runId of ["a", "b", "c"]) client.run(runId).subscribe(() => {});
     for (const request of [...browser.requests]) {
@@ -647,14 +650,14 @@ describe("polling", () => {
     expect(browser.requests).toHaveLength(6);
   });
 
-  it("an unknown run is asked about again: it may not have started", async () => {
+  it("an unknown run is polled again: it may not have started", async () => {
     watch("r", only);
     await browser.request.answer(404, { title: "Not Found" });
     await vi.advanceTimersByTimeAsync(2_000);
     expect([status(), state().run.status, browser.requests.length]).toEqual(["connected", "unknown", 2]);
   });
 
-  it("Redis away is not the link's fault", async () => {
+  it("a 503 for Redis is upstream down, not a lost connection", async () => {
     watch("r", only);
     await browser.request.answer(503, { detail: "no Redis" }, { "retry-after": "2" });
     expect(client.connection).toMatchObject({ status: "connected", upstream: "down" });
@@ -678,7 +681,7 @@ describe("polling", () => {
     expect([client.connection.upstream, state().run.stale]).toEqual(["up", status === 404]);
   });
 
-  it("asks again when the server says, Redis being away", async () => {
+  it("a 503 for Redis is polled again after Retry-After", async () => {
     watch("r", only);
     await browser.request.answer(503, { detail: "no Redis" }, { "retry-after": "9" });
     await vi.advanceTimersByTimeAsync(8_999);
@@ -687,12 +690,12 @@ describe("polling", () => {
     expect(browser.requests).toHaveLength(2);
   });
 
-  it("a run whose log is gone is asked about every two seconds, not without pause", async () => {
+  it("a run whose log has expired is polled every two seconds, not in a loop", async () => {
     watch("r", only);
     await browser.request.answer(200, { ...initial(1), log_lines: [] });
     await vi.advanceTimersByTimeAsync(2_000);
     expect(browser.request.url).toContain("wait=25");
-    await browser.request.answer(404, { title: "Not Found" }); // at once: the relay holds nothing for a lost cursor
+    await browser.request.answer(404, { title: "Not Found" }); // not held: the log is lost
     await vi.advanceTimersByTimeAsync(1_999);
     expect(browser.requests).toHaveLength(2);
     await vi.advanceTimersByTimeAsync(1);
@@ -705,13 +708,13 @@ describe("polling", () => {
     expect(client.connection).toMatchObject({ status: "reconnecting", retryInMs: 1_000 });
   });
 
-  it("too many connections: later, when the server says", async () => {
+  it("too many connections (429): retried after Retry-After", async () => {
     watch("r", only);
     await browser.request.answer(429, { detail: "too many" }, { "retry-after": "7" });
     expect(client.connection).toMatchObject({ retryInMs: 7_000, error: { code: 4429 } });
   });
 
-  it("the token goes into the header", async () => {
+  it("a poll sends the token in a header", async () => {
     watch("r", { ...only, token: "secret" });
     expect(browser.request.headers).toEqual({ authorization: "Bearer secret" });
     expect(browser.request.url).not.toContain("secret");
@@ -719,11 +722,11 @@ describe("polling", () => {
 });
 
 describe("the page", () => {
-  it("offline and nothing answers: waits for the network, spends no tries", () => {
+  it("offline and no answer: waits for the network and counts no retry", () => {
     watch("r", { transports: ["websocket"] });
     browser.socket.prove();
     browser.signal("offline");
-    expect(status()).toBe("connected"); // the browser may be wrong: it is asked first
+    expect(status()).toBe("connected"); // the browser may be wrong: the connection is checked first
     vi.advanceTimersByTime(5_000);
     expect([status(), client.connection.attempt]).toEqual(["offline", 0]);
     browser.signal("online");
@@ -731,7 +734,7 @@ describe("the page", () => {
     expect(status()).toBe("connected");
   });
 
-  it("offline by the browser's word only: the link that answers stays", () => {
+  it("offline by the browser only: a connection that answers stays", () => {
     watch();
     browser.socket.prove();
     browser.signal("offline");
@@ -740,7 +743,7 @@ describe("the page", () => {
     expect([status(), browser.sockets.length]).toEqual(["connected", 1]);
   });
 
-  it("online again while waiting: now, not at the end of the wait", () => {
+  it("online again while waiting: reconnects now, not at the end of the wait", () => {
     watch("r", { transports: ["websocket"] });
     browser.socket.prove();
     browser.socket.drop();
@@ -748,7 +751,7 @@ describe("the page", () => {
     expect([browser.sockets.length, status()]).toEqual([2, "connecting"]);
   });
 
-  it("hidden for long lets go; seen again catches up with the cursor", () => {
+  it("a page hidden for five minutes disconnects, and catches up by cursor when visible", () => {
     watch();
     browser.socket.open();
     browser.socket.receive(initial(4));
@@ -766,7 +769,7 @@ describe("the page", () => {
     expect(browser.socket.sent.at(-1)).toEqual({ type: "subscribe", run_id: "r", after: `${EPOCH}-4` });
   });
 
-  it("seen again soon is not a reason to reconnect", () => {
+  it("a page that is visible again soon does not reconnect", () => {
     watch();
     browser.socket.prove();
     browser.signal("hidden");
@@ -776,10 +779,10 @@ describe("the page", () => {
     expect(browser.sockets).toHaveLength(1);
   });
 
-  it("after sleep it asks before it believes: no answer in 5 s is a lost link", () => {
+  it("after sleep the connection is checked: no answer within 5 s is a lost connection", () => {
     watch("r", { transports: ["websocket"] });
     browser.socket.prove();
-    // while the machine sleeps the clock goes on and timers stand still
+    // while the machine sleeps, the clock goes on and timers stop
     vi.setSystemTime(Date.now() + 40_000);
     vi.advanceTimersByTime(5_000);
     expect(browser.socket.sent.at(-1)).toEqual({ type: "ping" });
@@ -787,7 +790,7 @@ describe("the page", () => {
     expect(status()).toBe("reconnecting");
   });
 
-  it("leaves nothing behind when nobody watches", () => {
+  it("no socket, timer or listener is left after the last unsubscribe", () => {
     const stop = watch();
     browser.socket.prove();
     stop();
@@ -796,7 +799,7 @@ describe("the page", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it("a watcher who leaves and comes back in one breath does not reconnect", () => {
+  it("unsubscribe and subscribe at once does not reconnect", () => {
     const stop = watch();
     browser.socket.prove();
     stop();
@@ -806,14 +809,14 @@ describe("the page", () => {
     expect([browser.sockets.length, browser.socket.closedByUs, status()]).toEqual([1, false, "connected"]);
   });
 
-  it("another origin's relay is addressed there", () => {
+  it("baseUrl: a relay of another origin is addressed there", () => {
     watch("r", { baseUrl: "https://relay.example.com" });
     expect(browser.socket.url).toBe("wss://relay.example.com/ws");
   });
 });
 
 describe("statistics", () => {
-  it("count reconnects and what was missed, and say since when", () => {
+  it("count reconnects and missed heartbeats, with their times", () => {
     watch("r", { transports: ["websocket"] });
     browser.socket.prove();
     vi.advanceTimersByTime(45_000);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { eventStreams } from "./eventStream.js";
 
-/** What a stream of these bytes, cut into pieces of `size`, tells. */
+/** The events of a stream of these bytes, cut into pieces of `size`. */
 async function told(
   bytes: Uint8Array<ArrayBuffer>,
   size: number,
@@ -36,38 +36,41 @@ const text = (value: string) => new TextEncoder().encode(value);
 const ENDED = { code: null, message: "the event stream ended", retryInMs: null };
 
 describe("a stream over fetch", () => {
-  it.each([1, 2, 3, 7, 1_000])("is the same however it is cut: pieces of %i bytes", async (size) => {
-    const stream =
-      'retry: 1000\n\nevent: progress\nid: e-1\ndata: {"message":"고양이"}\n\nevent: heartbeat\ndata: {}\n\n';
-    expect(await told(text(stream), size)).toEqual([
-      "open",
-      ["progress", '{"message":"고양이"}'],
-      ["heartbeat", "{}"],
-      ENDED,
-    ]);
-  });
+  it.each([1, 2, 3, 7, 1_000])(
+    "gives the same events when it is cut into pieces of %i bytes",
+    async (size) => {
+      const stream =
+        'retry: 1000\n\nevent: progress\nid: e-1\ndata: {"message":"고양이"}\n\nevent: heartbeat\ndata: {}\n\n';
+      expect(await told(text(stream), size)).toEqual([
+        "open",
+        ["progress", '{"message":"고양이"}'],
+        ["heartbeat", "{}"],
+        ENDED,
+      ]);
+    },
+  );
 
   it("204 is the end of the run", async () => {
     expect(await told(text(""), 1, { status: 204 })).toEqual([null]);
   });
 
-  it("a refusal carries the relay's reason and when to come back", async () => {
+  it("a refusal has the relay's reason and retry time", async () => {
     const problem = JSON.stringify({ status: 429, detail: "too many connections" });
     const [end] = await told(text(problem), 100, { status: 429, headers: { "retry-after": "5" } });
     expect(end).toEqual({ code: 4429, message: "too many connections", retryInMs: 5_000 });
   });
 
-  it("a page in place of a stream is no stream", async () => {
+  it("an HTML page in place of a stream is an error", async () => {
     const [end] = await told(text("<html>"), 100, { headers: { "content-type": "text/html" } });
     expect(end).toMatchObject({ code: null, message: "expected an event stream, got text/html" });
   });
 
-  it("a network error ends it, once", async () => {
+  it("a network error ends the stream, once", async () => {
     const failing = collect(() => Promise.reject(new TypeError("failed to fetch")));
     expect(await failing).toMatchObject([{ code: null, message: "the event stream broke" }]);
   });
 
-  it("says nothing more once it was closed, and lets go of the request", async () => {
+  it("after close no event is called, and the request is aborted", async () => {
     let signal: AbortSignal | undefined;
     const seen: string[] = [];
     let release = () => {};

@@ -22,14 +22,14 @@ describe("backoff", () => {
     expect(retryDelayMs(1, 0, { ...BACKOFF, stepsMs: [100] })).toBe(500);
   });
 
-  it("takes the server's advice as it is, but no more tries than there are", () => {
+  it("takes the server's advice without jitter, but gives no more retries", () => {
     expect(retryDelayMs(1, 0, BACKOFF, 3_210)).toBe(3_210);
     expect(retryDelayMs(11, 0, BACKOFF, 3_210)).toBeNull();
   });
 });
 
 describe("close codes", () => {
-  it("what would be refused again ends reconnecting, what would not does not", () => {
+  it("terminal codes are those that a retry would get again", () => {
     const terminal = Object.values(CloseCode).filter(isTerminalCode);
     expect(terminal).toEqual([
       CloseCode.FRAME_TOO_BIG,
@@ -88,12 +88,12 @@ describe("the time left", () => {
   const line = (count: number, msEach: number, each: number): readonly ProgressSample[] =>
     Array.from({ length: count }, (_, n) => ({ ts: n * msEach, progress: n * each }));
 
-  it("is nothing before there is something to go by", () => {
+  it("is null before there is enough progress", () => {
     expect(remainingMs([])).toBeNull();
     expect(remainingMs(line(2, 100, 0.1))).toBeNull();
   });
 
-  it("is exact for a steady pace", () => expect(remainingMs(line(6, 1_000, 0.1))).toBe(5_000));
+  it("is exact for a steady rate", () => expect(remainingMs(line(6, 1_000, 0.1))).toBe(5_000));
 
   it("is zero at the end", () =>
     expect(
@@ -103,7 +103,7 @@ describe("the time left", () => {
       ]),
     ).toBe(0));
 
-  it("grows when the pace drops", () => {
+  it("grows when the rate drops", () => {
     const slowed = [...line(6, 1_000, 0.1), { ts: 25_000, progress: 0.7 }];
     expect(remainingMs(slowed)).toBeGreaterThan(remainingMs(line(8, 1_000, 0.1)) ?? 0);
   });
@@ -140,23 +140,23 @@ describe("the time left", () => {
 
 describe("the transports", () => {
   const all = ["websocket", "sse", "polling"] as const;
-  it("what was carrying a moment ago is tried again first", () => {
+  it("a transport that had carried frames is tried again first", () => {
     expect(nextTransport(all, { kind: "websocket", proven: true })).toEqual({
       kind: "websocket",
       counts: true,
     });
   });
-  it("what does not get through gives way at once, at no cost", () => {
+  it("a transport that carried nothing falls back at once, not counted as a retry", () => {
     expect(nextTransport(all, { kind: "websocket", proven: false })).toEqual({ kind: "sse", counts: false });
     expect(nextTransport(all, { kind: "sse", proven: false })).toEqual({ kind: "polling", counts: false });
   });
-  it("below the last comes the first, after a wait", () => {
+  it("after the last transport comes the first one, after a wait", () => {
     expect(nextTransport(all, { kind: "polling", proven: false })).toEqual({
       kind: "websocket",
       counts: true,
     });
   });
-  it("looks up soon, then rarely", () =>
+  it("an upgrade is probed soon, then rarely", () =>
     expect([0, 1, 2, 3, 9].map(upgradeDelayMs)).toEqual([5_000, 15_000, 60_000, 300_000, 300_000]));
 });
 
@@ -173,7 +173,7 @@ describe("frames", () => {
     '{"type":"run","run_id":5}',
   ])("%j is ignored, not an exception", (raw) => expect(readFrame(raw)).toBeNull());
 
-  it("a status this client does not know is unknown, a level info", () => {
+  it("an unknown status is `unknown`, an unknown level is `info`", () => {
     const raw = JSON.stringify({
       type: "progress",
       run_id: "r",
@@ -198,7 +198,7 @@ describe("addresses", () => {
 });
 
 describe("merge patch", () => {
-  // the examples of RFC 7386, appendix A, that are of objects
+  // the examples of RFC 7386, appendix A, that have objects
   it.each([
     [{ a: "b" }, { a: "c" }, { a: "c" }],
     [{ a: "b" }, { b: "c" }, { a: "b", b: "c" }],

@@ -19,7 +19,7 @@ const runAfter = (...events: ProgressEvent[]): RunState => applyEvents(unknownRu
 const texts = (run: RunState) => run.logs.map((line) => line.message);
 
 describe("events", () => {
-  it("a run nobody had heard of begins with its first event", () => {
+  it("an unknown run begins with its first event", () => {
     const run = runAfter(event(1));
     expect(run).toMatchObject({
       known: true,
@@ -31,33 +31,33 @@ describe("events", () => {
     expect(texts(run)).toEqual(["line 1"]);
   });
 
-  it("a double is shown once: two transports may carry the same event", () => {
+  it("an event that came already is dropped: two transports may carry the same event", () => {
     const run = runAfter(event(1), event(2));
     const again = applyEvents(run, [event(1), event(2), event(3)]);
     expect(texts(again.run)).toEqual(["line 1", "line 2", "line 3"]);
     expect(again.gap).toBe(false);
   });
 
-  it("at a hole the fold stops and says so: nothing after it is shown before what is missing", () => {
+  it("at a gap the fold stops: no event after it is shown before the missing ones", () => {
     const folded = applyEvents(runAfter(event(1)), [event(2), event(4), event(5)]);
     expect(folded.gap).toBe(true);
     expect(folded.run.seq).toBe(2);
   });
 
-  it("an event of another log is a hole, not a continuation", () => {
+  it("an event of another log is a gap, not a continuation", () => {
     const folded = applyEvents(runAfter(event(1)), [event(2, { id: "otherepoch01-2" })]);
     expect(folded).toMatchObject({ gap: true, run: { seq: 1 } });
   });
 
-  it("a first event that is not the first of its log is a hole", () => {
+  it("a first event that is not the first of its log is a gap", () => {
     expect(applyEvents(unknownRun("r"), [event(3)])).toMatchObject({ gap: true, run: { known: false } });
   });
 
-  it("without a log line nothing is added to the log", () => {
+  it("an event without a message adds no log line", () => {
     expect(runAfter(event(1, { message: "" })).logs).toEqual([]);
   });
 
-  it("the log is bounded, and what falls off is counted", () => {
+  it("the log is bounded, and the dropped lines are counted", () => {
     const run = applyEvents(
       unknownRun("r"),
       [1, 2, 3, 4, 5].map((seq) => event(seq)),
@@ -67,7 +67,7 @@ describe("events", () => {
     expect(run.logsTruncated).toBe(2);
   });
 
-  it("keys of log lines are unique and grow, whatever is cut off in front", () => {
+  it("keys of log lines are unique and grow, also after lines were dropped", () => {
     let run = unknownRun("r");
     for (let seq = 1; seq <= 9; seq += 1) run = applyEvents(run, [event(seq)], 4).run;
     const keys = run.logs.map((line) => line.key);
@@ -75,7 +75,7 @@ describe("events", () => {
     expect(keys.at(-1)).toBe(8);
   });
 
-  it("data is merged into the run's: null takes a key away, a snapshot brings what is known", () => {
+  it("an event's data is merged into the run's: null removes a key; a snapshot replaces it", () => {
     const run = runAfter(
       event(1, { data: { a: 1, b: { c: 2 } } }),
       event(2, { data: { a: null, b: { d: 3 } } }),
@@ -117,7 +117,7 @@ describe("steps", () => {
     ],
   });
 
-  it("a declaration names them before they begin", () => {
+  it("a declaration queues the steps", () => {
     expect(runAfter(declared).steps.map((step) => [step.name, step.status, step.weight])).toEqual([
       ["plan", "queued", 2],
       ["render", "queued", 1],
@@ -138,7 +138,7 @@ describe("steps", () => {
     });
   });
 
-  it("a declaration in the middle adds what is new and leaves what has begun", () => {
+  it("a second declaration adds new steps and keeps those that have started", () => {
     const steps = [
       { name: "plan", weight: 1 },
       { name: "draw", weight: 3 },
@@ -158,12 +158,12 @@ describe("steps", () => {
     expect([run.steps[0]?.error, run.error]).toEqual(["boom", null]);
   });
 
-  it("a step nobody declared appears when it is first heard of", () => {
+  it("a step without a declaration appears with its first event", () => {
     const run = runAfter(event(1, { step: "extra", step_status: "running" }));
     expect(run.steps.map((step) => step.name)).toEqual(["extra"]);
   });
 
-  it("of steps without end a thousand are kept, as in the run log", () => {
+  it("at most a thousand steps are kept, as in the run log", () => {
     const events = Array.from({ length: 1200 }, (_, n) =>
       event(n + 1, { step: `s${n}`, step_status: "running" }),
     );
@@ -172,7 +172,7 @@ describe("steps", () => {
     expect([run.seq, run.steps.at(-1)?.name]).toEqual([1200, "s999"]);
   });
 
-  it("a step's own retry starts it anew", () => {
+  it("a step's retry starts the step again", () => {
     const run = runAfter(
       declared,
       event(2, { step: "plan", step_status: "running", step_progress: 0.9, step_attempt: 1 }),
@@ -190,7 +190,7 @@ describe("steps", () => {
     expect(run.steps.map((step) => step.status)).toEqual(["queued", "queued"]);
   });
 
-  it("a step under way when the run is cancelled was cut off; one not begun was not", () => {
+  it("when a run is cancelled its running steps are cancelled, its queued ones are not", () => {
     const run = runAfter(
       declared,
       event(2, { step: "plan", step_status: "running" }),
@@ -201,18 +201,18 @@ describe("steps", () => {
 });
 
 describe("snapshots", () => {
-  it("take the place of everything", () => {
+  it("replace the whole run", () => {
     const run = applySnapshot(unknownRun("r"), snapshot(3, { title: "A film" }));
     expect(run).toMatchObject({ known: true, seq: 3, title: "A film" });
     expect(texts(run)).toEqual(["line 1", "line 2", "line 3"]);
   });
 
-  it("an older one of the same log is ignored: a slow poll must not turn time back", () => {
+  it("an older snapshot of the same log is ignored, as of a slow poll", () => {
     const run = runAfter(event(1), event(2), event(3));
     expect(applySnapshot(run, snapshot(2))).toBe(run);
   });
 
-  it("one of another log replaces a longer one: the server has lost it", () => {
+  it("a snapshot of another log replaces a longer log: the server has lost that one", () => {
     const run = applySnapshot(
       runAfter(event(1), event(2), event(3)),
       snapshot(1, { id: "otherepoch01-1", logs: ["new"] }),
@@ -221,7 +221,7 @@ describe("snapshots", () => {
     expect(texts(run)).toEqual(["new"]);
   });
 
-  it("a run that the server has not heard of is something known; before its first word nothing is", () => {
+  it("a run that the server says is unknown is `known`; before the first frame it is not", () => {
     expect(unknownRun("r").known).toBe(false);
     const nobody = applySnapshot(unknownRun("r"), snapshot(0, { status: "unknown", id: "0-0" }));
     expect(nobody).toMatchObject({ known: true, status: "unknown", stale: false });
@@ -229,7 +229,7 @@ describe("snapshots", () => {
     expect(applyEvents(nobody, [event(1)])).toMatchObject({ run: { seq: 1 }, gap: false });
   });
 
-  it("when the log has expired, what was last seen stays, marked", () => {
+  it("when the log has expired, the last state stays, marked as stale", () => {
     const run = applySnapshot(
       runAfter(event(1, { status: "succeeded", state: "END" })),
       snapshot(0, { status: "unknown", id: "0-0", seq: 0, logs: [] }),
@@ -237,7 +237,7 @@ describe("snapshots", () => {
     expect(run).toMatchObject({ status: "succeeded", stale: true, seq: 1 });
   });
 
-  it("details give lines their level and time without losing what came meanwhile", () => {
+  it("log details add level and time, and keep the lines that arrived meanwhile", () => {
     const run = applyEvents(applySnapshot(unknownRun("r"), snapshot(2)), [event(3)]).run;
     const lines = [1, 2].map((seq) => ({
       seq,

@@ -15,7 +15,7 @@ afterEach(() => client.close());
 const ended = { state: "END", status: "succeeded", progress: 1 };
 
 describe("outcomes", () => {
-  it("are told once, for a terminal state from the server", () => {
+  it("are reported once, for a terminal state from the server", () => {
     const told = vi.fn();
     const run = client.run("r");
     run.onOutcome(told);
@@ -31,7 +31,7 @@ describe("outcomes", () => {
     expect(told.mock.calls.map(([outcome]) => outcome.status)).toEqual(["succeeded"]);
   });
 
-  it("are never told for a lost connection", () => {
+  it("are never reported for a lost connection", () => {
     const told = vi.fn();
     const run = client.run("r");
     run.onOutcome(told);
@@ -43,7 +43,7 @@ describe("outcomes", () => {
     expect(told).not.toHaveBeenCalled();
   });
 
-  it("are told again for the next attempt, and not to who comes later", () => {
+  it("are reported again for the next attempt, and not to a later listener", () => {
     const told = vi.fn();
     const late = vi.fn();
     const run = client.run("r");
@@ -61,7 +61,7 @@ describe("outcomes", () => {
 });
 
 describe("the end", () => {
-  it("closes this run's watch and keeps what was seen", () => {
+  it("closes this run's subscription and keeps its state", () => {
     const run = client.run("r");
     run.subscribe(() => {});
     browser.socket.open();
@@ -71,7 +71,7 @@ describe("the end", () => {
     expect(run.state.run).toMatchObject({ status: "succeeded", seq: 2 });
   });
 
-  it("a retry watches again, from the cursor", async () => {
+  it("a retry subscribes again, from the cursor", async () => {
     const run = client.run("r");
     run.subscribe(() => {});
     browser.socket.open();
@@ -85,7 +85,7 @@ describe("the end", () => {
     expect(browser.socket.sent.at(-1)).toEqual({ type: "subscribe", run_id: "r", after: `${EPOCH}-2` });
   });
 
-  it("who comes back to a run that had ended asks whether it has begun again", async () => {
+  it("a new subscriber of an ended run asks whether it was started again", async () => {
     const run = client.run("r");
     client.run("other").subscribe(() => {});
     const leave = run.subscribe(() => {});
@@ -101,7 +101,7 @@ describe("the end", () => {
     expect(run.state).toMatchObject({ run: { status: "running", attempt: 2 } });
   });
 
-  it("somebody else's retry is seen through the feed", () => {
+  it("another client's retry is seen by the feed", () => {
     const leave = client.stayConnected();
     const run = client.run("r");
     run.subscribe(() => {});
@@ -133,7 +133,7 @@ it("a refused cancel is an error with the server's words", async () => {
   await outcome;
 });
 
-it("log details are fetched once for lines that came as text", async () => {
+it("log details are fetched once for lines of an initial state", async () => {
   client = new RelayClient({ environment: browser.environment, logDetails: true });
   const run = client.run("r");
   run.subscribe(() => {});
@@ -146,7 +146,7 @@ it("log details are fetched once for lines that came as text", async () => {
   expect(run.state.run.logs).toMatchObject([{ level: "error", step: "plan", ts: 5 }]);
 });
 
-it("a thousand events in one breath are a handful of renders", async () => {
+it("a thousand events at once are a few renders", async () => {
   const rendered = vi.fn();
   client.run("r").subscribe(rendered);
   browser.socket.open();
@@ -184,7 +184,7 @@ describe("the list", () => {
     expect(client.runs().state.status).toBe("ready");
   });
 
-  it("is fetched again after every gap in listening: the feed has no cursor", async () => {
+  it("is fetched again after every time without the feed: the feed has no cursor", async () => {
     client.runs().subscribe(() => {});
     browser.socket.prove();
     await vi.advanceTimersByTimeAsync(0);
@@ -208,7 +208,7 @@ describe("the list", () => {
     client.runs().subscribe(() => {});
     await vi.advanceTimersByTimeAsync(0);
     await browser.request.answer(200, { runs: [summary("a")], next_cursor: null });
-    await vi.advanceTimersByTimeAsync(500); // the link has come down to polling and knocks
+    await vi.advanceTimersByTimeAsync(500); // the fallback to polling, which pings the relay
     await browser.request.answer(200, { runs: [], next_cursor: null });
     const before = browser.requests.length;
     await vi.advanceTimersByTimeAsync(4_000);
@@ -216,7 +216,7 @@ describe("the list", () => {
     expect(browser.streams).toHaveLength(0);
   });
 
-  it("what the feed tells while the page is fetched is newer than the page", async () => {
+  it("a change from the feed during a fetch is newer than the fetched page", async () => {
     client.runs().subscribe(() => {});
     browser.socket.prove();
     await vi.advanceTimersByTimeAsync(0);
@@ -230,7 +230,7 @@ describe("the list", () => {
     expect(client.runs().state.runs).toMatchObject([{ runId: "a", status: "succeeded" }]);
   });
 
-  it("a change that is older than the page does not turn time back", async () => {
+  it("a change that is older than the page is ignored", async () => {
     client.runs().subscribe(() => {});
     browser.socket.prove();
     await vi.advanceTimersByTimeAsync(0);
@@ -241,7 +241,7 @@ describe("the list", () => {
     expect(client.runs().state.runs).toMatchObject([{ runId: "a", status: "succeeded" }]);
   });
 
-  it("fetched again, it is as long as before: no page that was asked for is taken away", async () => {
+  it("a refresh fetches as many rows as were shown", async () => {
     const list = client.runs();
     list.subscribe(() => {});
     await vi.advanceTimersByTimeAsync(0);
@@ -260,7 +260,7 @@ describe("the list", () => {
     expect([ids(), list.state.nextCursor]).toEqual([["a", "b"], "3"]);
   });
 
-  it("keeps what it shows when it cannot be fetched again", async () => {
+  it("keeps its rows when a refresh fails", async () => {
     const list = client.runs();
     list.subscribe(() => {});
     await vi.advanceTimersByTimeAsync(0);
@@ -274,7 +274,7 @@ describe("the list", () => {
   });
 });
 
-it("every event is told once and in order, however fast they come", async () => {
+it("onEvent is called once for every event, in order, at any rate", async () => {
   const seen: number[] = [];
   const run = client.run("r");
   run.subscribe(() => {});
@@ -282,13 +282,13 @@ it("every event is told once and in order, however fast they come", async () => 
   browser.socket.prove();
   browser.socket.receive(initial(1));
   for (let seq = 2; seq <= 101; seq += 1) browser.socket.receive(progress(seq));
-  for (const seq of [100, 101]) browser.socket.receive(progress(seq)); // doubles, as two transports bring them
+  for (const seq of [100, 101]) browser.socket.receive(progress(seq)); // events that came already, as two transports bring them
   await vi.advanceTimersByTimeAsync(33);
   expect(seen).toEqual(Array.from({ length: 100 }, (_, index) => index + 2));
 });
 
-it("a page of many runs is live in all of its parts, also where two show the same run", async () => {
-  // as React does: all are made while rendering, all are subscribed to afterwards
+it("many runs on one page are all live, also two subscribers of one run", async () => {
+  // as React does: all stores are made while rendering and subscribed to afterwards
   const runs = Array.from({ length: 60 }, (_, index) => client.run(`r${index}`));
   for (const run of runs) run.subscribe(() => {});
   const again = client.run("r0");

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 
-it("can be imported and made where there is no window, and does nothing there", async () => {
+it("a client can be imported and made without a window, and does nothing there", async () => {
   expect(typeof window).toBe("undefined");
   const { RelayClient } = await import("./index.js");
   const client = new RelayClient({ baseUrl: "https://relay.example.com" });

@@ -59,7 +59,7 @@ afterEach(() => {
 });
 
 describe("useRun", () => {
-  it("shows a run live, with one socket under StrictMode", () => {
+  it("a run is live, with one socket under StrictMode", () => {
     const { result } = renderHook(() => useRun("r"), { wrapper: inside });
     act(() => browser.socket.open());
     receive(initial(2));
@@ -71,7 +71,7 @@ describe("useRun", () => {
     expect(result.current.etaMs).toBeGreaterThan(0);
   });
 
-  it("tells the end once: not again for StrictMode, a new callback, a remount or a lost connection", () => {
+  it("onComplete is called once: not again for StrictMode, a new callback, a remount or a lost connection", () => {
     const onComplete = vi.fn();
     const onFailed = vi.fn();
     const watch = () => useRun("r", { onComplete: (run) => onComplete(run.status), onFailed });
@@ -91,7 +91,7 @@ describe("useRun", () => {
     expect(onFailed).not.toHaveBeenCalled();
   });
 
-  it("tells a failure, and a cancellation, to onFailed", () => {
+  it("onFailed is called for a failure", () => {
     const onFailed = vi.fn();
     renderHook(() => useRun("r", { onFailed: (run) => onFailed(run.error) }), { wrapper: inside });
     act(() => browser.socket.open());
@@ -112,7 +112,7 @@ describe("useRun", () => {
     expect([first.mock.calls.length, second.mock.calls.length]).toEqual([0, 1]);
   });
 
-  it("says when what it shows may be old, and when it is not any more", () => {
+  it("isStale is true while the state may be old, and false again afterwards", () => {
     const { result } = renderHook(() => useRun("r"), { wrapper: inside });
     act(() => browser.socket.open());
     receive(initial(1));
@@ -127,7 +127,7 @@ describe("useRun", () => {
     });
   });
 
-  it("changes runs with its argument, and watches nothing for null", () => {
+  it("a new runId changes the run, and null watches nothing", () => {
     const { result, rerender } = renderHook(({ id }) => useRun(id), {
       wrapper: inside,
       initialProps: { id: "r" as string | null },
@@ -141,7 +141,7 @@ describe("useRun", () => {
     expect(result.current.run).toMatchObject({ runId: "other", known: false });
   });
 
-  it("lets everything go after the last component", () => {
+  it("no socket, timer or listener is left after the last component", () => {
     const { unmount } = renderHook(() => useRun("r"), { wrapper: inside });
     act(() => browser.socket.prove());
     unmount();
@@ -194,7 +194,7 @@ it("useRuns: a list of ended runs keeps its rows when the feed tells of a run th
 });
 
 describe("components", () => {
-  it("the bar has a value only when the run has one", () => {
+  it("RunProgress has a value only when the run has progress", () => {
     const run = { ...unknownRun("r"), known: true, status: "running" as const };
     const { rerender } = render(<RunProgress run={run} />);
     const bar = screen.getByRole("progressbar", { name: "Progress" });
@@ -220,7 +220,7 @@ describe("components", () => {
     expect(container.textContent).toBe("…beside");
   });
 
-  it("the log stops following for the reader's wheel, and follows again at the end", () => {
+  it("LogTail stops following at the reader's wheel, and follows again at the end", () => {
     const logs = [1, 2].map((key) => ({ ...unknownLine, key, message: `m${key}` }));
     const { rerender } = render(<LogTail logs={logs.slice(0, 1)} />);
     const box = screen.getByRole("log");
@@ -241,7 +241,7 @@ describe("components", () => {
     expect(box.scrollTop).toBe(300);
   });
 
-  it("a screen reader hears the log at most every five seconds, and always the last line", () => {
+  it("LogTail announces a line at most every five seconds, and always the last one", () => {
     const line = (key: number): LogLine => ({
       key,
       seq: key,
@@ -265,7 +265,7 @@ describe("components", () => {
     expect(region.getAttribute("aria-live")).toBe("polite");
   });
 
-  it("the log says how much of it is not shown", () => {
+  it("LogTail shows how many lines are not shown", () => {
     const logs = Array.from({ length: 5 }, (_, key) => ({
       key,
       seq: key,
@@ -280,7 +280,7 @@ describe("components", () => {
     expect(screen.queryByText("m2")).toBeNull();
   });
 
-  it("steps have a status in words, not only a colour", () => {
+  it("StepTimeline has the status in words, not only a colour", () => {
     const step = { attempt: 2, weight: 1, startedAt: 1_000, finishedAt: 4_200, error: null, progress: 1 };
     render(<StepTimeline steps={[{ ...step, name: "plan", status: "succeeded" }]} words={KOREAN} />);
     expect(screen.getByRole("img", { name: "완료" })).toBeTruthy();
@@ -288,7 +288,7 @@ describe("components", () => {
     expect(screen.getByText("×2")).toBeTruthy();
   });
 
-  it("steps on a time scale show when each ran; a failed one says the last line of its error", () => {
+  it("StepTimeline with a time scale shows when each step ran, and the last line of an error", () => {
     const step = { status: "queued" as const, attempt: 1, weight: 1, progress: null, error: null };
     const { container } = render(
       <StepTimeline
@@ -313,7 +313,7 @@ describe("components", () => {
     expect(rows).toEqual(["plan1.0 sboom", "render50%", "qa"]);
   });
 
-  it("the badge names transport, quality and latency", () => {
+  it("ConnectionBadge has transport, quality and latency in words", () => {
     const statistics = { ...IDLE.statistics, latencyMs: 12.4 };
     const { container } = render(
       <ConnectionBadge
@@ -325,7 +325,7 @@ describe("components", () => {
     expect(container.querySelectorAll("[data-on=true]")).toHaveLength(2);
   });
 
-  it("the retry panel counts down, explains, and retries; connected it is not there", () => {
+  it("RetryPanel counts down, explains and retries; while connected it renders nothing", () => {
     const retry = vi.fn();
     const waiting = {
       ...IDLE,
@@ -355,7 +355,7 @@ describe("components", () => {
     expect(container.textContent).toBe("");
   });
 
-  it("the countdown never shows more than the wait, whenever the last one was", () => {
+  it("RetryPanel never shows more than the wait, also after an old clock tick", () => {
     const waiting = () => ({
       ...IDLE,
       retry: () => {},
@@ -399,7 +399,7 @@ describe("components", () => {
     expect(screen.getByText("line 3", { selector: ".rr-log-line" })).toBeTruthy();
   });
 
-  it("renders on a server, without connecting to anything", () => {
+  it("RunStatus renders on a server, without a connection", () => {
     const html = renderToString(
       <RelayProvider client={client}>
         <RunStatus runId="우주 고양이" />

@@ -14,7 +14,7 @@ interface Violation {
 }
 
 async function violations(page: Page): Promise<readonly string[]> {
-  // by evaluate, which the page's Content-Security-Policy does not forbid
+  // axe is run by evaluate: the page's Content-Security-Policy forbids an added script
   await page.evaluate(await readFile(AXE, "utf8"));
   const found = await page.evaluate(async () => {
     const { axe } = window as unknown as { axe: { run: () => Promise<{ violations: Violation[] }> } };

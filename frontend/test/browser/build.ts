@@ -1,4 +1,4 @@
-/** The page that the browser tests open is built from the sources at hand, beside the shipped one. */
+/** Builds the page that the browser tests open from the current sources, in a folder of its own. */
 
 import { fileURLToPath } from "node:url";
 import { build } from "vite";
@@ -8,7 +8,7 @@ export const BUILT = fileURLToPath(new URL("../.output/dashboard", import.meta.u
 
 export async function setup(): Promise<void> {
   if (chromiumPath() === null) return;
-  // The test runner's NODE_ENV would make it React's development build, which is ten times as slow.
+  // With the test runner's NODE_ENV it would be React's development build, which is ten times slower.
   const before = process.env.NODE_ENV;
   process.env.NODE_ENV = "production";
   try {

@@ -8,7 +8,7 @@ describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
   const at = stage();
   const percent = ".hero .rr-progress-percent";
 
-  it("a run from the start form to its end, as it happens", async () => {
+  it("a run is live from the start form to its end", async () => {
     const page = await at.open("/new/shorts");
     await page.getByRole("button", { name: "Start run" }).click();
     await page.getByText("Required").waitFor();
@@ -33,7 +33,7 @@ describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
     await page.getByText("all done").waitFor();
   });
 
-  it("what the server refuses is said at its field", async () => {
+  it("an input that the server refuses is shown at its field", async () => {
     at.allow("422");
     const page = await at.open("/new/shorts");
     await page.getByLabel("Prompt").fill("please refuse this");
@@ -113,7 +113,7 @@ describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
     expect(await attempts.nth(1).getByRole("img").getAttribute("aria-label")).toBe("Running");
   });
 
-  it("what went wrong with one action is gone with the next", async () => {
+  it("the error of an action is cleared by the next action", async () => {
     at.allow("503");
     running(at.relay, "r", "To be stopped");
     const page = await at.open(runPath("r"));
@@ -137,7 +137,7 @@ describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
     expect(at.relay.runs.size).toBe(0);
   });
 
-  it("of a run that the relay has said nothing of, nothing is claimed", async () => {
+  it("a run without a first frame is shown as loading, not as unknown", async () => {
     running(at.relay, "r", "A film");
     const silent = (page: Page) => page.routeWebSocket(/\/ws/, () => {});
     const page = await at.open(runPath("r"), {}, silent);
@@ -146,7 +146,7 @@ describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
     expect(await page.getByText("Waiting for the first event").count()).toBe(0);
   });
 
-  it("a run that nobody knows yet appears when it starts", async () => {
+  it("an unknown run appears when it starts", async () => {
     const page = await at.open(runPath("later"));
     await page.getByText("Waiting for the first event").waitFor();
     at.relay.publish("later", { state: "RENDERING", progress: 0.25, log: "here I am" });
@@ -200,7 +200,7 @@ describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
     expect(new URL(linked.url()).hash).toBe("");
   });
 
-  it("a notification when a run ends while nobody looks, if it was asked for; none for what had ended before", async () => {
+  it("a hidden page notifies when a run ends, if allowed; not for a run that had ended before", async () => {
     running(at.relay, "r", "A film");
     succeeded(at.relay, "old", "An old film");
     const page = await at.open("/", {}, (fresh) =>
@@ -237,10 +237,10 @@ describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
     expect(await shown()).toEqual(["A film: Succeeded"]);
   });
 
-  it("the first picture is there within a second", async () => {
+  it("the first contentful paint is within a second", async () => {
     running(at.relay, "r", "Quick");
     const page = await at.open(runPath("r"));
-    // A busy machine only ever adds time: the best of a few loads is the page's own.
+    // A busy machine only adds time, so take the fastest of a few loads.
     let paintMs = Number.POSITIVE_INFINITY;
     for (let load = 0; load < 8 && paintMs >= 1_000; load += 1) {
       await page.reload();

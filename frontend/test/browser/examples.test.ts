@@ -14,12 +14,12 @@ const FRONTEND = fileURLToPath(new URL("../..", import.meta.url));
 const WORK = join(FRONTEND, "test/.output/examples");
 const VITE = join(FRONTEND, "node_modules/vite/bin/vite.js");
 const TSC = join(FRONTEND, "node_modules/typescript/bin/tsc");
-/** A stranger's build does not run inside our test runner. */
+/** The environment of a user's build: without the test runner's variables. */
 const ENV = { ...process.env, NODE_ENV: "production", VITEST: undefined };
 
 /**
- * A copy of an example beside an installation of the packed library. Packed and unpacked as npm does it; React and the tools come
- * from where they are already, so that the test needs no registry.
+ * A copy of an example with the packed library installed. The library is packed and unpacked as npm does it. React and
+ * the tools are taken from this folder, so the test needs no registry.
  */
 async function install(): Promise<void> {
   await rm(WORK, { recursive: true, force: true });

@@ -21,7 +21,9 @@ describe.skipIf(chromiumPath() === null)("a long log in Chromium", () => {
       }).observe({ type: "longtask" });
     });
     let written = 0;
-    /** As a busy worker writes: a hundred lines, then a breath for the page to draw. Returns the long tasks. */
+    /**
+     * Writes as a busy worker does: a hundred lines, then a pause in which the page renders. Returns the long tasks.
+     */
     const write = async (count: number) => {
       for (const end = written + count; written < end; ) {
         written += 1;
@@ -35,8 +37,9 @@ describe.skipIf(chromiumPath() === null)("a long log in Chromium", () => {
     expect(await page.evaluate(atEnd)).toBe(true);
     expect(await page.locator(".log-row").count()).toBeLessThan(120);
     expect(await page.getByText("10,001 lines").count()).toBe(1);
-    // The longest log is the hardest. A machine that is busy with other things adds long tasks of its own and takes
-    // none away: one round without any shows that none is ours.
+    // Measure with the longest log, the hardest case. A busy machine only adds long tasks: one round without a long
+    // task
+    // shows that the page has none.
     let longTasks: readonly number[] = [];
     for (let round = 0; round < 10; round += 1) {
       longTasks = await write(500);

@@ -7,7 +7,7 @@ import { logText, runPath, stage } from "./page";
 describe.skipIf(chromiumPath() === null)("the dashboard on a bad network", () => {
   const at = stage();
 
-  /** Numbered lines, so that a hole or a double shows. */
+  /** Numbered lines, so that a missing or a repeated line is found. */
   function count(from: number, to: number): void {
     for (let n = from; n <= to; n += 1)
       at.relay.publish("r", { state: "COUNTING", progress: n / 100, log: `number ${n}` });
@@ -37,7 +37,7 @@ describe.skipIf(chromiumPath() === null)("the dashboard on a bad network", () =>
     expect(at.relay.streamCount).toBe(0);
   });
 
-  it("WebSocket accepted but silent: given up after five seconds", async () => {
+  it("a WebSocket that is accepted and silent is closed after five seconds", async () => {
     at.relay.faults.websocket = "silent";
     count(1, 3);
     const page = await at.open(runPath("r"));
@@ -45,7 +45,7 @@ describe.skipIf(chromiumPath() === null)("the dashboard on a bad network", () =>
     await sees(page, 3);
   });
 
-  it("only polling gets through, and the log has no hole", async () => {
+  it("when only polling works the log has no hole", async () => {
     at.allow("WebSocket", "503");
     at.relay.faults.websocket = "refuse";
     at.relay.faults.sse = "refuse";
@@ -105,7 +105,7 @@ describe.skipIf(chromiumPath() === null)("the dashboard on a bad network", () =>
     await sees(page, 5);
   });
 
-  it("the list says that it is cut off, and by itself that it is not any more", async () => {
+  it("the list shows a lost connection, and reconnects by itself", async () => {
     at.allow("WebSocket", "ERR_");
     running(at.relay, "r", "A film");
     const page = await at.open("/");
@@ -139,7 +139,7 @@ describe.skipIf(chromiumPath() === null)("the dashboard on a bad network", () =>
     await sees(page, 6);
   });
 
-  it("cut off for being too slow: back with its cursor, nothing twice", async () => {
+  it("a client closed with 4408 (too slow) continues from its cursor, without a double", async () => {
     count(1, 5);
     const page = await at.open(runPath("r"));
     await sees(page, 5);

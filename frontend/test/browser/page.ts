@@ -1,4 +1,4 @@
-/** What the browser tests share: a relay, a browser, and pages whose every complaint is a failure. */
+/** The browser tests' relay, browser and pages. Every error or warning in a page's console fails the test. */
 
 import type { Browser, BrowserContextOptions, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
@@ -15,7 +15,7 @@ export interface Stage {
     options?: BrowserContextOptions,
     before?: (page: Page) => Promise<unknown>,
   ): Promise<Page>;
-  /** Complaints that a test expects (of connections it cuts): substrings. */
+  /** Substrings of console messages that a test expects, such as those of connections that it cuts. */
   allow(...complaints: string[]): void;
 }
 
@@ -63,12 +63,12 @@ export function stage(): Stage {
   return self;
 }
 
-/** A picture of one pixel: what is in a file is the pipelines' tests' business. */
+/** A picture of one pixel: the content of files is tested with the pipelines. */
 const PIXEL = Buffer.from("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7", "base64");
 
 export const runPath = (runId: string) => `/runs/${encodeURIComponent(runId)}`;
 
-/** The log as it stands, by line number: what a reader sees when scrolling through all of it. */
+/** All lines of the log by line number, as a reader who scrolls through it sees them. */
 export async function logText(page: Page): Promise<string[]> {
   return page.locator(".log-row .log-message").allInnerTexts();
 }

@@ -49,7 +49,7 @@ describe.skipIf(chromiumPath() === null || missing() !== null)(
       await system.publish(...events);
     }
 
-    /** The page shows every line once, in order, and agrees with what the API says. */
+    /** The page shows every line once, in order, and has the same state as the API. */
     async function agrees(page: Page, runId: string): Promise<void> {
       await page
         .locator(".log-row")

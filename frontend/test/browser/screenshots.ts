@@ -1,4 +1,4 @@
-/** Pictures of the main states, from the built page and a scripted relay. */
+/** Screenshots of the main states, of the built page with a fake relay. */
 
 import { mkdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -121,7 +121,7 @@ const SHOTS: readonly Shot[] = [
   },
 ];
 
-/** Take the pictures whose name contains `only` into `folder`. */
+/** Write the screenshots whose name contains `only` to `folder`. */
 export async function takeScreenshots(folder: string, only = ""): Promise<void> {
   await mkdir(folder, { recursive: true });
   const relay = new FakeRelay(ROOT);
@@ -170,7 +170,7 @@ export async function takeScreenshots(folder: string, only = ""): Promise<void> 
   const browser = await launch();
   try {
     for (const shot of SHOTS.filter(({ name }) => name.includes(only))) {
-      // Anew for each picture, so that it is always seen five seconds in.
+      // A new run for each screenshot, so that it is always five seconds old.
       relay.runs.delete("live");
       running(relay, "live", "A cat who travels to the moon");
       await take(browser, relay, shot, folder);
@@ -199,7 +199,7 @@ async function take(browser: Browser, relay: FakeRelay, shot: Shot, folder: stri
   await page.goto(relay.url + shot.path);
   await shot.before?.(page, relay);
   await page.evaluate(() => document.fonts.ready);
-  // a film shows its poster only once the picture is there
+  // a video shows its poster only after the picture was loaded
   await page.waitForFunction(() =>
     [...document.querySelectorAll("video")].every((video) => video.readyState >= 1),
   );

@@ -1,6 +1,6 @@
 /**
- * A relay that does what a test tells it to: the contract's answers from memory, and faults on demand.
- * The real relay has its own tests; this one can be silent, refuse, restart and lose its Redis within a millisecond.
+ * A fake relay that a test controls: it answers from memory as the contract says, and has faults on demand. It can be
+ * silent, refuse, restart and lose its Redis within a millisecond. The real relay has its own tests.
  */
 
 import { readFile } from "node:fs/promises";
@@ -14,7 +14,7 @@ import type { FakeEvent } from "./runs";
 import { ENDED, FakeRun } from "./runs";
 
 export interface Faults {
-  /** `refuse` answers 403 to the upgrade; `silent` accepts and never says anything. */
+  /** `refuse` answers the upgrade with 403; `silent` accepts it and never sends a frame. */
   websocket: "none" | "refuse" | "silent";
   sse: "none" | "refuse" | "silent";
   upstream: "up" | "down";
@@ -39,7 +39,7 @@ export class FakeRelay {
   readonly files = new Map<string, Buffer>();
   readonly requests: string[] = [];
   pipelines: unknown[] = [];
-  /** With it, every request needs it. */
+  /** A token that every request has to have; null: none is needed. */
   token: string | null = null;
   port = 0;
   #server: Server | null = null;
@@ -50,7 +50,7 @@ export class FakeRelay {
   readonly #holds = new Map<string, Set<() => void>>();
   #started = 0;
 
-  /** `root`: the folder with the built page, null for an API alone. */
+  /** `root` is the folder with the built page; null for the API only. */
   constructor(readonly root: string | null = null) {}
 
   get url(): string {
@@ -79,7 +79,7 @@ export class FakeRelay {
     this.#sockets = sockets;
   }
 
-  /** As a kill -9 looks from outside: every connection is cut. */
+  /** Cut every connection, as a kill -9 does. */
   async stop(): Promise<void> {
     for (const client of this.#sockets?.clients ?? []) client.terminate();
     const server = this.#server;
@@ -92,7 +92,7 @@ export class FakeRelay {
     this.#holds.clear();
   }
 
-  /** Cut every WebSocket, with a close code or (null) without a word. */
+  /** Cut every WebSocket, with a close code, or without one (null). */
   cut(code: number | null = null, reason = ""): void {
     for (const client of this.#sockets?.clients ?? [])
       code === null ? client.terminate() : client.close(code, reason);
@@ -193,7 +193,7 @@ export class FakeRelay {
     const url = new URL(request.url ?? "/", "http://relay");
     const method = request.method ?? "GET";
     this.requests.push(`${method} ${url.pathname}${url.search}`);
-    // Another origin may use this relay: the tests of `baseUrl` do.
+    // Pages of other origins may use this relay: the tests of `baseUrl` need it.
     response.setHeader("access-control-allow-origin", request.headers.origin ?? "*");
     response.setHeader("access-control-allow-headers", "authorization, content-type, last-event-id");
     response.setHeader("access-control-allow-methods", "GET, POST, DELETE");

@@ -1,4 +1,4 @@
-/** Runs in memory, folded as the relay's contract says: what a fake relay serves. */
+/** The fake relay's runs: in memory, folded as the contract says. */
 
 export interface FakeEvent {
   state?: string;
@@ -158,7 +158,7 @@ export class FakeRun {
     return { ...whole, events: missed ?? [], recovered: missed !== null };
   }
 
-  /** Frames after a cursor, or null when it cannot be continued from. */
+  /** The frames after a cursor; null when the log cannot be continued from it. */
   missed(after: string): Record<string, unknown>[] | null {
     const [epoch, seq] = after.split("-");
     if (epoch !== this.epoch || Number(seq) > this.seq) return null;

@@ -1,4 +1,4 @@
-/** Believable runs for screenshots and tests: the rows of the shorts pipeline, in Korean or English. */
+/** Realistic runs for screenshots and tests: the events of the pipeline `shorts`, in Korean or English. */
 
 import type { FakeRelay } from "./relay";
 
@@ -12,7 +12,7 @@ export const STEPS = [
   { name: "qa", weight: 20 },
 ];
 
-/** One event of a scene: when (ms after the start), and what. */
+/** One event of a scene: its time in ms after the start, and its fields. */
 type Row = readonly [number, Parameters<FakeRelay["publish"]>[1]];
 
 const ROWS: readonly Row[] = [
@@ -233,7 +233,7 @@ const FILES = [
   { name: "music.wav", media_type: "audio/wav", size_bytes: 1_843_244 },
 ];
 
-/** Half-way: assets in parallel, some done. `agoMs`: when it began. */
+/** A run in the middle: some assets are done, others are made in parallel. It began `agoMs` ago. */
 export function running(relay: FakeRelay, runId: string, title: string, agoMs = 5_800): void {
   const begun = Date.now() - agoMs;
   relay.publish(runId, { state: "QUEUED", title, pipeline: "shorts", steps: STEPS }, begun - 420);

@@ -1,9 +1,9 @@
-/** A film that the real pipeline makes, for pictures of the page. */
+/** A film made by the real pipeline, for screenshots of the page. */
 
 import { until } from "./process";
 import { missing, RealSystem } from "./system";
 
-/** The files by name; none where the real system cannot be started. */
+/** The files by name; empty where the real system cannot be started. */
 export async function makeFilm(prompt: string): Promise<ReadonlyMap<string, Buffer>> {
   const files = new Map<string, Buffer>();
   if (missing() !== null) return files;

@@ -1,4 +1,4 @@
-/** A child process that a test owns: started, waited for, killed, and never left behind. */
+/** A child process that a test owns: it is started, waited for, and always ended. */
 
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
@@ -9,7 +9,7 @@ export class Process {
   #output = "";
 
   constructor(command: string, args: readonly string[], env: Record<string, string | undefined>) {
-    // its own group: a worker's children go with it
+    // a process group of its own: the signal reaches a worker's children, too
     this.#child = spawn(command, args, { env: { ...process.env, ...env }, detached: true });
     const keep = (text: Buffer) => {
       this.#output = (this.#output + text.toString()).slice(-20_000);
@@ -38,7 +38,7 @@ export class Process {
     await ended;
   }
 
-  /** Write a line, and wait for a line in answer. */
+  /** Write a line, and wait for the line that answers it. */
   ask(line: string): Promise<string> {
     return new Promise((resolve) => {
       this.#child.stdout?.once("data", (text: Buffer) => resolve(text.toString().trim()));
@@ -47,7 +47,7 @@ export class Process {
   }
 }
 
-/** Wait for a condition, looking again and again, until a deadline that says what was waited for. */
+/** Poll a condition until it holds. Throws at the deadline, with the name of the condition. */
 export async function until(
   what: string | (() => string),
   holds: () => Promise<boolean>,

@@ -1,4 +1,4 @@
-/** A bad network between browser and relay: what it lets through is up to the test. */
+/** A TCP proxy between browser and relay, as a bad network: the test decides what passes. */
 
 import type { IncomingMessage, Server } from "node:http";
 import { request as ask, createServer } from "node:http";
@@ -24,7 +24,7 @@ export class FaultProxy {
     const server = createServer((request, response) => {
       if (this.sse === "refuse" && (request.url ?? "").includes("/events"))
         return void response.writeHead(503).end();
-      // Its own connection each: a kept one may be closed by the relay in the moment in which it is used again.
+      // A new connection for each request: the relay may close a kept one just when it is used again.
       const onward = ask({ ...this.#options(request), agent: false }, (answer) => {
         response.writeHead(answer.statusCode ?? 502, answer.headers);
         answer.pipe(response);
@@ -44,12 +44,12 @@ export class FaultProxy {
     this.#port = (server.address() as AddressInfo).port;
   }
 
-  /** Every WebSocket breaks, as in a tunnel. */
+  /** Cut every WebSocket. */
   cut(): void {
     for (const socket of this.#upgraded) socket.destroy();
   }
 
-  /** Everything breaks. */
+  /** Cut every connection. */
   cutAll(): void {
     for (const socket of this.#open) socket.destroy();
   }
@@ -78,7 +78,7 @@ export class FaultProxy {
       relay.write(head);
       socket.pipe(relay);
       if (this.websocket === "silent") {
-        // the handshake passes, frames do not
+        // the handshake passes, but no frame
         relay.once("data", (handshake: Buffer) => {
           socket.write(handshake.subarray(0, handshake.indexOf("\r\n\r\n") + 4));
           relay.resume();

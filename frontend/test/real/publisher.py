@@ -1,4 +1,4 @@
-"""Publishes what it reads, publish_progress' arguments as JSON a line; answers a line once it is committed."""
+"""Publishes events: an input line is a JSON list of `publish_progress` arguments. Answers when they are committed."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-/** The real thing: Valkey, a relay, a worker and a publisher, each its own process on free ports. */
+/** The real system: Valkey, a relay, a worker and a publisher, each a process of its own on free ports. */
 
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -44,7 +44,7 @@ export class RealSystem {
 
   get #env(): Record<string, string> {
     const redis = `redis://127.0.0.1:${this.#valkeyPort}/0`;
-    // Films are made offline, whoever runs this and whatever keys they have.
+    // Films are made offline, also on a machine that has API keys.
     return {
       REDIS_URL: redis,
       CELERY_BROKER_URL: redis,
@@ -98,7 +98,7 @@ export class RealSystem {
     );
   }
 
-  /** Redis answers nobody, and its connections stay open: the worst way to be away. */
+  /** Redis answers nothing and keeps its connections open: the hardest way to be away. */
   pauseValkey(): void {
     this.#valkey?.signal("SIGSTOP");
   }
@@ -107,7 +107,7 @@ export class RealSystem {
     this.#valkey?.signal("SIGCONT");
   }
 
-  /** Publish as a worker does; resolves when all of it is committed. */
+  /** Publish as a worker does. Resolves when all events are committed. */
   async publish(...events: Event[]): Promise<void> {
     const answer = await this.#publisher?.ask(JSON.stringify(events));
     if (answer !== "committed") throw new Error(`not committed: ${this.#publisher?.output}`);

@@ -9,7 +9,7 @@ export interface FormFieldProps {
   readonly onChange: (value: string | boolean) => void;
 }
 
-/** One field with its label, hint and error, tied together for screen readers. */
+/** One field of a form, with its label, hint and error: screen readers announce them together. */
 export function FormField({ field, value, error, onChange }: FormFieldProps): ReactNode {
   const words = useWords();
   const id = `field-${field.name}`;

@@ -1,4 +1,4 @@
-/** From a pipeline's JSON Schema to form fields, and from form values to its input. Pure. */
+/** A start form: fields from a pipeline's JSON Schema, and the pipeline's input from the form's values. Pure. */
 
 export type FieldKind = "text" | "paragraph" | "number" | "integer" | "boolean" | "choice" | "json";
 
@@ -27,7 +27,7 @@ function isSchema(value: unknown): value is Schema {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** `$ref`s within the document, and `anyOf` of one type and null (an optional field of pydantic). */
+/** Resolves a `$ref` within the document, and an `anyOf` of one type and null (pydantic's optional field). */
 function resolve(schema: Schema, root: Schema): Schema {
   if (typeof schema.$ref === "string" && schema.$ref.startsWith("#/")) {
     let target: unknown = root;
@@ -91,7 +91,7 @@ function kindOf(schema: Schema): FieldKind {
     case "boolean":
       return schema.type;
     default:
-      return "json"; // objects, lists, unions: written as they are
+      return "json"; // objects, lists, unions: entered as JSON
   }
 }
 
@@ -105,7 +105,7 @@ export function initialValues(fields: readonly Field[]): Values {
   return Object.fromEntries(fields.map((field) => [field.name, field.initial]));
 }
 
-/** The pipeline's input, or what is wrong with which field. What is left empty is left out. */
+/** The pipeline's input, and the errors by field. An empty field is left out of the input. */
 export function readValues(
   fields: readonly Field[],
   values: Values,
@@ -137,7 +137,7 @@ export function readValues(
   return { input, errors };
 }
 
-/** Which fields a problem document complains about (`errors: [{where: ["input", name], message}]`). */
+/** The errors by field of a problem document (`errors: [{where: ["input", name], message}]`). */
 export function errorsOf(problem: Readonly<Record<string, unknown>>): Readonly<Record<string, FieldError>> {
   const out: Record<string, FieldError> = {};
   const errors = Array.isArray(problem.errors) ? problem.errors : [];

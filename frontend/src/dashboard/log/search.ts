@@ -22,13 +22,13 @@ export function hits(lines: readonly LogLine[], needle: string): readonly number
   return found;
 }
 
-/** `text` cut at the hits of `needle`: every second piece is a hit. */
+/** `text`, cut at each hit of `needle`: every second piece is a hit. */
 export function pieces(text: string, needle: string): readonly string[] {
   if (needle === "") return [text];
   const out: string[] = [];
   const lower = text.toLowerCase();
   const target = needle.toLowerCase();
-  // Some letters change their length in lower case (İ): then positions would not fit, and nothing is marked.
+  // A few letters are longer in lower case (İ): the positions would be wrong, so no hit is marked.
   if (lower.length !== text.length) return [text];
   let from = 0;
   for (let at = lower.indexOf(target); at !== -1; at = lower.indexOf(target, from)) {
