@@ -1,4 +1,9 @@
-"""Celery tasks as runs: `install(app)` once, then `send(task.s(…), run_id)`. Needs the extra `celery`."""
+"""Celery tasks as runs: `install(app)` once, then `send(task.s(…), run_id)`. Needs the extra `celery`.
+
+signals.py   install: Celery's signals become events of a run
+canvas.py    a task or canvas as a run: headers, step names, task ids; cancelling it
+gate.py      a task whose work is no longer wanted does not begin
+"""
 
 from ..errors import without_extra
 

@@ -1,7 +1,8 @@
-"""A Celery task or canvas as a run: who carries the run's id, under which step's name, and with which task id.
+"""A Celery task or canvas as a run: its tasks' headers, step names and task ids.
 
-What a message carries is one header, `runrelay`. A canvas' members have it in their own options, which Celery keeps in
-the messages of chains and chords, so it arrives with each of them; a task that a task sends carries nothing.
+A task's message has one header, `runrelay`, with its run and step. The members of a canvas have it in their own
+options: Celery keeps those in the messages of chains and chords, so that each member's message has it. A task that is
+sent by a task does not inherit it.
 """
 
 from __future__ import annotations
@@ -29,18 +30,21 @@ __all__ = ["HEADER", "cancel", "canvas", "mark_as", "run_headers", "send", "step
 HEADER: Final = "runrelay"
 _CANCELLED_ATTEMPTS: Final = 1000
 _NAMED: Final = 20
-"""Names in an error."""
+"""The most names in an error text."""
 _log = logging.getLogger("runrelay.celery")
 _NAMESPACE: Final = uuid.UUID("7a3c7d0e-2f5b-4f0e-9a53-3e0c6d1b8f42")
 
 
 def task_id(run_id: str, attempt: int, step: str | None = None) -> str:
-    """The id of the task that executes this attempt of a run, or a step of it: who knows these can revoke it."""
+    """The id of the task that executes this attempt of a run, or a step of it.
+
+    It is derived from the arguments (UUID 5), so that any process can revoke the task.
+    """
     return str(uuid.uuid5(_NAMESPACE, f"{run_id}\n{attempt}\n{step or ''}"))
 
 
 def task_ids(run_id: str, attempt: int, steps: Iterable[str] = ()) -> list[str]:
-    """The ids of all tasks of an attempt of a run: of its steps, or, without any, of its only task."""
+    """The ids of all tasks of an attempt of a run: those of its steps, or of its only task if it has no steps."""
     return [task_id(run_id, attempt, step) for step in steps] or [task_id(run_id, attempt)]
 
 
@@ -53,8 +57,8 @@ def run_headers(
 
     Args:
         run_id: as for `publish_progress`.
-        title, pipeline: for people, up to 200 characters each.
-        attempt: the attempt that is already queued for this task, if one is.
+        title, pipeline: shown to people, up to 200 characters each.
+        attempt: the attempt that is already queued for this task, if there is one.
 
     Raises:
         TypeError, ValueError: an argument is wrong.
@@ -69,7 +73,11 @@ def run_headers(
 
 
 def step(signature: Signature, name: str) -> Signature:
-    """Name a member of a canvas as a step. Without this it has its task's name, from the last dot on."""
+    """Set the step name of a canvas' member. By default it is the task's name after the last dot.
+
+    Raises:
+        TypeError, ValueError: the name is wrong.
+    """
     check_label("step", name, MAX_STEP_CHARS)
     return _with_info(signature, {"step": name})
 
@@ -77,7 +85,7 @@ def step(signature: Signature, name: str) -> Signature:
 def step_names(signature: Signature) -> list[str]:
     """The names that the members of a canvas have as steps, in order; empty for a single task.
 
-    Members of one name are told apart by numbers: `image`, `image-2`, `image-3`.
+    Members of the same name get numbers: `image`, `image-2`, `image-3`.
     """
     return [] if _is_single(signature) else [name for _, name in _named(signature)]
 
@@ -92,26 +100,26 @@ def canvas(
     closing: str | None = None,
     attempt: int | None = None,
 ) -> Signature:
-    """Make a task, or a chain, group or chord (nested as may be), one run; its members are the run's steps.
+    """Make a task, or a chain, group or chord (nested ones too), one run; its members are the run's steps.
 
-    The signature is marked in place and returned: `canvas(…).apply_async()` sends it. The run is queued then.
+    The signature is changed in place and returned: `canvas(…).apply_async()` sends it. The run is committed as queued.
 
-    A run keeps 1,000 steps. Of a larger canvas the first members are kept, and those that `weights` names; the others
-    are counted (`steps_truncated`): what they say is delivered, and the run ends when they too have succeeded.
+    A run keeps 1,000 steps. Of a larger canvas the first members are kept, and those that `weights` names. The others
+    are counted (`steps_truncated`): their events are delivered, and the run ends when they have succeeded, too.
 
     Args:
         run_id: as for `publish_progress`.
-        signature: what will be sent.
-        weights: the steps' shares of the whole by name (any positive unit); equal ones by default.
-        title, pipeline: for people.
-        closing: the run's last log line, told by the event that ends it well. The result is what the last member
-            returns.
-        attempt: the attempt that the caller has already queued, as a relay does; without it, this commits `queued`,
-            as a new attempt if the run exists.
+        signature: the task or canvas.
+        weights: the steps' shares of the whole by name (any positive unit); equal by default.
+        title, pipeline: shown to people.
+        closing: the run's last log line, published with the event that ends it as succeeded. The run's result is the
+            return value of the last member.
+        attempt: the attempt that the caller has already queued, as a relay does. Without it, `queued` is committed
+            here, as a new attempt if the run exists.
 
     Raises:
-        TypeError, ValueError: an argument is wrong; `weights` names a step that is not there; the canvas is empty.
-        RunlogUnavailable: without `attempt`: Redis cannot be reached. Nothing has been sent.
+        TypeError, ValueError: an argument is wrong, `weights` has a name that is no step, or the canvas is empty.
+        RunlogUnavailable: without `attempt`: Redis cannot be reached. The canvas must not be sent then.
     """
     run_id = run_headers(run_id, title=title, pipeline=pipeline)[HEADER]["run_id"]
     if closing is not None:
@@ -144,11 +152,11 @@ def canvas(
         return signature
     first, last = set(map(id, _first(signature))), _last(signature)
     for member, name in members:
-        # Celery sends the next member before it says that one has succeeded: any of them may end the run.
+        # Celery sends the next member before it signals that one has succeeded, so any of them may end the run.
         more: dict[str, Any] = {"step": name, "last": member is last, "closing": closing, "beyond": beyond.get(name)}
         if id(member) in first:
-            # again, because a log that was lost, or a relay that knows no weights, has not heard of them
-            # (so long a list with one member only)
+            # The steps are declared again with the first members: a log that was lost does not have them, and a relay
+            # that has queued the run does not know the weights. A list of 1,000 goes with one member only.
             declares = member is members[0][0] if beyond else weights
             more["steps"] = [list(spec) for spec in specs] if declares else None
             more["more_steps"] = len(beyond) or None
@@ -174,29 +182,30 @@ def send(
     """Send a task or canvas as a run: `canvas(…).apply_async(**options)`. Returns Celery's result.
 
     Args:
-        headers: of your own; every member has them, beside the run's.
-        options: as `apply_async` takes them. Not `task_id`: that follows from the run, so that it can be cancelled.
+        weights, title, pipeline, closing, attempt: as for `canvas`.
+        headers: your own; every member gets them beside the run's.
+        options: as for `apply_async`. Not `task_id`: it is derived from the run, so that the run can be cancelled.
 
     Raises:
-        TypeError, ValueError, RunlogUnavailable: as `canvas`.
+        TypeError, ValueError, RunlogUnavailable: as `canvas` does.
     """
     if "task_id" in options:
-        raise ValueError(f"task_id must not be given, it follows from the run; got {options['task_id']!r}")
+        raise ValueError(f"task_id must not be given, it is derived from the run; got {options['task_id']!r}")
     ready = canvas(run_id, signature, weights=weights, title=title, pipeline=pipeline, closing=closing, attempt=attempt)
-    if headers is not None:  # given to apply_async they would take the place of the run's
+    if headers is not None:  # headers given to apply_async would replace the run's
         for member in _leaves(ready):
             member.set(headers={**headers, **member.options["headers"]})
     return ready.apply_async(**options)
 
 
 def cancel(app: Celery, run_id: str, attempt: int, steps: Iterable[str] = ()) -> None:
-    """Stop the work of a run: its tasks are revoked, and those that are being executed are killed.
+    """Stop the work of a run: its waiting tasks are revoked, and those that are executed are killed (SIGTERM).
 
-    Also those of the attempts before `attempt`: a task that is retried or redelivered is a new attempt of a single-task
+    That includes the attempts before `attempt`: a task that is retried or redelivered is a new attempt of a single-task
     run, and keeps its id.
 
-    Commit CANCELLED before: whatever a killed process still had to say, or a task says that cannot be killed (in a
-    thread), is then fenced, because the run has ended.
+    Commit CANCELLED before. Later events, of a killed process or of a task that cannot be killed (in a thread), are
+    then fenced, because the run has ended.
     """
     names = list(steps)
     attempts = range(max(1, attempt - _CANCELLED_ATTEMPTS + 1), attempt + 1)
@@ -205,7 +214,7 @@ def cancel(app: Celery, run_id: str, attempt: int, steps: Iterable[str] = ()) ->
 
 
 def mark_as(signature: Signature, task_id: str, info: Mapping[str, Any]) -> None:
-    """Give the member with this task id the header `info`."""
+    """Set the header of the member with this task id to `info`."""
     for leaf in _leaves(signature):
         if leaf.options.get("task_id") == task_id:
             _with_info(leaf, info)
@@ -216,7 +225,7 @@ def _is_single(signature: Signature) -> bool:
 
 
 def _children(signature: Signature) -> list[list[Signature]]:
-    """A canvas' parts: groups of members that run at once, one after the other."""
+    """A canvas' parts in order; the members of one part run at the same time."""
     if isinstance(signature, Chain):
         return [[task] for task in _signatures(signature, "tasks")]
     if isinstance(signature, Group):
@@ -227,7 +236,7 @@ def _children(signature: Signature) -> list[list[Signature]]:
 
 
 def _signatures(signature: Signature, name: str) -> list[Signature]:
-    """A list of members, where they are: what came as plain dictionaries (from JSON) is made signatures."""
+    """A list of members, changed in place: members that are plain dictionaries (from JSON) become signatures."""
     items = signature.kwargs[name]
     if isinstance(items, list) and all(isinstance(item, Signature) for item in items):
         return items
@@ -246,14 +255,14 @@ def _leaves(signature: Signature) -> Iterator[Signature]:
 
 
 def _first(signature: Signature) -> list[Signature]:
-    """The members that begin at once."""
+    """The members that start at once."""
     if _is_single(signature):
         return [signature]
     return [leaf for child in _children(signature)[0] for leaf in _first(child)]
 
 
 def _last(signature: Signature) -> Signature | None:
-    """The one member that ends last, if it is one: its return value is the run's result."""
+    """The member that ends last, if there is exactly one: its return value is the run's result."""
     if _is_single(signature):
         return signature
     part = _children(signature)[-1]
@@ -281,15 +290,15 @@ def _members(signature: Signature) -> Iterator[tuple[Signature, str]]:
 
 
 def _kept(names: list[str], weights: Mapping[str, float] | None) -> tuple[list[str], dict[str, int]]:
-    """The names of the steps that the run's log keeps, and the others with their numbers among those, from 1."""
+    """The names of the steps that the run's log keeps, and the other names with their numbers, from 1."""
     if len(names) <= MAX_STEPS:
         return names, {}
-    weighed = {name for name in names if weights and name in weights}
-    room = MAX_STEPS - len(weighed)
-    first = [name for name in names if name not in weighed][: max(0, room)]
-    wanted = weighed.union(first)
-    left = [name for name in names if name not in wanted]
-    return [name for name in names if name in wanted], {name: number for number, name in enumerate(left, 1)}
+    weighted = {name for name in names if weights and name in weights}
+    room = MAX_STEPS - len(weighted)
+    first = [name for name in names if name not in weighted][: max(0, room)]
+    kept = weighted.union(first)
+    left = [name for name in names if name not in kept]
+    return [name for name in names if name in kept], {name: number for number, name in enumerate(left, 1)}
 
 
 def _specs(names: list[str], weights: Mapping[str, float] | None) -> tuple[StepSpec, ...]:

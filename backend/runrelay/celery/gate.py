@@ -1,17 +1,21 @@
-"""The gate: a task whose work is not wanted any more does not begin.
+"""The gate: a task whose work is no longer wanted does not begin.
 
-A task can come late. The relay told its caller that the work could not be sent, and the broker took it after all; a
-run was cancelled while its task waited in a queue; a retry has taken an attempt's place, and the old task comes again.
-What such a task says is fenced. But it would still do its work: write files, call models, cost money, beside the
-attempt that took its place.
+A task can be delivered late:
 
-Whether it is wanted is decided by the commit of its start, in the run log's script, and nowhere else. So there is no
-moment between: either the start is committed first, and the relay is told that the run has begun when it wants to
-call it off (`must="unbegun"`); or it is called off first, and the start is fenced. Therefore the body waits here for
-that commit, a round trip, before it begins. While Redis is away nobody can tell, and then the work is done: the run
-log is there to show work, not to stop it.
+- The relay answered that the work could not be sent, and the broker has delivered it all the same.
+- The run was cancelled while the task waited in a queue.
+- A retry has replaced the attempt, and the old task is delivered again.
 
-A member of a group whose sibling has failed begins all the same: Celery promises that, and it may matter.
+The events of such a task are fenced. But without the gate its body would still run beside the attempt that replaced it:
+write files, call models, cost money.
+
+Only the commit of the task's start decides, in the commit script, which is atomic. So there is no race: either the
+start is committed first, and the relay's attempt to withdraw the work is refused (`precondition="unbegun"`); or the
+work is withdrawn first, and the start is fenced. Therefore the body waits for that commit, one round trip, before it
+begins. While Redis is away the decision cannot be known, and the body runs: the run log shows work, it does not stop
+it.
+
+A member of a group begins although another member has failed: Celery promises that, and tasks may rely on it.
 """
 
 from __future__ import annotations
@@ -27,8 +31,8 @@ from celery.exceptions import Ignore
 __all__ = ["START_WAIT_S", "Gate"]
 
 START_WAIT_S: Final = 5.0
-"""Seconds that a task's body waits for the commit of its start, unless Redis is known to be away: the run log's own
-time-out."""
+"""The longest that a task's body waits for the commit of its start. It does not wait while Redis is known to be
+away."""
 _GUARDED: Final = "_runrelay_guarded"
 
 _log = logging.getLogger("runrelay.celery")
@@ -37,19 +41,19 @@ _log = logging.getLogger("runrelay.celery")
 class Gate:
     """Puts a check before the body of every task of an application.
 
-    Celery calls a task's `before_start` within its tracer: there, and not in a signal's handler, `Ignore` ends a task
+    Celery calls a task's `before_start` within its tracer. There, but not in a signal's handler, `Ignore` ends a task
     without a result, a failure or a next member. A class' own `before_start` is called after the check.
+
+    Args:
+        app: the application.
+        unwanted: called with a task that is about to begin. Returns why it must not, or None if it may.
     """
 
     def __init__(self, app: Celery, unwanted: Callable[[Any], str | None]) -> None:
-        """
-        Args:
-            unwanted: is asked with a task that is about to begin why it must not; None: it may.
-        """
         self._app = app
         self._unwanted = unwanted
-        # Class by class, since users' own do not inherit from the application's. A worker builds its tracers after the
-        # second signal, when all of its modules are imported.
+        # Each task class by itself: a user's class does not inherit from the application's. `worker_init` comes when
+        # all modules are imported, and before the worker builds its tracers.
         app.on_after_finalize.connect(self._guard_all, weak=False)
         signals.worker_init.connect(self._guard_all, weak=False)
         if app.finalized:
@@ -70,7 +74,7 @@ class Gate:
                 raise Ignore(why)
             return before_start(task, task_id, args, kwargs)
 
-        # Celery leaves out methods that come from its own module.
+        # Celery's tracer does not call a `before_start` whose module is Celery's own.
         guarded.__module__ = __name__
         setattr(guarded, _GUARDED, True)
         task_class.before_start = guarded

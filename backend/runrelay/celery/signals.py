@@ -1,4 +1,4 @@
-"""install(app): Celery's signals as a run's events. What a task is to a run says its message's header."""
+"""install(app): Celery's signals become events of runs. A task's run and step are in its message's header."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ from .gate import START_WAIT_S, Gate
 __all__ = ["TASK_FLUSH_S", "install"]
 
 TASK_FLUSH_S: Final = 1.0
-"""Seconds that a task's end waits for its events, unless Redis is known to be away."""
+"""The longest that a task's end waits for its events. It does not wait while Redis is known to be away."""
 _EXECUTION: Final = "_runrelay_execution"
-_RETRY_TOLD: Final = "_runrelay_retry_told"
+_RETRY_PUBLISHED: Final = "_runrelay_retry_published"
 
 _log = logging.getLogger("runrelay.celery")
 _installed: dict[int, Installation] = {}
 
 
 def install(app: Celery, *, settings: PublisherSettings | None = None) -> None:
-    """Make this application's tasks tell how they are: once per application, where it is made.
+    """Publish the life of this application's tasks. Call it once, where the application is made.
 
-    Tasks that carry a run id (`send`, `canvas`, or `headers=run_headers(…)`) are then queued, started, retrying,
-    failed, revoked and succeeded in the run's log without a line of their own; and `publish_progress` inside them is
-    fenced by the attempt that they were given. A redelivered task is a new attempt; its predecessor, should it live,
-    is not heard any more.
+    Of tasks that work for a run (`send`, `canvas`, or `headers=run_headers(…)`), being queued, started, retried,
+    failed, revoked and succeeded is then published without a line in the task. `publish_progress` inside them is fenced
+    by the attempt that the task's start was given. A redelivered task is a new attempt; if the earlier one still lives,
+    its events are fenced.
 
     Args:
         app: the Celery application.
         settings: for the process' publisher, instead of the environment's.
 
     Raises:
-        ValueError: a setting is wrong; here, and not in the first task.
+        ValueError: a setting is wrong. Raised here, and not in the first task.
     """
     if settings is not None:
         configure(settings)
     else:
         current_sink()
-    if isinstance(app, Proxy):  # celery.current_app; tasks know the application itself
+    if isinstance(app, Proxy):  # celery.current_app; a task's `app` is the application itself
         app = app._get_current_object()
     if id(app) not in _installed:
         _installed[id(app)] = Installation(app)
@@ -67,7 +67,7 @@ class _Execution(NamedTuple):
 
 
 class _Info(NamedTuple):
-    """A message's header, checked."""
+    """The header of a task's message, checked."""
 
     run_id: str
     attempt: int | None = None
@@ -77,18 +77,18 @@ class _Info(NamedTuple):
     steps: tuple[StepSpec, ...] | None = None
     more_steps: int | None = None
     beyond: int | None = None
-    """Of a member whose step is not kept: its number among those."""
+    """Of a member whose step is not kept: its number among those, from 1."""
     first: bool = False
     last: bool = False
     closing: str | None = None
 
 
 class Installation:
-    """The handlers of one application. Celery's signals are the process': each handler looks whose task it is."""
+    """The signal handlers of one application. Signals come from all applications: each handler checks the task's."""
 
     def __init__(self, app: Celery) -> None:
         self.app = app
-        # The main process of a worker sees only requests, and never a task's end: weak, so that they go by themselves.
+        # Requests by task id, for the worker's main process. It never sees a task's end, hence the weak references.
         self._requests: WeakValueDictionary[str, Any] = WeakValueDictionary()
         Gate(app, self._why_unwanted)
         signals.before_task_publish.connect(self._before_publish, weak=False)
@@ -99,12 +99,12 @@ class Installation:
         signals.task_retry.connect(self._retry, weak=False)
         signals.task_revoked.connect(self._revoked, weak=False)
         signals.task_postrun.connect(self._postrun, weak=False)
-        signals.worker_process_init.connect(_worker_begins, weak=False)
-        signals.worker_process_shutdown.connect(_worker_ends, weak=False)
-        signals.worker_shutdown.connect(_worker_ends, weak=False)
+        signals.worker_process_init.connect(_worker_started, weak=False)
+        signals.worker_process_shutdown.connect(_worker_ended, weak=False)
+        signals.worker_shutdown.connect(_worker_ended, weak=False)
 
     def _before_publish(self, headers: dict[str, Any] | None = None, body: Any = None, **_: Any) -> None:
-        """Queued, before the message can be taken: else the start could come first, and the run stay queued."""
+        """Commit `queued` before the message can be delivered: else the start could be committed before it."""
         if headers is None:
             return
         task = self.app.current_worker_task
@@ -121,28 +121,28 @@ class Installation:
             return
         event = _event("queue", state="QUEUED", title=checked.title, pipeline=checked.pipeline)
         try:
-            # in a new dictionary: this one is the caller's
+            # a new dictionary: `info` is the caller's
             headers[HEADER] = {**info, "attempt": commit(checked.run_id, event).attempt}
         except RunlogError as error:
-            # The task is sent all the same, and its start will be the first that is heard of the run.
+            # The task is sent all the same. Its start will be the run's first event.
             _log.warning("run %r is not queued: %s", checked.run_id, error)
 
     def _before_again(self, task: Any, headers: dict[str, Any]) -> None:
-        """A task sends itself: to be retried, or (`Task.replace`) something else in its place."""
+        """A task sends a message with its own id: to be retried, or to be replaced (`Task.replace`)."""
         execution = self._execution_of(task)
         if execution is None:
             return
         info, scope = execution
         headers.setdefault(HEADER, task.request.get(HEADER))
         if (headers.get("retries") or 0) > (task.request.retries or 0):
-            # Committed before the message can be taken, or else the next attempt could begin before this one says
-            # that there will be one, and would fence that.
-            self._tell_retry(info, scope, sys.exc_info()[1])
-            setattr(task.request, _RETRY_TOLD, sys.exc_info()[1] is not None)
+            # Committed before the message can be delivered: else the next attempt could start first, and `retrying` of
+            # this one would be fenced.
+            self._publish_retry(info, scope, sys.exc_info()[1])
+            setattr(task.request, _RETRY_PUBLISHED, sys.exc_info()[1] is not None)
             current_sink().flush(TASK_FLUSH_S, while_down=False)
 
     def _before_replacement(self, task: Any, body: Any) -> None:
-        """A task puts a canvas in its own place: the member with its id, which ends last, goes on as it."""
+        """A task replaces itself by a canvas: the member with its id, which ends last, gets its header."""
         if self._execution_of(task) is None or not isinstance(body, tuple):
             return
         embedded = body[2]
@@ -150,7 +150,7 @@ class Installation:
             if signature is not None:
                 mark_as(maybe_signature(signature, app=self.app), task.request.id, task.request.get(HEADER))
 
-    def _tell_retry(self, info: _Info, scope: TaskScope, reason: Any) -> None:
+    def _publish_retry(self, info: _Info, scope: TaskScope, reason: Any) -> None:
         log = None if reason is None else _reason(reason)
         event = make_event(None if info.step else "RETRYING", log=log, level="warning", step=info.step)
         emit(info.run_id, event._replace(kind="retrying"), scope)
@@ -186,14 +186,14 @@ class Installation:
         emit(info.run_id, event, scope)
 
     def _why_unwanted(self, task: Any) -> str | None:
-        """Why a task that is about to begin must not, or None. Waits for the commit of its start."""
+        """Why a task that is about to begin must not begin, or None. Waits for the commit of its start."""
         execution = self._execution_of(task)
         if execution is None or execution.info.attempt is None:
             return None
         current_sink().flush(START_WAIT_S, while_down=False)
         if not execution.scope.unwanted:
             return None
-        return f"attempt {execution.info.attempt} of run {execution.info.run_id!r} was called off, or has been replaced"
+        return f"attempt {execution.info.attempt} of run {execution.info.run_id!r} was cancelled, withdrawn or replaced"
 
     def _success(self, sender: Any = None, result: Any = None, **_: Any) -> None:
         execution = self._execution_of(sender)
@@ -213,12 +213,12 @@ class Installation:
             event = Event(_now_ms(), state="END", log=log, step=info.step, result=encoded)
             emit(info.run_id, event, scope)
         if info.step is not None:
-            # It ends the run if all of its steps have succeeded; the script knows, and no member has to.
+            # Ends the run if all of its steps have succeeded. The commit script knows that; no member needs to.
             event = _event("finish", state="END", log=info.closing, attempt=scope.attempt, result=encoded)
             emit(info.run_id, event)
 
     def _end_run_as(self, info: _Info, scope: TaskScope) -> None:
-        """The task itself has ended its step otherwise than well: so ends the run."""
+        """The task itself has published that its step failed or was cancelled: the run ends the same way."""
         if info.step is not None:
             emit(info.run_id, Event(_now_ms(), state=scope.ended, attempt=scope.attempt))
 
@@ -226,13 +226,13 @@ class Installation:
         execution = self._execution_of(sender)
         if execution is not None:
             if not execution.scope.ended:
-                if isinstance(exception, UnpickleableExceptionWrapper):  # what it wraps is being handled
+                if isinstance(exception, UnpickleableExceptionWrapper):  # the exception that it wraps is being handled
                     exception = sys.exc_info()[1] or exception
                 self._fail(execution.info, execution.scope, error_text(exception))
             else:
                 self._end_run_as(execution.info, execution.scope)
             return
-        # In the worker's main process: the task's own process is gone, or was killed for its time limit.
+        # In the worker's main process: the task's process has died, or was killed for its time limit.
         info = self._info_of_request(sender, task_id)
         if info is not None:
             self._fail(info, None, f"{type(exception).__name__}: {exception}")
@@ -240,13 +240,13 @@ class Installation:
     def _fail(self, info: _Info, scope: TaskScope | None, error: str) -> None:
         if info.step is None:
             event = make_event("FAILED", error=error)
-            # what was given to the start is known in the task's own process only
+            # only the task's own process knows the attempt that its start was given
             emit(info.run_id, event if scope is not None else event._replace(base_attempt=info.attempt), scope)
             return
 
-        # The run's failure follows only if the step was not fenced: otherwise another execution of it is at work.
+        # The run fails only if the step's failure is not fenced: otherwise another execution of the step is at work.
         event = make_event("FAILED", step=info.step, error=error, attempt=info.attempt)
-        event = event._replace(more_step=info.beyond)  # which a scope would know; the worker's main process has none
+        event = event._replace(more_step=info.beyond)  # the worker's main process has no scope that would add it
         run_fails = make_event("FAILED", error=f"{info.step}: {error}", attempt=info.attempt)
         emit(info.run_id, event, scope, run_fails)
 
@@ -256,9 +256,9 @@ class Installation:
             return
         info, scope = execution
         scope.failure = None
-        told = getattr(sender.request, _RETRY_TOLD, None)
-        if told is None or (told is False and getattr(reason, "exc", None) is not None):
-            self._tell_retry(info, scope, reason)
+        published = getattr(sender.request, _RETRY_PUBLISHED, None)
+        if published is None or (published is False and getattr(reason, "exc", None) is not None):
+            self._publish_retry(info, scope, reason)
 
     def _revoked(
         self, sender: Any = None, request: Any = None, terminated: Any = None, expired: Any = None, **_: Any
@@ -292,20 +292,20 @@ class Installation:
         return found if isinstance(found, _Execution) else None
 
     def _info_of_request(self, task: Any, task_id: str) -> _Info | None:
-        # once: that a process was killed for its task's time limit is told again when it has gone
+        # `pop`: Celery signals a time limit twice, when the process is killed and when it has ended
         request = self._requests.pop(task_id, None) if task.app is self.app else None
         return None if request is None else _info(request.request_dict)
 
 
-def _worker_begins(**_: Any) -> None:
+def _worker_started(**_: Any) -> None:
     """Replay the spool of a crashed worker at start, not at the first event."""
     sink = current_sink()
     if isinstance(sink, Publisher):
         sink.replay_spool()
 
 
-def _worker_ends(**_: Any) -> None:
-    """A worker's children leave without atexit."""
+def _worker_ended(**_: Any) -> None:
+    """Flush: a worker's children end without atexit hooks."""
     shut_down()
 
 
@@ -318,7 +318,7 @@ def _event(kind: Kind, **fields: Any) -> Event:
 
 
 def _info(request: Any) -> _Info | None:
-    """What a request's header says, if there is one; what cannot be used is left out, and logged."""
+    """A request's header, checked. None if there is none, or if it cannot be used, which is logged."""
     get = request.get
     raw = get(HEADER) or (get("headers") or {}).get(HEADER)
     if raw is None:
@@ -339,7 +339,7 @@ def _info(request: Any) -> _Info | None:
             closing=raw.get("closing"),
         )
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        _log.warning("a task's header %r is not a run: %s", HEADER, error)
+        _log.warning("a task's header %r cannot be used: %s", HEADER, error)
         return None
 
 
@@ -350,7 +350,7 @@ def _number(value: Any) -> int | None:
 
 
 def _encoded(value: Any) -> bytes | None:
-    """A return value as a result, if it can be one: a task may return anything."""
+    """A return value as a result, or None if it is no JSON or too large: a task may return anything."""
     if value is None:
         return None
     try:

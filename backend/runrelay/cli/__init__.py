@@ -10,7 +10,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; without the extra that it needs, say so in one line."""
+    """Run the command line. Without the extra that it needs, print one line and exit with code 2."""
     _accept_any_encoding()
     try:
         from .commands import app
@@ -26,9 +26,10 @@ def main() -> None:
 
 
 def _accept_any_encoding() -> None:
-    """Let a terminal without Unicode show the rest, and name Hangul run ids all the same.
+    """Make Hangul run ids work in a terminal without Unicode (an ASCII locale).
 
-    There Python keeps the bytes of an argument as lone surrogates, and refuses to print what has no place.
+    There Python decodes an argument's bytes to lone surrogates, and refuses to print characters that the encoding does
+    not have. The arguments are decoded as UTF-8 here; characters that cannot be printed are printed as escapes.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

@@ -1,4 +1,4 @@
-"""The commands. Each imports what it needs when it runs, so that `runrelay --help` is quick."""
+"""The commands. Each imports its modules when it runs, so that `runrelay --help` is quick."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def dev(
     state: Annotated[Path, typer.Option(help="Folder that keeps runs and files across restarts.")] = Path(".runrelay"),
     worker: Annotated[bool, typer.Option(help="Also start a Celery worker for the pipelines.")] = True,
     concurrency: Annotated[int, typer.Option(min=1, help="Processes of the worker.")] = 2,
-    reload: Annotated[bool, typer.Option(help="Start anew when sources change.")] = False,
+    reload: Annotated[bool, typer.Option(help="Restart when sources change.")] = False,
 ) -> None:
     """Everything on this machine: an embedded Valkey (without REDIS_URL), the relay, a worker, the dashboard."""
     import logging
@@ -51,11 +51,11 @@ def dev(
     from .dev import run_all
     from .embedded_valkey import EmbeddedValkeyError
 
-    # what the embedded server warns of belongs to what is said here, before its URL
+    # the embedded server's warnings are printed on the same stream, before its URL
     logging.basicConfig(stream=sys.stdout, format="%(levelname)s: %(message)s")
     if worker and (missing := _missing_for_a_worker(os.environ.get("RUNRELAY_CELERY_APP", _PIPELINES))):
-        raise fail(f"{missing}; or go without a worker: --no-worker")
-    keys = settings().keys()  # also: what is wrong with the environment is said before anything starts
+        raise fail(f"{missing}; or start without a worker: --no-worker")
+    keys = settings().keys()  # checks the environment before anything is started
     try:
         code = run_all(
             host=host,
@@ -65,7 +65,7 @@ def dev(
             reload=reload,
             concurrency=concurrency,
             channel=keys.channel,
-            say=lambda line: out.print(escape(line), soft_wrap=True),
+            print_line=lambda line: out.print(escape(line), soft_wrap=True),
         )
     except EmbeddedValkeyError as error:
         raise fail(error) from None
@@ -79,7 +79,7 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; PORT or 8000 by default.")] = None,
     host: Annotated[str | None, typer.Option(help="Address; RUNRELAY_HOST or 127.0.0.1 by default.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Relay processes on this port.")] = 1,
-    reload: Annotated[bool, typer.Option(help="Start anew when sources change.")] = False,
+    reload: Annotated[bool, typer.Option(help="Restart when sources change.")] = False,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """The relay: WebSocket, SSE, polling, API, dashboard. Needs a Redis or Valkey (REDIS_URL)."""
@@ -94,7 +94,7 @@ def serve(
         os.environ["RUNRELAY_HOST"] = host
     if log_level not in _LOG_LEVELS:
         raise fail(f"log level must be one of {', '.join(_LOG_LEVELS)}, got {log_level!r}")
-    # uvicorn gives this dictionary to each process that it starts, and sets logging up from nothing else there.
+    # uvicorn passes this dictionary to each process that it starts, and configures logging there from it alone
     uvicorn.config.LOGGING_CONFIG.update(log_config(log_level))
     run(settings(), workers=workers, reload=reload, sources=_sources(), log_level=log_level)
 
@@ -106,14 +106,14 @@ def worker(
         str, typer.Option("--app", "-A", envvar="RUNRELAY_CELERY_APP", help="The Celery application.")
     ] = _PIPELINES,
     concurrency: Annotated[int, typer.Option(min=1)] = 2,
-    reload: Annotated[bool, typer.Option(help="Start anew when sources change.")] = False,
+    reload: Annotated[bool, typer.Option(help="Restart when sources change.")] = False,
 ) -> None:
     """A Celery worker (further arguments go to `celery worker`)."""
     from ..settings import PublisherSettings
 
     if missing := _missing_for_a_worker(application):
         raise fail(missing)
-    try:  # here in a line what Celery would wrap into the traceback of an import
+    try:  # one line here; Celery would print the traceback of an import
         check_redis_url(PublisherSettings.from_env(os.environ).redis_url)
     except ValueError as error:
         raise fail(error) from None
@@ -124,21 +124,21 @@ def worker(
             from watchfiles import PythonFilter, run_process
         except ModuleNotFoundError:
             raise fail("--reload of a worker needs watchfiles: pip install watchfiles") from None
-        # Python only: the dashboard is built into one of the folders, and is nothing to the worker
+        # Python files only: the dashboard is built into one of the folders, and the worker does not need it
         run_process(*_sources(), target=shlex.join(command), target_type="command", watch_filter=PythonFilter())
     else:
-        os.execv(sys.executable, command)  # noqa: S606 - no shell is what is wanted
+        os.execv(sys.executable, command)  # noqa: S606 - without a shell, on purpose
 
 
 def _sources() -> list[str]:
-    """Folders to look at for changes: not all of the one that one stands in has sources (node_modules, data)."""
+    """Folders to watch for changes. The current folder as a whole has too much else in it (node_modules, data)."""
     return [name for name in ("backend", "workers") if Path(name).is_dir()] or ["."]
 
 
 def _missing_for_a_worker(application: str) -> str | None:
     if find_spec("celery") is None:
         return "a worker needs the extra 'celery': pip install 'runrelay[celery]'"
-    # The worker looks into the folder that it starts in, too.
+    # the worker also imports from the folder that it starts in
     if application == _PIPELINES and find_spec("pipelines") is None and not Path("pipelines").exists():
         return f"no Celery application {application} here: name yours in RUNRELAY_CELERY_APP, as in shop.tasks:app"
     return None
@@ -147,8 +147,8 @@ def _missing_for_a_worker(application: str) -> str | None:
 @app.command()
 def tail(
     run_id: str,
-    raw: Annotated[bool, typer.Option(help="The channel's messages as they are, without redis-cli.")] = False,
-    after: Annotated[str | None, typer.Option(help="Go on after this cursor.")] = None,
+    raw: Annotated[bool, typer.Option(help="Print the channel's messages as they are, without redis-cli.")] = False,
+    after: Annotated[str | None, typer.Option(help="Start after this cursor.")] = None,
 ) -> None:
     """Follow a run until it ends."""
     import logging
@@ -157,7 +157,7 @@ def tail(
     from ..progress import check_run_id, parse_cursor
     from .tail import follow, follow_raw
 
-    logging.getLogger("runrelay").setLevel(logging.ERROR)  # what happens to Redis is said in the run's own lines
+    logging.getLogger("runrelay").setLevel(logging.ERROR)  # Redis' state is printed between the run's lines
     try:
         check_run_id(run_id)
         cursor = None if after is None else parse_cursor(after)
@@ -176,7 +176,7 @@ def runs(
     status: Annotated[str | None, typer.Option(help="active, running, failed, …")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
 ) -> None:
-    """The runs, newest first."""
+    """List the runs, the last updated first."""
     from ..errors import RunrelayError
     from ..progress import ACTIVE, STATUSES
 
@@ -199,7 +199,7 @@ def runs(
             "" if snapshot.progress is None else f"{snapshot.progress:.0%}",
             f"{ago_s:.0f} s ago" if ago_s < 120 else f"{ago_s / 60:.0f} min ago",
         )
-    # In a pipe there is no width to fit into: a long run id stays on its line.
+    # a pipe has no width: a long run id must not be wrapped
     (out if out.is_terminal else Console(width=_PIPE_WIDTH, emoji=False)).print(table)
 
 
@@ -227,10 +227,10 @@ def publish(
     progress: Annotated[float | None, typer.Option(help="0..1")] = None,
     log: Annotated[str | None, typer.Option(help="A line for the log.")] = None,
     level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
-    step: Annotated[str | None, typer.Option(help="The step that this is about.")] = None,
+    step: Annotated[str | None, typer.Option(help="The step that the event belongs to.")] = None,
     title: Annotated[str | None, typer.Option(help="The run's title.")] = None,
 ) -> None:
-    """Say one thing of a run, as a worker would."""
+    """Publish one event of a run, as a worker would."""
     from ..errors import RunrelayError
     from ..progress import check_run_id, make_event
     from ..progress.text import check_label
@@ -259,11 +259,11 @@ def publish(
 
 @app.command()
 def demo(
-    run_id: Annotated[str | None, typer.Argument(help="Made if absent.")] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long it takes.")] = 20.0,
-    failing: Annotated[bool, typer.Option("--fail/--no-fail", help="Let it fail near the end.")] = False,
+    run_id: Annotated[str | None, typer.Argument(help="By default a new one.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long the run takes.")] = 20.0,
+    failing: Annotated[bool, typer.Option("--fail/--no-fail", help="Let the run fail near its end.")] = False,
 ) -> None:
-    """Publish a believable run, to have something to look at."""
+    """Publish a sample run, to have something to look at."""
     from ..errors import RunrelayError
     from ..progress import check_run_id, is_ended
     from .demo import run_demo

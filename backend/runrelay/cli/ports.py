@@ -1,4 +1,4 @@
-"""What can be asked of a port of this machine: is it free, who is behind it, does it answer yet?"""
+"""Ports of this machine: whether one is free, and commands to the Redis or Valkey behind one."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ POLL_S = 0.01
 
 
 def port_is_free(host: str, port: int) -> bool:
-    """Say whether a server could listen on a port now; one in TIME_WAIT is free, as it is for Valkey.
+    """Whether a server could listen on a port now. A port in TIME_WAIT is free, as it is for Valkey.
 
-    Port 0 asks of the host alone: it is free if `host` is an address of this machine.
+    Port 0 checks the host alone: it is free if `host` is an address of this machine.
     """
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-            # Two sockets may be bound to a port with SO_REUSEADDR; only one of them can listen.
+            # with SO_REUSEADDR two sockets may be bound to one port, but only one of them can listen
             probe.listen(1)
         except OSError:
             return False
@@ -30,7 +30,8 @@ def port_is_free(host: str, port: int) -> bool:
 
 
 def ask(host: str, port: int, *words: bytes) -> bytes:
-    """Send one command to a Redis or Valkey; return the answer's beginning, or nothing when nobody answers."""
+    """Send one command to a Redis or Valkey. Returns the reply's first 4 KiB, or nothing if no server answers in 1
+    s."""
     request = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
     with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1) as connection:
         connection.sendall(request)
@@ -39,9 +40,11 @@ def ask(host: str, port: int, *words: bytes) -> bytes:
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], host: str, port: int, *, timeout_s: float) -> None:
-    """Wait until a server that was just started answers PING, which it doesn't while it loads its data.
+    """Wait until a server that was just started answers PING. It does not while it loads its data.
 
-    Raises ChildProcessError if the process ends instead, TimeoutError after `timeout_s` seconds.
+    Raises:
+        ChildProcessError: the process has ended.
+        TimeoutError: after `timeout_s` seconds.
     """
     deadline_s = time.monotonic() + timeout_s
     while True:

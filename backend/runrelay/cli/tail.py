@@ -1,4 +1,4 @@
-"""`runrelay tail`: a run in the terminal, through a hub of its own or as the channel's bare messages."""
+"""`runrelay tail`: a run in the terminal, through a hub of its own, or as the channel's raw messages."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _RETRY_S: Final = 0.5
 
 
 async def follow_raw(given: Settings, run_id: str) -> None:
-    """Print the channel's messages of a run as they are, until cancelled.
+    """Print the channel's messages of a run as they are, until cancelled. It reconnects if Redis goes away.
 
     Raises:
-        RunlogUnavailable: Redis cannot be reached at the beginning.
+        RunlogUnavailable: Redis cannot be reached at the start.
     """
     runlog = AsyncRunLog(given.redis_url, given.keys(), given.retention())
-    heard = down = False
+    connected = down = False
     try:
         while True:
             try:
@@ -43,15 +43,15 @@ async def follow_raw(given: Settings, run_id: str) -> None:
                     async for message in pubsub.listen():
                         if down:
                             err.print("redis is up", style="yellow")
-                        heard, down = True, False
+                        connected, down = True, False
                         if message["type"] == "message" and _is_about(run_id, message["data"]):
                             out.print(clean(message["data"].decode()), markup=False, soft_wrap=True)
             except RedisError as error:
-                if not heard:
+                if not connected:
                     url = without_password(given.redis_url)
                     raise RunlogUnavailable(f"no answer from {url}: {error}") from None
                 if not down:
-                    err.print("redis is down: what is said meanwhile is not heard here", style="yellow")
+                    err.print("redis is down: messages that are published meanwhile are missed here", style="yellow")
                 down = True
                 await asyncio.sleep(_RETRY_S)
     finally:
@@ -66,7 +66,7 @@ def _is_about(run_id: str, message: bytes) -> bool:
 
 
 async def follow(given: Settings, run_id: str, cursor: Cursor | None) -> None:
-    """Print a run from its present, or from after a cursor, until it ends.
+    """Print a run until it ends: from its snapshot on, or the events after a cursor.
 
     Raises:
         RunlogUnavailable: Redis does not answer within 5 s.

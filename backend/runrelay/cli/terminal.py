@@ -1,4 +1,4 @@
-"""What the commands share: the two streams, one-line errors, the settings, and text that is safe to print."""
+"""Shared by the commands: the two streams, one-line errors, the settings, and text that is safe to print."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STYLES", "check_redis_url", "clean", "err", "fail", "forget_empty", "out", "settings"]
 
-# Not rich's emoji: what people logged is shown as they wrote it, `:ok:` included.
+# Without rich's emoji: a log line is shown as it was written, `:ok:` included.
 out = Console(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, emoji=False)
 
@@ -25,29 +25,29 @@ STYLES = {
     "queued": "dim", "running": "cyan", "retrying": "yellow", "stalled": "yellow",
     "succeeded": "green", "failed": "red", "cancelled": "magenta", "unknown": "dim",
 }  # fmt: skip
-"""Of a run's statuses."""
+"""Rich styles by status."""
 
 _USUAL_NAMES = {"redis_url": "REDIS_URL", "port": "PORT"}
 _OURS = re.compile(r"REDIS_URL|PORT|CELERY_BROKER_URL|RUNRELAY_\w+")
-# C0 (but for tab and newline), DEL and C1: a terminal obeys them, and a log line is a stranger's text.
+# C0 without tab and newline, DEL and C1. A terminal obeys them, and a log line is untrusted text.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def fail(message: object) -> typer.Exit:
-    """Say in one line, however long, what is wrong; returns what to raise."""
+    """Print an error in one line. Returns the exception to raise."""
     err.print(f"runrelay: {escape(clean(str(message)))}", style="red", soft_wrap=True)
     return typer.Exit(1)
 
 
 def clean(text: str) -> str:
-    """Return `text` with its control characters written out, so that it cannot drive the terminal."""
+    """Return `text` with its control characters escaped, so that it cannot control the terminal."""
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def forget_empty(environ: MutableMapping[str, str]) -> None:
-    """Let an empty variable of ours count as absent, as `REDIS_URL=${REDIS_URL:-}` in a compose file makes them.
+    """Delete empty variables of ours: a compose file's `REDIS_URL=${REDIS_URL:-}` makes an empty one.
 
-    But not the secret: who sets it wants tokens to be asked for, so that an empty one stays an error.
+    Except `RUNRELAY_JWT_SECRET`: a deployment that sets it wants tokens to be required, so an empty one is an error.
     """
     for name in [name for name, value in environ.items() if not value and _OURS.fullmatch(name)]:
         if name != "RUNRELAY_JWT_SECRET":
@@ -55,7 +55,11 @@ def forget_empty(environ: MutableMapping[str, str]) -> None:
 
 
 def settings() -> Settings:
-    """The relay's settings; what is wrong with the environment is said in a line for each variable."""
+    """The relay's settings. If the environment is wrong, a line is printed for each wrong variable.
+
+    Raises:
+        typer.Exit: a variable is wrong.
+    """
     from pydantic import ValidationError
     from pydantic_settings import SettingsError
 
@@ -69,7 +73,7 @@ def settings() -> Settings:
             exit_ = fail(f"{_variable(str(each['loc'][0]))}: {what}, got {each['input']!r}")
         raise exit_ from None
     except SettingsError as error:
-        # Lists are JSON, and what is not even that is found before the values are looked at.
+        # lists are JSON; if one is not, pydantic-settings raises this before it checks any value
         field = re.search(r'field "(\w+)"', str(error))
         name = _variable(field[1]) if field else "RUNRELAY_…"
         raise fail(f'{name} must be a JSON list, as in ["https://example.org"], got {os.environ.get(name)!r}') from None
@@ -78,7 +82,11 @@ def settings() -> Settings:
 
 
 def check_redis_url(url: str) -> None:
-    """Raise `typer.Exit` if a URL could never lead to a server."""
+    """Check a Redis URL.
+
+    Raises:
+        typer.Exit: no server can be reached under it.
+    """
     from ..runlog.topology import check_url
 
     try:

@@ -92,4 +92,4 @@ def test_a_header_whose_attempt_is_none_is_no_run(attempt: object, caplog: pytes
     """One of 10**18 would make a run that can not be read again."""
     request = {"runrelay": {"run_id": "run", "attempt": attempt}}
     assert _info(request) is None
-    assert "is not a run: attempt must be" in caplog.text
+    assert "cannot be used: attempt must be" in caplog.text
