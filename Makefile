@@ -1,4 +1,4 @@
-# Each target does all of its own set-up; see scripts/prepare.py. `make help` lists them.
+# Each target does all the set-up that it needs; see scripts/prepare.py. `make help` lists the targets.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-tests run dev test test-faults soak check bench bench-quick lock clean
@@ -7,7 +7,7 @@ PORT ?= 8000
 ARGS ?=
 MINUTES ?= 30
 VENV := .venv/bin
-# Beside tests/faults: files with tests that have a long form, or that are long.
+# Beside tests/faults: files with tests that have a long form or take long.
 LONG_FORMS := tests/acceptance tests/integration/test_relay_bad_input.py tests/integration/test_redis_acl.py tests/unit/fanout/test_topics.py
 
 help:  ## list the targets
@@ -20,7 +20,7 @@ setup:  ## all set-up and builds; starts nothing
 setup-tests:
 	@python=$$(scripts/find-python) && exec "$$python" scripts/prepare.py --tests
 
-# exec, so that Ctrl-C and a supervisor's signal reach the program itself.
+# exec: Ctrl-C and a supervisor's signal must reach the program itself.
 run: setup  ## everything on one machine: Valkey, relay, Celery worker, dashboard on :8000 (PORT=…)
 	@exec $(VENV)/runrelay dev --port $(PORT) $(ARGS)
 
@@ -45,11 +45,11 @@ bench: setup  ## benchmarks against the peers
 bench-quick: setup  ## the same in under two minutes
 	@exec $(VENV)/python -m benchmarks --quick $(ARGS)
 
-lock:  ## write both locks anew from what the projects ask for (ARGS=--upgrade for pip's)
+lock:  ## write both locks from the projects' requirements (ARGS=--upgrade for pip's)
 	@python=$$(scripts/find-python) && "$$python" scripts/lock.py $(ARGS) \
 		&& (cd frontend && npm install --package-lock-only) && "$$python" scripts/complete_package_lock.py
 
-clean:  ## remove what was generated; runs kept in .runrelay/ stay
+clean:  ## remove everything generated; runs in .runrelay/ stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist
 	rm -rf frontend/node_modules frontend/dist
 	find backend/runrelay/dashboard -mindepth 1 -not -name .gitkeep -delete

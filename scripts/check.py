@@ -1,4 +1,4 @@
-"""Format, lint, types and imports of both halves; runs all of them, then says which failed."""
+"""Format, lint, types and imports, of Python and of the front end. Runs all checks, then prints which have failed."""
 
 import os
 import subprocess

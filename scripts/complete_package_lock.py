@@ -1,9 +1,9 @@
 """Complete frontend/package-lock.json with the other platforms' optional packages.
 
-A package such as biome comes with one optional package a platform. `npm install` leaves out of the lock those
-that the registry at hand does not offer, and `npm ci` then refuses the lock, on every machine. What is added
-here has the version that its parent asks for and the platforms that its name says, so npm skips it where it
-doesn't fit. Run by ``make lock``, and after each ``npm install`` of something new.
+A package such as biome has one optional package per platform. `npm install` leaves those out of the lock that its
+registry does not offer, and then `npm ci` refuses the lock on every machine. An added package has the version that its
+parent asks for and the platforms in its name, so that npm skips it on other platforms. Run by `make lock`; run it after
+each `npm install` of a new package.
 """
 
 import json
@@ -31,7 +31,7 @@ _EXACT = re.compile(r"\d+\.\d+\.\d+(-[\w.]+)?")
 
 
 def platform_of(name: str) -> dict[str, list[str]] | None:
-    """Return npm's `os`, `cpu` and `libc` for a name like `@biomejs/cli-linux-x64-musl`, else None."""
+    """npm's `os`, `cpu` and `libc` for a name such as `@biomejs/cli-linux-x64-musl`; None for any other."""
     words = set(name.rsplit("/", 1)[-1].split("-"))
     systems, processors = words & _SYSTEMS, words & _PROCESSORS
     if not systems or not processors:
@@ -43,7 +43,7 @@ def platform_of(name: str) -> dict[str, list[str]] | None:
 
 
 def complete(lock: dict[str, Any]) -> list[str]:
-    """Add the missing optional packages to a parsed lock; return their names."""
+    """Add the missing optional packages to a parsed lock. Returns their names."""
     packages: dict[str, Any] = lock["packages"]
     added = []
     for parent in list(packages.values()):

@@ -1,7 +1,7 @@
 """Write requirements.lock: every distribution of every extra and of the dev group, with hashes.
 
-Run by ``make lock``. The lock names no index, so each machine installs from its own. It is resolved with the
-oldest Python that is supported, because a dependency may need a backport there that newer ones don't.
+Run by `make lock`. The lock names no index, so that each machine installs from its own. It is resolved with the oldest
+supported Python, on which a dependency may need a backport.
 """
 
 import os
@@ -18,7 +18,7 @@ OLDEST = (3, 11)
 
 
 def direct_requirements() -> list[str]:
-    """Return what pyproject.toml asks for in all extras and the dev group, without the project itself."""
+    """The requirements in pyproject.toml, those of all extras and of the dev group included."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         pyproject = tomllib.load(file)
     project = pyproject["project"]

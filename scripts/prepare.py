@@ -1,8 +1,7 @@
-"""All set-up on a machine that has only Python, Node, npm and make; quick when nothing has changed.
+"""All set-up on a machine that has only Python, Node, npm and make. Quick if nothing has changed.
 
-Run by ``make`` with the system's Python before there is a virtual environment, so the standard library
-only. Each step leaves a stamp that names what it was made from, inside the folder that it made: delete the
-folder, and the step is done again.
+Run by `make` with the system's Python, before there is a virtual environment: standard library only. Each step writes a
+stamp with a hash of its sources into the folder that it makes. If the folder is deleted, the step is done again.
 """
 
 import argparse
@@ -25,12 +24,12 @@ VENV = ROOT / ".venv"
 FRONTEND = ROOT / "frontend"
 DASHBOARD = ROOT / "backend" / "runrelay" / "dashboard"
 LOCK = ROOT / "requirements.lock"
-# Vite 8 runs on 20.19 and later 20s, 22.12 and later; not on 21.
+# Vite 8 runs on Node 20.19 and later of 20, on 22.12 and later, not on 21.
 OLDEST_NODE = {20: (20, 19), 22: (22, 12)}
 
 
 class SetupError(Exception):
-    """A step cannot be done; the text says what is missing and how to get it."""
+    """A step cannot be done. The text says what is missing, and how to get it."""
 
 
 def say(text: str) -> None:
@@ -38,7 +37,7 @@ def say(text: str) -> None:
 
 
 def digest(paths: Iterable[Path], *extra: str) -> str:
-    """Return one hash over the names and contents of files, and over further facts."""
+    """One hash over the names and contents of files, and over `extra`."""
     total = hashlib.sha256("\0".join(extra).encode())
     for path in sorted(paths):
         total.update(f"\0{path.relative_to(ROOT)}\0".encode())
@@ -47,10 +46,10 @@ def digest(paths: Iterable[Path], *extra: str) -> str:
 
 
 def step(name: str, stamp: Path, made_from: str, make: Callable[[], None]) -> None:
-    """Run one step unless its stamp says that it was made from the same sources."""
+    """Run `make` unless the stamp says that it was run with the same sources."""
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == made_from:
         return
-    stamp.unlink(missing_ok=True)  # a step that fails half-way must not look done
+    stamp.unlink(missing_ok=True)  # a step that fails must be done again
     say(f"{name} …")
     began_s = time.monotonic()
     make()
@@ -59,7 +58,11 @@ def step(name: str, stamp: Path, made_from: str, make: Callable[[], None]) -> No
 
 
 def check_node() -> str:
-    """Return Node's version; raises SetupError if it or npm is missing or too old for Vite."""
+    """Node's version.
+
+    Raises:
+        SetupError: Node or npm is missing, or Node is too old for Vite.
+    """
     if shutil.which("node") is None or shutil.which("npm") is None:
         raise SetupError("needs Node 20.19 or newer with npm, found none; see https://nodejs.org/en/download")
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
@@ -74,14 +77,14 @@ def venv_python() -> Path:
 
 
 def our_distributions() -> list[Path]:
-    """Return where .venv says from which folder our own distributions were installed."""
+    """The files in .venv that say from which folders our own distributions were installed."""
     return list(VENV.glob("lib/python*/site-packages/runrelay*.dist-info/direct_url.json"))
 
 
 def make_venv() -> None:
-    """Create .venv, or again when its interpreter is gone or too old, or when it is a copy of another's.
+    """Create .venv. Create it again if its interpreter is missing or too old, or if .venv was copied from elsewhere.
 
-    The programs in a copied .venv start with the path of the Python of the original.
+    The programs in a copied .venv would run the Python of the original.
     """
     at_home = all(map(declares_in_place, our_distributions()))
     works = (
@@ -97,7 +100,7 @@ def make_venv() -> None:
         )
     )
     if not works:
-        # In this process: another one would answer Ctrl-C with a traceback of its own.
+        # in this process: another one would print a traceback of its own at Ctrl-C
         venv.create(VENV, clear=True, symlinks=True, with_pip=True)
 
 
@@ -106,10 +109,10 @@ def pip(*arguments: str) -> list[str]:
 
 
 def install_python_packages() -> None:
-    """Install the lock, then both of our distributions in place; shows how far it is.
+    """Install the lock, then both of our distributions in place. Shows progress.
 
-    The lock is complete, so nothing is left to resolve, and pip must not: for a dependency with an extra, of which
-    the lock has the bare name, its resolver takes whatever is newest on the index, and refuses it for want of a hash.
+    `--no-deps`: the lock is complete, and pip must not resolve anything. For a dependency with an extra, of which the
+    lock has the bare name, its resolver would take the newest version on the index, and refuse it for want of a hash.
     """
     make_venv()
     wanted = sum(line[:1].isalnum() and "==" in line for line in LOCK.read_text(encoding="utf-8").splitlines())
@@ -124,7 +127,7 @@ def install_python_packages() -> None:
             if line.startswith(("Collecting ", "Requirement already satisfied: ")):
                 seen += 1
                 name = line.removeprefix("Requirement already satisfied: ").removeprefix("Collecting ")
-                # A terminal gets one line that changes; a log gets a line now and then.
+                # a terminal gets one line that changes, a log a line for every 16 packages
                 if sys.stdout.isatty():
                     print(
                         f"\r\033[Ksetup:   {min(seen, wanted)}/{wanted} {name.split('==')[0]}",
@@ -140,10 +143,10 @@ def install_python_packages() -> None:
     if process.returncode:
         sys.stderr.writelines(output[-40:])
         raise SetupError(f"pip could not install {LOCK.name} (exit {process.returncode}); its last lines are above")
-    # No dependencies (the lock has them) and no build isolation (so has the build backend).
+    # without dependencies and build isolation: the lock has the dependencies and the build backend
     ours = pip("install", "--quiet", "--no-deps", "--no-build-isolation", "-e", ".", "-e", "workers")
     subprocess.run(ours, cwd=ROOT, check=True)
-    subprocess.run(pip("check"), cwd=ROOT, stdout=subprocess.DEVNULL, check=True)  # that the lock is indeed complete
+    subprocess.run(pip("check"), cwd=ROOT, stdout=subprocess.DEVNULL, check=True)  # is the lock complete?
 
 
 def install_node_packages() -> None:
@@ -157,7 +160,7 @@ def build_dashboard() -> None:
 
 
 def frontend_sources() -> list[Path]:
-    """Return the files the built dashboard depends on (tests and what was generated are not among them)."""
+    """The files that the built dashboard depends on: without tests and generated files."""
     skipped = {"node_modules", "dist", "test", "tests", "coverage"}
     found: list[Path] = []
     for folder, folders, files in os.walk(FRONTEND):
@@ -167,7 +170,7 @@ def frontend_sources() -> list[Path]:
 
 
 def declares_in_place(path: Path) -> bool:
-    """Say whether an installed distribution points into this folder (a copied .venv doesn't)."""
+    """Whether an installed distribution points into this folder. In a copied .venv it does not."""
     try:
         url = json.loads(path.read_text(encoding="utf-8"))["url"]
     except (OSError, ValueError, KeyError):
@@ -176,7 +179,11 @@ def declares_in_place(path: Path) -> bool:
 
 
 def prepare(*, tests: bool) -> None:
-    """Bring everything up to date; raises SetupError or CalledProcessError."""
+    """Bring everything up to date.
+
+    Raises:
+        SetupError, CalledProcessError: a step failed.
+    """
     node = check_node()
     python_stamp = VENV / ".runrelay-stamp"
     ours = our_distributions()
@@ -191,7 +198,7 @@ def prepare(*, tests: bool) -> None:
     modules_stamp = FRONTEND / "node_modules" / ".runrelay-modules-stamp"
     lock = FRONTEND / "package-lock.json"
     step("node packages", modules_stamp, digest([lock], node), install_node_packages)
-    # The stamp is not in the dashboard's folder: that one is emptied by each build, and shipped.
+    # the stamp is not in the dashboard's folder, which each build empties, and which is shipped
     build_stamp = FRONTEND / "node_modules" / ".runrelay-build-stamp"
     if not (DASHBOARD / "index.html").is_file():
         build_stamp.unlink(missing_ok=True)
@@ -206,7 +213,7 @@ def main() -> int:
     arguments = parser.parse_args()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without Unicode is no reason not to set up
+            stream.reconfigure(errors="replace")  # for a terminal without Unicode
     began_s = time.monotonic()
     try:
         prepare(tests=arguments.tests)

@@ -1,7 +1,6 @@
-"""Run both halves' tests; the last line counts them: ``812 passed, 0 failed, 3 skipped``.
+"""Run the tests of Python and of the front end. The last line counts them: `812 passed, 0 failed, 3 skipped`.
 
-Both runners write their own report to a file, so nothing is read out of what they print. Arguments go to
-pytest.
+The counts come from the report files that both runners write, not from what they print. Arguments are passed to pytest.
 """
 
 import json
@@ -14,7 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
-# pytest's "no tests were collected", which a -k that selects only front-end names may give.
+# pytest's exit code if no test was selected: a -k may name front-end tests only
 NOTHING_COLLECTED = 5
 
 
@@ -35,8 +34,12 @@ class Counts:
 
 
 def counts_of_pytest(report: Path) -> Counts:
-    """Return the sums of a JUnit report; raises OSError or ParseError if pytest left none."""
-    # The file was written by the pytest that we started: no stranger's XML.
+    """The sums of a JUnit report.
+
+    Raises:
+        OSError, ParseError: pytest has not written one.
+    """
+    # trusted XML: written by the pytest that was started here
     suites = ElementTree.parse(report).getroot().iter("testsuite")  # noqa: S314
     total = failed = skipped = 0
     for suite in suites:
@@ -47,9 +50,13 @@ def counts_of_pytest(report: Path) -> Counts:
 
 
 def counts_of_vitest(report: Path) -> Counts:
-    """Return the sums of vitest's JSON report; raises OSError or ValueError if vitest left none."""
+    """The sums of vitest's JSON report.
+
+    Raises:
+        OSError, ValueError: vitest has not written one.
+    """
     content = json.loads(report.read_text(encoding="utf-8"))
-    # A file that does not even load has no tests to count as failed, but a suite.
+    # a file that cannot be loaded has no failed tests, but a failed suite
     failed = content["numFailedTests"] or content["numFailedTestSuites"]
     return Counts(content["numPassedTests"], failed, content["numPendingTests"] + content["numTodoTests"])
 
@@ -64,12 +71,12 @@ def run_pytest(folder: Path, arguments: list[str]) -> Counts:
         counts = counts_of_pytest(report)
     except (OSError, ElementTree.ParseError):
         counts = Counts()
-    # A runner that fails without naming a test (a crash, an interrupted session) still fails.
+    # pytest can fail without a failed test: a crash, an interrupted session
     return counts if code == 0 or counts.failed else counts + Counts(failed=1)
 
 
 def run_vitest(folder: Path) -> Counts:
-    """Run the front end's tests; what they say is in vitest.txt then."""
+    """Run the front end's tests. Their output is in vitest.txt."""
     report = folder / "vitest.json"
     command = [
         "npm",
@@ -97,11 +104,11 @@ def main() -> int:
         folder = Path(name)
         try:
             print("test: Python", flush=True)
-            # A selection is meant for pytest: the other half is then not what one is waiting for.
+            # arguments select tests of pytest: the front end's are not run then
             if arguments:
                 counts = run_pytest(folder, arguments)
             else:
-                # beside each other: on two cores that saves four minutes of twenty
+                # at the same time: on two cores that saves four minutes of twenty
                 with ThreadPoolExecutor(1) as beside:
                     front_end = beside.submit(run_vitest, folder)
                     counts = run_pytest(folder, arguments)

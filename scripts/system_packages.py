@@ -1,4 +1,4 @@
-"""The programs that the tests drive and that neither pip nor npm brings: what is missing, how to get it."""
+"""Programs that the tests need and that neither pip nor npm installs: which are missing, and how to get them."""
 
 import os
 import shutil
@@ -13,14 +13,20 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 
 @dataclass(frozen=True)
 class Program:
-    """One program: any of ``names`` will do; ``package`` is Debian's; ``needed_for`` follows 'skipped: '."""
+    """A program.
+
+    Args:
+        names: its possible names; one is enough.
+        package: Debian's package.
+        needed_for: what is skipped without it; printed after `skipped: `.
+    """
 
     names: tuple[str, ...]
     package: str
     needed_for: str
 
     def is_missing(self) -> bool:
-        # A server's program is often in sbin, which is on root's PATH only.
+        # servers are often in sbin, which is only on root's PATH
         path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
         return not any(shutil.which(name, path=path) for name in self.names)
 
@@ -32,9 +38,9 @@ PROGRAMS = (
 
 
 def ensure(say: Callable[[str], None], programs: tuple[Program, ...] = PROGRAMS) -> None:
-    """Install what is missing where that is possible, else say in one line what is skipped and how to get it.
+    """Install the missing programs if possible. If not, print one line: what is skipped, and how to get it.
 
-    Never fails: a machine without a browser still runs the other tests.
+    Never fails: a machine without a browser can run the other tests.
     """
     missing = [program for program in programs if program.is_missing()]
     if not missing:
@@ -51,13 +57,13 @@ def ensure(say: Callable[[str], None], programs: tuple[Program, ...] = PROGRAMS)
 
 
 def _apt_install(packages: list[str]) -> bool:
-    """Install Debian packages without starting the services some of them bring; say whether it worked."""
+    """Install Debian packages without starting their services. Returns whether it worked."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
-    # Packages ask this file whether they may start their service: 101 means no. Not to be left behind.
+    # A package runs this file to ask whether it may start its service; exit code 101 means no.
     ours = _forbid_services()
     try:
-        # The lists may be old or absent; when they can't be had, the install may still work.
+        # the package lists may be old or missing; if they cannot be fetched, the install may still work
         subprocess.run(["apt-get", "update", "-q"], env=environment, check=False)
         return subprocess.run(install, env=environment, check=False).returncode == 0
     finally:
@@ -66,7 +72,7 @@ def _apt_install(packages: list[str]) -> bool:
 
 
 def _forbid_services() -> bool:
-    """Put a policy in place that starts no service; False if the machine has its own, which stays."""
+    """Write a policy that starts no service. Returns False if the machine has a policy of its own, which is kept."""
     if POLICY.exists() or not POLICY.parent.is_dir():
         return False
     with tempfile.NamedTemporaryFile("w", dir=POLICY.parent, prefix=".policy-", delete=False) as file:
