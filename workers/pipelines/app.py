@@ -20,18 +20,18 @@ _P = ParamSpec("_P")
 _TIME_LIMIT_S: Final = 300
 _SOFT_TIME_LIMIT_S: Final = 240
 _VISIBILITY_S: Final = 600
-"""After this time a message is delivered again if its worker did not acknowledge it. Must exceed the time limit."""
+"""The broker delivers a message again if its worker has not acknowledged it by then. It must exceed the time limit."""
 _BROKER_TIMEOUT_S: Final = 2.0
-"""How long to wait for a broker that accepts the connection and does not answer. With two retries this is tried three
-times, within the ten seconds that a relay waits. It must exceed the second for which a worker's BRPOP waits."""
+"""The timeout for a broker that accepts the connection and does not answer. Two retries make it three times, within the
+ten seconds that a relay waits. It must exceed the second for which a worker's BRPOP waits."""
 _RESULT_TIMEOUT_S: Final = 10.0
-"""The same for the result store. It may be longer, because only workers wait for it, and they try again."""
+"""The timeout for the result store. It may be longer, because only workers wait for it, and they retry."""
 
 settings: Final = WorkerSettings.from_env(os.environ)
 
 
 def _task_modules() -> list[str]:
-    """The tasks of this package's pipelines: each lies beside its entry point, in tasks.py."""
+    """The modules with the tasks of this package's pipelines: tasks.py beside each entry point."""
     modules = [entry.module for entry in entry_points(group=ENTRY_POINT_GROUP)]
     return [f"{module}.tasks" for module in modules if module.startswith("pipelines.")]
 
@@ -43,7 +43,7 @@ app: Final = Celery(
     include=_task_modules(),
 )
 app.conf.update(
-    # A task is acknowledged when it is done, so that a killed worker's tasks are done again by another one.
+    # A task is acknowledged after its end. So another worker runs the tasks of a killed worker again.
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
@@ -54,7 +54,7 @@ app.conf.update(
     broker_connection_timeout=_BROKER_TIMEOUT_S,
     redis_socket_connect_timeout=_BROKER_TIMEOUT_S,
     redis_socket_timeout=_RESULT_TIMEOUT_S,
-    # The relay that starts a run waits for this: if the broker is away, it must find out within seconds.
+    # A relay that starts a run waits for the send: without a broker it must fail within seconds.
     task_publish_retry_policy={"max_retries": 2, "interval_start": 0.1, "interval_step": 0.2, "interval_max": 0.5},
     result_expires=3600,
     result_backend_transport_options={"global_keyprefix": "pipelines:", **settings.results.transport_options},
@@ -63,7 +63,7 @@ if settings.broker.url.startswith(("redis", "valkey", "sentinel")):
     app.conf.broker_transport_options = {
         "visibility_timeout": _VISIBILITY_S,
         "socket_connect_timeout": _BROKER_TIMEOUT_S,
-        # Without it, a sender waits for ever on a Redis that hangs, and so does a worker that polls it.
+        # Without a timeout, a sender and a polling worker would wait for ever for a Redis that hangs.
         "socket_timeout": _BROKER_TIMEOUT_S,
         "global_keyprefix": "pipelines:",
         **settings.broker.transport_options,
@@ -76,15 +76,15 @@ install(app)
 
 
 class TaskOf(Protocol[_P]):
-    """A Celery task that remembers its arguments' types."""
+    """A Celery task with the types of its arguments."""
 
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> object:
-        """Execute it here."""
+        """Run the task in this process."""
 
     def si(self, *args: _P.args, **kwargs: _P.kwargs) -> Signature:
         """A signature with exactly these arguments: the result of an earlier task of a chain is not added."""
 
 
 def task(name: str, **options: Any) -> Callable[[Callable[_P, object]], TaskOf[_P]]:
-    """`app.task`, typed: Celery ships without type information."""
+    """`app.task` with types, which Celery does not have."""
     return cast("Callable[[Callable[_P, object]], TaskOf[_P]]", app.task(name=name, **options))

@@ -1,4 +1,4 @@
-"""Translates the URL of a Redis into Celery's form, which differs for sentinels."""
+"""Translates the URL of a Redis into Celery's form. The two differ for sentinels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CeleryUrl(NamedTuple):
     url: str
     transport_options: dict[str, Any]
     use_ssl: dict[str, Any] | None
-    """The options of TLS, by redis-py's names; None: no TLS, or as the URL says."""
+    """The TLS options, by redis-py's names. None: no TLS, or the URL has the options."""
 
 
 def celery_url(url: str, setting: str) -> CeleryUrl:
@@ -44,7 +44,7 @@ def celery_url(url: str, setting: str) -> CeleryUrl:
     sentinel_options: dict[str, Any] = {
         "socket_timeout": _SENTINEL_TIMEOUT_S,
         "socket_connect_timeout": _SENTINEL_TIMEOUT_S,
-        # redis-py would try a sentinel that is gone four times, with pauses of seconds, before it asks the next
+        # By default redis-py retries a sentinel that is away for seconds before it asks the next one.
         "retry": Retry(NoBackoff(), 0),
     }
     if given.sentinel_username:

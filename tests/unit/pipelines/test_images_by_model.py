@@ -92,7 +92,7 @@ def test_a_picture_fills_the_frame_whatever_the_camera_does(width: int, height: 
         (Reply(status=401), "401"),
         (Reply(b"no image at all"), "cannot identify image file"),
         (Reply(image_file()[:4000]), "truncated"),
-        (Reply("%%% no base64"), "no base64"),
+        (Reply("%%% not base64"), "not base64"),
         (Reply(b""), "no picture"),
     ],
 )

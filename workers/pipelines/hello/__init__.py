@@ -10,7 +10,7 @@ class HelloInput(BaseModel):  # makes the start form
 
 
 def _start(run_id: str, request: HelloInput, attempt: int) -> None:
-    from pipelines.hello.tasks import greet  # here: a relay that starts nothing need not load Celery
+    from pipelines.hello.tasks import greet  # imported here: a relay that only shows runs does not load Celery
     from runrelay.celery import send
 
     send(greet.si(run_id, request.name), run_id, attempt=attempt)

@@ -14,10 +14,10 @@ from runrelay.pipelines import Pipeline
 __all__ = ["STEPS", "pipeline"]
 
 STEPS: Final = {"plan": 1.0, "images": 24.0, "music": 1.0, "voice": 1.0, "mix": 1.0, "render": 66.0, "qa": 6.0}
-"""The steps' shares of a run's time, in percent: the bar moves evenly, and the estimate of what is left is right.
+"""The steps' shares of a run's time, in percent. They make the bar move evenly and the remaining time right.
 
-Measured for a film of the default format without a key. Music and voice have next to nothing, because they are made
-while the pictures are. tests/unit/pipelines/test_film.py measures them again.
+Measured for a film of the default format without a key. Music and voice have small shares, because they are made
+at the same time as the pictures. tests/unit/pipelines/test_film.py measures them again.
 """
 
 _TITLE_CHARS: Final = 80
@@ -25,7 +25,7 @@ _TITLE_CHARS: Final = 80
 
 def _start(run_id: str, request: ShortsInput, attempt: int) -> None:
     """Send the canvas. Raises kombu's OperationalError when the broker is away."""
-    # Celery is imported when something is started: a relay that only shows runs does not need it.
+    # Celery is imported here: a relay that only shows runs does not need it.
     from pipelines.shorts.tasks import film
     from pipelines.shorts.wording import say
     from runrelay.celery import send

@@ -35,7 +35,7 @@ _NO_HERO: Final = "nobody, only the place"
 def make_images(layout: Layout, folder: Path, report: Report, settings: ShortsSettings) -> list[Path]:
     """Write `scene-<n>.png` for each scene, and the layers that the renderer moves.
 
-    With a key a model paints, all scenes at once. A scene whose picture fails is drawn here, and the log says why.
+    With a key a model paints all scenes at once. A scene whose picture fails is drawn here, and the log says why.
     """
     report(state="ASSET_GENERATION", progress=0.02, log=say(layout.locale, "images"))
     by_model = settings.openai_api_key is not None and settings.image_model != "none"
@@ -63,7 +63,7 @@ def _by_hand(layout: Layout) -> Iterator[tuple[Scene, Layers]]:
 
 
 def _by_model(layout: Layout, report: Report, settings: ShortsSettings) -> Iterator[tuple[Scene, Layers]]:
-    """Each scene when its picture has come: the wait for all is as long as for the slowest one."""
+    """Yield each scene when its picture is ready. All are requested at once, so the slowest one sets the time."""
     with ThreadPoolExecutor(len(layout.scenes), thread_name_prefix="picture") as pool:
         asked: dict[Future[Image.Image], Scene] = {
             pool.submit(_ask_for, scene, layout, settings): scene for scene in layout.scenes

@@ -26,7 +26,7 @@ _IMAGE_SIZES: Final[tuple[tuple[_ImageSize, float], ...]] = (
 
 
 class ServiceFailed(Exception):
-    """The service answered with an error, or not at all; the message is one readable line."""
+    """The service answered with an error, or did not answer. The message is one line for the log."""
 
 
 def ask(settings: ShortsSettings, messages: list[Message]) -> str:
@@ -82,7 +82,7 @@ def picture(settings: ShortsSettings, prompt: str, width: int, height: int) -> b
     try:
         return base64.b64decode(encoded, validate=True)
     except binascii.Error as error:
-        raise ServiceFailed(f"the model {settings.image_model} gave a picture that is no base64: {error}") from error
+        raise ServiceFailed(f"the model {settings.image_model} gave a picture that is not base64: {error}") from error
 
 
 def _param(role: str, content: str) -> ChatCompletionMessageParam:

@@ -39,8 +39,8 @@ _STATE: Final = "PLOT_GENERATION"
 def make_plot(request: ShortsInput, folder: Path, report: Report, settings: ShortsSettings) -> Layout:
     """Write `scenario.csv` and `layout.json`, and return the layout.
 
-    With a key the model writes; it gets one chance to mend a CSV that cannot be read, and then, or when the
-    service fails, the offline writer takes over and the log says why.
+    With a key a model writes the scenario. It may correct a CSV that cannot be read once. If that fails, or the service
+    does, the offline writer writes the scenario, and the log says why.
     """
     locale = request.locale
     report(state=_STATE, progress=0.4, log=say(locale, "plot_begins"))
@@ -48,7 +48,7 @@ def make_plot(request: ShortsInput, folder: Path, report: Report, settings: Shor
     report(state=_STATE, progress=0.48, log=say(locale, "csv", model=model))
     scenario = _scenario(request, report, settings)
     with whole_file(folder / SCENARIO) as part:
-        part.write_text(write_csv(scenario), encoding="utf-8-sig")  # with a BOM, or Excel garbles Hangul
+        part.write_text(write_csv(scenario), encoding="utf-8-sig")  # with a BOM: without it Excel does not read Hangul
     report(state=_STATE, progress=0.6, log=say(locale, "csv_done"), data={"title": scenario.title})
     report(state=_STATE, progress=0.68, log=say(locale, "json"))
     layout = lay_out(scenario, request.prompt, locale, settings.film_format)

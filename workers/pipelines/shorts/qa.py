@@ -29,7 +29,7 @@ _LOUDNESS_DBFS: Final = (-32.0, -6.0)
 
 
 class FilmRejected(Exception):
-    """The film does not match the layout; the message has the value found and the value expected."""
+    """The film does not match the layout. The message has the value found and the value expected."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class FilmFacts:
 
 
 def check_film(layout: Layout, folder: Path, report: Report) -> FilmFacts:
-    """Check `film.mp4` against the layout. Raises FilmRejected at the first thing that is wrong."""
+    """Check `film.mp4` against the layout. Raises FilmRejected for the first fault."""
     report(state="QA", progress=0.25, log=say(layout.locale, "qa_begins"))
     path = folder / FILM
     expected_s = read_timeline(folder).duration_s
@@ -85,10 +85,10 @@ def inspect_film(path: Path, width: int, height: int, expected_s: float) -> floa
 def _check_picture(path: Path, expected_frames: int) -> float:
     """The mean brightness, 0..1. Raises FilmRejected for missing frames and a black, empty or frozen picture."""
     pictures, count = _sample_pictures(path)
-    # The index in front of the file promises frames that a file which was cut off does not have.
+    # A file that was cut off still has an index of all frames in front, so count the frames.
     if abs(count - expected_frames) > _FRAMES_TOLERANCE:
         raise FilmRejected(f"{path.name} must have {expected_frames} frames, got {count}")
-    # The first and the last moments fade from and to black.
+    # The film fades from black and to black, so leave out its beginning and end.
     inner = pictures[1:-1] or pictures
     brightness = [float(picture.mean()) for picture in inner]
     if min(brightness) < _MIN_BRIGHTNESS:
@@ -101,12 +101,12 @@ def _check_picture(path: Path, expected_frames: int) -> float:
             f"{path.name} shows an empty picture: contrast {contrast:.3f}, at least {_MIN_CONTRAST} expected"
         )
     if len(inner) > 1 and all(np.array_equal(inner[0], other) for other in inner[1:]):
-        raise FilmRejected(f"{path.name} stands still: all {len(inner)} sampled frames are the same")
+        raise FilmRejected(f"{path.name} has no motion: all {len(inner)} sampled frames are the same")
     return sum(brightness) / len(brightness)
 
 
 def _sample_pictures(path: Path) -> tuple[list[NDArray[np.float32]], int]:
-    """Frames from all over the film, as luma 0..1, small (enough to see whether anything is there); and their count."""
+    """Sampled frames of the whole film, small, as luma 0..1; and the number of all frames."""
     pictures: list[NDArray[np.float32]] = []
     count = 0
     try:

@@ -57,7 +57,7 @@ def make_film(layout: Layout, folder: Path, report: Report) -> Path:
 
 
 def frames(layout: Layout, timeline: Timeline, views: list[SceneView]) -> Iterator[Image.Image]:
-    """Every frame of the film in order: scenes cross-fade; the film comes from black and goes to black."""
+    """Every frame of the film, in order. Scenes cross-fade; the film fades from black and to black."""
     fps = layout.format.fps
     half_s = layout.transition_s / 2
     film_s = timeline.duration_s
@@ -75,7 +75,7 @@ def frames(layout: Layout, timeline: Timeline, views: list[SceneView]) -> Iterat
                 share = (time_s - (begin_s - half_s)) / max(1e-6, layout.transition_s)
                 frame = Image.blend(frame, shown, min(1.0, max(0.0, share)))
         if frame is None:
-            raise ValueError(f"no scene stands at {time_s:.3f} s of {film_s:.3f} s")
+            raise ValueError(f"there is no scene at {time_s:.3f} s of {film_s:.3f} s")
         light = min(1.0, 0.35 + time_s / _FADE_S, (film_s - time_s) / _FADE_S)
         if light < 1:
             frame = Image.blend(Image.new("RGB", frame.size), frame, max(0.0, light))
@@ -90,7 +90,7 @@ def _encode(
     soundtrack: Path,
     report: Report,
 ) -> None:
-    # faststart moves the index to the front, so that a browser can begin before it has loaded the whole file.
+    # faststart puts the index in front, so that a browser can play before it has loaded the whole file.
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         video = container.add_stream("libx264", rate=layout.format.fps, options={"crf": "20", "preset": "superfast"})
         audio = container.add_stream("aac", rate=RATE_HZ, layout="stereo", bit_rate=160_000)
@@ -113,7 +113,7 @@ def _encode(
             frame.pts = number
             frame.time_base = Fraction(1, layout.format.fps)
             container.mux(video.encode(frame))
-            # Sound and picture of one moment lie next to each other in the file, so that a player need not seek.
+            # Interleave sound and picture by time, so that a player need not seek in the file.
             for piece in sound:
                 container.mux(audio.encode(piece))
                 if (piece.pts or 0) / RATE_HZ > number / layout.format.fps:

@@ -8,7 +8,7 @@ __all__ = ["Report"]
 
 
 class Report(Protocol):
-    """Called by a step as it goes; `progress` is the step's own, 0..1."""
+    """Called by a step while it works. `progress` is the step's progress, 0..1."""
 
     def __call__(
         self,

@@ -16,7 +16,7 @@ _FORMAT: Final = re.compile(r"(\d{1,5})x(\d{1,5})@(\d{1,3})")
 
 @dataclass(frozen=True)
 class ShortsSettings:
-    """Which models to ask, if any: without a key everything is made on this machine."""
+    """The models that are asked. Without a key none is, and everything is made on this machine."""
 
     openai_api_key: str | None = field(default=None, repr=False)
     openai_base_url: str | None = None
@@ -27,7 +27,7 @@ class ShortsSettings:
     """`none`: no model is asked, and the scenes are drawn on this machine."""
     timeout_s: float = 60.0
     image_timeout_s: float = 100.0
-    """A picture takes a model much longer than a line of text. With one retry it stays within the task's time limit."""
+    """Longer than for text, because a model paints slowly. With one retry it is within the task's time limit."""
     max_retries: int = 2
     film_format: FilmFormat = DEFAULT_FORMAT
 

@@ -42,7 +42,7 @@ class Timeline(BaseModel):
 
 
 def longest_line_s(layout: Layout, scene: int) -> float:
-    """How long the spoken line of `scene` may be; a longer one must be spoken faster."""
+    """The longest time in s for the spoken line of `scene`; a longer line must be spoken faster."""
     planned_s = layout.scenes[scene - 1].duration_s
     delay_s = max((line.delay_s for line in layout.voice if line.scene == scene), default=0.0)
     return planned_s * _MAX_STRETCH - delay_s - _BREATH_S

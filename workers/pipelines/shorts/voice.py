@@ -37,7 +37,7 @@ _Speaker = Callable[[Layout, Path, Report], dict[int, Samples]]
 
 
 class VoiceUnavailable(Exception):
-    """No voice can be made here; the message is one readable line."""
+    """No voice can be made here. The message is one line for the log."""
 
 
 def make_voice(layout: Layout, folder: Path, report: Report, settings: ShortsSettings) -> Timeline:
@@ -130,7 +130,7 @@ def _trimmed(clip: Samples) -> Samples:
 
 
 def _fit(clip: Samples, longest_s: float) -> Samples:
-    """`clip` at the voice's level, faster if it would not fit, and cut if it would not fit at twice the speed."""
+    """`clip` at the voice's level. One that is too long is played faster, at most twice as fast, then cut."""
     factor = len(clip) / RATE_HZ / longest_s
     if factor > 1:
         clip = speed_up(clip, min(2.0, factor * 1.01))[: round(longest_s * RATE_HZ)]
@@ -138,7 +138,7 @@ def _fit(clip: Samples, longest_s: float) -> Samples:
 
 
 def _lay_out(layout: Layout, timeline: Timeline, clips: dict[int, Samples]) -> Samples:
-    """All clips on one track, each where its scene stands."""
+    """All clips on one track, each at the time of its scene."""
     track = np.zeros(round(timeline.duration_s * RATE_HZ), np.float32)
     for line in _spoken(layout.voice, clips):
         begin = round((timeline.spans[line.scene - 1].start_s + line.delay_s) * RATE_HZ)

@@ -36,7 +36,7 @@ POSTER: Final = "poster.jpg"
 LAYERS: Final = "layers"
 """Folder of the painted layers, which only the renderer reads."""
 VOICE_CLIPS: Final = "voice"
-"""Folder of the spoken lines, one file a scene."""
+"""Folder of the spoken lines, one file for each scene."""
 
 _MEDIA_TYPES: Final = {
     ".csv": "text/csv",

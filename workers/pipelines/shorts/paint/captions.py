@@ -19,7 +19,7 @@ _FONT: Final = Path(__file__).parent / "fonts" / "Pretendard-Bold.otf"
 _SIZES: Final[dict[CaptionStyle, tuple[float, float]]] = {"title": (0.098, 0.06), "line": (0.066, 0.042)}
 """Largest and smallest size of the letters as a share of the picture's width."""
 _PLACES: Final[dict[CaptionStyle, float]] = {"title": 0.25, "line": 0.845}
-"""Where the block's middle stands, as a share of the picture's height."""
+"""The middle of the block, as a share of the picture's height."""
 _MAX_LINES: Final = 3
 _TEXT_WIDTH: Final = 0.84
 _LEADING: Final = 1.3
@@ -136,7 +136,7 @@ def _veil(size: tuple[int, int], style: CaptionStyle) -> Image.Image:
 
 
 def draw_caption(frame: Image.Image, caption: Caption, time_s: float, duration_s: float) -> None:
-    """Draw `caption` on `frame`, rising in at the beginning of its scene and fading out at the end."""
+    """Draw `caption` on `frame`: it rises at the beginning of its scene and fades out at the end."""
     enter = min(1.0, max(0.0, (time_s - 0.12) / _FADE_S))
     leave = min(1.0, max(0.0, (duration_s - time_s) / _FADE_S))
     opacity = min(enter, leave)

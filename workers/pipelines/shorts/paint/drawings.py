@@ -28,7 +28,7 @@ _FOLDER: Final = Path(__file__).with_name("drawings")
 _MIXTURE: Final = re.compile(r"#[0-9a-f]{6}; /\* (.+?) \*/")
 _VIEW_BOX: Final = re.compile(r'viewBox="([^"]+)"')
 _AIR: Final[Mapping[Light, float]] = {"dawn": 0.14, "day": 0.0, "sunset": 0.2, "night": 0.3}
-"""How much of the sky's colour lies on everything, by light."""
+"""The share of the sky's colour in all other colours, by light."""
 _LAMPLIGHT: Final[Mapping[Light, float]] = {"dawn": 0.75, "day": 0.28, "sunset": 0.75, "night": 0.9}
 
 
@@ -111,7 +111,7 @@ def render(elements: str, box: Box, size_px: tuple[int, int], light: Light = "da
 
 
 def dithered(image: Image.Image) -> Image.Image:
-    """`image` with noise of a step or two: it hides the bands that 8 bits and a video codec make of a smooth sky."""
+    """`image` with a little noise. Without it, 8 bits and a video codec turn a smooth sky into visible bands."""
     pixels = np.asarray(image, dtype=np.int16).copy()
     noise = np.random.default_rng(7).integers(-1, 2, pixels.shape[:2], dtype=np.int16)
     pixels[:, :, :3] += noise[:, :, None]

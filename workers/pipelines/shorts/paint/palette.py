@@ -1,4 +1,4 @@
-"""The colours of a scene: a sky by its light, land by its place, a turn of the hue by its seed."""
+"""The colours of a scene: the sky by its light, the land by its place, with a change of hue by its seed."""
 
 from __future__ import annotations
 

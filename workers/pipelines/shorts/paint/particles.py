@@ -22,7 +22,7 @@ __all__ = ["Speck", "draw_specks", "specks_at"]
 _ANGLES: Final = 12
 _OPACITIES: Final = 8
 _MARGIN: Final = 0.1
-"""How far above and below the picture the specks go before they begin anew."""
+"""How far above and below the picture the specks move before they begin again."""
 _STAMP: Final = Box(0.0, 0.0, 1.0, 1.0)
 
 
@@ -98,7 +98,7 @@ _MOTIONS: Final = _read()
 
 
 def specks_at(weather: Weather, seed: int, time_s: float, aspect: float) -> list[Speck]:
-    """All particles at `time_s`; the same arguments give the same particles, so that frames need no memory."""
+    """All particles at `time_s`; the same arguments give the same particles, so a frame needs no state."""
     rng = random.Random(seed)
     motion = _MOTIONS[weather]
     specks = [motion.speck(rng, time_s, aspect) for _ in range(motion.count)]

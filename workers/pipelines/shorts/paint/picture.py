@@ -99,7 +99,7 @@ class SceneView:
         self._staging = stage(scene)
         self._width = film_format.width
         self._height = film_format.height
-        # Four bytes a pixel are resized faster than three.
+        # Pillow resizes four bytes a pixel faster than three.
         self._back = layers.back.convert("RGBX")
         self._ground = Sprite(layers.ground)
         self._hero = Sprite(layers.hero)
@@ -108,7 +108,7 @@ class SceneView:
         self._is_drawn = layers.ground.getbbox() is not None
 
     def frame(self, time_s: float, duration_s: float) -> Image.Image:
-        """The picture at `time_s` of a scene that stands for `duration_s`."""
+        """The picture at `time_s` of a scene that lasts `duration_s`."""
         camera = self._staging.camera(min(1.0, max(0.0, time_s / duration_s)))
         outside = self._scene.backdrop == "room" and self._scene.weather not in _INDOORS
         specks = specks_at(self._scene.weather, self._scene.seed, time_s, self._height / self._width)

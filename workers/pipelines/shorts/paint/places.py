@@ -59,7 +59,7 @@ def paint_place(scene: Scene, inks: Inks, box: Box, size_px: tuple[int, int]) ->
     lights, glitter = _lights(scene, inks, rng)
     land = _seen(f"places/{scene.backdrop}-back", inks, box, rng)
     picture = render(sky + lights + land + glitter, box, size_px, scene.light)
-    # Soft enough to be rendered small: a quarter of the size costs a tenth of the time.
+    # The sky is soft, so render it at a quarter of the size: that takes a tenth of the time.
     small = render(edges, box, (size_px[0] // 4, size_px[1] // 4)).resize(size_px, Image.Resampling.BILINEAR)
     picture.alpha_composite(small)
     return dithered(picture.convert("RGB"))

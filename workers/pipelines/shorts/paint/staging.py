@@ -19,9 +19,9 @@ _FLYERS: Final[frozenset[Hero]] = frozenset({"bird", "rocket", "balloon", "whale
 _BREATHERS: Final[frozenset[Hero]] = frozenset({"cat", "dog", "rabbit", "bear", "person"})
 _SIZES: Final = {"wide": 0.4, "hero": 0.56, "close": 0.74}
 _GROUND_Y: Final = 1.27
-"""Where a hero that walks has its feet."""
+"""The height of the feet of a hero that walks."""
 _GROUND_DEPTH: Final = 1.7
-"""How many times as far as the backdrop the near ground moves with the camera."""
+"""The near ground moves this many times as far as the backdrop when the camera moves."""
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def compose(key: str, tempo_bpm: int, mood: Mood, duration_s: float, seed: int) 
         start_s = bar * bar_s
         degree = progression[bar % len(progression)]
         notes += _chord(scale, degree, start_s, bar_s, beat_s)
-        # The melody rests in the first bar, and is varied every other time it comes.
+        # The melody begins in the second bar, and is varied in every other bar.
         if bar > 0:
             notes += _melody(scale, degree, start_s, beat_s, style.lead, motif, rng if bar % 2 else None)
         notes += _drums(style.beat, start_s, beat_s, quiet=bar == 0)
@@ -100,7 +100,7 @@ class _Scale:
 
 
 def _chord(scale: _Scale, degree: int, start_s: float, bar_s: float, beat_s: float) -> Iterator[Note]:
-    for offset in (0, 2, 4, 8):  # triad with a ninth: open, and never wrong
+    for offset in (0, 2, 4, 8):  # a triad with a ninth: an open sound that suits every chord
         pitch = scale.pitch(degree + offset)
         yield Note("pad", start_s, bar_s * 1.08, pitch + (12 if pitch < 52 else 0), 0.55)
     bass = scale.pitch(degree) - 12
@@ -132,7 +132,7 @@ def _melody(
     for place, step in motif:
         if vary is not None and vary.random() < 0.2:
             continue
-        # On the beat the melody takes a chord tone, so that it never grates for long.
+        # On the beat the melody has a chord tone, so that a dissonance is short.
         landed = min((0, 2, 4, 7), key=lambda tone: abs(tone - step)) if place % 4 == 0 else step
         yield Note(
             lead,

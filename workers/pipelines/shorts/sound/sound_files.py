@@ -1,4 +1,4 @@
-"""Reading and writing sound: 16-bit WAV out, whatever FFmpeg can decode in."""
+"""Reading and writing sound: writes 16-bit WAV, reads every format that FFmpeg decodes."""
 
 from __future__ import annotations
 

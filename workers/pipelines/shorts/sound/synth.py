@@ -86,7 +86,7 @@ def level_dbfs(sound: Samples) -> float:
 
 
 def normalise(sound: Samples, target_dbfs: float, ceiling: float = 0.89) -> Samples:
-    """Bring the level of `sound` to `target_dbfs` (RMS) with peaks bent softly below `ceiling` (0..1)."""
+    """Bring the level of `sound` to `target_dbfs` (RMS), with a soft limit for peaks at `ceiling` (0..1)."""
     level = level_dbfs(sound)
     if level <= -100:
         return sound

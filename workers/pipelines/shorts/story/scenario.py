@@ -61,7 +61,7 @@ _MAX_PROBLEMS: Final = 6
 
 
 class ScenarioError(ValueError):
-    """The CSV is not a scenario; the message says why, row by row, so that the model can correct it."""
+    """The CSV is not a scenario. The message says why, row by row, so that the model can correct it."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Beat:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A film as its writer sees it."""
+    """A film as its writer describes it: title, mood and scenes."""
 
     title: str
     mood: Mood
@@ -112,7 +112,7 @@ def write_csv(scenario: Scenario) -> str:
 
 
 def parse_csv(text: str) -> Scenario:
-    """Read a scenario strictly; a Markdown fence around it is forgiven, because models like to add one.
+    """Read a scenario, strictly. Only a Markdown fence around it is accepted, because models often add one.
 
     Raises ScenarioError with up to six problems, each naming its row, column and value.
     """

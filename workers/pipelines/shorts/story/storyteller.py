@@ -20,7 +20,7 @@ _Kind = TypeVar("_Kind")
 _SCENES: Final = 4
 _SHOTS: Final[tuple[Shot, ...]] = ("wide", "hero", "close", "wide")
 _SYLLABLES_PER_S: Final = 8.0
-"""How fast a line can comfortably be read aloud, Korean; English counts letters at twice that."""
+"""A comfortable reading speed for Korean; for English it is twice as many letters."""
 
 _REQUEST_KO: Final = re.compile(
     r"\s*(?:에\s*(?:대한|관한|대해서?)|을|를|로|의)?\s*(?:\d+\s*초\s*)?(?:짜리\s*)?(?:짧은\s*)?"
@@ -42,7 +42,7 @@ _HOMES: Final[dict[Hero, tuple[Backdrop, ...]]] = {
     "rocket": ("space", "desert"),
     "whale": ("sea", "underwater"),
 }
-"""Where a hero is shown if the prompt names no place; the others are at home everywhere."""
+"""The place of a hero if the prompt names no place; the other heroes fit everywhere."""
 _WITHOUT_DAYLIGHT: Final[frozenset[Backdrop]] = frozenset({"space", "underwater"})
 _FALLBACK_HEROES: Final[tuple[Hero, ...]] = ("balloon", "person", "bird")
 _FALLBACK_MOODS: Final[tuple[Mood, ...]] = ("calm", "joyful", "adventurous", "mysterious")
@@ -66,12 +66,12 @@ _LIGHTS_OF: Final[dict[Mood, tuple[Light, ...]]] = {
     "tense": ("night", "sunset"),
     "festive": ("night",),
 }
-# How the light moves on in the course of a film.
+# How the light changes during a film.
 _LATER: Final[dict[Light, Light]] = {"dawn": "day", "day": "sunset", "sunset": "night", "night": "dawn"}
 
 
 def seed_of(text: str) -> int:
-    """A 63-bit seed that depends on every character of `text`, and on nothing else."""
+    """A 63-bit seed that depends on all characters of `text`, and on nothing else."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
@@ -136,7 +136,7 @@ def _beat(number: int, phrase: Phrase, own: str, world: _World, count: int, rng:
     backdrop = lexicon.find(lexicon.BACKDROP_WORDS, own) or world.backdrop
     light = lexicon.find(lexicon.LIGHT_WORDS, own) or phrase.light or (_LATER[world.light] if last else world.light)
     weather = lexicon.find(lexicon.WEATHER_WORDS, own) or phrase.weather or ("confetti" if party else world.weather)
-    # A line of nothing but marks is shown as it is, and spoken as it is.
+    # A line of punctuation only is shown and spoken unchanged.
     caption = phrase.text
     narration = " ".join(caption.rstrip("…").replace("·", " ").split()) or caption
     return Beat(
