@@ -96,7 +96,7 @@ def _failing(real: Callable[..., Any], run_id_of: Callable[..., str]) -> Callabl
 
 
 FAULTS: dict[str, tuple[Any, str, Callable[..., str]]] = {
-    "taking messages": (Topic, "_work_off", lambda topic: topic.run_id),
+    "taking messages": (Topic, "_deliver_backlog", lambda topic: topic.run_id),
     "after a delivery": (Topic, "_record_status", lambda topic, frame: topic.run_id),
     "a repair": (Topic, "_catch_up", lambda topic, view: topic.run_id),
     "an admission": (Topic, "_admit", lambda topic, *_: topic.run_id),
@@ -218,7 +218,7 @@ def test_a_million_failures_are_a_few_lines(caplog: pytest.LogCaptureFixture) ->
     metrics = RelayMetrics()
     containment = Containment(metrics)
     for number in range(10_000):
-        containment.note(KeyError("a fault of ours"), "topic", f"r{number % 2_000}")
+        containment.record(KeyError("a fault of ours"), "topic", f"r{number % 2_000}")
     assert metrics.contained == 10_000
     assert len(caplog.records) == 20
     assert caplog.records[0].levelno == logging.ERROR
@@ -228,8 +228,8 @@ def test_a_million_failures_are_a_few_lines(caplog: pytest.LogCaptureFixture) ->
 def test_a_delivery_that_is_given_up_does_not_go_on() -> None:
     """It takes several turns of the loop: one that had failed would go on with what is left of it."""
     subscribers = Subscribers(RelayMetrics(), lambda frames: None)
-    subscribers.give_up()
-    subscribers._go_on_later()
+    subscribers.discard()
+    subscribers._send_next_later()
     assert subscribers.idle.is_set()
 
 

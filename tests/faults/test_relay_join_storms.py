@@ -43,7 +43,7 @@ async def _hold_reads(link: ReadProxy, relay: Served) -> None:
 class _FirstCome(JoinQueue):
     """Joins take turns, not connections."""
 
-    def _whose(self, join: Join) -> object:
+    def _owner(self, join: Join) -> object:
         return "everybody"
 
 

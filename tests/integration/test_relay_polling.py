@@ -207,10 +207,10 @@ async def test_registered_after_the_read_a_wake_up_is_lost(
     """The negative control: an event between the read and the waiting is slept through."""
     relay = await start_relay()
     cursor = await producer.say(run_id, log="line 1")
-    news = Hub.news
+    changes = Hub.changes
 
     def late(self: Hub, run_id: str) -> object:
-        context = news(self, run_id)
+        context = changes(self, run_id)
         enter = type(context).__aenter__
 
         class Late:
@@ -224,7 +224,7 @@ async def test_registered_after_the_read_a_wake_up_is_lost(
 
         return Late()
 
-    monkeypatch.setattr(Hub, "news", late)
+    monkeypatch.setattr(Hub, "changes", late)
     asking = asyncio.create_task(relay.http.get(relay.run(run_id), params={"wait": "0.5", "after": cursor}))
     await _held(relay)
     await producer.say(run_id, log="line 2")

@@ -47,11 +47,11 @@ class NoPatience(Topic):
 class NoPosition(Topic):
     """Passes on whatever the channel brings."""
 
-    def _work_off(self) -> bool:
+    def _deliver_backlog(self) -> bool:
         if self.position is not None and not self.subscribers.is_delivering and self._backlog:
             first = self._backlog[0].cursor or START
             self.position = first._replace(seq=first.seq - 1)
-        return super()._work_off()
+        return super()._deliver_backlog()
 
 
 class NoRepair(Topic):
@@ -76,9 +76,9 @@ class NoSecondRead(Topic):
 class NoStaleness(Topic):
     """Goes on where it was when a log that was gone is back, or when the gone one's last messages come late."""
 
-    def _work_off(self) -> bool:
+    def _deliver_backlog(self) -> bool:
         stale, self.stale = self.stale, False
         try:
-            return super()._work_off()
+            return super()._deliver_backlog()
         finally:
             self.stale = stale

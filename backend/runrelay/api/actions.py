@@ -159,7 +159,7 @@ def _input(pipeline: Pipeline, value: object) -> BaseModel:
 def _sender(relay: Relay) -> Iterator[None]:
     """A place among the senders, before anything is committed. Without one the answer is 503, and nothing was done."""
     try:
-        with relay.senders.place():
+        with relay.senders.reserve():
             yield
     except SendersBusy as error:
         raise Problem(503, f"nothing can be sent now: {error}", headers={"Retry-After": "5"}) from error

@@ -13,14 +13,14 @@ from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from ..pipelines import Pipeline
-from ..relay.open_files import say_what_does_not_fit
+from ..relay.open_files import warn_if_too_few_files
 from ..relay.relay import Relay
 from ..relay.settings import Settings
 from . import actions, health, runs, sse, websockets
 from .cut_short import CutShort
 from .dashboard import install_dashboard
 from .log_config import guarded_logs, one_line_per_connection
-from .memory import memory_given_back
+from .memory import giving_memory_back
 from .problems import install_problems, responses
 from .server import drain_on_signals
 
@@ -48,7 +48,7 @@ def relay_router(
         with guarded_logs(chosen.log_lines_per_s):
             if owns_process:
                 one_line_per_connection()
-                say_what_does_not_fit(chosen.max_connections)
+                warn_if_too_few_files(chosen.max_connections)
             async with relay.running():
                 app.state.runrelay = relay
                 relay.answers_handshakes = owns_process
@@ -59,7 +59,7 @@ def relay_router(
                     gc.freeze()
                     gc.set_threshold(200_000, 20, 100)
                 with drain_on_signals(relay) if owns_process else nullcontext():
-                    async with memory_given_back(lambda: relay.metrics.deliveries) if owns_process else nullcontext():
+                    async with giving_memory_back(lambda: relay.metrics.deliveries) if owns_process else nullcontext():
                         yield {"runrelay": relay}
 
     # FastAPI would describe its own answer to invalid input, which `install_problems` replaces

@@ -111,12 +111,12 @@ class FirstBytes(asyncio.Protocol):
         self._leave()
 
     def is_silent(self) -> bool:
-        """See half_open.Waiting."""
+        """See half_open.HalfOpenConnection."""
         connection = self.transport.get_extra_info("socket")
         return connection is None or not unread_bytes(connection.fileno())
 
     def expire(self, why: Reason) -> None:
-        """See half_open.Waiting."""
+        """See half_open.HalfOpenConnection."""
         if why == "crowded":
             self.transport.abort()
         else:

@@ -91,14 +91,14 @@ class RequestProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def is_silent(self) -> bool:
-        """See half_open.Waiting."""
+        """See half_open.HalfOpenConnection."""
         if self._over:
             return True
         connection = self.transport.get_extra_info("socket")
         return connection is None or not unread_bytes(connection.fileno())
 
     def expire(self, why: Reason) -> None:
-        """See half_open.Waiting."""
+        """See half_open.HalfOpenConnection."""
         if self._over or why == "crowded":
             self._over = True
             self.transport.abort()

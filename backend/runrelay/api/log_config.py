@@ -96,7 +96,7 @@ class _Floods(logging.Filter):
             self._left_out = True
             return False
 
-    async def tell_often(self) -> None:
+    async def report_forever(self) -> None:
         """Tell every few seconds, until cancelled."""
         while True:
             await asyncio.sleep(_SUMMARY_S)
@@ -146,7 +146,7 @@ def guarded_logs(lines_per_s: float) -> Iterator[None]:
     flooded = [logging.getLogger(name) for name in (*_FLOODED, *own) if name != __name__]
     for logger in flooded:
         logger.filters.insert(0, floods)
-    telling = asyncio.create_task(floods.tell_often(), name="log floods")
+    telling = asyncio.create_task(floods.report_forever(), name="log floods")
     try:
         yield
     finally:

@@ -26,7 +26,7 @@ from pathlib import Path
 from time import monotonic, thread_time
 from typing import Final
 
-__all__ = ["memory_given_back"]
+__all__ = ["giving_memory_back"]
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class _Heap:
 
 
 @asynccontextmanager
-async def memory_given_back(
+async def giving_memory_back(
     work: Callable[[], int], look_s: float = _LOOK_S, pause_s: float = _PAUSE_S
 ) -> AsyncIterator[None]:
     """Look after the process' memory for as long as the block takes. Does nothing without glibc (2.33 or newer).

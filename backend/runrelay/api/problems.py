@@ -154,7 +154,7 @@ async def answer(request: Request, error: Exception) -> Response:
     relay = getattr(request.state, "runrelay", None)
     if isinstance(error, RunlogError) and problem.status in (409, 502) and relay is not None:
         if not isinstance(error, CommitRefused):
-            relay.hub.containment.note(error, "a request", request.path_params.get("run_id"))
+            relay.hub.containment.record(error, "a request", request.path_params.get("run_id"))
     elif problem.status == 500:
         log.error("unexpected error at %s %s", request.method, request.url.path, exc_info=error)
     return problem.response()

@@ -137,7 +137,7 @@ def _is_known(view: RunView, tags: frozenset[str] | None) -> bool:
 async def _wait_for_change(
     relay: Relay, request: Request, run_id: str, cursor: Cursor | None, known: Cursor, wait_s: float
 ) -> RunView:
-    async with relay.hub.news(run_id) as news:
+    async with relay.hub.changes(run_id) as news:
         gone = asyncio.create_task(_gone(request, news), name="poll disconnect")
         relay.held.add(news)
         try:

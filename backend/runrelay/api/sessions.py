@@ -171,12 +171,12 @@ class _Subscription:
     def run_ended(self) -> None:
         """See fanout.Subscriber."""
         self.owner.drop(self.run_id)
-        self.owner.say({"type": "end", "run_id": self.run_id})
+        self.owner.send({"type": "end", "run_id": self.run_id})
 
     def run_failed(self, error: Exception) -> None:
         """See fanout.Subscriber."""
         self.owner.drop(self.run_id)
-        self.owner.say_error(refusal_of(error, self.run_id), self.run_id)
+        self.owner.send_error(refusal_of(error, self.run_id), self.run_id)
 
 
 class MultiplexedSession:
@@ -208,7 +208,7 @@ class MultiplexedSession:
             else:
                 self.drop(str(run_id))
         except Refusal as refusal:
-            self.say_error(refusal, run_id if isinstance(run_id, str) else None)
+            self.send_error(refusal, run_id if isinstance(run_id, str) else None)
 
     def _watch_list(self, wanted: bool) -> None:
         feed = self._relay.hub.feed
@@ -241,11 +241,11 @@ class MultiplexedSession:
             finally:
                 self._relay.limits.leave_run(run_id)
 
-    def say(self, fields: dict[str, Any]) -> None:
+    def send(self, fields: dict[str, Any]) -> None:
         """Send a message that is no part of a run's log."""
         self._connection.send(Batch.of(fields))
 
-    def say_error(self, refusal: Refusal, run_id: str | None) -> None:
+    def send_error(self, refusal: Refusal, run_id: str | None) -> None:
         """Send an error that closes nothing."""
         retry = {} if refusal.retry_after_s is None else {"retry_in_ms": retry_in_ms()}
         self._connection.send(error_batch(refusal, run_id=run_id, **retry))

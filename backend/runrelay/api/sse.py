@@ -142,7 +142,7 @@ class EventStream(Response):
             await self._connection.wait_closed()
         except Exception as error:  # somebody else's key under the run's name, say; or a fault of ours
             if not isinstance(error, Refusal):
-                self._relay.hub.containment.note(error, "stream", self._run_id)
+                self._relay.hub.containment.record(error, "stream", self._run_id)
             self._fail(error)
         finally:
             self._relay.hub.leave(self._run_id, subscriber)

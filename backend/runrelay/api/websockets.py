@@ -155,7 +155,7 @@ class Client:
             self._refuse(refusal)
         except Exception as error:  # somebody else's key under the run's name, say; or a fault of ours, for this client
             run_id = self._session.run_id
-            relay.hub.containment.note(error, "WebSocket", run_id)
+            relay.hub.containment.record(error, "WebSocket", run_id)
             self._refuse(refusal_of(error, run_id or ""))
 
     def receive(self, raw: Message) -> None:
@@ -168,7 +168,7 @@ class Client:
         except Refusal as refusal:
             self._refuse(refusal)
         except Exception as error:
-            self.relay.hub.containment.note(error, "a client's frame", self._session.run_id)
+            self.relay.hub.containment.record(error, "a client's frame", self._session.run_id)
             self._refuse(Refusal(CloseCode.INTERNAL_ERROR, "an unexpected error; the relay's log has it"))
 
     def refuse_too_fast(self) -> None:
@@ -197,7 +197,7 @@ class Client:
                 log.info("WebSocket of %s closed: %d %s", self._address, code, reason)
                 self._session.end()
         except Exception as error:
-            self.relay.hub.containment.note(error, "the end of a WebSocket", self._session.run_id)
+            self.relay.hub.containment.record(error, "the end of a WebSocket", self._session.run_id)
         finally:
             if connection is not None:
                 self.relay.hub.disconnect(connection)
@@ -228,7 +228,7 @@ async def _serve_queued(websocket: WebSocket, client: Client) -> None:
     except* _Over:
         log.debug("connection over: %s", connection.closed)
     except* Exception as errors:
-        client.relay.hub.containment.note(errors, "a connection")
+        client.relay.hub.containment.record(errors, "a connection")
         connection.close(CloseCode.INTERNAL_ERROR, "an unexpected error; the relay's log has it")
         with suppress(*_GONE, TimeoutError):
             async with asyncio.timeout(_ABORT_AFTER_S):
@@ -302,11 +302,11 @@ class _Leaving:
             connection.close(refusal.code, _close_reason(refusal))
 
     def is_silent(self) -> bool:
-        """See half_open.Waiting: nothing is waited for but the end."""
+        """See half_open.HalfOpenConnection: nothing is waited for but the end."""
         return True
 
     def expire(self, why: Reason) -> None:
-        """See half_open.Waiting."""
+        """See half_open.HalfOpenConnection."""
         self._transport.abort()
 
 

@@ -1,24 +1,24 @@
 """The fan-out: from one message of Redis to any number of clients.
 
-What a message meets on its way:
+The way of a message, in the order of the modules that it passes:
 
-    listener.py      hears the channel, and knows when it does not
-    messages.py      tells committed messages from raw ones
-    hub.py           which runs are watched here; what arrived in one turn of the loop goes on together
-    topics.py        one run: what follows its position is delivered, all else makes it read the log
-    frames.py        an event becomes bytes, once
-    subscribers.py   the bytes go to everybody who watches the run, a part of them in each turn
-    gil_contention.py  threads that would take the interpreter's lock at each of these sends
-    containment.py   what fails for one of many ends there
-    bounds.py        what one client may cost
-    connections.py   one client's bounded queue, under any server
+    listener.py           one task receives the channel's messages, and probes that it does
+    hub.py                the runs watched in this process; messages of one turn of the loop go on together
+    messages.py           parses messages: committed or raw
+    frame_cutting.py      fast path: cuts the client's frame out of a committed message's bytes
+    topics.py             one run: delivers the messages that follow its position; for any other it reads the log
+    frames.py             makes an event's bytes for clients, once per process
+    subscribers.py        sends the bytes to all of a run's subscribers, 500 in each turn of the loop
+    direct_sends.py       fast path: sends by the sockets' own `send`; notices GIL contention
+    connections.py        one client's bounded queue, under any server
     direct_connection.py  the same on the socket itself; uvicorn.py hands it over after the handshake
 
-A subscriber's join: join_queue.py (whose turn it is), shared_reads.py (one read for many), catchup.py (what it is
-sent). repairs.py reads again what may have been missed. feed.py sends changes in the list of runs.
+A subscriber's join: join_queue.py (turns), shared_reads.py (one read for many: single flight), catchup.py (its first
+frames). repairs.py: topics that read the log again. feed.py: changes in the list of runs. bounds.py: what one client
+may cost. containment.py: a failure of one run, client or message ends there. statistics.py: what may be looked at.
 """
 
-from .bounds import BEGINNINGS_AT_ONCE, ClientBounds, Meter
+from .bounds import CATCHUPS_AT_ONCE, ClientBounds, Meter
 from .connections import Connection, QueuedConnection
 from .containment import Containment, for_ever
 from .frames import Batch, Frame, error_batch
@@ -28,7 +28,7 @@ from .messages import RawMessage
 from .subscribers import Subscriber
 
 __all__ = [
-    "BEGINNINGS_AT_ONCE",
+    "CATCHUPS_AT_ONCE",
     "Batch",
     "ClientBounds",
     "Connection",

@@ -1,8 +1,8 @@
-"""What one client may cost: how much may wait for it, and how much it may say.
+"""What one client may cost: how many bytes may wait for it (backpressure), and how much it may send.
 
-What it may say is counted in two token buckets, of frames and of bytes, which both hold what `burst_s` seconds bring. A
-bucket is kept as the time at which it is full again (the generic cell rate algorithm, ITU-T I.371): one number, which
-needs no timer, and which a client that was silent for long enough need not have at all.
+What it sends is counted in two token buckets (rate limit), of frames and of bytes. Each holds what `burst_s` seconds
+bring. A bucket is kept as the time at which it is full again (the generic cell rate algorithm, ITU-T I.371). This is
+one number, it needs no timer, and a client that was silent for long enough needs no bucket at all.
 """
 
 from __future__ import annotations
@@ -12,29 +12,31 @@ from typing import Final
 
 from ..progress import MAX_SNAPSHOT_BYTES
 
-__all__ = ["BEGINNINGS_AT_ONCE", "ClientBounds", "Meter", "exempt_bytes"]
+__all__ = ["CATCHUPS_AT_ONCE", "ClientBounds", "Meter", "exempt_bytes"]
 
-BEGINNINGS_AT_ONCE: Final = 16
-"""So many runs of one connection may be read for it at the same time."""
+CATCHUPS_AT_ONCE: Final = 16
+"""How many joins of one connection may be under way at the same time."""
 
 
 def exempt_bytes(buffer_bytes: int) -> int:
-    """What may wait for a client beyond its bound: what brings it to the present, an initial_state or what it missed.
+    """How many bytes of catch-ups (initial_states, missed events) may wait for a client beyond its bound.
 
-    It is as much as is begun at once for one connection, which begins no more until all of that has been taken. So no
-    join exceeds it; when more comes all the same, new initial_states of hundreds of runs whose logs were replaced say,
-    the client is cut off and comes back. One that reads nothing costs this and its bound, 9 MiB by default, most of
-    which is shared with whoever watches the same.
+    The value is enough for all joins that may be under way for one connection. No further join begins until the client
+    has taken these. So joins never exceed it. New initial_states of hundreds of runs whose logs were replaced may; then
+    the client is cut off and reconnects. A client that reads nothing costs this and its bound, 9 MiB by default. Most
+    of these bytes are shared with other clients of the same runs.
     """
-    return BEGINNINGS_AT_ONCE * max(MAX_SNAPSHOT_BYTES, buffer_bytes // 2)
+    return CATCHUPS_AT_ONCE * max(MAX_SNAPSHOT_BYTES, buffer_bytes // 2)
 
 
 @dataclass(frozen=True, slots=True)
 class ClientBounds:
-    """One for all clients of a relay. A client may say `burst_s` seconds' worth at once, and `burst_frames` frames."""
+    """The same for all clients of a relay. A client may send `burst_s` seconds' worth at once, and `burst_frames`
+    frames.
+    """
 
     buffer_bytes: int = 1 << 20
-    """What may wait for it, beside what is exempt."""
+    """How many bytes may wait for it, apart from exempt ones."""
     frame_bytes: int = 16 * 1024
     """The largest message that it may send."""
     frames_per_s: float = 50.0
@@ -49,12 +51,12 @@ class ClientBounds:
 
     @property
     def too_fast(self) -> str:
-        """What is said to a client that sends more."""
+        """The reason given to a client that sends more."""
         return f"a client may send {self.frames_per_s:g} frames and {self.bytes_per_s:g} bytes per second"
 
 
 class Meter:
-    """What one client has said of late."""
+    """Counts what one client sends."""
 
     __slots__ = ("_bytes_full_at", "_frames_full_at")
 
@@ -63,7 +65,7 @@ class Meter:
         self._bytes_full_at = 0.0
 
     def read(self, size: int, bounds: ClientBounds, now_s: float) -> int:
-        """Count what was read in one go; returns how many frames it may hold, at least one of which is counted anyway.
+        """Count the bytes of one read; returns how many frames these may contain. 0: the client sends too fast.
 
         Args:
             size: bytes.
@@ -79,5 +81,5 @@ class Meter:
         self._frames_full_at = max(self._frames_full_at, now_s) + frames / bounds.frames_per_s
 
     def is_full(self, now_s: float) -> bool:
-        """Whether both buckets are full: a new meter is as good."""
+        """Whether both buckets are full: then the meter can be dropped, and a new one made later."""
         return now_s >= self._frames_full_at and now_s >= self._bytes_full_at

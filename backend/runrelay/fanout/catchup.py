@@ -1,4 +1,7 @@
-"""Beginnings: what a subscriber is sent first, made from one read of the run and shared by all who begin alike."""
+"""Catch-up: the first frames of a subscriber, made from one read of the run.
+
+All subscribers that join with the same cursor share them.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,17 @@ from .frames import Batch, Frame, progress_frames
 __all__ = ["Catchup", "initial_state_frame"]
 
 _MAX_BODY_BYTES: Final = MAX_SNAPSHOT_BYTES - 256
-"""The rest is for what a transport puts around it: a head, or a server-sent event's name and id."""
+"""The rest is for the transport: a WebSocket frame's header, or a server-sent event's name and id."""
 
 
 def initial_state_frame(snapshot: Snapshot, *, recovered: bool) -> Frame:
-    """The frame of a whole snapshot, at most 512 KiB: `fitted` says what goes first."""
+    """The frame of a whole snapshot, at most 512 KiB: see `fitted` for what is left out first."""
     body = fitted(snapshot.initial_state(recovered=recovered), _MAX_BODY_BYTES)
     return Frame("initial_state", body, snapshot.cursor, snapshot.status)
 
 
 class Catchup(NamedTuple):
-    """What a join begins with: the read that it rests on, and the frames that say it."""
+    """The read that a join is based on, and the frames that its subscriber is sent."""
 
     view: RunView
     batch: Batch
@@ -30,7 +33,9 @@ class Catchup(NamedTuple):
 
     @staticmethod
     def of(view: RunView, after: Cursor | None) -> Catchup:
-        """The snapshot for who has no cursor; else what follows it, or the snapshot if that is not all there."""
+        """No cursor: the snapshot. Cursor: the events after it; if some of them are gone, the snapshot with `recovered:
+        false`.
+        """
         snapshot, events = view.snapshot, view.events
         if after is None:
             return Catchup(view, Batch([initial_state_frame(snapshot, recovered=True)]), "join")
@@ -45,7 +50,7 @@ class Catchup(NamedTuple):
         return Catchup(view, Batch(frames), "resume")
 
     def count_in(self, metrics: RelayMetrics) -> None:
-        """Count a client that begins so."""
+        """Count a subscriber that was sent this."""
         if self.kind == "join":
             metrics.joins += 1
         elif self.kind == "resume":

@@ -1,4 +1,4 @@
-"""What the hub sends to: a client's connection, whatever its transport, with a bound on what may wait for it."""
+"""A client's connection as the hub sees it, whatever its transport: a bounded queue of frames (backpressure)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Connection", "QueuedConnection", "close_reason"]
 
 
 def close_reason(text: str) -> str:
-    """A text as the reason of a close: at most 123 bytes of UTF-8 (RFC 6455, section 5.5)."""
+    """A text, cut for the reason of a close: at most 123 bytes of UTF-8 (RFC 6455, section 5.5)."""
     return text.encode("utf-8", "replace")[:123].decode("utf-8", "ignore")
 
 
@@ -23,37 +23,38 @@ class Connection(Protocol):
     """A client as the hub sees it. No call blocks or raises."""
 
     closed: tuple[CloseCode, str] | None
-    """How it was closed, once it is."""
+    """Code and reason, once it is closed."""
 
     @property
     def resume_bytes(self) -> int:
-        """A cursor is honoured event by event up to this many bytes; beyond, a new initial_state is cheaper."""
+        """Up to so many bytes of missed events are sent after a cursor; for more, an initial_state is cheaper."""
 
     def send(self, batch: Batch, *, exempt: bool = False) -> bool:
-        """Take frames to be sent in order. False: the client is closed or was just cut off, and gets nothing more.
+        """Queue frames; they are sent in order. False: the client is closed or was just cut off, and gets nothing more.
 
         Args:
-            exempt: what brings the client to the present, which has a bound of its own: see `exempt_bytes`.
+            exempt: it is a catch-up, which has a bound of its own: see `exempt_bytes`.
         """
 
     def when_drained(self, callback: Callable[[], None]) -> bool:
-        """Whether nothing that is exempt waits. If something does, call back soon after nothing does, or it is gone.
+        """Whether no exempt frame waits. If one does, `callback` is called later: when none does, or the client is
+        gone.
 
-        One callback is kept.
+        Only the last callback is kept.
         """
 
     def close(self, code: CloseCode, reason: str = "") -> None:
-        """Send what waits, then close. After TOO_SLOW what waits is dropped: the client comes back with its cursor."""
+        """Send what waits, then close. With TOO_SLOW, what waits is dropped: the client reconnects with its cursor."""
 
     def tick(self) -> None:
-        """Called by the hub every 20 s or so: find out whether the client is still there, if the server does not."""
+        """Called by the hub about every 20 s: detect a dead peer, if the server does not."""
 
 
 class QueuedConnection:
     """A connection whose frames wait in a queue until a writer task of any ASGI server has sent them.
 
-    Overflow policy: cut off. More waiting than `bound_bytes`, or than its `exempt_bytes` of what is exempt, closes it
-    with 4408; nothing is skipped.
+    Overflow policy: cut off. If more than `bound_bytes` wait, or more than `exempt_bytes` of exempt frames, the
+    connection is closed with 4408. No frame is skipped.
     """
 
     def __init__(self, bound_bytes: int) -> None:
@@ -61,15 +62,15 @@ class QueuedConnection:
         self.closed: tuple[CloseCode, str] | None = None
         self._bound_bytes = bound_bytes
         self._queue: deque[tuple[Batch, bool]] = deque()
-        self._waiting = _Waiting()
+        self._waiting = _WaitingBytes()
         self._sending: tuple[Batch, bool] | None = None
         self._on_drained: Callable[[], None] | None = None
-        self._news = asyncio.Event()
+        self._wake_writer = asyncio.Event()
         self._closing = asyncio.Event()
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes that wait and count against the bound."""
+        """How many bytes wait and count against the bound."""
         return self._waiting.counted
 
     def send(self, batch: Batch, *, exempt: bool = False) -> bool:
@@ -86,7 +87,7 @@ class QueuedConnection:
             return False
         self._queue.append((batch, exempt))
         waiting.add(size, exempt=exempt)
-        self._news.set()
+        self._wake_writer.set()
         return True
 
     def when_drained(self, callback: Callable[[], None]) -> bool:
@@ -96,9 +97,9 @@ class QueuedConnection:
         self._on_drained = callback
         return False
 
-    def _note_drained(self) -> None:
+    def _notify_drained(self) -> None:
         callback, self._on_drained = self._on_drained, None
-        if callback is not None:  # and not within the call that sent, or closed
+        if callback is not None:  # later, as this may run within `send` or `close`
             asyncio.get_running_loop().call_soon(callback)
 
     def close(self, code: CloseCode, reason: str = "") -> None:
@@ -108,41 +109,42 @@ class QueuedConnection:
             self._closing.set()
             if code is CloseCode.TOO_SLOW:
                 self._queue.clear()
-                self._waiting = _Waiting()
+                self._waiting = _WaitingBytes()
                 if self._sending is not None:
                     self._waiting.add(self._sending[0].size_bytes, exempt=self._sending[1])
-            self._news.set()
-            self._note_drained()
+            self._wake_writer.set()
+            self._notify_drained()
 
     def tick(self) -> None:
         """The server sends its own pings."""
 
     async def wait_closed(self) -> None:
-        """Wait until `close` was called, by whomever."""
+        """Wait until `close` was called, by either side. On cancellation nothing changes."""
         await self._closing.wait()
 
     async def next(self) -> Batch | None:
-        """What is to be sent next; None once everything is sent and the connection is to be closed.
+        """The batch to be sent next; None when everything is sent and the connection is to be closed.
 
-        What is being sent goes on counting until the next call: the client has not got it before.
+        A batch counts against the bound until the next call, as the client does not have it before. On cancellation no
+        batch is lost.
         """
         if self._sending is not None:
             batch, exempt = self._sending
             self._waiting.add(-batch.size_bytes, exempt=exempt)
             self._sending = None
             if not self._waiting.exempt:
-                self._note_drained()
+                self._notify_drained()
         while not self._queue:
             if self.closed is not None:
                 return None
-            self._news.clear()
-            await self._news.wait()
+            self._wake_writer.clear()
+            await self._wake_writer.wait()
         self._sending = self._queue.popleft()
         return self._sending[0]
 
 
-class _Waiting:
-    """Bytes that wait for a client."""
+class _WaitingBytes:
+    """How many bytes wait for a client."""
 
     __slots__ = ("counted", "exempt")
 
@@ -151,7 +153,7 @@ class _Waiting:
         self.exempt = 0
 
     def add(self, size: int, *, exempt: bool) -> None:
-        """So many more, or fewer."""
+        """Count a batch; a negative size takes it away."""
         if exempt:
             self.exempt += size
         else:

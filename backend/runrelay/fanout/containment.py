@@ -1,7 +1,8 @@
-"""Containment: what fails for one run, one client or one message ends there, and everything else goes on.
+"""Containment: a failure of one run, one client or one message ends there, and everything else goes on.
 
-Whoever does something for one of many, in a loop over all, in a callback of the loop or in a task of the hub's, catches
-every exception there and notes it here. Then the run's subscribers are told, or the one client is: see Topic.fail.
+Code that works for one of many (in a loop over all of them, in a callback of the event loop, or in a task of the hub)
+catches every exception and records it here. Then the subscribers of the run, or the one client, are notified: see
+Topic.fail.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ _MAX_KNOWN: Final = 1_000
 
 
 class Containment:
-    """Counts every failure that was contained; logs each kind of a run's once a minute, and 20 lines a minute in all.
+    """Counts every contained failure. Logs each kind of failure of a run once a minute, and 20 lines a minute in all.
 
-    Whoever can cause one can cause a million: the log must not be the way on which they stop the relay.
+    A client that can cause one failure can cause a million: it must not be able to stop the relay by filling the log.
     """
 
     def __init__(self, metrics: RelayMetrics) -> None:
@@ -36,23 +37,23 @@ class Containment:
         self._logged: OrderedDict[tuple[str, str | None], float] = OrderedDict()
         self._minute_began_s = 0.0
         self._lines = 0
-        self._unsaid = 0
+        self._unlogged = 0
 
-    def note(self, error: BaseException, what: str, run_id: str | None = None) -> None:
-        """Count a failure and, unless that was done a moment ago, log it: one that nobody expected with its traceback.
+    def record(self, error: BaseException, what: str, run_id: str | None = None) -> None:
+        """Count a failure and log it, an unexpected one with its traceback, unless the same was logged a moment ago.
 
         Args:
-            what: what failed, for the log.
-            run_id: whose it was, if it was one run's.
+            what: the part that failed, for the log.
+            run_id: the run whose failure it is, if it is one run's.
         """
         self._metrics.contained += 1
         now_s, key = monotonic(), (what, run_id)
         if now_s - self._minute_began_s > _EACH_S:
-            if self._unsaid:
-                log.error("%d more failures were contained, and not logged", self._unsaid)
-            self._minute_began_s, self._lines, self._unsaid = now_s, 0, 0
+            if self._unlogged:
+                log.error("%d more failures were contained and not logged", self._unlogged)
+            self._minute_began_s, self._lines, self._unlogged = now_s, 0, 0
         if self._lines >= _LINES_PER_MINUTE or now_s - self._logged.get(key, -_EACH_S) < _EACH_S:
-            self._unsaid += 1
+            self._unlogged += 1
             return
         self._lines += 1
         self._logged[key] = now_s
@@ -66,7 +67,7 @@ class Containment:
 
 
 class Children:
-    """Tasks that end alone: a task group would end all of them, and its owner, at the first that fails."""
+    """Tasks of which each may fail alone. In a task group, the first failure would cancel all, and the owner."""
 
     def __init__(self, containment: Containment) -> None:
         self._containment = containment
@@ -74,14 +75,14 @@ class Children:
         self._ended = False
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str, run_id: str | None = None) -> asyncio.Task[None]:
-        """Run work in a task until `end`.
+        """Run work in a task, which `end` cancels. If it fails, that is recorded, with its run.
 
         Raises:
-            RuntimeError: after `end`.
+            RuntimeError: it is called after `end`.
         """
         if self._ended:
             work.close()
-            raise RuntimeError(f"{name} cannot begin any more: the hub has ended")
+            raise RuntimeError(f"{name} cannot start: the hub has ended")
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks[task] = run_id
         task.add_done_callback(self._done)
@@ -91,10 +92,10 @@ class Children:
         run_id = self._tasks.pop(task, None)
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self._containment.note(error, task.get_name().partition(" ")[0], run_id)
+            self._containment.record(error, task.get_name().partition(" ")[0], run_id)
 
     async def end(self) -> None:
-        """Cancel all that still run, and wait for them."""
+        """Cancel all tasks that still run, and wait for them."""
         self._ended = True
         tasks = [*self._tasks]
         for task in tasks:
@@ -104,12 +105,12 @@ class Children:
 
 
 async def for_ever(part: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a part of the relay, which only ends when it is cancelled.
+    """Run a part of the relay that must run until it is cancelled.
 
-    That it comes to an end, or is cancelled by something within, is a failure too: a task group would not notice.
+    If it returns, or is cancelled from within, that is a failure, too; a task group alone would not notice it.
 
     Raises:
-        ListenerDown: it has ended.
+        ListenerDown: it has returned, or was cancelled from within.
     """
     try:
         await part()

@@ -1,4 +1,4 @@
-"""A client's connection under uvicorn, taken over after the handshake: the WebSocket protocol on the transport itself.
+"""A client's connection under uvicorn, taken over after the handshake: the WebSocket protocol on the transport.
 
 See uvicorn.py for how it is handed over, docs/decisions/0008 for why, and RFC 6455 for the sections named here.
 """
@@ -26,7 +26,7 @@ from .frames import Batch, error_batch
 __all__ = ["DirectConnection", "Handshaken", "Message"]
 
 Message = str | bytes
-"""What a client says in one message: text, or bytes of a binary message."""
+"""A client's message: text, or the bytes of a binary message."""
 
 _ABORT_AFTER_S: Final = 5.0
 _SEND_BUFFER_BYTES: Final = 128 * 1024
@@ -35,7 +35,7 @@ _PROTOCOL_ERROR: Final = 1002  # section 7.4.1, as is the next
 _INVALID_DATA: Final = 1007
 _PING: Final = Frame(Opcode.PING, b"").serialize(mask=False)
 _PONG: Final = b"\x8a\x80"
-"""The client's answer begins so, and four bytes of a mask follow."""
+"""The first bytes of the client's answer; a mask of four bytes follows."""
 _DECODER: Final = codecs.getincrementaldecoder("utf-8")
 
 
@@ -45,21 +45,20 @@ class Handshaken(Protocol):
     connections: set[Any]
 
     def hand_over(self, connection: DirectConnection) -> asyncio.Transport | None:
-        """Give the transport to the connection. None: it is lost, or the client did not wait for the handshake."""
+        """Give the transport to the connection. None: it is lost, or the client sent frames before the handshake."""
 
 
 class DirectConnection(DirectSocket, asyncio.Protocol):
     """A client's connection that was taken over: see fanout.Connection. It is the transport's protocol.
 
-    Overflow policy: cut off. What the kernel does not take (its buffer is bounded too) waits in the transport; more
-    than the client's bounds allow closes the connection with 4408. If the close has not gone through after 5 s, the
-    connection is aborted. A client that sends more than its bounds allow is closed with 4429.
+    Overflow policy (backpressure): cut off. Bytes that the kernel does not take (its buffer is bounded, too) wait in
+    the transport. If more wait than the client's bounds allow, the connection is closed with 4408; if the close has not
+    gone through after 5 s, it is aborted. A client that sends more than its bounds allow is closed with 4429.
 
-    While nothing waits, frames go past the transport, by the socket's own send (`send_now`). What that does not take is
-    the transport's, and all that follows goes behind it, until the transport tells that nothing waits any more.
+    While nothing waits, frames may go past the transport: see direct_sends.py.
 
-    A frame that the client is sending is parsed by websockets' generator; between frames there is neither a parser nor
-    a buffer.
+    A client's frame is parsed by websockets' generator. Between frames there is neither a parser nor a buffer, to save
+    memory.
     """
 
     __slots__ = (
@@ -74,14 +73,14 @@ class DirectConnection(DirectSocket, asyncio.Protocol):
         self._goodbye = goodbye
         self._exempt_bytes = 0
         self._backlog_bytes = 0
-        """What waited at the last tick, unless all of it has gone since."""
+        """Bytes that waited at the last tick; 0 if all were sent since."""
         self._on_drained: Callable[[], None] | None = None
         self._alive = True
         self._meter: Meter | None = None
         self._ping: bytes | None = None
         """The client's last ping, while it cannot be answered."""
         self._discarded_bytes: int | None = None
-        """What came since the client was told that it is not listened to any more."""
+        """Bytes that arrived since the connection was closed for an error, and were thrown away."""
         self._closing: asyncio.TimerHandle | None = None
         self._parsing: tuple[StreamReader, Generator[None, None, Frame]] | None = None
         self._unfinished: _Fragments | None = None
@@ -98,20 +97,20 @@ class DirectConnection(DirectSocket, asyncio.Protocol):
     def take_over(
         self, protocol: Handshaken, on_message: Callable[[Message], None], on_lost: Callable[[], None]
     ) -> bool:
-        """Take the connection from uvicorn's protocol, after the handshake. False: it cannot be had, and is closing.
+        """Take the connection from uvicorn's protocol, after the handshake. False: it is lost or closing.
 
         Args:
-            on_message: gets each whole message of the client's, within its bounds.
+            on_message: is called with each whole message of the client that is within its bounds.
             on_lost: is called once, when the connection is gone.
         """
         self._on_message, self._on_lost, self._peers = on_message, on_lost, protocol.connections
         self._transport = protocol.hand_over(self)
         if self._transport is None:
             return False
-        self._transport.set_write_buffer_limits(high=0)  # `pause_writing` tells when anything waits at all
+        self._transport.set_write_buffer_limits(high=0)  # so `pause_writing` is called as soon as anything waits
         raw = self._transport.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
-            # the kernel would hide megabytes: what it has taken is not counted
+            # Bytes in the kernel's buffer are not counted, and it could take megabytes.
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         self.attach(self._transport)
         return True
@@ -151,18 +150,18 @@ class DirectConnection(DirectSocket, asyncio.Protocol):
         return not waiting or waiting - exempted + size <= bound
 
     def pause_writing(self) -> None:
-        """The kernel has not taken all: what follows waits behind it, and from here on the bound is looked at."""
+        """The kernel has not taken everything: what follows waits, too, and the bound is checked from now on."""
         self.send_now = None
 
     def resume_writing(self) -> None:
-        """Nothing waits any more."""
+        """Nothing waits in the transport any more."""
         self._exempt_bytes = self._backlog_bytes = 0
         if self.closed is None and self._transport is not None:
             self.resume()
             if self._ping is not None:
                 self._transport.write(Frame(Opcode.PONG, self._ping).serialize(mask=False))
                 self._ping = None
-        self._note_drained()
+        self._notify_drained()
 
     def when_drained(self, callback: Callable[[], None]) -> bool:
         """See fanout.Connection.when_drained."""
@@ -171,9 +170,9 @@ class DirectConnection(DirectSocket, asyncio.Protocol):
         self._on_drained = callback
         return False
 
-    def _note_drained(self) -> None:
+    def _notify_drained(self) -> None:
         callback, self._on_drained = self._on_drained, None
-        if callback is not None:  # and not within the call that sent, or closed
+        if callback is not None:  # later, as this may run within `send` or `close`
             asyncio.get_running_loop().call_soon(callback)
 
     def close(self, code: CloseCode, reason: str = "") -> None:
@@ -189,13 +188,14 @@ class DirectConnection(DirectSocket, asyncio.Protocol):
         self.send_now = None
         if not transport.is_closing():
             transport.write(Frame(Opcode.CLOSE, Close(code, reason).serialize()).serialize(mask=False))
-            # The client's answer, or its slowness, has this long.
+            # The client has so long to read what waits, and to answer.
             self._closing = asyncio.get_running_loop().call_later(_ABORT_AFTER_S, transport.abort)
 
     def tick(self) -> None:
-        """Called every so often, instead of a timer each: a client that was silent since the last call is gone.
+        """Send a ping, and detect a dead peer: a client that was silent since the last call is aborted.
 
-        And one for which more waits than then, without a moment in which nothing did, does not read.
+        A client for which as much waits as at the last call, and something waited all the time, does not read: it is
+        cut off. The hub calls this for all connections, so that none needs a timer.
         """
         if self._transport is None or self.closed is not None:
             return
@@ -215,20 +215,20 @@ class DirectConnection(DirectSocket, asyncio.Protocol):
     def shutdown(self) -> None:
         """Called by uvicorn when it ends."""
         if self._discarded_bytes is not None and self._transport is not None:
-            # Closed already, and perhaps not read any more: nothing would tell that the client has gone.
+            # It is closed, and may not be read any more: then its loss would not be noticed.
             self._transport.abort()
         self.close(CloseCode.SERVICE_RESTART, self._goodbye())
 
     # From the client
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come; see asyncio.Protocol."""
+        """Parse what the client sends; see asyncio.Protocol."""
         if not self._alive and len(data) == len(_PONG) + 4 and data.startswith(_PONG) and self._parsing is None:
             self._alive = True
-            return  # the answer to our ping: nearly all that most clients ever say
+            return  # the answer to our ping: most clients send nothing else
         self._alive = True
         if self._discarded_bytes is not None:
-            self._discard(len(data))  # where the next frame begins is not known (section 7.1.7)
+            self._discard(len(data))  # the start of the next frame is not known (section 7.1.7)
             return
         reader, parser = self._parsing or (StreamReader(), None)
         reader.feed_data(data)
@@ -247,7 +247,7 @@ class DirectConnection(DirectSocket, asyncio.Protocol):
                     parser, count = None, count + 1
                     self._receive(done.value)
                 else:
-                    break  # the rest of the frame is to come
+                    break  # the rest of the frame is still to come
         except PayloadTooBig:
             message = f"a frame has at most {bounds.frame_bytes} bytes"
             self._refuse(Refusal(CloseCode.FRAME_TOO_BIG, message))
@@ -257,11 +257,11 @@ class DirectConnection(DirectSocket, asyncio.Protocol):
             self._fail(_PROTOCOL_ERROR, str(error))
         except UnicodeDecodeError as error:  # section 8.1
             self._fail(_INVALID_DATA, f"text must be UTF-8: {error.reason}")
-        meter.count(max(1, count), bounds, now_s)  # a read costs something, too, and may bring a byte
+        meter.count(max(1, count), bounds, now_s)  # a read costs time even if it brings one byte
         self._parsing = None if parser is None or self._discarded_bytes is not None else (reader, parser)
 
     def _fail(self, code: int, reason: str) -> None:
-        """Close, and listen to nothing more. The client need not answer our close: it would not be read."""
+        """Close, and parse nothing more. The client's answer to the close is not waited for."""
         self._close(code, reason)
         self._discarded_bytes = 0
         if self._transport is not None and self._transport.can_write_eof():
@@ -272,7 +272,7 @@ class DirectConnection(DirectSocket, asyncio.Protocol):
         self._fail(refusal.code, refusal.reason if refusal.retry_after_s is None else self._goodbye())
 
     def _discard(self, size: int) -> None:
-        """What was on its way is read, so that our close reaches the client; but not whatever it goes on to send."""
+        """Read what is on its way, so that our close reaches the client, but at most 1 MiB of it."""
         assert self._discarded_bytes is not None
         self._discarded_bytes += size
         if self._discarded_bytes > _DISCARDED_BYTES and self._transport is not None:
@@ -287,7 +287,7 @@ class DirectConnection(DirectSocket, asyncio.Protocol):
             self._receive_message(frame)
 
     def _answer_ping(self, data: bytes) -> None:
-        """Answer, or while anything waits for the client, only its last ping, and later (section 5.5.3)."""
+        """Answer. While bytes wait for the client, only its last ping is answered, later (section 5.5.3)."""
         transport = self._transport
         if transport is None or self.closed is not None:
             return
@@ -297,7 +297,9 @@ class DirectConnection(DirectSocket, asyncio.Protocol):
             transport.write(Frame(Opcode.PONG, data).serialize(mask=False))
 
     def _receive_message(self, frame: Frame) -> None:
-        """Take a frame of a message. Raises ProtocolError, PayloadTooBig, or UnicodeDecodeError: the text is none."""
+        """Take a frame of a message. Raises ProtocolError, PayloadTooBig, or UnicodeDecodeError for text that is no
+        UTF-8.
+        """
         unfinished = self._unfinished
         if (frame.opcode is Opcode.CONT) != (unfinished is not None):
             raise ProtocolError("a continuation frame follows a frame that is not final, and nothing else does")
@@ -315,10 +317,11 @@ class DirectConnection(DirectSocket, asyncio.Protocol):
             self._on_message(unfinished.message())
 
     def _answer_close(self, frame: Frame) -> None:
-        """The client closes, or answers our close: either way the connection is over.
+        """The client closes, or answers our close: in both cases the connection is over.
 
-        Raises ProtocolError: its code is one that nobody may send (section 7.4). UnicodeDecodeError: its reason is no
-        text.
+        Raises:
+            ProtocolError: its code is one that must not be sent (section 7.4).
+            UnicodeDecodeError: its reason is no UTF-8.
         """
         transport = self._transport
         if transport is None:
@@ -329,7 +332,7 @@ class DirectConnection(DirectSocket, asyncio.Protocol):
             transport.write(Frame(Opcode.CLOSE, bytes(frame.data)[:2]).serialize(mask=False))
         transport.close()
         if self._closing is None and transport.get_write_buffer_size():
-            # A client that reads nothing would keep what waits for it, and its place, for ever.
+            # If the client reads nothing, the connection would never end.
             self._closing = asyncio.get_running_loop().call_later(_ABORT_AFTER_S, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -337,7 +340,7 @@ class DirectConnection(DirectSocket, asyncio.Protocol):
         self._peers.discard(self)
         self._transport, self._parsing, self._unfinished = None, None, None
         self._meter, self._ping = None, None
-        self._note_drained()
+        self._notify_drained()
         self.detach()
         if self.closed is None:
             self.closed = CloseCode.NORMAL, ""
@@ -354,7 +357,7 @@ class _TooFast(Exception):
 
 
 class _Fragments:
-    """A message that is still coming in. Text is checked as it comes: what can become no UTF-8 is refused early."""
+    """A message of which more fragments follow. Text is checked with each one: invalid UTF-8 is refused early."""
 
     __slots__ = ("_decoder", "data")
 
@@ -374,4 +377,4 @@ class _Fragments:
 
 
 def _ignore(message: Message) -> None:
-    """Nobody is there for this message."""
+    """Drop a message after the connection is lost."""

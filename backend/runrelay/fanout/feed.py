@@ -1,4 +1,4 @@
-"""The feed of the run list: which runs changed, read from the run log, at most once a second each."""
+"""The run list's feed: changed runs, read from the run log, each at most once a second."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _CHUNK = 500
 
 
 class RunListFeed:
-    """Tells the list's subscribers of changes.
+    """Sends changes to the subscribers of the list.
 
-    Messages only name the runs; what is told is read from the run log. So a forged message does no harm, a hundred
-    events of a run cost one read, and the last state before a silence is always told. The first change is told at
-    once.
+    A message only says which run has changed; what is sent is read from the run log. So a forged message does no harm,
+    a hundred events of a run cost one read, and the last state before a silence is always sent. The first change of a
+    run is sent at once.
     """
 
     def __init__(
@@ -36,66 +36,66 @@ class RunListFeed:
         self._subscribers: set[Connection] = set()
         self._dirty: set[str] = set()
         self._deleted: set[str] = set()
-        self._told: dict[str, float] = {}
-        self._news = asyncio.Event()
+        self._sent_at_s: dict[str, float] = {}
+        self._wake = asyncio.Event()
 
     @property
     def watched(self) -> bool:
-        """Whether anybody watches the list."""
+        """Whether the list has subscribers."""
         return bool(self._subscribers)
 
     def join(self, connection: Connection) -> None:
-        """Tell this client of changes from now on. It reads the list itself, after this, so that nothing falls
-        between.
+        """Send changes to this client from now on. It reads the list itself, after this call, so that no change is
+        missed in between.
         """
         self._subscribers.add(connection)
         connection.send(Batch.of({"type": "subscribed", "runs": True}))
 
     def leave(self, connection: Connection) -> None:
-        """Tell this client nothing more."""
+        """Send this client nothing more."""
         self._subscribers.discard(connection)
         if not self._subscribers:
             self._dirty.clear()
             self._deleted.clear()
-            self._told.clear()
+            self._sent_at_s.clear()
 
     def record(self, run_id: str) -> None:
-        """Something happened to a run."""
+        """A run may have changed."""
         self._dirty.add(run_id)
-        self._news.set()
+        self._wake.set()
 
     def record_all(self) -> None:
-        """Anything may have happened: clients hear `upstream up` and read the list again."""
-        self._told.clear()
+        """Every run may have changed. Clients are sent `upstream: up`, and read the list again by themselves."""
+        self._sent_at_s.clear()
 
     def deleted(self, run_id: str) -> None:
-        """A run was deleted, here or by another relay, or so somebody says: it may also have begun again since."""
+        """Somebody says that a run was deleted. It may have begun again since, so the run log is read."""
         if self._subscribers:
             self._deleted.add(run_id)
-            self._told.pop(run_id, None)
+            self._sent_at_s.pop(run_id, None)
             self.record(run_id)
 
     async def run(self) -> None:
-        """Tell changes until cancelled."""
+        """Send changes until cancelled. On cancellation, changes that were not sent are lost, as the clients are."""
         loop = asyncio.get_running_loop()
         while True:
-            await self._news.wait()
-            self._news.clear()
-            await asyncio.sleep(self._at_once_s)  # a burst at a run's start is one change
+            await self._wake.wait()
+            self._wake.clear()
+            await asyncio.sleep(self._at_once_s)  # the events at a run's start are sent as one change
             now = loop.time()
-            due = [r for r in self._dirty if r not in self._told or now - self._told[r] >= self._every_s]
+            due = [r for r in self._dirty if r not in self._sent_at_s or now - self._sent_at_s[r] >= self._every_s]
             try:
                 for at in range(0, len(due), _CHUNK):
                     await self._send_changes(due[at : at + _CHUNK], now)
             except RunlogUnavailable as error:
-                log.info("the runs feed waits: %s", error)
+                log.info("the run list's feed waits: %s", error)
             except Exception as error:
-                self._containment.note(error, "runs feed")
+                self._containment.record(error, "run list feed")
             if self._dirty:
                 await asyncio.sleep(self._every_s / 4)
-                self._news.set()
-            if len(self._told) > 10_000:
-                self._told = {r: told for r, told in self._told.items() if now - told < self._every_s}
+                self._wake.set()
+            if len(self._sent_at_s) > 10_000:
+                self._sent_at_s = {r: sent_s for r, sent_s in self._sent_at_s.items() if now - sent_s < self._every_s}
 
     async def _send_changes(self, run_ids: list[str], now: float) -> None:
         frames = []
@@ -103,11 +103,11 @@ class RunListFeed:
         for run_id, (snapshot, _) in zip(run_ids, summaries, strict=True):
             self._dirty.discard(run_id)
             if snapshot is not None:
-                self._told[run_id] = now
+                self._sent_at_s[run_id] = now
                 try:
                     frames.append(Frame.of({"type": "run", **snapshot.summary()}))
                 except Exception as error:
-                    self._containment.note(error, "summary", run_id)
+                    self._containment.record(error, "summary", run_id)
             elif run_id in self._deleted:
                 frames.append(Frame.of({"type": "run_deleted", "run_id": run_id}))
             self._deleted.discard(run_id)
@@ -120,7 +120,7 @@ class RunListFeed:
                 try:
                     is_there = connection.send(batch)
                 except Exception as error:
-                    self._containment.note(error, "a connection")
+                    self._containment.record(error, "a connection")
                     is_there = False
                 if not is_there:
                     self.leave(connection)

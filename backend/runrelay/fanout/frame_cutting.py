@@ -1,7 +1,7 @@
 """Frame cutting: a client's frame is cut out of a committed message's bytes, without parsing JSON.
 
-Why: most messages are progress events that our own Lua script wrote. To parse one and to write its frame takes 4 µs, to
-cut it 2.7 µs (docs/decisions/0014).
+Why: most messages are progress events that our own Lua script wrote. To parse one and to write its frame takes 4 µs.
+To cut it takes 2.7 µs (docs/decisions/0014).
 
 How: the script writes the fields in a fixed order, and the MAC proves that the script wrote the message. So the frame
 is put together from pieces of the message. A message that does not have just the usual fields of a running run (a

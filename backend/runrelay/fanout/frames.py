@@ -1,4 +1,4 @@
-"""Frames: what goes to clients, made into bytes once per process, however many clients there are."""
+"""Frames: messages to clients, serialised once per process, however many clients there are."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _TEXT: Final = 0x81  # FIN, opcode 1
 
 
 @lru_cache(4096)
-def _head(size: int) -> bytes:
-    """What a server's text frame of so many bytes begins with: not masked, not compressed (RFC 6455, section 5.2)."""
+def _header(size: int) -> bytes:
+    """The header of a server's text frame of `size` bytes: not masked, not compressed (RFC 6455, section 5.2)."""
     if size < 126:
         return bytes((_TEXT, size))
     if size < 1 << 16:
@@ -29,10 +29,10 @@ def _head(size: int) -> bytes:
 
 
 def websocket_frames(payloads: Iterable[bytes]) -> bytes:
-    """Each payload, UTF-8, as a text frame; all joined."""
+    """Each payload (UTF-8) as a text frame, joined."""
     parts: list[bytes] = []
     for payload in payloads:
-        parts += _head(len(payload)), payload
+        parts += _header(len(payload)), payload
     return b"".join(parts)
 
 
@@ -42,9 +42,9 @@ class Frame(NamedTuple):
     kind: str
     body: bytes
     cursor: Cursor | None = None
-    """The position after it; None for one that is no part of a run's log."""
+    """The position after this frame; None for a frame that is no event of a run's log."""
     status: Status | None = None
-    """The run's status after it, for frames that tell it."""
+    """The run's status after this frame, if the frame says it."""
 
     @staticmethod
     def of(fields: Mapping[str, Any], cursor: Cursor | None = None, status: Status | None = None) -> Frame:
@@ -61,14 +61,14 @@ class Frame(NamedTuple):
 
 
 class Batch:
-    """Frames that go out together. Every form is made at most once, when the first client needs it."""
+    """Frames that are sent together. Each form is made at most once, when the first client needs it."""
 
     def __init__(self, frames: Sequence[Frame]) -> None:
         self.frames = frames
 
     @staticmethod
     def of(fields: Mapping[str, Any]) -> Batch:
-        """A batch of one message that is no part of a run's log."""
+        """A batch of one frame that is no event of a run's log."""
         return Batch([Frame.of(fields)])
 
     @cached_property
@@ -78,12 +78,12 @@ class Batch:
 
     @cached_property
     def wire(self) -> bytes:
-        """All as WebSocket frames, joined: one write."""
+        """All as WebSocket frames, joined for one write."""
         return websocket_frames([frame.body for frame in self.frames])
 
     @cached_property
     def texts(self) -> list[str]:
-        """Each as a text, for servers that frame themselves."""
+        """Each body as text, for servers that make the WebSocket frames themselves."""
         return [frame.body.decode() for frame in self.frames]
 
     @cached_property
@@ -102,7 +102,7 @@ _FIELDS_OF_ALL: Final = len(MESSAGE_FIELDS) + 1  # and the seal
 
 
 def progress_frame(message: Mapping[str, Any], cursor: Cursor | None = None) -> Frame:
-    """The frame of one committed message of the channel or the stream; its cursor, where somebody has read it."""
+    """The frame of one committed message of the channel or the stream. `cursor`: the message's, if it was parsed."""
     cursor = cursor or Cursor(message["epoch"], message["seq"])
     fields = {
         "type": "progress",
@@ -123,15 +123,15 @@ def progress_frame(message: Mapping[str, Any], cursor: Cursor | None = None) -> 
                 fields[name] = message[name]
     try:
         return Frame.of(fields, cursor, message["status"])
-    except TypeError:  # an older version committed what is too deep to be written again: see progress/depth.py
+    except TypeError:  # an older version committed data nested too deeply for orjson: see progress/depth.py
         fields.update({name: shallow(fields[name]) for name in ("data", "result") if name in fields})
         return Frame.of(fields, cursor, message["status"])
 
 
 def progress_frames(events: Sequence[bytes], run_id: str, after: Cursor, reached: Cursor) -> list[Frame] | None:
-    """The frames of a stream's entries, which follow a position one by one and lead to another.
+    """The frames of a stream's entries, which must follow `after` one by one and end at `reached`.
 
-    None if they do not, or one of them is no event of this log: anybody can put an entry into a stream.
+    None if they do not, or if one of them is no event of this log: anybody can write to a stream.
     """
     frames: list[Frame] = []
     try:

@@ -1,4 +1,4 @@
-"""The hub: which runs are watched in this process, and what happens to all of them at once."""
+"""The hub: the runs that are watched in this process, their topics, and all connected clients."""
 
 from __future__ import annotations
 
@@ -32,16 +32,17 @@ log = logging.getLogger(__name__)
 
 _CHECK_CHUNK = 500
 _SETTLE_S = 0.25
-"""A message that was on its way when the log was looked at has come by then."""
+"""By then a message that was on its way when the log was read has arrived."""
 _TURN_S = 0.003
 _PINGS_AT_ONCE = 10
 _PAUSE_S = 0.2
 
 
 class Hub:
-    """Everything that this process tells its clients. Lives in one event loop; `run` must be running.
+    """Sends this process's clients everything that they are sent. Belongs to one event loop; `run` must be running.
 
-    The listener calls `receive`, `link_up` and `link_down`; a client's handler calls `watch`.
+    The listener calls `receive`, `link_up` and `link_down`. A client's handler calls `connect`, `join`, `leave` and
+    `disconnect`.
     """
 
     def __init__(
@@ -78,16 +79,16 @@ class Hub:
         self._scheduled = False
         self._link_is_up = asyncio.Event()
         self.doubted = asyncio.Event()
-        """A read has failed though the link is up: the listener should look again now."""
+        """Set when a read has failed though the link is up: the listener probes at once."""
         self._children = Children(self.containment)
         self._queue = JoinQueue(self._begin, self._refuse, max_joining, on_put_off=self.doubted.set)
         self._repairs = Repairs(self.spawn)
         self._due = asyncio.Event()
-        """Set when Redis is back, and the topics have not been compared with their logs since."""
+        """Set when Redis is back and the topics were not compared with their logs since."""
 
     @property
     def topics(self) -> int:
-        """How many runs are watched here."""
+        """How many runs are watched in this process."""
         return len(self._topics)
 
     def statistics(self) -> HubStatistics:
@@ -102,10 +103,10 @@ class Hub:
     # Life
 
     async def run(self) -> None:
-        """Look after the topics until cancelled."""
+        """Check the topics, feed the run list and ping the clients until cancelled; then end all reads."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(for_ever(self.feed.run), name="runs feed")
+                tasks.create_task(for_ever(self.feed.run), name="run list feed")
                 tasks.create_task(for_ever(self._tick), name="client pings")
                 while True:
                     await self._check_on()
@@ -113,7 +114,7 @@ class Hub:
             await self._children.end()
 
     async def _check_on(self) -> None:
-        """Check when it is time; or catch up at once when Redis is back, again and again until it could be done."""
+        """Check every `check_s` seconds. When Redis is back, catch up at once, and again until that has succeeded."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._check_s):
                 await self._due.wait()
@@ -124,15 +125,15 @@ class Hub:
         try:
             await (self._catch_up() if back else self.check())
         except RunlogUnavailable as error:
-            log.info("check of the topics put off: %s", error)
+            log.info("the check of the topics is put off: %s", error)
             if back:
                 await asyncio.sleep(_PAUSE_S)
                 self._due.set()
         except Exception as error:
-            self.containment.note(error, "periodic check")
+            self.containment.record(error, "periodic check")
 
     async def _tick(self) -> None:
-        """Let every connection find out whether its client is still there: one timer for all, spread over the time."""
+        """Let every connection detect a dead peer: one timer for all of them, spread over `tick_s` seconds."""
         while True:
             connections = [*self.connections]
             pause_s = self._tick_s / (len(connections) // _PINGS_AT_ONCE + 1)
@@ -141,26 +142,27 @@ class Hub:
                 await asyncio.sleep(pause_s)
 
     def close(self, code: CloseCode, reason: Callable[[], str]) -> None:
-        """Tell every client that the relay goes away; each has a reason of its own, so that they come back spread
-        out.
+        """Close every client. Each gets a reason of its own, with its delay until it reconnects, so that they do not
+        all come back at once.
         """
         self.closing = True
         self._each([*self.connections], lambda connection: connection.close(code, reason()))
 
-    def _each(self, connections: Iterable[Connection], tell: Callable[[Connection], object]) -> None:
+    def _each(self, connections: Iterable[Connection], action: Callable[[Connection], object]) -> None:
         for connection in connections:
             try:
-                tell(connection)
+                action(connection)
             except Exception as error:
-                self.containment.note(error, "a connection")
+                self.containment.record(error, "a connection")
 
-    # What the listener tells
+    # From the listener
 
     def receive(self, messages: Sequence[bytes], *, more: bool) -> None:
-        """Take messages of the channel, in its order, and send them on.
+        """Take messages of the channel, in its order, and give them to their topics.
 
-        more: there is more where they come from. Then they wait for what else arrives within this turn of the loop, so
-        that it goes out together; else they go at once, since another turn would be a delay for nothing.
+        Args:
+            more: more messages are on their way. Then these wait until the loop's next turn, so that all go out in one
+                write per client. Otherwise they go at once: a turn would only be a delay.
         """
         self.metrics.messages += len(messages)
         arrived, topics, by_prefix, watched = self._arrived, self._topics, self._topics_by_prefix, self.feed.watched
@@ -184,8 +186,8 @@ class Hub:
                 self.metrics.malformed += 1
                 log.debug("discarded a message on the channel: %s", error)
                 continue
-            except Exception as error:  # of this message: those that came with it are others'
-                self.containment.note(error, "a message on the channel")
+            except Exception as error:  # a failure of this message only
+                self.containment.record(error, "a message on the channel")
                 continue
             if topic is not None:
                 if topic.run_id in arrived:
@@ -199,10 +201,10 @@ class Hub:
                 self._distribute()
 
     def _distribute(self) -> None:
-        """Give the topics what has arrived, for a few milliseconds; the rest has the loop's next turn.
+        """Give the topics their messages for 3 ms; the rest waits for the loop's next turn.
 
-        Each run's turn takes all that has come for it meanwhile, in one write per client. So under too much load writes
-        join more, and what waits here is no more than what comes while every run has had its turn once.
+        Each run's turn takes all its messages, in one write per client. So under overload (backpressure) a write
+        carries more of them, and no more wait here than arrive while every run has had one turn.
         """
         self._scheduled = False
         arrived, loop = self._arrived, asyncio.get_running_loop()
@@ -225,12 +227,12 @@ class Hub:
         asyncio.get_running_loop().call_soon(self._distribute)
 
     def link_up(self) -> None:
-        """The listener hears again. What was missed meanwhile is read before anything newer goes out.
+        """The listener receives messages again. Missed events are read before anything newer goes out.
 
-        The listener subscribes before it calls this, so an event is either in the log that is looked at now or comes
-        over the channel; in most cases both, and then the position tells. So every topic's position is compared with
-        its log, hundreds in one round trip, and those repair that stand elsewhere. One that is told of something newer
-        before its turn has come finds a jump, and repairs by itself.
+        The listener subscribes before it calls this. So each event is in the log that is read now, or comes over the
+        channel, or both; then the position decides. Every topic's position is compared with its log, hundreds in one
+        round trip, and only a topic at another position is repaired. A topic that gets a newer message before its turn
+        finds a jump, and is repaired then.
         """
         self.link = "up"
         self._link_is_up.set()
@@ -243,7 +245,7 @@ class Hub:
         self.feed.record_all()
 
     def link_down(self) -> None:
-        """The listener hears nothing: what clients see may be old from now on."""
+        """The listener receives nothing: from now on clients may see stale state, and are told so."""
         if self.link == "up":
             self.link = "down"
             self._link_is_up.clear()
@@ -255,20 +257,20 @@ class Hub:
         self._each([*self.connections], lambda connection: connection.send(batch))
 
     def check_run(self, run_id: str) -> None:
-        """Something was done to a run's log that is no event of it, a deletion say: look now, not at the next check."""
+        """A run's log was changed without an event, by a deletion for example: read it now, not at the next check."""
         topic = self._topics.get(run_id)
         if topic is not None and topic.position is not None and self.link == "up":
             topic.repair()
 
     async def check(self) -> None:
-        """Compare every topic's position with its log, and repair those that stand still elsewhere.
+        """Compare every topic's position with its log, and repair those that stand still at another position.
 
-        For what no message tells: one lost on the way, the last before a silence; a log that is gone or was replaced. A
-        topic that moves finds by itself what it misses. While thousands are told of thousands of events, its log is far
-        ahead: a repair would read what is on its way already, or find it trimmed and begin anew.
+        This finds what no message tells: the last message before a silence was lost, or a log is gone or was replaced.
+        A topic that moves finds by itself what it misses, so it is left alone. Under load its log is far ahead, and a
+        repair would read what is on its way already.
         """
         for topic in [*self._topics.values()]:
-            self._tidy(topic)  # one that was still reading when its last subscriber left
+            self._tidy(topic)  # it may have been reading when its last subscriber left
         elsewhere: list[tuple[Topic, Cursor | None]] = []
         async for topic, position in self._positions():
             if position is None:
@@ -279,17 +281,17 @@ class Hub:
         if elsewhere:
             await asyncio.sleep(_SETTLE_S)
             for topic, was_at in elsewhere:
-                if topic.position == was_at and not topic.has_news and topic.run_id not in self._arrived:
+                if topic.position == was_at and not topic.has_pending and topic.run_id not in self._arrived:
                     topic.repair()
 
     async def _catch_up(self) -> None:
-        """Redis was away: repair at once whatever stands elsewhere, whose log was gone, or that could not repair."""
+        """Redis was away: repair each topic that is at another position, was stale, or could not be repaired."""
         async for topic, position in self._positions():
-            if (position or START) != topic.position or topic.stale or topic.has_news:
+            if (position or START) != topic.position or topic.stale or topic.has_pending:
                 topic.repair()
 
     async def _positions(self) -> AsyncIterator[tuple[Topic, Cursor | None]]:
-        """Every topic with where its log stands (None: it is gone), which is true until the next one is asked for."""
+        """Each topic with its log's position; None: the log is gone. Valid until the next one is asked for."""
         topics = [topic for topic in self._topics.values() if topic.position is not None]
         for at in range(0, len(topics), _CHECK_CHUNK):
             chunk = topics[at : at + _CHECK_CHUNK]
@@ -297,14 +299,14 @@ class Hub:
             for topic, position in zip(chunk, positions, strict=True):
                 yield topic, position
 
-    # What clients' handlers call
+    # From clients' handlers
 
     async def ready(self) -> None:
-        """Wait until the link is up."""
+        """Wait until the link is up. On cancellation nothing changes."""
         await self._link_is_up.wait()
 
     def connect(self, connection: Connection) -> None:
-        """A client is there, whatever it watches: it hears of the link and of the relay's end until `disconnect`."""
+        """A client has connected: it is told of the link and of the relay's shutdown until `disconnect`."""
         self.connections.add(connection)
         self.empty.clear()
         if self.link == "down":
@@ -321,16 +323,17 @@ class Hub:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether so many wait for their run that nobody else may."""
+        """Whether so many joins wait that no further one is accepted."""
         return self._queue.is_full
 
     def join(self, run_id: str, subscriber: Subscriber, after: Cursor | None) -> None:
-        """Bring a subscriber to the present and keep it there until `leave`, which must be called unless this raises.
+        """Catch a subscriber up, then send it all that follows until `leave`, which must be called unless this raises.
 
-        It waits while the run log is away, and for its turn. When it cannot join, its `run_failed` is called.
+        The join waits for its turn, and while the run log is away. If it fails, the subscriber's `run_failed` is
+        called.
 
         Raises:
-            Refusal: 4429, too many wait.
+            Refusal: 4429, too many joins wait.
         """
         self._queue.join(run_id, subscriber, after)
 
@@ -338,22 +341,22 @@ class Hub:
         try:
             self._topic(join.run_id).join(join)
         except Exception as error:
-            self.containment.note(error, "join", join.run_id)
+            self.containment.record(error, "join", join.run_id)
             join.end(RunFailed(join.run_id))
 
     def _refuse(self, join: Join, error: Exception) -> None:
-        if not isinstance(error, RunFailed):  # which was noted where it happened
-            self.containment.note(error, "join", join.run_id)
+        if not isinstance(error, RunFailed):  # recorded already, where it happened
+            self.containment.record(error, "join", join.run_id)
         try:
             join.subscriber.run_failed(error)
         except Exception as other:
-            self.containment.note(other, "a subscriber", join.run_id)
+            self.containment.record(other, "a subscriber", join.run_id)
         topic = self._topics.get(join.run_id)
         if topic is not None:
             self._tidy(topic)
 
     def leave(self, run_id: str, subscriber: Subscriber) -> None:
-        """Tell a subscriber nothing more."""
+        """Send a subscriber nothing more."""
         self._queue.leave(subscriber)
         topic = self._topics.get(run_id)
         if topic is not None:
@@ -361,10 +364,10 @@ class Hub:
             self._tidy(topic)
 
     @asynccontextmanager
-    async def news(self, run_id: str) -> AsyncIterator[asyncio.Event]:
-        """An event that is set whenever something may have happened to a run: for held polling requests.
+    async def changes(self, run_id: str) -> AsyncIterator[asyncio.Event]:
+        """An event that is set whenever a run may have changed: for held polling requests.
 
-        Whoever enters, then reads, then waits misses nothing: what came before the read is in it.
+        A request that enters, then reads, then waits misses nothing: an earlier change is in what it reads.
         """
         topic = self._topic(run_id)
         event = asyncio.Event()
@@ -390,7 +393,7 @@ class Hub:
             )
             self._topics_by_prefix[message_prefix(run_id)] = topic
             if failed is not None:
-                topic.waiters = failed.waiters  # held polls read for themselves: they have not been sent away
+                topic.waiters = failed.waiters  # held polls read by themselves, and were not closed
         return topic
 
     def _tidy(self, topic: Topic) -> None:
@@ -402,5 +405,5 @@ class Hub:
         return self.runlog.read(run_id, after, event_bytes=event_bytes, later=later)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str, run_id: str | None = None) -> asyncio.Task[None]:
-        """Run work of one run's or one client's in a task that ends with the hub. Should it fail, it ends alone."""
+        """Run work for one run or one client in a task that ends with the hub. If it fails, only this task ends."""
         return self._children.spawn(work, name, run_id)

@@ -1,26 +1,20 @@
-"""The queue of joins: whose turn it is to begin, and how many may wait.
+"""The queue of joins: which one begins next, and how many may wait.
 
-Nothing is held for a join that waits here but its place: no task, no topic, no read.
+A join that waits is only an object in a queue: it has no task, no topic and no read.
 
-Fairness
---------
-Connections take turns, not joins. A connection that asks for 4,000 runs has one join begun for each that another
-connection has, so whoever asks for one run waits for at most one join of each connection that waits, however many
-those wait for. `at_once` reads are under way at most (two batches of a pipelined connection), so a turn comes soon. A
-join whose first read has ended gives its place back, though it may wait on: for a repair of its run, which nobody
-else's join must wait for.
+Fairness -------- Connections take turns, not joins. For a connection that wants 4,000 runs, one join begins for each
+one of another connection. So a client that wants one run waits for at most one join of each waiting connection, however
+many runs these want. At most `at_once` reads are under way (two batches of a pipelined connection), so a turn comes
+soon. When a join's first read has ended, the next join may begin, even if this one waits on for a repair of its run.
 
-A client that does not read
----------------------------
-No more joins are begun for a connection than `BEGINNINGS_AT_ONCE`, and none while what it was sent first of other runs
-still waits for it. So whoever subscribes to hundreds of runs over a slow link gets them one after another, and whoever
-reads nothing costs one such helping. The rest keep their places here, until the connection is gone at the latest.
+A client that does not read (backpressure) ------------------------------------------ At most `CATCHUPS_AT_ONCE` joins
+are under way for one connection, and none begins while a catch-up of another run still waits for the client. So a
+client that subscribes to hundreds of runs over a slow link gets them one after another, and a client that reads nothing
+costs one such set. The other joins wait here, until the connection is gone at the latest.
 
-The bound
----------
-`most` joins wait at most, those that were given up and whose turn has not come included (they are dropped then). Beyond
-it a join is refused, and its client told when to come back. The last fifth is kept for connections with nothing waiting
-here: those who have filled the rest do not shut out who wants one run.
+The bound --------- At most `most` joins wait, including those that are over but whose turn has not come (they are
+dropped then). Beyond it a join is refused, and its client told when to come back. The last fifth is reserved for
+connections without a waiting join: clients that have filled the rest do not shut out a client that wants one run.
 """
 
 from __future__ import annotations
@@ -35,7 +29,7 @@ from typing import Final
 from ..codes import CloseCode
 from ..errors import Refusal, RunlogUnavailable
 from ..progress import Cursor
-from .bounds import BEGINNINGS_AT_ONCE
+from .bounds import CATCHUPS_AT_ONCE
 from .connections import Connection
 from .shared_reads import Join
 from .subscribers import Subscriber
@@ -46,13 +40,13 @@ log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 128
 _PAUSE_S: Final = 0.2
-_SAID_EVERY_S: Final = 10.0
-_KEPT: Final = 5
-"""One part of so many is for connections with nothing waiting."""
+_LOG_EVERY_S: Final = 10.0
+_RESERVED: Final = 5
+"""One part of so many is for connections without a waiting join."""
 
 
 class JoinQueue:
-    """Joins that wait for their turn, and how many are under way."""
+    """Joins that wait for their turn, and the number of those under way."""
 
     def __init__(
         self,
@@ -65,112 +59,115 @@ class JoinQueue:
     ) -> None:
         """
         Args:
-            on_put_off: a join could not read, though the queue is open.
+            begin: starts a join.
+            refuse: is told of a join that has failed, with its error.
+            most: how many joins may wait.
+            on_put_off: is called when a join could not read, though the queue is open.
         """
         self.waiting = 0
         self._begin = begin
         self._refuse = refuse
         self._most = most
         self._joins: dict[Subscriber, Join] = {}
-        """All that are not over, by who joins."""
+        """All joins that are not over, by subscriber."""
         self._at_once = at_once
         self._under_way = 0
-        self._lines: dict[object, deque[Join]] = {}
+        self._queues: dict[object, deque[Join]] = {}
         self._turns: deque[object] = deque()
-        """Who has a line, the next one first."""
+        """Connections with a queue, in the order of their turns."""
         self._begun: dict[object, int] = {}
-        """How many are under way of each who has any."""
+        """How many joins are under way, by connection."""
         self._held: set[object] = set()
-        """Who has a line but no turn, as many are under way."""
+        """Connections with a queue but no turn, as enough of their joins are under way."""
         self._open = False
-        self._going_on = False
+        self._starting = False
         self._on_put_off = on_put_off
         self._put_off = 0
-        self._said_s = 0.0
+        self._logged_s = 0.0
 
     @property
     def under_way(self) -> int:
-        """How many joins are being read for."""
+        """How many joins have begun and wait for their first read."""
         return self._under_way
 
     @property
     def is_full(self) -> bool:
-        """Whether nobody may wait any more."""
+        """Whether no further join may wait."""
         return self.waiting >= self._most
 
     def join(self, run_id: str, subscriber: Subscriber, after: Cursor | None) -> None:
-        """Begin a join when it is its turn, which may be at once; and again until the run log could be read.
+        """Begin a join when its turn comes, which may be at once; again, until the run log could be read.
 
         Raises:
-            Refusal: 4429, too many wait.
+            Refusal: 4429, too many joins wait.
         """
-        most = self._most if subscriber.connection not in self._lines else self._most - self._most // _KEPT
+        most = self._most if subscriber.connection not in self._queues else self._most - self._most // _RESERVED
         if self.waiting >= most:
-            reason = f"too many wait to be told of their run: {self.waiting} of {most}; come back in some seconds"
+            reason = f"too many joins wait for their turn: {self.waiting} of {most}; come back in some seconds"
             raise Refusal(CloseCode.TOO_MANY, reason, 5)
-        self._append(self._made(run_id, subscriber, after))
-        self.go_on()
+        self._append(self._new_join(run_id, subscriber, after))
+        self._start_joins()
 
     def leave(self, subscriber: Subscriber) -> None:
-        """The subscriber has gone, whether it has joined or not."""
+        """The subscriber has left, whether it has joined or not."""
         join = self._joins.pop(subscriber, None)
         if join is not None:
             join.cancel()
 
-    def _made(self, run_id: str, subscriber: Subscriber, after: Cursor | None) -> Join:
+    def _new_join(self, run_id: str, subscriber: Subscriber, after: Cursor | None) -> Join:
         join = self._joins[subscriber] = Join(run_id, subscriber, after, self._ended)
         return join
 
     def _ended(self, join: Join, error: Exception | None) -> None:
         self._joins.pop(join.subscriber, None)
         if isinstance(error, RunlogUnavailable):
-            self._say_put_off(join.run_id, error)
-            again = self._made(join.run_id, join.subscriber, join.after)
-            asyncio.get_running_loop().call_later(_PAUSE_S, self._again, again)
+            self._log_put_off(join.run_id, error)
+            again = self._new_join(join.run_id, join.subscriber, join.after)
+            asyncio.get_running_loop().call_later(_PAUSE_S, self._retry, again)
         elif error is not None:
             self._refuse(join, error)
 
-    def _say_put_off(self, run_id: str, error: Exception) -> None:
-        """Say now and then that joins wait, for all of them together: thousands may."""
+    def _log_put_off(self, run_id: str, error: Exception) -> None:
+        """Log every 10 s that joins wait, one line for all of them: there may be thousands."""
         self._put_off += 1
         now_s = asyncio.get_running_loop().time()
-        if now_s - self._said_s > _SAID_EVERY_S:
-            log.info("joins put off, %d so far; now of run %r: %s", self._put_off, run_id, error)
-            self._said_s = now_s
+        if now_s - self._logged_s > _LOG_EVERY_S:
+            log.info("joins are put off, %d so far; the last one of run %r: %s", self._put_off, run_id, error)
+            self._logged_s = now_s
         if self._open:
             self._on_put_off()
 
-    def _again(self, join: Join) -> None:
-        self._append(join)  # whatever the bound says: it was let in before
-        self.go_on()
+    def _retry(self, join: Join) -> None:
+        self._append(join)  # the bound does not apply: it was accepted before
+        self._start_joins()
 
     def _append(self, join: Join) -> None:
-        whose = self._whose(join)
-        line = self._lines.get(whose)
-        if line is None:
-            line = self._lines[whose] = deque()
-            self._turns.append(whose)
-        line.append(join)
+        owner = self._owner(join)
+        queue = self._queues.get(owner)
+        if queue is None:
+            queue = self._queues[owner] = deque()
+            self._turns.append(owner)
+        queue.append(join)
         self.waiting += 1
 
-    def _whose(self, join: Join) -> object:
-        """In whose line a join waits."""
+    def _owner(self, join: Join) -> object:
+        """Whose turn a join needs: connections take turns."""
         return join.subscriber.connection
 
     def open(self) -> None:
-        """Reads can be answered: begin."""
+        """The run log can be read: begin joins."""
         self._open = True
-        self.go_on()
+        self._start_joins()
 
     def shut(self) -> None:
-        """Reads cannot be answered: let everybody wait."""
+        """The run log cannot be read: let all joins wait."""
         self._open = False
 
-    def go_on(self) -> None:
-        """Begin as many as may be under way."""
-        if self._going_on:  # catchup one may end it at once, which comes back here
+    def _start_joins(self) -> None:
+        """Begin joins, as many as may be under way."""
+        if self._starting:  # a join that ends at once calls this again
             return
-        self._going_on = True
+        self._starting = True
         try:
             while self._open and self._turns and self._under_way < self._at_once:
                 join = self._next()
@@ -179,47 +176,47 @@ class JoinQueue:
                     join.on_answer = self._answered
                     self._begin(join)
         finally:
-            self._going_on = False
+            self._starting = False
 
     def _next(self) -> Join | None:
-        """The next connection's next join; None if it had none left that anybody waits for, or may begin none now."""
-        whose = self._turns.popleft()
-        line = self._lines[whose]
-        while line and line[0].over:
-            line.popleft()
+        """The next connection's next join; None if all of its joins are over, or none may begin now."""
+        owner = self._turns.popleft()
+        queue = self._queues[owner]
+        while queue and queue[0].over:
+            queue.popleft()
             self.waiting -= 1
-        if not line:
-            del self._lines[whose]
+        if not queue:
+            del self._queues[owner]
             return None
-        if not self._may_begin(whose, line[0].subscriber.connection):
+        if not self._may_begin(owner, queue[0].subscriber.connection):
             return None
-        join = line.popleft()
+        join = queue.popleft()
         self.waiting -= 1
-        self._begun[whose] = self._begun.get(whose, 0) + 1
-        if line:
-            self._turns.append(whose)
+        self._begun[owner] = self._begun.get(owner, 0) + 1
+        if queue:
+            self._turns.append(owner)
         else:
-            del self._lines[whose]
+            del self._queues[owner]
         return join
 
-    def _may_begin(self, whose: object, connection: Connection) -> bool:
-        """Whether the client has taken what was begun for it. If it has not, it has a turn again as soon as it has."""
-        if self._begun.get(whose, 0) >= BEGINNINGS_AT_ONCE:
-            self._held.add(whose)
+    def _may_begin(self, owner: object, connection: Connection) -> bool:
+        """Whether the client has taken its catch-ups. If not, its connection has a turn again as soon as it has."""
+        if self._begun.get(owner, 0) >= CATCHUPS_AT_ONCE:
+            self._held.add(owner)
             return False
-        return connection.when_drained(partial(self._drained, whose))
+        return connection.when_drained(partial(self._drained, owner))
 
-    def _drained(self, whose: object) -> None:
-        self._turns.append(whose)
-        self.go_on()
+    def _drained(self, owner: object) -> None:
+        self._turns.append(owner)
+        self._start_joins()
 
     def _answered(self, join: Join) -> None:
         self._under_way -= 1
-        whose = self._whose(join)
-        self._begun[whose] -= 1
-        if not self._begun[whose]:
-            del self._begun[whose]
-        if whose in self._held:
-            self._held.discard(whose)
-            self._turns.append(whose)
-        self.go_on()
+        owner = self._owner(join)
+        self._begun[owner] -= 1
+        if not self._begun[owner]:
+            del self._begun[owner]
+        if owner in self._held:
+            self._held.discard(owner)
+            self._turns.append(owner)
+        self._start_joins()

@@ -1,4 +1,4 @@
-"""The listener: the one task of a relay process that hears the channel, and knows when it does not."""
+"""The listener: the one task of a relay process that receives the channel's messages, and notices when it does not."""
 
 from __future__ import annotations
 
@@ -29,28 +29,30 @@ log = logging.getLogger(__name__)
 _CONNECT_S = 5.0
 _MAX_NEIGHBOURS = 16
 _MUCH_BYTES = 4 * 1024
-"""More than a dozen messages at once: more are on their way."""
-_MOMENT_S = 0.1
+"""After a read of so many bytes (more than a dozen messages), more are most likely on their way."""
+_WAIT_S = 0.1
 _PAUSE_S = 0.2
 _REFUSED_S = 1.0
-"""Between two looks at whether what was refused is allowed now."""
+"""Between two checks of whether Redis allows now what it has refused."""
 _EVERYTHING_EVERY_S = 60.0
 _AGAIN_S = 10.0
-_MOST_BEHIND = 3
-"""So many times `deaf_after_s` a probe may be on its way behind other messages."""
+_MAX_BEHIND = 3
+"""A probe may be on its way behind other messages for so many times `deaf_after_s`."""
 
 
 class Listener:
-    """Subscribes, hands messages to the hub, probes itself, reconnects.
+    """Subscribes, gives messages to the hub, probes itself, reconnects.
 
-    The probe is a message to itself over the relays' control channel, on the same connection as everything else: it
-    tells that a publish anywhere reaches this task. A TCP connection that looks open tells nothing. When a probe does
-    not come back in time, the link is down; when that lasts, the connection is replaced.
+    A probe is a message to itself over the relays' control channel, received on the same connection as everything else.
+    When it comes back, a publish anywhere reaches this task; that a TCP connection looks open does not prove this (a
+    dead peer). When a probe does not come back in time, the link is down. When that lasts, the connection is replaced.
 
-    What clients are told so is about Redis and about nothing else. So a probe is published on the control connection,
-    where no read is before it. It is late when nothing at all was heard for `probe_s`: while other messages come, it is
-    behind them, and Redis is there. And that time is made of moments that the loop was on time for. A moment that it
-    was late for (it had a thousand joins to answer) says nothing: what was heard may lie in the socket, unread.
+    A late probe must mean that Redis is away, and not that this relay is busy:
+
+    - It is published on the control connection, where no read is queued before it.
+    - It is late when nothing at all was received for `probe_s`. While other messages arrive, it is queued behind them.
+    - That time is made of short waits for which the event loop was on time. If the loop was late (it had a thousand
+      joins to answer), what has arrived may lie unread in the socket, so that wait does not count.
     """
 
     def __init__(
@@ -77,17 +79,19 @@ class Listener:
         self._database = int(self._pool.connection_kwargs.get("db") or 0)
         self._neighbours: set[int] = set()
         self._probe = 0
-        self._heard = asyncio.Event()
+        self._probe_back = asyncio.Event()
         self._pushes = 0
-        self.trouble: str | None = "it has not heard Redis yet"
-        """Why the link is down, in words."""
+        self.trouble: str | None = "it has not received anything from Redis yet"
+        """Why the link is down, as a text."""
         self.remark = ""
-        """What else is refused, though clients are served."""
+        """What Redis refuses, though clients are served."""
         self._trouble_since_s = time.monotonic()
         self._everything_due_s = 0.0
 
     async def run(self) -> None:
-        """Listen until cancelled. Never ends by itself."""
+        """Listen until cancelled, and reconnect. Never returns. When it ends, the link is down and the connection
+        closed.
+        """
         delay_s, first = 0.1, True
         while True:
             connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
@@ -104,10 +108,10 @@ class Listener:
                     tasks.create_task(for_ever(self._probe_on), name="listener probes")
                     tasks.create_task(self._runlog.topology.watch(), name="listener watches the primary")
             except* (OSError, RedisError, RunlogError) as errors:
-                self._note_trouble(errors.exceptions[0])
-            except* Exception as errors:  # another connection may do better, and there is nobody else who would try
-                self._hub.containment.note(errors, "listener")
-                self._note_trouble(errors.exceptions[0])
+                self._record_trouble(errors.exceptions[0])
+            except* Exception as errors:  # another connection may work, and nothing else would try
+                self._hub.containment.record(errors, "listener")
+                self._record_trouble(errors.exceptions[0])
             finally:
                 self._hub.link_down()
                 await connection.disconnect(nowait=True)
@@ -116,7 +120,7 @@ class Listener:
 
     async def _subscribe(self, connection: Any) -> None:
         try:
-            async with asyncio.timeout(_CONNECT_S):  # a server that is frozen accepts, and never answers
+            async with asyncio.timeout(_CONNECT_S):  # a frozen server accepts the connection and never answers
                 await connection.connect()
             channels = self._runlog.keys.channels
             await connection.send_command("SUBSCRIBE", *channels)
@@ -126,7 +130,7 @@ class Listener:
             raise RunlogUnavailable(f"cannot subscribe: {str(error) or 'no answer'}") from error
 
     async def _read(self, connection: Any) -> None:
-        """Read what Redis pushes until the connection breaks: from the transport to the parser, hiredis', at once."""
+        """Read until the connection breaks. Bytes go from the transport directly to hiredis' parser."""
         pushes = _Pushes(connection._parser._reader, self._receive, self._hub.containment)
         take_over(connection, pushes)
         await pushes.lost
@@ -138,7 +142,7 @@ class Listener:
             if reply[0] == b"message":
                 if reply[1] != control:
                     messages.append(reply[2])
-                else:  # in its place among the others: an adopter's marker says what came before it
+                else:  # in order among the others: adoption relies on it
                     self._hub.receive(messages, more=True)
                     messages = []
                     self._receive_control(reply[2])
@@ -153,53 +157,53 @@ class Listener:
             return
         database = message.get("db", self._database)
         if database != self._database:
-            self._hear_neighbour(database)
+            self._check_neighbour(database)
         elif message.get("probe") == self.relay_id:
             if message.get("number") == self._probe:
-                self._heard.set()
+                self._probe_back.set()
         else:
             try:
                 self._on_control(message)
-            except Exception as error:  # anyone may publish there
-                self._hub.containment.note(error, "a message of the relays'")
+            except Exception as error:  # anybody may publish there
+                self._hub.containment.record(error, "a message of the control channel")
 
-    def _hear_neighbour(self, database: object) -> None:
-        """A relay of another database speaks here: Pub/Sub knows no databases. Nothing that it says is about our runs.
+    def _check_neighbour(self, database: object) -> None:
+        """Warn of a relay of another database: Pub/Sub knows no databases, but its messages are not about our runs.
 
-        Said once for each of a few, since anyone may publish there.
+        The warning is logged once for each of at most 16 databases, as anybody may publish there.
         """
         if type(database) is int and database not in self._neighbours and len(self._neighbours) < _MAX_NEIGHBOURS:
             self._neighbours.add(database)
             self._metrics.foreign_databases = len(self._neighbours)
             log.warning(
-                "relays of database %d of this Redis are heard on %s, and this one has database %d: databases share "
-                "channels, so both applications hear each other's events and adopt each other's raw messages. "
+                "relays of database %d of this Redis publish on %s, and this relay uses database %d: databases share "
+                "channels, so both applications receive each other's events and adopt each other's raw messages. "
                 "Give each a prefix of its own (RUNRELAY_PREFIX, of its workers too)",
                 database, self._runlog.keys.control, self._database,
             )  # fmt: skip
 
     async def _probe_on(self) -> None:
-        """Probe end to end, at once and then every few seconds."""
+        """Probe end to end, at once and then every `probe_s` seconds, until cancelled."""
         deaf_s = 0.0
         while True:
             self._probe += 1
-            self._heard.clear()
+            self._probe_back.clear()
             waited_s = quiet_s = 0.0
             again_s = self._probe_s
             probe = {"probe": self.relay_id, "number": self._probe}
             try:
-                said = self.send(probe)
-                while not self._heard.is_set():
-                    if said.done() and waited_s > again_s and quiet_s < self._probe_s / 2:
-                        # Others are heard: it is behind them, or it was lost, and then only another one tells.
+                published = self.send(probe)
+                while not self._probe_back.is_set():
+                    if published.done() and waited_s > again_s and quiet_s < self._probe_s / 2:
+                        # Other messages arrive: the probe is behind them, or was lost. Another one will tell.
                         again_s += self._probe_s
-                        said = self.send(probe)
+                        published = self.send(probe)
                     before = self._pushes
-                    moment_s = await self._moment(said)
-                    waited_s += moment_s
-                    quiet_s = quiet_s + moment_s if self._pushes == before else 0.0
-                    if quiet_s > self._probe_s or waited_s > self._deaf_after_s * _MOST_BEHIND:
-                        said.cancel()
+                    part_s = await self._wait_for_probe(published)
+                    waited_s += part_s
+                    quiet_s = quiet_s + part_s if self._pushes == before else 0.0
+                    if quiet_s > self._probe_s or waited_s > self._deaf_after_s * _MAX_BEHIND:
+                        published.cancel()
                         raise RunlogUnavailable(f"a probe did not come back within {waited_s:.1f} s")
                 deaf_s = 0.0
                 await self._check_rights()
@@ -209,8 +213,8 @@ class Listener:
                 await self._pause()
             except RunlogError as error:
                 self._hub.link_down()
-                self._note_trouble(error)
-                if self._heard.is_set():  # it is not deaf: what it needs is refused
+                self._record_trouble(error)
+                if self._probe_back.is_set():  # the probe came back: Redis refuses something else
                     await asyncio.sleep(_REFUSED_S)
                     continue
                 await asyncio.sleep(_PAUSE_S)
@@ -220,7 +224,7 @@ class Listener:
                     raise RunlogUnavailable("the listener is deaf: its probes do not come back") from error
 
     async def _pause(self) -> None:
-        """Until the next probe is due, or somebody doubts that Redis can be read."""
+        """Wait until the next probe is due, or a read has failed (`hub.doubted`)."""
         self._hub.doubted.clear()
         at_least_s = min(_PAUSE_S, self._probe_s)
         await asyncio.sleep(at_least_s)
@@ -229,10 +233,10 @@ class Listener:
                 await self._hub.doubted.wait()
 
     async def _check_rights(self) -> None:
-        """Ask whether runs can be read; now and then, whether all else can be done.
+        """Check whether Redis allows reads of runs; every minute, whether it allows everything else.
 
         Raises:
-            RunlogError: no client can join. Else the link would be up, and they would wait without a word.
+            RunlogError: no client can join. Then the link must be down: clients would wait without being told why.
         """
         now_s = asyncio.get_running_loop().time()
         everything = now_s >= self._everything_due_s
@@ -244,11 +248,11 @@ class Listener:
             remark = refusals_in_words(refusals)
             self._everything_due_s = now_s + (_AGAIN_S if remark else _EVERYTHING_EVERY_S)
             if remark and remark != self.remark:
-                log.warning("runs are shown here, but not all else works: %s", remark)
+                log.warning("clients are served, but Redis refuses something else: %s", remark)
             self.remark = remark
 
-    def _note_trouble(self, error: BaseException) -> None:
-        """Keep why the link is down; log it when it is new, and not at each try."""
+    def _record_trouble(self, error: BaseException) -> None:
+        """Keep why the link is down; log it when the reason is new, not at each try."""
         trouble = trouble_of(error, self._runlog.topology.place, self._runlog.keys)
         if self.trouble is None:
             self._trouble_since_s = time.monotonic()
@@ -262,11 +266,11 @@ class Listener:
 
     @property
     def trouble_s(self) -> float:
-        """For how many seconds there has been trouble."""
+        """Seconds since the link went down; 0 while it is up."""
         return 0.0 if self.trouble is None else time.monotonic() - self._trouble_since_s
 
-    async def _moment(self, said: asyncio.Future[int]) -> float:
-        """Wait a moment for the probe. Returns how long that was, in seconds; 0 if the loop was late.
+    async def _wait_for_probe(self, published: asyncio.Future[int]) -> float:
+        """Wait up to 0.1 s for the probe. Returns how long, in seconds; 0 if the loop was late.
 
         Raises:
             RunlogUnavailable: it could not be published.
@@ -274,30 +278,32 @@ class Listener:
         loop = asyncio.get_running_loop()
         before_s = loop.time()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_MOMENT_S):
-                await self._heard.wait()
-        if said.done():
-            said.result()
+            async with asyncio.timeout(_WAIT_S):
+                await self._probe_back.wait()
+        if published.done():
+            published.result()
         took_s = loop.time() - before_s
-        return took_s if took_s < 2 * _MOMENT_S else 0.0
+        return took_s if took_s < 2 * _WAIT_S else 0.0
 
     def send(self, message: dict[str, Any]) -> asyncio.Future[int]:
-        """Publish a message on the relays' control channel. It may go out twice."""
+        """Publish a message on the relays' control channel. After a lost reply it is sent again, so it may arrive
+        twice.
+        """
         named = {**message, "db": self._database}
         return self._runlog.publish(self._runlog.keys.control, orjson.dumps(named), again=True)
 
 
 class _Pushes(asyncio.Protocol):
-    """A subscribed connection's bytes, parsed as they come. `lost` raises what ended it."""
+    """Parses a subscribed connection's bytes as they arrive. The future `lost` gets the error that ended it."""
 
-    def __init__(self, parser: Any, hear: Callable[[list[Any], bool], None], containment: Containment) -> None:
+    def __init__(self, parser: Any, receive: Callable[[list[Any], bool], None], containment: Containment) -> None:
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._parser = parser
-        self._receive = hear
+        self._receive = receive
         self._containment = containment
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and hand on what is whole; see asyncio.Protocol."""
+        """Parse, and give whole messages to the listener; see asyncio.Protocol."""
         if self.lost.done():
             return
         parser, replies = self._parser, []
@@ -309,13 +315,13 @@ class _Pushes(asyncio.Protocol):
             reply = error
         try:
             self._receive(replies, len(data) >= _MUCH_BYTES)
-        except Exception as error:  # a fault of ours in one run must not make the relay deaf for all the others
-            self._containment.note(error, "passing on what the run log said")
-        if isinstance(reply, Exception):  # else the rest of a reply is to come
+        except Exception as error:  # an error in one run must not end the listener
+            self._containment.record(error, "giving messages to the hub")
+        if isinstance(reply, Exception):  # False: the rest of a reply is still to come
             self.connection_lost(reply)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell who waits; see asyncio.Protocol."""
+        """End the listener's wait; see asyncio.Protocol."""
         if not self.lost.done():
             why = exc or "Redis closed the connection"
             self.lost.set_exception(RunlogUnavailable(f"the subscription broke: {why}"))

@@ -1,9 +1,9 @@
 """Repairs: topics that must read what they have missed, a few at a time.
 
-After an outage that may be all of them. `at_once` of them read at the same time, and each read gives way to those of
-joins (see runlog/pipelined.py), so that who comes then does not wait behind who is there. Repairs do not starve: of the
-reads that go out, a fourth is theirs while any wait. One that has to read again goes to the end of the line, so a run
-that somebody keeps forging messages for costs the others a read each time, and no more.
+After an outage these may be all topics. `at_once` of them read at the same time, and reads of joins go first (see
+runlog/pipelined.py), so that a new subscriber does not wait behind those that are connected. Repairs do not starve: a
+fourth of all reads is theirs while any wait. A repair that must read again goes to the end of the queue. So a run with
+many forged messages costs the other runs one read each time, and no more.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ AT_ONCE: Final = 32
 
 
 class Repairable(Protocol):
-    """A topic, as far as its repair goes."""
+    """A topic as its repair sees it."""
 
     run_id: str
 
     async def repair_once(self) -> bool:
-        """Read and catch up. True: it must read again."""
+        """Read and deliver what was missed. True: it must read again."""
 
 
 class Repairs:
-    """The line of topics that wait for their repair. A topic is in it once at most; that is the topic's to see to."""
+    """The queue of topics that wait for their repair. The topic sees to it that it is queued at most once."""
 
     def __init__(
         self, spawn: Callable[[Coroutine[Any, Any, None], str, str], object], *, at_once: int = AT_ONCE
@@ -40,15 +40,15 @@ class Repairs:
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """How many topics wait."""
         return len(self._waiting)
 
     def add(self, topic: Repairable) -> None:
-        """Repair a topic when it is its turn, which may be at once."""
+        """Repair a topic when its turn comes, which may be at once."""
         self._waiting.append(topic)
-        self._go_on()
+        self._start_next()
 
-    def _go_on(self) -> None:
+    def _start_next(self) -> None:
         while self._waiting and self._under_way < self._at_once:
             topic = self._waiting.popleft()
             self._under_way += 1
@@ -65,4 +65,4 @@ class Repairs:
             self._under_way -= 1
             if again:
                 self._waiting.append(topic)
-            self._go_on()
+            self._start_next()

@@ -1,8 +1,9 @@
-"""Shared reads of a run (single flight): subscribers that begin at the same cursor at about the same time share one.
+"""Shared reads of a run (single flight): subscribers that join at the same cursor at about the same time share one
+read.
 
-A read that is older than the subscriber is as good as a new one while the events that were delivered since are kept
-here; the topic checks that. So when thousands of clients come back at once, Redis is asked a few times. A read whose
-last subscriber has gone is cancelled: before it is sent, it costs nothing.
+So when thousands of clients reconnect at once, Redis is asked a few times. A read that is older than the subscriber is
+as good as a new one while the events that were delivered since are kept here; the topic checks that. A read whose last
+subscriber has gone is cancelled. If it was not sent yet, it costs nothing.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from .subscribers import Subscriber
 __all__ = ["Join", "Joinable", "SharedReads"]
 
 _RETAIN_S: Final = 0.3
-"""For how long a read serves others: what was delivered since is sent to each of them."""
+"""For so long a finished read is reused; what was delivered since is sent along with it."""
 _MAX_RECENT: Final = 1_000
 
 
 class Joinable(Protocol):
-    """What a join leads into: a topic."""
+    """A topic as a join sees it."""
 
     def give_up(self, join: Join) -> None:
-        """Let go of a join that is over."""
+        """Forget a join that is over."""
 
 
 class Join:
@@ -51,21 +52,21 @@ class Join:
         self.subscriber = subscriber
         self.after = after
         self.on_end = on_end
-        """Called once: when the subscriber is live, or with why it has not joined. Not after `cancel`."""
+        """Called once: with None when the subscriber is live, or with the error. Not called after `cancel`."""
         self.on_answer = on_answer
-        """Called once at most: when the first read that it waits for has ended in any way."""
+        """Called at most once: when the first read has ended, in any way."""
         self.over = False
         self.topic: Joinable | None = None
-        self.reading: Reading | None = None
+        self.reading: SharedRead | None = None
 
     def answered(self) -> None:
         """The first read has ended."""
-        told, self.on_answer = self.on_answer, None
-        if told is not None:
-            told(self)
+        callback, self.on_answer = self.on_answer, None
+        if callback is not None:
+            callback(self)
 
     def end(self, error: Exception | None) -> None:
-        """It is over: the subscriber has joined, or could not."""
+        """The join is over: the subscriber is live, or could not join."""
         if not self.over:
             self._leave()
             self.on_end(self, error)
@@ -83,8 +84,8 @@ class Join:
         self.answered()
 
 
-class Reading:
-    """A read under way, or one that is over and still serves."""
+class SharedRead:
+    """A read that is under way, or that is finished and reused."""
 
     __slots__ = ("key", "outcome", "view", "waiting")
 
@@ -96,9 +97,9 @@ class Reading:
 
 
 class SharedReads:
-    """What a topic keeps for those who join it.
+    """A topic's reads for joins, and the frames that were delivered since they began.
 
-    `then` gets each join when its read has ended, with what it begins with or with what went wrong. It does not raise.
+    `then` is called with each join when its read has ended, and with its catch-up or the error. It does not raise.
     """
 
     def __init__(
@@ -107,21 +108,21 @@ class SharedReads:
         then: Callable[[Join, Catchup | Exception], None],
     ) -> None:
         self.count = 0
-        """How many are joining: while somebody is, what is delivered is kept."""
+        """How many joins are under way: while there is one, delivered frames are kept."""
         self._read = read
         self._then = then
         self._recent: deque[Frame] = deque(maxlen=_MAX_RECENT)
         self._retaining = False
         self._retention: asyncio.TimerHandle | None = None
-        self._readings: dict[tuple[Cursor | None, int], Reading] = {}
+        self._readings: dict[tuple[Cursor | None, int], SharedRead] = {}
 
     def begin(self, join: Join) -> None:
-        """Read what a join begins with, or share what another has read or is reading."""
+        """Read for a join, or share the read of another join."""
         key = join.after, join.subscriber.connection.resume_bytes
         reading = self._readings.get(key)
         if reading is None:
             self._retain()
-            reading = self._readings[key] = Reading(key, asyncio.ensure_future(self._read(*key)))
+            reading = self._readings[key] = SharedRead(key, asyncio.ensure_future(self._read(*key)))
             reading.view.add_done_callback(partial(self._answer, reading))
         if reading.outcome is None:
             join.reading = reading
@@ -130,61 +131,61 @@ class SharedReads:
             self._then(join, reading.outcome)
 
     def leave(self, join: Join) -> None:
-        """A join does not wait for its read any more. The last one's is given up."""
+        """A join does not wait for its read any more. A read without a join is cancelled."""
         reading, join.reading = join.reading, None
         if reading is not None:
             reading.waiting.pop(join, None)
             if not reading.waiting and reading.outcome is None:
-                self._let_go(reading)
+                self._stop_sharing(reading)
                 reading.view.cancel()
 
-    def _answer(self, reading: Reading, view: asyncio.Future[RunView]) -> None:
+    def _answer(self, reading: SharedRead, view: asyncio.Future[RunView]) -> None:
         outcome: Catchup | Exception
         try:
-            if view.cancelled():  # nobody waits; were it otherwise, they would wait for ever
-                raise RunlogUnavailable("the read was given up")
+            if view.cancelled():  # no join waits for it, or it would wait for ever
+                raise RunlogUnavailable("the read was cancelled")
             outcome = Catchup.of(view.result(), reading.key[0])
-        except Exception as error:  # those who wait for it are told; it is nobody else's
+        except Exception as error:  # a failure of the joins that wait for this read
             outcome = error
-            self._let_go(reading)
+            self._stop_sharing(reading)
         reading.outcome = outcome
         waiting, reading.waiting = reading.waiting, {}
         for join in waiting:
             join.reading = None
             self._then(join, outcome)
 
-    def _let_go(self, reading: Reading) -> None:
-        """Whoever asks from now on has another read."""
+    def _stop_sharing(self, reading: SharedRead) -> None:
+        """Share this read with no further join."""
         if self._readings.get(reading.key) is reading:
             del self._readings[reading.key]
 
     def discard(self, join: Join) -> None:
-        """The read that a join began with was out of date: the next one who asks has another."""
+        """The read that a join was given is out of date: the next join gets another."""
         reading = self._readings.get((join.after, join.subscriber.connection.resume_bytes))
         if reading is not None and reading.outcome is not None:
-            self._let_go(reading)
+            self._stop_sharing(reading)
 
     def record(self, frames: Sequence[Frame]) -> None:
-        """Frames of the log were delivered."""
+        """Keep frames that were delivered, while there are joins."""
         if self._retaining:
             self._recent.extend(frames)
 
     def since(self, reached: Cursor) -> list[Frame]:
-        """What was delivered after a position, as far as it was kept."""
+        """The kept frames that were delivered after a position."""
         return [f for f in self._recent if f.cursor and f.cursor.epoch == reached.epoch and f.cursor.seq > reached.seq]
 
     def forget_delivered(self) -> None:
-        """What was delivered so far leads to no position any more: a new initial_state came."""
+        """A new initial_state was sent: the frames before it lead to no position any more."""
         self._recent.clear()
 
     def _retain(self) -> None:
-        """Keep what is delivered from now on, for as long as anyone joins, and a little longer for who comes next."""
+        """Keep delivered frames from now on, while there are joins, and 0.3 s longer for the next ones."""
         self._retaining = True
         if self._retention is None:
             self._retention = asyncio.get_running_loop().call_later(_RETAIN_S, self._forget)
 
     def _forget(self) -> None:
-        """Share no read that is over; and, unless somebody waits for one, let go of what was kept for joins."""
+        """Stop reusing finished reads; if there are no joins, forget the frames that were kept."""
         self._retention = None
         self._readings = {key: reading for key, reading in self._readings.items() if reading.outcome is None}
         if self.count:
@@ -194,7 +195,9 @@ class SharedReads:
             self._recent.clear()
 
     def close(self) -> None:
-        """Nobody joins any more. What was read is let go of now: topics are rings, and wait for the collector."""
+        """Nobody joins any more. What was read is freed now: a topic is a reference cycle, which waits for the
+        collector.
+        """
         self._readings.clear()
         self._recent.clear()
         if self._retention is not None:

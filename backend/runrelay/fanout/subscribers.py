@@ -1,4 +1,4 @@
-"""The subscribers: a run's live subscribers in this process, and the batch that is on its way to them."""
+"""A run's live subscribers in this process, and the batch that is being delivered to them."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _SUBSCRIBERS_PER_TURN: Final = 500
 
 
 class Subscriber(Protocol):
-    """One watching of one run by one client."""
+    """One client's subscription to one run."""
 
     connection: Connection
 
     def run_ended(self) -> None:
-        """The run has ended some seconds ago: nothing more comes."""
+        """The run ended some seconds ago: nothing more is sent."""
 
     def run_failed(self, error: Exception) -> None:
-        """The run cannot be followed any more, as it is no run (NotARun) or for a fault here: nothing more comes."""
+        """The run cannot be followed any more: it is no run (NotARun), or something failed. Nothing more is sent."""
 
 
 class Subscribers:
-    """Subscribers_ who have all been sent the same, or are being sent it.
+    """Subscribers that all have been sent the same frames, or are being sent them.
 
-    A batch to many takes several turns of the loop, so that nothing else has to wait for it. There is one at a time.
-    Who is added meanwhile gets it last; who is removed, or cut off, gets no more of it.
+    A batch to many of them takes several turns of the loop, so that nothing else waits long. One batch is delivered at
+    a time. A subscriber that is added meanwhile gets it last; one that is removed, or cut off, gets no more of it.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Subscribers:
     ) -> None:
         self.members: dict[Subscriber, Connection] = {}
         self.idle = asyncio.Event()
-        """Set while nothing is on its way."""
+        """Set while no batch is being delivered."""
         self.idle.set()
         self._metrics = metrics
         self._on_delivered = on_delivered
@@ -60,11 +60,11 @@ class Subscribers:
 
     @property
     def is_delivering(self) -> bool:
-        """Whether a batch is on its way."""
+        """Whether a batch is being delivered."""
         return self._batch is not None
 
     def add(self, subscriber: Subscriber) -> None:
-        """From now on this subscriber gets what is being delivered, and all that follows."""
+        """Send this subscriber the batch that is being delivered, and all that follow."""
         self.members[subscriber] = subscriber.connection
         if self._batch is not None:
             self._waiting.append(subscriber)
@@ -74,40 +74,40 @@ class Subscribers:
         self.members.pop(subscriber, None)
 
     def deliver(self, frames: Sequence[Frame]) -> None:
-        """Send frames to everybody; `on_delivered` is called when that is done, which may be before this returns."""
+        """Send frames to all; `on_delivered` is called when that is done, which may be before this returns."""
         self._batch = Batch(frames)
         self.idle.clear()
-        if len(self.members) <= _SUBSCRIBERS_PER_TURN:  # nobody comes or goes within a turn: no queue is needed
+        if len(self.members) <= _SUBSCRIBERS_PER_TURN:  # one turn, in which nobody is added or removed: no queue
             self._send(self._batch, self.members.values())
             self._done()
         else:
             self._waiting.extend(self.members)
-            self._go_on()
+            self._send_next()
 
-    def _go_on(self) -> None:
-        """Send to the next part of them; the loop has a turn between two parts."""
+    def _send_next(self) -> None:
+        """Send to the next 500; the loop has a turn before the following ones."""
         members, waiting = self.members, self._waiting
         assert self._batch is not None
         part = [waiting.popleft() for _ in range(min(len(waiting), _SUBSCRIBERS_PER_TURN))]
         self._send(self._batch, [members[subscriber] for subscriber in part if subscriber in members])
         if waiting:
-            asyncio.get_running_loop().call_soon(self._go_on_later)
+            asyncio.get_running_loop().call_soon(self._send_next_later)
         else:
             self._done()
 
-    def _go_on_later(self) -> None:
-        """As `_go_on`, but called by the loop, to which an exception would say nothing."""
+    def _send_next_later(self) -> None:
+        """As `_send_next`, but called by the loop, which would only log an exception."""
         if self._batch is None:
-            return  # it was given up meanwhile
+            return  # discarded meanwhile
         try:
-            self._go_on()
+            self._send_next()
         except Exception as error:
             if self._on_failed is None:
                 raise
             self._on_failed(error)
 
-    def give_up(self) -> None:
-        """Tell nobody anything any more: what was on its way stays so, and everybody has left."""
+    def discard(self) -> None:
+        """Forget all subscribers and the batch that is being delivered: nothing more is sent."""
         self.members.clear()
         self._waiting.clear()
         self._batch = None
@@ -122,11 +122,11 @@ class Subscribers:
 
     def _fail(self, connection: Connection, error: Exception) -> None:
         """A connection's `send` has raised: close it; the others of its run get their message."""
-        self._containment.note(error, "a connection")
+        self._containment.record(error, "a connection")
         try:
             connection.close(CloseCode.INTERNAL_ERROR, "an unexpected error")
         except Exception as other:
-            self._containment.note(other, "a connection")
+            self._containment.record(other, "a connection")
 
     def _done(self) -> None:
         assert self._batch is not None
@@ -135,7 +135,7 @@ class Subscribers:
         self._on_delivered(frames)
 
     def send(self, batch: Batch) -> None:
-        """Send what is no step of the log to everybody at once, as what is exempt from their bounds."""
+        """Send a batch that is no event of the log to all at once, exempt from their bounds."""
         for subscriber, connection in [*self.members.items()]:
             try:
                 is_open = connection.send(batch, exempt=True)

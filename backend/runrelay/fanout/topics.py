@@ -1,31 +1,31 @@
-"""Topics: one run's subscribers in this process, and the position up to which all of them have been told.
+"""Topics: one run's subscribers in this process, and the position up to which all of them have been sent its log.
 
 Why there is no hole and no double
 ----------------------------------
-A topic has one `position` (epoch, seq), and the *live* subscribers have been sent exactly the log up to it. It moves
-only by a delivery: events that follow it one by one, which go to every live subscriber. So a subscriber has no position
-of its own: it is the topic's. A delivery to many subscribers takes several turns of the loop (subscribers.py). The
-position stays until the delivery ends, and a subscriber that becomes live meanwhile is put at the end of its queue.
+A topic has one `position` (epoch, seq). Its *live* subscribers have been sent exactly the log up to it. The position
+moves only by a delivery: events that follow it one by one are sent to every live subscriber. So a subscriber needs no
+position of its own. A delivery to many subscribers takes several turns of the loop (subscribers.py). The position stays
+until the delivery ends, and a subscriber that becomes live meanwhile is put at the end of the delivery's queue.
 
-Joining. A subscriber reads the run (one atomic read: snapshot, or the events after its cursor) and is then at the
-read's position R. What the topic has delivered since the read began is kept (shared_reads.py). Then, if
+Joining. A join reads the run (one atomic read: the snapshot, or the events after the cursor); its subscriber is then at
+the read's position R. The frames that the topic has delivered since the read began are kept (shared_reads.py). If
 
-- R = position: it becomes live.
-- R < position: it gets what was kept that follows R up to the position, then becomes live. Should that not be all, it
+- R = position: the subscriber becomes live.
+- R < position: it is sent the kept frames from R to the position, then becomes live. If some are missing, the join
   reads again.
-- R > position: the channel is behind the read. It waits in `ahead` with R and gets from each delivery only what
-  follows R; when the position reaches R it becomes live.
-- another epoch: one of the two is out of date. The topic is repaired (a later read), then the subscriber reads again.
+- R > position: the channel is behind the read. The subscriber waits in `ahead` with R, and gets from each delivery only
+  what follows R. When the position reaches R, it becomes live.
+- another epoch: one of the two is out of date. The topic is repaired (a later read), then the join reads again.
 
 All of this happens between two awaits, so no delivery can fall between the comparison and the change.
 
-Jumps, foreign epochs, reconnects, the periodic check. The topic reads what follows its position and delivers that; or,
-if the log does not have all of it, a new initial_state for everybody. (After a reconnect the hub compares positions
-first, and only a topic that stands elsewhere reads. What was published since the subscription comes over the channel,
-and if something before it is missing, it jumps.) When that read is done, does not matter: until then nothing newer is
-delivered. A message that came before the read began was
-appended before it was published, so the read has it: what is still not explained then was never committed, and is
-discarded. While the topic reads, later messages wait in `backlog`, in order.
+Repair. A jump, a foreign epoch, a reconnect or the periodic check starts one. The topic reads what follows its position
+and delivers that; if the log does not have all of it, everybody gets a new initial_state. It does not matter when that
+read ends: until then nothing newer is delivered, and later messages wait in `backlog`, in order. A message that arrived
+before the read began was appended to the log before it was published, so the read contains it. Such a message that the
+read does not explain was never committed, and is discarded. (After a reconnect the hub compares positions first, and
+only a topic at another position reads. What was published since the subscription comes over the channel; if something
+before it is missing, it is a jump.)
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ log = logging.getLogger(__name__)
 
 _MAX_BACKLOG: Final = 10_000
 Read = Callable[[str, Cursor | None, int, bool], Awaitable[RunView]]
-"""Reads a run: its id, events after which cursor, how many bytes of events at most, whether other reads go first."""
+"""Reads a run: its id, the cursor, the most bytes of events, and whether other reads go first."""
 
 
 class Topic:
-    """One run in this process. Lives as long as anyone watches, joins or waits for the run."""
+    """One run in this process. It exists while the run has subscribers, joins or held requests."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Topic:
         self.run_id = run_id
         self.position: Cursor | None = None
         self.failure: Exception | None = None
-        """Why this topic is of no more use: see `fail`."""
+        """Why this topic is not used any more: see `fail`."""
         self._containment = containment or Containment(metrics)
         self.subscribers = Subscribers(metrics, self._delivered, containment=self._containment, on_failed=self.fail)
         """The live subscribers."""
@@ -81,7 +81,7 @@ class Topic:
         self.waiters: set[asyncio.Event] = set()
         self.reads = SharedReads(lambda after, event_bytes: read(run_id, after, event_bytes, False), self._answer)
         self.stale = False
-        """The log is gone; subscribers keep what they saw last."""
+        """Whether the log is gone; subscribers keep what they saw last."""
         self._read = read
         self._metrics = metrics
         self._ask_repair = ask_repair
@@ -90,16 +90,16 @@ class Topic:
         self.cutter = FrameCutter("", b"")
         """Makes frames of the log's messages; of none before the first read, which brings the log's epoch and key."""
         self._backlog: list[ChannelMessage] = []
-        self._judged = 0
-        """How many of the backlog came before the repair's read began."""
+        self._covered = 0
+        """Number of backlog messages that arrived before the repair's read began; the read contains them already."""
         self._repairing = False
         self._unadmitted: list[Join] = []
-        """Joins that read again after the repair."""
+        """Joins that are to read again after the repair."""
         self._end_timer: asyncio.Handle | None = None
 
     @property
     def in_use(self) -> bool:
-        """Whether anybody needs this topic."""
+        """Whether the topic is still needed."""
         return bool(
             self.subscribers.members
             or self.ahead
@@ -110,8 +110,8 @@ class Topic:
         )
 
     @property
-    def has_news(self) -> bool:
-        """Whether messages wait here, or are being delivered."""
+    def has_pending(self) -> bool:
+        """Whether messages wait here or are being delivered."""
         return bool(self._backlog) or self.subscribers.is_delivering
 
     def statistics(self) -> TopicStatistics:
@@ -128,37 +128,37 @@ class Topic:
         )
 
     def all_subscribers(self) -> list[Subscriber]:
-        """Everybody who has joined."""
+        """All subscribers that have joined, live or ahead."""
         return [*self.subscribers.members, *self.ahead]
 
-    # What the channel brings
+    # Messages of the channel
 
     def receive(self, messages: list[ChannelMessage]) -> None:
-        """Take the run's messages of one loop turn, in the channel's order. A frame is one that `cutter` made."""
+        """Take the run's messages of one turn of the loop, in the channel's order."""
         for waiter in self.waiters:
             waiter.set()
         if self.failure is not None or (self.position is None and not self.reads.count):
-            return  # only waiters, who read for themselves
+            return  # there are only held requests, which read by themselves
         self._backlog += messages
         over = len(self._backlog) - _MAX_BACKLOG
         if over > 0:
-            # A read that takes this long will have most of them; a jump brings back the rest.
+            # A read that takes so long contains most of them; the jump that is left starts another repair.
             del self._backlog[:over]
-            self._judged = max(0, self._judged - over)
-        if self.position is not None and not self._repairing and not self._work_off():
+            self._covered = max(0, self._covered - over)
+        if self.position is not None and not self._repairing and not self._deliver_backlog():
             self.repair()
 
-    def _work_off(self) -> bool:
-        """Deliver what follows the position, up to the first message that does not. False: a repair is needed."""
+    def _deliver_backlog(self) -> bool:
+        """Deliver the messages that follow the position, up to the first that does not. False: a repair is needed."""
         frames: list[Frame] = []
         position = self.position
         assert position is not None
         if self.subscribers.is_delivering:
-            return True  # its end comes back here
+            return True  # when it has ended, `_delivered` calls this again
         if self.stale and self._backlog:
-            return False  # there is a log again, or this is late news of the one that is gone
+            return False  # there is a new log, or a late message of the old one
         for i, message in enumerate(self._backlog):
-            cursor = message.cursor or START  # a frame of a log has one
+            cursor = message.cursor or START  # a frame of an event has a cursor
             if cursor.epoch == position.epoch:
                 if not self.cutter.is_genuine(message):
                     self._metrics.forged += 1
@@ -193,27 +193,27 @@ class Topic:
                 if not rest or subscriber.connection.send(Batch(rest)):
                     self.subscribers.add(subscriber)
         self._record_status(frames[-1])
-        if self._backlog and not self._repairing and not self._work_off():
+        if self._backlog and not self._repairing and not self._deliver_backlog():
             self.repair()
 
     # Joining
 
     def join(self, join: Join) -> None:
-        """Bring a subscriber to the run's present and make it live. See the module's argument.
+        """Catch a subscriber up and make it live: see the top of this module.
 
-        The join ends with a RunlogError of the read's, or with RunFailed if something that nobody expected happened.
+        The join ends with None, with the RunlogError of its read, or with RunFailed after an unexpected error.
         """
         join.topic = self
         self.reads.count += 1
         self.reads.begin(join)
 
     def give_up(self, join: Join) -> None:
-        """See joins.Joinable."""
+        """See shared_reads.Joinable."""
         self.reads.leave(join)
         self.reads.count -= 1
 
     def _answer(self, join: Join, outcome: Catchup | Exception) -> None:
-        """A join's read has ended. Nothing is awaited from here to the subscriber's being live."""
+        """A join's read has ended. There is no await from here until the subscriber is live."""
         try:
             if isinstance(outcome, Exception):
                 raise outcome
@@ -221,7 +221,7 @@ class Topic:
         except RunrelayError as error:
             join.end(error)
         except Exception as error:
-            self._containment.note(error, "join", self.run_id)
+            self._containment.record(error, "join", self.run_id)
             join.end(RunFailed(self.run_id))
         else:
             if admitted:
@@ -229,7 +229,7 @@ class Topic:
                 return
             self.reads.discard(join)
             self._unadmitted.append(join)
-            join.answered()  # others need not wait for this run's repair
+            join.answered()  # other joins need not wait for this run's repair
             self.repair()
 
     def _read_again(self) -> None:
@@ -248,14 +248,14 @@ class Topic:
         elif view.snapshot.exists and reached.epoch != self.position.epoch:
             return False
         elif not view.snapshot.exists and self.position != START and not self.stale:
-            return False  # read before the log began, or after it has gone: a later read tells
+            return False  # the read was before the log began, or after it was gone: read again
         rest: list[Frame] = []
         behind = False
         if view.snapshot.exists:
             rest = self.reads.since(reached)
             behind = reached.seq > self.position.seq
             if reached.seq + len(rest) < self.position.seq:
-                return False  # the read is older than what was kept, or a new initial_state came: read again
+                return False  # not all was kept since the read, or a new initial_state was sent: read again
         first, connection = catchup.batch, subscriber.connection
         catchup.count_in(self._metrics)
         if connection.send(first, exempt=True) and (not rest or connection.send(Batch(rest))):
@@ -265,32 +265,32 @@ class Topic:
                 self.subscribers.add(subscriber)
         self._metrics.deliveries += len(first.frames) + len(rest)
         if not rest and not behind and is_ended(view.snapshot.status):
-            self._end_later()  # else when the others have been told of the end, too
-        if not self._repairing and not self._work_off():
+            self._end_later()  # otherwise when the other subscribers have been sent the end, too
+        if not self._repairing and not self._deliver_backlog():
             self.repair()
         return True
 
     def leave(self, subscriber: Subscriber) -> None:
-        """The subscriber is not told anything more."""
+        """Send the subscriber nothing more."""
         self.subscribers.remove(subscriber)
         self.ahead.pop(subscriber, None)
 
     # Repair
 
     def repair(self) -> None:
-        """Read what follows the position and deliver it, when it is this topic's turn: one read at a time."""
+        """Read what follows the position and deliver it, when this topic's turn comes; one repair at a time."""
         if self.failure is None and not self._repairing:
             self._repairing = True
             self._ask_repair(self)
 
     async def repair_once(self) -> bool:
-        """See repairs.Repairable. True: what the channel brought meanwhile does not follow; it must read again."""
+        """See repairs.Repairable. True: the messages that arrived meanwhile do not follow; it must read again."""
         again = False
         try:
             if self.failure is None and (self.subscribers.members or self.ahead or self.reads.count):
                 again = await self._repair()
         except RunlogUnavailable:
-            pass  # the hub looks at every topic when the run log is back, and every few seconds
+            pass  # the hub checks every topic when the run log is back, and every few seconds
         except Exception as error:
             self.fail(error)
         finally:
@@ -300,8 +300,8 @@ class Topic:
         return again
 
     async def _repair(self) -> bool:
-        await self.subscribers.idle.wait()  # the position is to stay where it is
-        self._judged = len(self._backlog)
+        await self.subscribers.idle.wait()  # until then the position may move
+        self._covered = len(self._backlog)
         view = await self._read(self.run_id, self.position, self._resume_bytes, True)
         self._metrics.repairs += 1
         self._catch_up(view)
@@ -309,15 +309,15 @@ class Topic:
         reached = self.position
         if reached is None:
             return False
-        # What came before the read and is not explained by it was never committed.
-        early, self._backlog = self._backlog[: self._judged], self._backlog[self._judged :]
+        # What arrived before the read and is not explained by it was never committed.
+        early, self._backlog = self._backlog[: self._covered], self._backlog[self._covered :]
         for message in early:
             epoch, seq = message.cursor or START
             if epoch != reached.epoch and self._metrics.foreign_databases:
-                self._metrics.foreign += 1  # its twin there, most likely; it was not shown, as forged ones are not
+                self._metrics.foreign += 1  # most likely another database's event; not shown, like forged ones
             elif epoch != reached.epoch or seq > reached.seq:
                 self._metrics.forged += 1
-        return not self._work_off()
+        return not self._deliver_backlog()
 
     def _catch_up(self, view: RunView) -> None:
         snapshot = view.snapshot
@@ -335,7 +335,7 @@ class Topic:
             self.position = snapshot.cursor
         elif frames is not None:
             self._deliver(frames)
-        elif snapshot.cursor != self.position or was_stale:  # who joined meanwhile was told that there is no run
+        elif snapshot.cursor != self.position or was_stale:  # while it was stale, joins were told that there is no run
             self.position = snapshot.cursor
             self.reads.forget_delivered()
             frame = initial_state_frame(snapshot, recovered=False)
@@ -364,39 +364,39 @@ class Topic:
     def _end(self) -> None:
         self._end_timer = None
         if self.subscribers.is_delivering:
-            # it may be a new attempt's catchup, which would call the end off: first everybody is told
+            # It may be a new attempt's first event, which would cancel the end: deliver it first.
             self._end_timer = asyncio.get_running_loop().call_soon(self._end)
             return
-        for subscriber in [*self.subscribers.members]:  # those ahead have read on: there is a new attempt
+        for subscriber in [*self.subscribers.members]:  # those ahead have read more: a new attempt
             self.leave(subscriber)
             try:
                 subscriber.run_ended()
             except Exception as error:
-                self._containment.note(error, "a subscriber", self.run_id)
+                self._containment.record(error, "a subscriber", self.run_id)
 
     # Failure
 
     def fail(self, error: Exception) -> None:
-        """The run is no run any more, or something that nobody expected happened to it here.
+        """What is stored is no run any more, or there was an unexpected error.
 
-        The topic's state is then unknown, so the topic is not used any more: its subscribers are told, new subscribers
-        are refused, and the hub makes another topic for the next one. So a fault that stays costs one failure for each
-        client that comes back, and those back off.
+        The topic's state is then unknown, so the topic is not used any more. Its subscribers are notified, its joins
+        end, and the hub makes a new topic for the next subscriber. A failure that stays costs one failed topic for each
+        client that reconnects, and clients back off.
         """
         if self.failure is not None:
             return
         self.failure = error
-        self._containment.note(error, "topic", self.run_id)
+        self._containment.record(error, "topic", self.run_id)
         subscribers = self.all_subscribers()
         self.ahead.clear()
         self._backlog.clear()
-        self.subscribers.give_up()
+        self.subscribers.discard()
         self.close()
         for subscriber in subscribers:
             try:
                 subscriber.run_failed(error)
             except Exception as other:
-                self._containment.note(other, "a subscriber", self.run_id)
+                self._containment.record(other, "a subscriber", self.run_id)
         for waiter in self.waiters:
             waiter.set()
         unadmitted, self._unadmitted = self._unadmitted, []
@@ -407,7 +407,7 @@ class Topic:
         return self.failure if isinstance(self.failure, RunlogError) else RunFailed(self.run_id)
 
     def close(self) -> None:
-        """Nobody needs the topic any more."""
+        """The topic is not needed any more."""
         self.reads.close()
         if self._end_timer is not None:
             self._end_timer.cancel()

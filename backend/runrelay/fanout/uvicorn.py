@@ -1,14 +1,16 @@
-"""The fast path under uvicorn: whole frames sent straight on the connection, and no task per client.
+"""The hand-over under uvicorn: after the handshake, a connection is taken from uvicorn. It then needs no task.
 
-`uvicorn --ws runrelay.fanout.uvicorn:FanoutProtocol` (which `runrelay serve` sets) offers each connection to the
-application through the ASGI scope's `extensions`. uvicorn does the handshake; then the application may take the
-connection over: the transport gets a `DirectConnection` as its protocol (direct_connection.py), and everything that
-only the handshake needed (parser, scope, queue, the handler's task) goes as soon as the handler returns. A waiting
-client costs about a tenth.
+Why: an idle client costs about a tenth of the memory (docs/decisions/0008).
 
-What is relied on in uvicorn 0.54's sans-I/O protocol, held by tests: `handle_connect` makes `scope`; `conn` is a
-websockets ServerProtocol with `extensions` and `reader`; `run_asgi` ends by closing the transport; the members of
-`connections` are told to shut down by `shutdown()` and are waited for until they have taken themselves out.
+How: `uvicorn --ws runrelay.fanout.uvicorn:FanoutProtocol` (which `runrelay serve` sets) offers each connection to the
+application through the ASGI scope's `extensions`. uvicorn does the handshake. Then the application may take the
+connection over: the transport gets a `DirectConnection` (direct_connection.py) as its protocol. Everything that only
+the handshake needed (parser, scope, queue, the handler's task) is freed as soon as the handler returns. Under any other
+server, QueuedConnection (connections.py) is used.
+
+This relies on uvicorn 0.54's sans-I/O protocol, which tests check: `handle_connect` makes `scope`; `conn` is a
+websockets ServerProtocol with `extensions` and `reader`; `run_asgi` ends by closing the transport; at shutdown uvicorn
+calls `shutdown()` on each member of `connections`, and waits until the set is empty.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket protocol, whose connections an application can take over after the handshake."""
 
     def handle_connect(self, event: Any) -> None:
-        """Offer the connection in the scope. The application's task, made in here, runs in the loop's next turn."""
+        """Offer the connection in the scope. uvicorn makes the application's task here; it runs in the loop's next
+        turn.
+        """
         super().handle_connect(event)
         if self.response.status_code == 101 and not self.conn.extensions:  # our frames are not compressed
             offered: dict[str, Any] = self.scope["extensions"]
@@ -43,12 +47,12 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
         if self.disconnected or self.transport.is_closing():
             return None
         if not self.queue.empty() or self.conn.reader.buffer:
-            log.info("a client sent frames before the handshake was answered: closed")
+            log.info("closed a client that sent frames before the handshake was answered")
             self.transport.close()
             return None
         transport, self.transport = self.transport, cast("asyncio.Transport", _DetachedTransport())
-        # Rings of objects would wait for the collector, many times what a waiting client costs: it is in its own scope,
-        # and the parser is a generator of the parser's.
+        # Break reference cycles (the protocol is in its own scope; the parser holds its own generator): they would wait
+        # for the garbage collector, and take many times the memory of an idle client.
         del self.scope["extensions"][EXTENSION]
         self.conn.parser.close()
         self.stop_keepalive()
@@ -59,11 +63,11 @@ class FanoutProtocol(WebSocketsSansIOProtocol):
 
 
 class _DetachedTransport:
-    """What is left to a protocol whose transport was handed over: it closes it when its handler returns."""
+    """Stub that uvicorn closes instead of the transport that we took over."""
 
     def close(self) -> None:
-        """Do nothing: the transport is another's."""
+        """Do nothing: the transport belongs to the DirectConnection."""
 
     def is_closing(self) -> bool:
-        """Nothing may be written any more."""
+        """True: uvicorn must not write any more."""
         return True

@@ -143,7 +143,7 @@ class Adopter:
                 await asyncio.sleep(0.2)
                 self._marker_due.set()
             except Exception as error:
-                self._containment.note(error, "adoption markers")
+                self._containment.record(error, "adoption markers")
                 await asyncio.sleep(1.0)
                 self._marker_due.set()
 
@@ -183,4 +183,4 @@ class Adopter:
 
     def _give_up(self, run: QueuedRun, error: Exception) -> None:
         self._metrics.adoption_refused += self._queue.drop(run)
-        self._containment.note(error, "adoption", run.run_id)
+        self._containment.record(error, "adoption", run.run_id)

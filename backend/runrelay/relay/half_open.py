@@ -11,7 +11,7 @@ from .addresses import TrustedProxies, counted_as
 from .open_files import room_for_connections
 from .settings import Settings
 
-__all__ = ["HalfOpen", "Reason", "Waiting"]
+__all__ = ["HalfOpen", "HalfOpenConnection", "Reason"]
 
 _SWEEP_S: Final = 0.5
 _GRACE_S: Final = 1.0
@@ -22,7 +22,7 @@ kernel: a connection with something to read has this long again."""
 Reason = Literal["late", "crowded"]
 
 
-class Waiting(Protocol):
+class HalfOpenConnection(Protocol):
     """A connection that waits for its client: for a request, for the rest of a body, for the answer to a close."""
 
     def is_silent(self) -> bool:
@@ -47,9 +47,9 @@ class HalfOpen:
         # whoever switches the bounds off switches all of them off
         self._most_open = room_for_connections() if settings.max_half_open else math.inf
         self._trusted = TrustedProxies(settings.trusted_proxies)
-        self._waiting: dict[Waiting, tuple[str, float, float]] = {}
+        self._waiting: dict[HalfOpenConnection, tuple[str, float, float]] = {}
         """Address, since when, until when (the loop's clock, seconds); the oldest first."""
-        self._of_address: dict[str, dict[Waiting, None]] = {}
+        self._of_address: dict[str, dict[HalfOpenConnection, None]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -70,7 +70,7 @@ class HalfOpen:
         self._close(next(iter(self._waiting)), "crowded")
         return True
 
-    def enter(self, connection: Waiting, address: str, within_s: float) -> None:
+    def enter(self, connection: HalfOpenConnection, address: str, within_s: float) -> None:
         """Count a connection, until `leave`; it has `within_s` seconds (0: as many as it likes). Again: from now on.
 
         Args:
@@ -86,7 +86,7 @@ class HalfOpen:
         if len(self._waiting) > self._most or len(self._of_address[address]) > self._most_per_address:
             self._thin(address, now)
 
-    def leave(self, connection: Waiting) -> None:
+    def leave(self, connection: HalfOpenConnection) -> None:
         """The connection has what it waited for, or is gone."""
         found = self._waiting.pop(connection, None)
         if found is not None:
@@ -95,7 +95,7 @@ class HalfOpen:
             if not of_address:
                 del self._of_address[found[0]]
 
-    def _close(self, connection: Waiting, why: Reason) -> None:
+    def _close(self, connection: HalfOpenConnection, why: Reason) -> None:
         self.leave(connection)
         self._metrics.half_open_closed += 1
         connection.expire(why)
@@ -109,7 +109,7 @@ class HalfOpen:
         while len(self._waiting) > self._most and self._close_old(next(iter(self._waiting)), now):
             pass
 
-    def _close_old(self, connection: Waiting, now: float) -> bool:
+    def _close_old(self, connection: HalfOpenConnection, now: float) -> bool:
         if now - self._waiting[connection][1] < _GRACE_S:
             return False
         if not connection.is_silent():
@@ -118,7 +118,7 @@ class HalfOpen:
         self._close(connection, "crowded")
         return True
 
-    def _put_off(self, connection: Waiting, now: float) -> None:
+    def _put_off(self, connection: HalfOpenConnection, now: float) -> None:
         address, _, until = self._waiting.pop(connection)
         self._waiting[connection] = address, now, max(until, now + _GRACE_S)
         same = self._of_address[address]

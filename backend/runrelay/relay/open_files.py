@@ -7,7 +7,7 @@ import math
 import sys
 from typing import Final
 
-__all__ = ["backlog", "raise_limit", "room_for_connections", "say_what_does_not_fit", "unread_bytes"]
+__all__ = ["backlog", "raise_limit", "room_for_connections", "unread_bytes", "warn_if_too_few_files"]
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def room_for_connections() -> float:
     return max(1, _limit() - _OTHERS - backlog())
 
 
-def say_what_does_not_fit(max_connections: int) -> None:
+def warn_if_too_few_files(max_connections: int) -> None:
     """Warn, once, if the process may not open as many files as it may have connections."""
     room = room_for_connections()
     if max_connections > room:

@@ -75,7 +75,7 @@ class Reaper:
         except RunlogUnavailable as error:
             log.info("reaper put off: %s", error)
         except Exception as error:
-            self._containment.note(error, part.__name__)
+            self._containment.record(error, part.__name__)
         else:
             return True
         return False
@@ -104,7 +104,7 @@ class Reaper:
             except RunlogUnavailable:
                 raise
             except Exception as error:
-                self._containment.note(error, "marking as stalled", run_id)
+                self._containment.record(error, "marking as stalled", run_id)
                 continue
             marked += done.after > done.before
         await self._runlog.stop_watching(silent, before_ms)

@@ -58,7 +58,7 @@ class Senders:
             timeout_s: seconds that a caller waits, from the moment it asks.
         """
         self._most_threads = threads
-        self._most_places = threads + waiting
+        self._most_reserved = threads + waiting
         self._timeout_s = timeout_s
         self._threads: list[threading.Thread] = []
         self._waiting: deque[_Call] = deque()
@@ -67,11 +67,11 @@ class Senders:
         self._idle = 0
         self._stuck = 0
         """Threads in a call that was given up."""
-        self._places = 0
+        self._reserved = 0
         self._closed = False
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def reserve(self) -> Iterator[None]:
         """Reserve a place for a call, before anything is done that only makes sense with it.
 
         Raises:
@@ -83,13 +83,13 @@ class Senders:
             raise SendersBusy(
                 f"all {self._most_threads} senders are held by calls that do not return: the broker hangs"
             )
-        if self._places >= self._most_places:
-            raise SendersBusy(f"{self._places} calls are at work or wait already, the most that may")
-        self._places += 1
+        if self._reserved >= self._most_reserved:
+            raise SendersBusy(f"{self._reserved} calls are at work or wait already, the most that may")
+        self._reserved += 1
         try:
             yield
         finally:
-            self._places -= 1
+            self._reserved -= 1
 
     async def call(self, function: Callable[..., object], *args: Any) -> None:
         """Call a function in a sender's thread and wait for its end.

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from runrelay.api.memory import _resident_bytes, memory_given_back
+from runrelay.api.memory import _resident_bytes, giving_memory_back
 from tests.support.clients import eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc_trim")
@@ -26,7 +26,7 @@ async def test_what_a_storm_has_left_is_given_back() -> None:
     """A relay stays as large as it has ever been."""
     ctypes.CDLL(None).malloc_trim(0)  # what earlier tests have left free would hold part of the storm
     before = _resident_bytes()
-    async with memory_given_back(lambda: 0, look_s=0.01, pause_s=0):
+    async with giving_memory_back(lambda: 0, look_s=0.01, pause_s=0):
         await asyncio.sleep(0)  # it has looked at the size before the storm
         kept = _storm()
         assert _resident_bytes() - before > _STORM_BYTES // 2
@@ -45,7 +45,7 @@ async def test_while_there_is_much_to_do_it_waits(caplog: pytest.LogCaptureFixtu
         looks.append(0)
         return 1_000_000 * len(looks)
 
-    async with memory_given_back(much, look_s=0.01, pause_s=60):
+    async with giving_memory_back(much, look_s=0.01, pause_s=60):
         kept = _storm()
         await eventually(lambda: looks, "the first look")
         first = len(looks)
