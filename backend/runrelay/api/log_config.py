@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from .problems import StreamCutOff
+
 __all__ = ["guarded_logs", "log_config", "one_line_per_connection"]
 
 log = logging.getLogger(__name__)
@@ -120,6 +122,14 @@ class _OneLine(logging.Filter):
         return record.msg not in _OF_ONE_CONNECTION
 
 
+class _NoCutOffs(logging.Filter):
+    """Leaves out the traceback of streams that were cut off on purpose: they have a line of their own."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], StreamCutOff))
+
+
+_no_cut_offs: Final = _NoCutOffs()
 _harmless: Final = _Harmless()
 _one_line: Final = _OneLine()
 
@@ -138,6 +148,7 @@ def guarded_logs(lines_per_s: float) -> Iterator[None]:
     own = [name for name in logging.Logger.manager.loggerDict if name.startswith("runrelay.")]
     for name in (*_REQUESTS, *own):
         logging.getLogger(name).addFilter(_harmless)
+    logging.getLogger("uvicorn.error").addFilter(_no_cut_offs)
     if not lines_per_s:
         yield
         return

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from ..codes import CloseCode
 from ..errors import CommitRefused, NotARun, Refusal, RunlogError, RunlogUnavailable, RunNotFound
 
-__all__ = ["Problem", "ProblemResponse", "ProblemRoute", "install_problems", "problem_of", "responses"]
+__all__ = ["Problem", "ProblemResponse", "ProblemRoute", "StreamCutOff", "install_problems", "problem_of", "responses"]
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,14 @@ _STATUSES = {
     CloseCode.TOO_MANY: 429,
 }
 """The HTTP status of a refusal; 500 for the others."""
+
+
+class StreamCutOff(Exception):
+    """Ends a stream whose run has not ended, without the last chunk of its body.
+
+    Many clients take a body that ends well for the end of all events, and do not come back: fetch-event-source,
+    sseclient, curl. Servers close the connection at an exception. What they log of this one is left out: log_config.py.
+    """
 
 
 class ProblemResponse(JSONResponse):
@@ -155,7 +163,7 @@ async def answer(request: Request, error: Exception) -> Response:
     if isinstance(error, RunlogError) and problem.status in (409, 502) and relay is not None:
         if not isinstance(error, CommitRefused):
             relay.hub.containment.record(error, "a request", request.path_params.get("run_id"))
-    elif problem.status == 500:
+    elif problem.status == 500 and not isinstance(error, StreamCutOff):
         log.error("unexpected error at %s %s", request.method, request.url.path, exc_info=error)
     return problem.response()
 

@@ -9,7 +9,7 @@ import orjson
 
 from ..codes import CloseCode
 from ..errors import NotARun, Refusal, RunFailed, RunlogError
-from ..fanout import Batch, Connection, error_batch
+from ..fanout import Batch, Connection, Frame, error_batch
 from ..progress import Cursor, check_run_id, parse_cursor
 from ..relay.relay import Relay, retry_in_ms
 from .auth import Grant
@@ -17,6 +17,9 @@ from .auth import Grant
 __all__ = ["MultiplexedSession", "RunSession", "RunSubscriber", "Session", "parse_frame", "refusal_of"]
 
 _PONG: Final = Batch.of({"type": "pong"})
+_TEXT_PING: Final = ("ping", b"ping")
+"""The heartbeat of clients that are not ours (react-use-websocket's default): they wait for the text `pong`."""
+_TEXT_PONG: Final = Batch([Frame("pong", b"pong")])
 
 
 def refusal_of(error: Exception, run_id: str) -> Refusal:
@@ -33,6 +36,9 @@ class RunSubscriber:
     """One run on one connection."""
 
     __slots__ = ("_on_end", "_on_failure", "connection")
+
+    stays_after_end = False
+    """See fanout.Subscriber."""
 
     def __init__(
         self, connection: Connection, on_end: Callable[[], None], on_failure: Callable[[Exception], None]
@@ -57,7 +63,7 @@ class Session(Protocol):
     def run_id(self) -> str | None:
         """The run, if it is for one."""
 
-    def start(self, relay: Relay, connection: Connection, grant: Grant) -> None:
+    def start(self, relay: Relay, connection: Connection, grant: Grant, address: str) -> None:
         """Bring the client to the present, when it is its turn.
 
         Raises Refusal to end the connection.
@@ -89,6 +95,9 @@ def parse_frame(raw: str | bytes, limit_bytes: int) -> dict[str, Any]:
 
 def dispatch(session: Session, connection: Connection, raw: str | bytes, limit_bytes: int) -> None:
     """Answer a ping; hand anything else to the session."""
+    if raw in _TEXT_PING:
+        connection.send(_TEXT_PONG)
+        return
     message = parse_frame(raw, limit_bytes)
     if message["type"] == "ping":
         connection.send(_PONG)
@@ -116,23 +125,26 @@ def _unknown(kind: str) -> Refusal:
 class RunSession:
     """`/ws/{run_id}`: the run's end closes the connection. It is the run's subscriber, too: see fanout.Subscriber."""
 
-    __slots__ = ("_after", "_counted", "_relay", "_run_id", "connection")
+    __slots__ = ("_address", "_after", "_counted", "_relay", "_run_id", "connection", "stays_after_end")
 
     def __init__(self, run_id: str, after: str | None) -> None:
         self._run_id = run_id
         self._after = after
         self._counted = False
+        self.stays_after_end = False
+        """See fanout.Subscriber. A client that comes back after the end would come back for ever: it is kept."""
 
     @property
     def run_id(self) -> str | None:
         """See Session."""
         return self._run_id
 
-    def start(self, relay: Relay, connection: Connection, grant: Grant) -> None:
+    def start(self, relay: Relay, connection: Connection, grant: Grant, address: str) -> None:
         """See Session."""
         run, cursor = run_and_cursor(self._run_id, self._after)
         grant.check_run(run)
-        self._relay, self.connection, self._after = relay, connection, None
+        self._relay, self.connection, self._after, self._address = relay, connection, None, address
+        self.stays_after_end = relay.returns.is_return(address, run)
         relay.limits.enter_run(run)
         self._counted = True
         relay.hub.join(run, self, cursor)
@@ -143,6 +155,7 @@ class RunSession:
 
     def run_ended(self) -> None:
         """See fanout.Subscriber."""
+        self._relay.returns.record(self._address, self._run_id)
         self.connection.close(CloseCode.NORMAL, "the run has ended")
 
     def run_failed(self, error: Exception) -> None:
@@ -162,6 +175,9 @@ class _Subscription:
     """One of many runs on one connection: the run's subscriber, see fanout.Subscriber."""
 
     __slots__ = ("connection", "owner", "run_id")
+
+    stays_after_end = False
+    """See fanout.Subscriber."""
 
     def __init__(self, owner: MultiplexedSession, run_id: str, connection: Connection) -> None:
         self.owner = owner
@@ -191,7 +207,7 @@ class MultiplexedSession:
     def __init__(self) -> None:
         self._subscriptions: dict[str, _Subscription] = {}
 
-    def start(self, relay: Relay, connection: Connection, grant: Grant) -> None:
+    def start(self, relay: Relay, connection: Connection, grant: Grant, address: str) -> None:
         """See Session."""
         self._relay, self._connection, self._grant = relay, connection, grant
 

@@ -19,7 +19,7 @@ from ..progress import Cursor, is_ended
 from ..relay.addresses import address_of
 from ..relay.relay import Relay
 from .dependencies import RunGrant, RunId, cursor_of
-from .problems import Problem, ProblemRoute, problem_of, responses
+from .problems import Problem, ProblemRoute, StreamCutOff, problem_of, responses
 from .sessions import RunSubscriber, refusal_of
 
 __all__ = ["router"]
@@ -132,8 +132,11 @@ class EventStream(Response):
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        for task in done:
-            task.result()
+        for task in (watch, write):
+            if not task.cancelled():
+                task.result()
+        if write.cancelled() and gone.cancelled():  # the client takes nothing
+            raise StreamCutOff(self._ended()[2])
 
     async def _watch(self) -> None:
         subscriber = RunSubscriber(self._connection, lambda: self._connection.close(CloseCode.NORMAL), self._fail)
@@ -173,21 +176,25 @@ class EventStream(Response):
             return
         self._has_begun = True
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        retry = f"retry: {random.randint(1000, 4000)}\n\n".encode()
-        await send({"type": "http.response.body", "body": retry, "more_body": True})
+        # In the first event: a block with nothing else is an empty event to some parsers, and its data is not JSON.
+        retry = f"retry: {random.randint(1000, 4000)}\n".encode()
         every_s = self._relay.settings.heartbeat_s
         due = loop.time() + every_s
         while batch is not None:
-            await send({"type": "http.response.body", "body": batch.sse, "more_body": True})
+            body = batch.sse
             if loop.time() >= due:  # also while events flow: a client measures the link by them
-                await send({"type": "http.response.body", "body": _HEARTBEAT, "more_body": True})
+                body += _HEARTBEAT
                 due = loop.time() + every_s
+            if body:
+                body, retry = retry + body, b""
+            await send({"type": "http.response.body", "body": body, "more_body": True})
             try:
                 async with asyncio.timeout_at(due):
                     batch = await self._connection.next()
             except TimeoutError:
                 batch = _NOTHING
         assert self._connection.closed is not None
-        ended = self._connection.closed[0] is CloseCode.NORMAL
-        body = Batch.of({"type": "end", "run_id": self._run_id}).sse if ended else b""
+        if self._connection.closed[0] is not CloseCode.NORMAL:
+            raise StreamCutOff(self._ended()[2])
+        body = retry + Batch.of({"type": "end", "run_id": self._run_id}).sse
         await send({"type": "http.response.body", "body": body, "more_body": False})

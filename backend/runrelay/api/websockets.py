@@ -150,7 +150,7 @@ class Client:
             left_s = grant.seconds_left()
             if left_s is not None:
                 self._expiry = asyncio.get_running_loop().call_later(max(0.0, left_s), self._expire)
-            self._session.start(relay, connection, grant)
+            self._session.start(relay, connection, grant, self._address)
         except Refusal as refusal:
             self._refuse(refusal)
         except Exception as error:  # somebody else's key under the run's name, say; or a fault of ours, for this client

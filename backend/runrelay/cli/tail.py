@@ -79,6 +79,7 @@ async def follow(given: Settings, run_id: str, cursor: Cursor | None) -> None:
 
     class Subscriber:
         connection: Connection = queue
+        stays_after_end = False
 
         def run_ended(self) -> None:
             connection.close(CloseCode.NORMAL)

@@ -25,6 +25,10 @@ class Subscriber(Protocol):
 
     connection: Connection
 
+    @property
+    def stays_after_end(self) -> bool:
+        """Whether it stays subscribed after the run's end, for another attempt; `run_ended` is not called then."""
+
     def run_ended(self) -> None:
         """The run ended some seconds ago: nothing more is sent."""
 

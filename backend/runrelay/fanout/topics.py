@@ -368,6 +368,8 @@ class Topic:
             self._end_timer = asyncio.get_running_loop().call_soon(self._end)
             return
         for subscriber in [*self.subscribers.members]:  # those ahead have read more: a new attempt
+            if subscriber.stays_after_end:
+                continue
             self.leave(subscriber)
             try:
                 subscriber.run_ended()

@@ -22,6 +22,7 @@ from ..runlog import AsyncRunLog
 from . import Adopter, Reaper
 from .half_open import HalfOpen
 from .limits import Limits
+from .returns import Returns
 from .senders import Senders
 from .settings import Settings
 from .snapshot_cache import SnapshotCache
@@ -102,6 +103,7 @@ class Relay:
             timeout_s=settings.pipeline_timeout_s,
         )
         self.withdrawals = Withdrawals(self.runlog)
+        self.returns = Returns()
         self.held: set[asyncio.Event] = set()
         """Events of held polling requests. Each is set when the relay shuts down, so that no request delays that."""
         self.answers_handshakes = False

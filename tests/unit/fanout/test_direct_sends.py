@@ -43,6 +43,8 @@ class Onlooker:
 
     connection: Connection
 
+    stays_after_end = False
+
     def run_ended(self) -> None:
         raise AssertionError("the run has not ended")
 

@@ -130,6 +130,8 @@ class Viewer:
     def tick(self) -> None:
         pass
 
+    stays_after_end = False
+
     def run_ended(self) -> None:
         raise AssertionError("the run has not ended")
 
