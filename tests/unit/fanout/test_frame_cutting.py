@@ -87,6 +87,7 @@ class Client:
     """A client that keeps what it is sent."""
 
     resume_bytes = 1_000
+    stays_after_end = False
     closed: tuple[CloseCode, str] | None = None
 
     def __init__(self) -> None:
