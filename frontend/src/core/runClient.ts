@@ -8,7 +8,7 @@ import { foldConnection } from "./connectionState.js";
 import { START } from "./cursor.js";
 import type { Frame, ProgressEvent } from "./frames.js";
 import { applyEvents, applyLogDetails, applySnapshot, unknownRun } from "./reducer.js";
-import { Subscribable } from "./subscribable.js";
+import { Subscribable, WatchedStore } from "./subscribable.js";
 import type { RunSubscription } from "./subscriptions.js";
 import type { ConnectionError, ConnectionState, RunState } from "./types.js";
 import { isEnded } from "./types.js";
@@ -31,26 +31,24 @@ export interface RunClientOptions {
 
 /** Frames within this time are folded and shown together: thirty renders a second are enough for a reader. */
 const BATCH_MS = 33;
-const LINGER_MS = 1_000;
 const FORGET_MS = 10_000;
 /** After this time without an answer, missing events are requested again. */
 const RESUME_MS = 5_000;
 /** After this time without a failure in the relay, the run's count of failures is reset. */
 const WELL_AFTER_MS = 60_000;
 
-export class RunClient extends Subscribable {
+export class RunClient extends WatchedStore {
   readonly runId: string;
   readonly #connection: Connection;
   readonly #api: RelayApi;
   readonly #options: RunClientOptions;
   readonly #announced: Set<string>;
-  readonly #outcomeListeners = new Set<(outcome: Outcome) => void>();
-  readonly #eventListeners = new Set<(event: ProgressEvent) => void>();
+  readonly #outcomes = new Subscribable<Outcome>();
+  readonly #events = new Subscribable<ProgressEvent>();
   readonly #subscription: RunSubscription;
   #state: RunClientState;
   /** Shown instead of the connection's state: closed (nothing more will come), or waiting (refused for now). */
   #own: ConnectionState | null = null;
-  #watching = false;
   #restsSince = Date.now();
   #queue: Frame[] = [];
   #flushedAt = 0;
@@ -59,7 +57,6 @@ export class RunClient extends Subscribable {
   #failedAt = 0;
   #askTimer: ReturnType<typeof setTimeout> | undefined;
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
-  #lingerTimer: ReturnType<typeof setTimeout> | undefined;
   #stopConnection: (() => void) | null = null;
 
   /** `announced` holds the outcomes that this page has already reported, of all its stores. */
@@ -87,21 +84,12 @@ export class RunClient extends Subscribable {
    * Whether it has not been watched for a while. A store that was just made, while a page renders, is not forgettable.
    */
   get isForgettable(): boolean {
-    return !this.#watching && Date.now() - this.#restsSince > FORGET_MS;
+    return !this.isWatched && Date.now() - this.#restsSince > FORGET_MS;
   }
 
   /** The current state: the same object until something changes. */
   get state(): RunClientState {
     return this.#state;
-  }
-
-  /** The first subscriber connects. */
-  protected override onSubscribe(): void {
-    this.#start();
-  }
-
-  protected override onUnsubscribe(): void {
-    if (!this.hasListeners) this.#stopSoon();
   }
 
   /**
@@ -110,9 +98,9 @@ export class RunClient extends Subscribable {
    * for a lost connection. On one page each attempt's end is reported once, to the listeners that there are.
    */
   onOutcome(listener: (outcome: Outcome) => void): () => void {
-    this.#outcomeListeners.add(listener);
+    const stop = this.#outcomes.subscribe(listener);
     this.#announce();
-    return () => this.#outcomeListeners.delete(listener);
+    return stop;
   }
 
   /**
@@ -123,8 +111,7 @@ export class RunClient extends Subscribable {
    * are in the run's state only.
    */
   onEvent(listener: (event: ProgressEvent) => void): () => void {
-    this.#eventListeners.add(listener);
-    return () => this.#eventListeners.delete(listener);
+    return this.#events.subscribe(listener);
   }
 
   /** Ask the server to stop the run. Rejects with a `RelayError`. */
@@ -151,11 +138,8 @@ export class RunClient extends Subscribable {
 
   // --- watching ------------------------------------------------------------------------------------------------
 
-  #start(): void {
-    clearTimeout(this.#lingerTimer);
-    this.#lingerTimer = undefined;
-    if (this.#watching) return;
-    this.#watching = true;
+  /** The first subscriber connects. */
+  protected override onWatched(): void {
     this.#stopConnection = this.#connection.subscribe(() => this.#show(this.#state.run));
     // Also for a run that had ended: while it was not watched, it may have been started again, or deleted.
     this.#ask();
@@ -163,22 +147,16 @@ export class RunClient extends Subscribable {
 
   #ask(): void {
     this.#own = null;
-    if (this.#watching) this.#connection.addRun(this.runId, this.#subscription);
+    if (this.isWatched) this.#connection.addRun(this.runId, this.#subscription);
     this.#show(this.#state.run);
   }
 
-  #stopSoon(): void {
-    // React may unmount and mount again at once (StrictMode, a change of page): that must not reconnect.
-    this.#lingerTimer ??= setTimeout(() => {
-      this.#lingerTimer = undefined;
-      this.#watching = false;
-      this.#restsSince = Date.now();
-      clearTimeout(this.#askTimer);
-      this.#askTimer = undefined;
-      this.#stopConnection?.();
-      this.#stopConnection = null;
-      this.#connection.removeRun(this.runId, this.#subscription);
-    }, LINGER_MS);
+  protected override onUnwatched(): void {
+    this.#restsSince = Date.now();
+    clearTimeout(this.#askTimer);
+    this.#askTimer = undefined;
+    this.#stopConnection?.();
+    this.#connection.removeRun(this.runId, this.#subscription);
   }
 
   // --- folding -------------------------------------------------------------------------------------------------
@@ -220,7 +198,7 @@ export class RunClient extends Subscribable {
     }
     fold();
     this.#show(run);
-    for (const event of applied) for (const listener of [...this.#eventListeners]) listener(event);
+    for (const event of applied) this.#events.notify(event);
     this.#announce();
   }
 
@@ -322,12 +300,11 @@ export class RunClient extends Subscribable {
 
   #announce(): void {
     const { run } = this.#state;
-    if (!run.known || this.#outcomeListeners.size === 0) return;
+    if (!run.known || !this.#outcomes.hasListeners) return;
     if (run.status !== "succeeded" && run.status !== "failed" && run.status !== "cancelled") return;
     const name = `${run.runId}|${run.cursor.split("-")[0]}|${run.attempt}`;
     if (this.#announced.has(name)) return;
     this.#announced.add(name);
-    const outcome = { status: run.status, run };
-    for (const listener of [...this.#outcomeListeners]) listener(outcome);
+    this.#outcomes.notify({ status: run.status, run });
   }
 }

@@ -4,7 +4,7 @@ import type { RelayApi, RunFilter } from "./api.js";
 import type { Connection } from "./connection.js";
 import { relate } from "./cursor.js";
 import type { Frame } from "./frames.js";
-import { Subscribable } from "./subscribable.js";
+import { WatchedStore } from "./subscribable.js";
 import type { RunSummary } from "./types.js";
 import { isInFilter } from "./types.js";
 
@@ -58,7 +58,7 @@ function append(runs: readonly RunSummary[], more: readonly RunSummary[]): reado
   return [...runs, ...more.filter((run) => !known.has(run.runId))];
 }
 
-export class RunList extends Subscribable {
+export class RunList extends WatchedStore {
   readonly #api: RelayApi;
   readonly #connection: Connection;
   readonly #filter: RunFilter;
@@ -71,7 +71,6 @@ export class RunList extends Subscribable {
   #stopConnection: (() => void) | null = null;
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
   #pollTimer: ReturnType<typeof setTimeout> | undefined;
-  #lingerTimer: ReturnType<typeof setTimeout> | undefined;
   #wasLive = false;
   #upstream: "up" | "down" = "up";
 
@@ -84,16 +83,6 @@ export class RunList extends Subscribable {
 
   get state(): RunListState {
     return this.#state;
-  }
-
-  protected override onSubscribe(): void {
-    clearTimeout(this.#lingerTimer);
-    this.#lingerTimer = undefined;
-    if (this.#stopConnection === null) this.#start();
-  }
-
-  protected override onUnsubscribe(): void {
-    if (!this.hasListeners) this.#lingerTimer ??= setTimeout(() => this.#stop(), 1_000);
   }
 
   /** Fetch the list again. The old rows are shown until it arrives. Never rejects: an error is in the state. */
@@ -138,19 +127,17 @@ export class RunList extends Subscribable {
     }
   }
 
-  #start(): void {
+  protected override onWatched(): void {
     this.#connection.addFeed(this.#onFrame);
     this.#stopConnection = this.#connection.subscribe(() => this.#connectionChanged());
     this.#wasLive = this.#isLive();
     void this.refresh();
   }
 
-  #stop(): void {
-    this.#lingerTimer = undefined;
+  protected override onUnwatched(): void {
     this.#owner?.abort();
     this.#owner = null;
     this.#stopConnection?.();
-    this.#stopConnection = null;
     this.#connection.removeFeed(this.#onFrame);
     clearTimeout(this.#flushTimer);
     clearTimeout(this.#pollTimer);
@@ -174,7 +161,7 @@ export class RunList extends Subscribable {
   }
 
   #planPoll(): void {
-    if (this.#stopConnection === null || this.#isLive() || this.#pollTimer !== undefined) return;
+    if (!this.isWatched || this.#isLive() || this.#pollTimer !== undefined) return;
     this.#pollTimer = setTimeout(() => {
       this.#pollTimer = undefined;
       const { status } = this.#connection.state;
