@@ -16,6 +16,7 @@ import pytest
 import redis
 from websockets.sync.client import connect
 
+from runrelay.progress.fields import GIVEN
 from tests.support.command_line import invoke
 from tests.support.servers import Server, free_port
 
@@ -330,3 +331,26 @@ def test_reloading_looks_at_sources_only(tmp_path: Path, monkeypatch: pytest.Mon
     assert invoke("serve", "--reload").exit_code == 0
     assert invoke("serve").exit_code == 0
     assert given == [["."], ["backend"], None]
+
+
+def test_publish_has_an_option_for_each_field_that_a_publisher_may_give(redis_url: str, prefix: str) -> None:
+    """A field that only Python can publish; and JSON that is refused in one line."""
+    env = environment(redis_url, prefix)
+    given: dict[str, object] = {
+        "state": "FAILED",
+        "progress": 0.5,
+        "log": "l",
+        "level": "error",
+        "step": "s",
+        "attempt": 1,
+    }
+    given |= {"data": '{"a": [1, {"b": null}]}', "result": "[1]", "error": "e"}
+    assert set(given) == set(GIVEN)
+    options = [part for name, value in given.items() for part in (f"--{name}", str(value))]
+    assert run(env, "publish", "r", *options).returncode == 0
+    assert run(env, "publish", "r", "--data", '{"a": null, "c": 2}').returncode == 0
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.hget(f"{prefix}:run:{{r}}", "data") == b'{"c":2}'
+    assert "data must be JSON" in run(env, "publish", "r", "--data", "{").stderr
+    assert "data must be a JSON object, got list" in run(env, "publish", "r", "--data", "[]").stderr
+    assert "would have more than 4 KiB" in run(env, "publish", "r", "--data", f'{{"x": "{"x" * 4085}"}}').stderr

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..progress.fields import EVENT_FIELDS, GIVEN
 from .terminal import STYLES, check_redis_url, err, fail, out, settings
 
 __all__ = ["app"]
@@ -207,7 +210,7 @@ async def _listed(wanted: set[str], limit: int) -> list[Any]:
     from ..runlog import AsyncRunLog
 
     given = settings()
-    runlog = AsyncRunLog(given.redis_url, given.keys(), given.retention())
+    runlog = AsyncRunLog.from_settings(given)
     found: list[Any] = []
     try:
         before = None
@@ -220,17 +223,8 @@ async def _listed(wanted: set[str], limit: int) -> list[Any]:
     return found[:limit]
 
 
-@app.command()
-def publish(
-    run_id: str,
-    state: Annotated[str | None, typer.Option(help="A label; END, FAILED and CANCELLED end the run.")] = None,
-    progress: Annotated[float | None, typer.Option(help="0..1")] = None,
-    log: Annotated[str | None, typer.Option(help="A line for the log.")] = None,
-    level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
-    step: Annotated[str | None, typer.Option(help="The step that the event belongs to.")] = None,
-    title: Annotated[str | None, typer.Option(help="The run's title.")] = None,
-) -> None:
-    """Publish one event of a run, as a worker would."""
+def _publish(run_id: str, **given: Any) -> None:
+    """Publish one event of a run, as a worker does."""
     from ..errors import RunrelayError
     from ..progress import check_run_id, make_event
     from ..progress.text import check_label
@@ -238,12 +232,12 @@ def publish(
     from ..runlog import AsyncRunLog
 
     async def commit() -> Any:
-        given = settings()
-        runlog = AsyncRunLog(given.redis_url, given.keys(), given.retention())
+        runlog = AsyncRunLog.from_settings(settings())
         try:
+            title = given.pop("title")
             if title is not None:
                 check_label("title", title, MAX_TITLE_CHARS)
-            event = make_event(state, progress, log, level=level, step=step)
+            event = make_event(**{name: _decoded(name, value) for name, value in given.items() if value is not None})
             return await runlog.commit(check_run_id(run_id), [event._replace(title=title)])
         finally:
             await runlog.close()
@@ -254,7 +248,44 @@ def publish(
         raise fail(error) from None
     if done.fenced:
         raise fail(f"run {run_id!r} is {done.status}: nothing is added after the end")
+    if done.data_ignored:
+        err.print(escape(f"the data was not merged: run {run_id!r} would have more than 4 KiB of it"), style="yellow")
     out.print(f"{done.cursor}  {done.status}", markup=False)
+
+
+def _decoded(name: str, value: Any) -> Any:
+    """An option's value as `make_event` takes it: JSON is given as a text."""
+    import json
+
+    if EVENT_FIELDS[name].type not in ("object", "json"):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be JSON: {error}, got {value[:80]!r}") from None
+
+
+def _with_options() -> Callable[..., None]:
+    """`_publish` with an option for each field that a publisher may give, and the title: from the table of fields."""
+    types = {"number": float, "whole": int}
+    options = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[types.get(field.type, str) | None, typer.Option(help=field.about)],
+        )
+        for name, field in EVENT_FIELDS.items()
+        if name in GIVEN or name == "title"
+    ]
+    run_id = inspect.Parameter("run_id", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=str)
+    command: Any = _publish
+    command.__signature__ = inspect.Signature([run_id, *options])
+    command.__annotations__ = {option.name: option.annotation for option in (run_id, *options)}
+    return _publish
+
+
+app.command("publish")(_with_options())
 
 
 @app.command()
@@ -294,7 +325,7 @@ async def _status_of(run_id: str) -> str:
     from ..runlog import AsyncRunLog
 
     given = settings()
-    runlog = AsyncRunLog(given.redis_url, given.keys(), given.retention())
+    runlog = AsyncRunLog.from_settings(given)
     try:
         return (await runlog.read(run_id)).snapshot.status
     finally:

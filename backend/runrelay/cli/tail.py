@@ -33,7 +33,7 @@ async def follow_raw(given: Settings, run_id: str) -> None:
     Raises:
         RunlogUnavailable: Redis cannot be reached at the start.
     """
-    runlog = AsyncRunLog(given.redis_url, given.keys(), given.retention())
+    runlog = AsyncRunLog.from_settings(given)
     connected = down = False
     try:
         while True:
@@ -72,7 +72,7 @@ async def follow(given: Settings, run_id: str, cursor: Cursor | None) -> None:
         RunlogUnavailable: Redis does not answer within 5 s.
     """
     metrics = RelayMetrics()
-    runlog = AsyncRunLog(given.redis_url, given.keys(), given.retention())
+    runlog = AsyncRunLog.from_settings(given)
     hub = Hub(runlog, metrics, end_after_s=0.2)
     listener = Listener(runlog, hub, metrics)
     connection = queue = QueuedConnection(16 << 20)

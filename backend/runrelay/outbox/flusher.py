@@ -291,6 +291,9 @@ class Flusher:
         queue, counts = batch.queue, self.outbox.counts
         if isinstance(result, Committed):
             counts.committed += len(batch.events)
+            if result.data_ignored and not queue.data_ignored:
+                queue.data_ignored = True
+                _log.warning("run %r: data was not merged, as the run's data would have more than 4 KiB", queue.run_id)
             if result.fenced:
                 counts.fenced += result.fenced
                 _log.debug("run %r: %d events of an older attempt, or after the end", queue.run_id, result.fenced)

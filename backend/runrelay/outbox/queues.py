@@ -96,6 +96,7 @@ class RunQueue:
 
     __slots__ = (
         "batch",
+        "data_ignored",
         "indexed_s",
         "items",
         "queued",
@@ -114,6 +115,8 @@ class RunQueue:
         self.items: deque[QueuedEvent] = deque()
         self.sequence = ProducerSequence.fresh()
         self.batch: InFlightBatch | None = None
+        self.data_ignored = False
+        """It was logged that an event's data was not merged into the run's."""
         self.queued = False
         """In the list of queues that the flusher takes from, or will be again when its batch is settled."""
         self.serial = 0

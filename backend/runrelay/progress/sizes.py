@@ -37,6 +37,7 @@ def fitted(fields: Mapping[str, Any], limit_bytes: int = MAX_SNAPSHOT_BYTES) -> 
     2. the oldest log lines, counted in `logs_truncated`;
     3. of the run's error what is more than 32 KiB, and of each other text what is more than 4 KiB;
     4. a result of more than 64 KiB, which no publisher sends: it becomes null, and `result_truncated` true;
+       data of more than that, which no commit writes, becomes null;
     5. the last steps, counted in `steps_truncated`.
 
     What is left after that is less than 128 KiB. Texts are measured as JSON, where a character can take six bytes.
@@ -90,6 +91,8 @@ def _drop_result(fields: dict[str, Any], over_bytes: int) -> None:
     del over_bytes
     if len(orjson.dumps(fields["result"])) > _RESULT_BYTES:
         fields |= {"result": None, "result_truncated": True}
+    if len(orjson.dumps(fields["data"])) > _RESULT_BYTES:
+        fields["data"] = None
 
 
 def _drop_last_steps(fields: dict[str, Any], over_bytes: int) -> None:

@@ -148,7 +148,8 @@ def publish_progress(
         log: a line for the run's log. More than 16 KiB of UTF-8 is cut.
         level: the line's level: debug, info, warning or error.
         step: the step that the event belongs to. By default, inside a member of a canvas: its own.
-        data: a JSON object up to 4 KiB that is shown with the event.
+        data: a JSON object up to 4 KiB: carried by the event, and merged into the run's data (RFC 7386: null removes a
+            key).
         result: JSON up to 64 KiB, only with a terminal state or a step.
         error: text, only with a terminal state or a step.
         attempt: the attempt that the event belongs to. By default, inside a task of an application with `install(app)`:

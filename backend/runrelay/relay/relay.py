@@ -75,7 +75,7 @@ class Relay:
         self.half_open = HalfOpen(settings, self.metrics)
         self.bounds = settings.client_bounds()
         self.snapshot_cache = SnapshotCache()
-        self.runlog = AsyncRunLog(settings.redis_url, settings.keys(), settings.retention())
+        self.runlog = AsyncRunLog.from_settings(settings, list_data=settings.list_data)
         self.adopter = Adopter(self.runlog, self.metrics)
         self.hub = Hub(
             self.runlog,

@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     pipeline_timeout_s: float = Field(default=10.0, gt=0, description="Seconds to send one, its waiting included.")
     drain_s: float = Field(default=5.0, ge=0, description="Seconds that clients have to go at shutdown.")
 
+    list_data: bool = Field(
+        default=False, description="Show the runs' data in the list and its feed: up to 4 KiB more for each run."
+    )
     log_lines: int = Field(default=1000, ge=1, le=5000)
     run_ttl_s: int = Field(default=24 * 3600, ge=1)
     ended_run_ttl_s: int = Field(default=3600, ge=1)

@@ -21,6 +21,7 @@ from .commits import (
     NewLog,
     ProducerSequence,
     Retention,
+    RunLogSettings,
     SequenceGap,
     commit_args,
     mark_of,
@@ -31,6 +32,7 @@ from .keys import Keys
 from .listing import escaped, hashes, listed, prune, silent_since
 from .pipelined import Pipelined
 from .reads import (
+    LISTED_BY_SETTING,
     LOG_BYTES,
     SUMMARY_FIELDS,
     RunView,
@@ -78,9 +80,11 @@ class AsyncRunLog:
         timeout_s: float = 5.0,
         connect_timeout_s: float = 2.0,
         max_connections: int = 32,
+        list_data: bool = False,
     ) -> None:
         self.keys = keys or Keys()
         self.retention = retention or Retention()
+        self._summary_fields = SUMMARY_FIELDS + LISTED_BY_SETTING if list_data else SUMMARY_FIELDS
         self._timeout_s = timeout_s
         # Timeouts are ours: with a socket_timeout, redis-py sends under `asyncio.wait_for`, which in Python 3.11 loses
         # a cancellation that comes just when the sending is done. A task that was cancelled would go on.
@@ -95,6 +99,15 @@ class AsyncRunLog:
         self._commits = asyncio.Lock()
         self._connection: Any = None
         self._server = ""
+
+    @classmethod
+    def from_settings(cls, settings: RunLogSettings, *, list_data: bool = False) -> AsyncRunLog:
+        """The run log that settings name.
+
+        Args:
+            list_data: let `summaries` read the runs' data, too.
+        """
+        return cls(settings.redis_url, settings.keys(), settings.retention(), list_data=list_data)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -150,8 +163,9 @@ class AsyncRunLog:
 
         None for a run that is gone, and for somebody else's key under a run's name.
         """
-        rows = await self._rows(run_ids, SUMMARY_FIELDS)
-        return [parse_summary(run_id, row) for run_id, row in zip(run_ids, rows, strict=True)]
+        fields = self._summary_fields
+        rows = await self._rows(run_ids, fields)
+        return [parse_summary(run_id, row, fields) for run_id, row in zip(run_ids, rows, strict=True)]
 
     async def _rows(self, run_ids: Sequence[str], fields: Sequence[str]) -> list[list[Any]]:
         answers = [self._lists.call("HMGET", self.keys.run(run_id)[0], *fields) for run_id in run_ids]

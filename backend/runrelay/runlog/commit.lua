@@ -13,7 +13,7 @@
 -- Returns  {"ok", epoch, seq before, seq after, status, attempt, given, step given, changes, updated_at, fenced, superseded below}
 --              given, step given: the attempt that this producer's last start was allocated (0: it was fenced)
 --              superseded below: work that was sent for a lower attempt is not wanted any more; absent if all events only report
---              changes: "c" a run was created, "s" its status changed, "" neither
+--              changes: "c" a run was created, "s" its status changed, "d" data was not merged, as it would be too large
 --          {"gap", mark}                     the batch does not follow what this producer committed before
 --          {"refused", status, attempt}      a condition (`precondition`) did not hold
 --          an error that begins with NOTARUN, or of Lua's: somebody else's key, or a damaged one; nothing was written then
@@ -25,7 +25,7 @@
 local hash, stream, logs = KEYS[1], KEYS[2], KEYS[3]
 local number, server_lost_data = tonumber(ARGV[6]), ARGV[7] == '1'
 local mark_field = 'p:' .. ARGV[5]
-local FIRST, WIDTH, TRIM_EVERY, MAX_STEPS, MARKS = 14, 9, 64, 1000, 300
+local FIRST, WIDTH, TRIM_EVERY, MAX_STEPS, MARKS, MAX_DATA_BYTES = 14, 9, 64, 1000, 300, 4096
 local function has_ended(status) return status == 'succeeded' or status == 'failed' or status == 'cancelled' end
 
 local time = redis.call('TIME')
@@ -79,6 +79,7 @@ end
 
 local set, clear, messages, ids, lines, fenced = {}, {}, {}, {}, {}, 0
 local state_json = json(state)
+local data, merged, data_ignored  -- data: the run's, nil before it is read
 
 local steps, sums, names, names_changed, TERMINAL, STATUS_OF
 local rounded, step_of, declare, unkept, begin_attempt, admit, fold_step
@@ -241,6 +242,18 @@ for b = FIRST, #ARGV, WIDTH do
           if control[name] and not (name == 'error' and step) then set[name], clear[name] = control[name], nil end
         end
       end
+      local ignored = false
+      local patch_at = extra ~= ''
+        and (string.match(extra, '^,"data":(){') or string.match(extra, '^,"level":"%l+","data":(){'))
+      if patch_at then
+        if not merged then  -- made at the first event with data: a closure costs as much as a call to Redis
+-- include data.lua
+          data = redis.call('HGET', hash, 'data')
+        end
+        local after = merged(data, extra, patch_at)
+        ignored = #after > MAX_DATA_BYTES
+        if ignored then data_ignored = true else data, set.data = after, after end
+      end
       if changed then
         seq = seq + 1
         local seq_text = string.format('%d', seq)
@@ -252,6 +265,7 @@ for b = FIRST, #ARGV, WIDTH do
           message = message .. ',"step":' .. json(step_name) .. ',"step_status":"' .. step.status .. '","step_progress":'
             .. (step.progress and rounded(step.progress) or 'null') .. ',"step_attempt":' .. step.attempt
         end
+        if ignored then message = message .. ',"data_ignored":true' end
         -- The seal: only who can read the run's hash can make one, so a relay knows a forged message without a read.
         ids[#ids + 1] = seq_text .. '-0'
         messages[#messages + 1] = message .. ',"seal":"'
@@ -275,7 +289,7 @@ if sums then
 end
 
 local count = #messages
-local changes = (created and count > 0 and 'c' or '') .. (status ~= was and 's' or '')
+local changes = (created and count > 0 and 'c' or '') .. (status ~= was and 's' or '') .. (data_ignored and 'd' or '')
 if created and count == 0 then return {'ok', '0', 0, 0, 'unknown', 0, given, step_given, '', now, fenced} end
 
 if count > 0 then

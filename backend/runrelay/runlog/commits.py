@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -23,6 +23,7 @@ __all__ = [
     "NewLog",
     "ProducerSequence",
     "Retention",
+    "RunLogSettings",
     "SequenceGap",
     "commit_args",
     "mark_of",
@@ -38,6 +39,20 @@ class Retention:
     ended_run_ttl_s: int = 3600
     events: int = 1000
     log_lines: int = 1000
+
+
+class RunLogSettings(Protocol):
+    """What settings say of a run log."""
+
+    @property
+    def redis_url(self) -> str:
+        """The server."""
+
+    def keys(self) -> Keys:
+        """Names of keys and channels."""
+
+    def retention(self) -> Retention:
+        """How much of a run is kept, and for how long."""
 
 
 @dataclass(slots=True)
@@ -101,6 +116,8 @@ class Committed:
     status_changed: bool
     updated_at: int
     fenced: int
+    data_ignored: bool = False
+    """At least one event's data was not merged into the run's, which would have been too large."""
     superseded_below: int = 0
     """Work that was sent for an attempt below this is not wanted any more: a later one was queued, or it could not be
     sent in time. 0: not asked for (the batch only reports)."""
@@ -247,6 +264,7 @@ def _committed(run_id: str, reply: Any) -> Committed:
             b"s" in changes,
             updated_at,
             fenced,
+            b"d" in changes,
             *more,
         )
     if word == b"gap":
