@@ -1,4 +1,4 @@
-"""Redis goes, hangs, is full, and comes back, while tasks publish: every line is committed once, in order."""
+"""Redis stops, hangs, is full and comes back while tasks publish: every line is committed once, in order."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def server(start_valkey: StartServer) -> Server:
 
 
 def test_several_threads_and_runs_across_restarts(server: Server) -> None:
-    """Under load, with Redis stopped and started: a line that is lost, doubled, or overtaken by another of its run."""
+    """A line that is lost, doubled or out of order, under load, while Redis is stopped and started."""
     with publishing(settings_for(server)) as publisher:
         halfway = threading.Barrier(5, timeout=30)
 
         def task(run_id: str) -> None:
             for part in range(4):
                 publish_lines(publisher, run_id, part * 500, part * 500 + 500)
-                halfway.wait()  # the restart falls into the next part
+                halfway.wait()  # the restart is during the next part
 
         threads = [threading.Thread(target=task, args=(f"run-{i}",)) for i in range(4)]
         for thread in threads:
@@ -55,7 +55,7 @@ def test_several_threads_and_runs_across_restarts(server: Server) -> None:
 
 
 class Impatient(Publisher):
-    """A publisher that takes a server for dead after a fifth of a second."""
+    """A publisher whose calls time out after 0.2 s."""
 
     def _connect(self) -> RunLog:
         return RunLog(
@@ -64,7 +64,7 @@ class Impatient(Publisher):
 
 
 def _hang(server: Server) -> list[str]:
-    """Redis hangs while a batch is on its way, carries it out when it comes to, and nobody hears the answer."""
+    """Redis hangs while a batch is in flight, executes it later, and the reply is lost."""
     publisher = Impatient(settings_for(server))
     try:
         publish_lines(publisher, "run", 0, 10)
@@ -81,13 +81,13 @@ def _hang(server: Server) -> list[str]:
     return log_of(server, "run")
 
 
-def test_a_batch_whose_answer_was_lost_is_committed_once(server: Server) -> None:
+def test_a_batch_whose_reply_was_lost_is_committed_once(server: Server) -> None:
     """Lines that are doubled because they were sent again."""
     assert _hang(server) == lines(0, 30)
 
 
-def test_without_its_numbers_the_batch_would_be_doubled(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control: sent again under a new name, the same lines are there twice."""
+def test_without_its_numbers_a_batch_is_committed_twice(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: sent again under a new producer name, the lines are in the log twice."""
     commit_many = RunLog.commit_many
 
     def renamed(self: RunLog, batches: Sequence[Batch]) -> object:
@@ -101,21 +101,21 @@ def test_without_its_numbers_the_batch_would_be_doubled(server: Server, monkeypa
 
 
 def _outrun(server: Server) -> int:
-    """Publish much faster than Redis takes it, and much more than fits. Returns how many lines were dropped."""
+    """Publish faster than Redis commits, and more than fits. Returns how many lines were dropped."""
     with publishing(settings_for(server, outbox_bytes=256 * 1024)) as publisher:
         publish_lines(publisher, "run", 0, 20_000)
         assert publisher.flush(60)
         return publisher.counts.dropped_lines
 
 
-def test_a_task_that_outruns_redis_is_slowed_down(server: Server) -> None:
-    """Lines that are dropped although Redis is there."""
+def test_a_task_that_is_faster_than_redis_is_slowed_down(server: Server) -> None:
+    """Lines that are dropped although Redis is up."""
     assert _outrun(server) == 0
     assert log_of(server, "run") == lines(0, 20_000)
 
 
-def test_without_waiting_for_room_its_lines_would_be_dropped(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control: the task of the test before is faster than Redis."""
+def test_without_backpressure_lines_are_dropped(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: a task that does not wait for room is faster than Redis."""
     monkeypatch.setattr("runrelay.outbox.outbox.Outbox._waited_for_room", lambda self: False)
     assert _outrun(server) > 0
 
@@ -139,8 +139,8 @@ def test_a_redis_that_hangs_does_not_hold_a_task_up(server: Server) -> None:
         assert sum(int(note.split()[1]) for note in notes) + len(found) - len(notes) == 20_000
 
 
-def test_a_publisher_that_was_closed_while_redis_hung_goes_on(server: Server) -> None:
-    """A flusher that ends too late for whoever waited for that, so that the next event has none at all."""
+def test_a_publisher_that_was_closed_while_redis_hung_still_commits(server: Server) -> None:
+    """A flusher that ends after `close` has given up waiting for it, so that the next event has no flusher."""
     with publishing(settings_for(server)) as publisher:
         publish_lines(publisher, "run", 0, 5)
         assert publisher.flush(10)
@@ -156,8 +156,8 @@ def test_a_publisher_that_was_closed_while_redis_hung_goes_on(server: Server) ->
     assert log_of(server, "run") == lines(0, 20)
 
 
-def test_a_full_redis_is_waited_for(start_valkey: StartServer) -> None:
-    """A line that is given up because Redis had no memory just then."""
+def test_events_wait_while_redis_is_full(start_valkey: StartServer) -> None:
+    """A line that is given up because Redis had no memory at that time."""
     server = start_valkey(maxmemory_policy="noeviction")
     with publishing(settings_for(server)) as publisher, server.client() as client:
         publish_lines(publisher, "run", 0, 10)
@@ -172,8 +172,8 @@ def test_a_full_redis_is_waited_for(start_valkey: StartServer) -> None:
     assert log_of(server, "run") == lines(0, 30)
 
 
-def test_a_task_that_ends_does_not_wait_for_a_redis_that_is_away(server: Server) -> None:
-    """A worker that is a second slower per task as long as Redis is away."""
+def test_the_end_of_a_task_does_not_wait_for_a_redis_that_is_away(server: Server) -> None:
+    """A worker that is a second slower per task while Redis is away."""
     server.stop()
     with publishing(settings_for(server)) as publisher:
         publish_lines(publisher, "run", 0, 10)
@@ -186,11 +186,11 @@ def test_a_task_that_ends_does_not_wait_for_a_redis_that_is_away(server: Server)
     assert log_of(server, "run") == lines(0, 10)
 
 
-def test_a_poisoned_batch_does_not_block_its_run_or_others(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_rejected_batch_does_not_block_its_run_or_others(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     """An event that cannot be sent, and is tried for ever."""
     with publishing(settings_for(server)) as publisher, caplog.at_level(logging.ERROR):
         for _ in range(2):
-            publisher.emit("bad", Event(0, log="\ud800"))  # past the checks that would have replaced it
+            publisher.emit("bad", Event(0, log="\ud800"))  # without the checks that would have replaced it
             publish_lines(publisher, "good", 0, 1)
             assert publisher.flush(10)
         publish_lines(publisher, "bad", 0, 5)
@@ -202,7 +202,7 @@ def test_a_poisoned_batch_does_not_block_its_run_or_others(server: Server, caplo
 
 
 def test_a_flusher_that_fails_is_replaced_by_another(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mistake of ours, after which a process publishes nothing any more; or a batch that is taken and forgotten."""
+    """A process that publishes nothing after an error in the flusher, or a batch that is lost in it."""
     index = RunLog.index
     failures = iter([RuntimeError("a mistake")])
     failed: list[threading.Thread] = []
@@ -227,7 +227,7 @@ def test_a_flusher_that_fails_is_replaced_by_another(server: Server, monkeypatch
 
 
 def _zombie(server: Server) -> list[str]:
-    """A task is started twice; then both speak."""
+    """A task is started twice; then both publish."""
     start = make_event("STARTED")._replace(kind="start")
     with publishing(settings_for(server)) as first, publishing(settings_for(server)) as second:
         zombie, living = TaskScope("run"), TaskScope("run")
@@ -245,19 +245,21 @@ def _zombie(server: Server) -> list[str]:
     return log_of(server, "run")
 
 
-def test_a_zombie_is_not_heard(server: Server) -> None:
-    """A task that was replaced, and fails the run of the one that has replaced it."""
+def test_events_of_a_task_that_was_replaced_are_fenced(server: Server) -> None:
+    """A task that was replaced, and fails its successor's run."""
     assert _zombie(server) == ["first", "second", "the end"]
 
 
-def test_without_the_fence_the_zombie_is_heard(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control: without the attempt in the events the zombie ends the run."""
+def test_without_the_fence_a_task_that_was_replaced_ends_the_run(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: without the attempt in its events, its end is committed."""
     monkeypatch.setattr(TaskScope, "fence", lambda self, event: event)
     assert _zombie(server) == ["first", "second", "the zombie"]
 
 
-def test_runs_are_listed_when_they_begin_and_end(server: Server) -> None:
-    """A run that the list of runs does not have."""
+def test_runs_are_entered_in_the_list_when_they_start_and_end(server: Server) -> None:
+    """A run that is missing in the list of runs."""
     with publishing(settings_for(server)) as publisher, server.client(decode_responses=True) as client:
         publish_lines(publisher, "run", 0, 1)
         assert publisher.flush(10)

@@ -1,4 +1,4 @@
-"""Processes that fork, and processes that end: what they had to say is committed once, by whom it belongs to."""
+"""Processes that fork, and processes that end: each event is committed once, by the process that published it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHILD_TIMEOUT_S = 60
 
 
 def _in_child(work: Callable[[], None]) -> int:
-    """Run `work` in a forked child: a bare fork, because multiprocessing runs the hooks of what other tests use."""
+    """Run `work` in a forked child. A bare fork: multiprocessing would run the hooks of other tests' modules."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -44,7 +44,7 @@ def _in_child(work: Callable[[], None]) -> int:
 def _fork_while_something_waits(server: Server) -> list[str]:
     with publishing(settings_for(server)) as publisher:
         publish_lines(publisher, "run", 0, 5)
-        assert publisher.flush(10)  # there is a flusher, a connection, numbers
+        assert publisher.flush(10)  # now there are a flusher, a connection, numbers
         server.stop()
         publish_lines(publisher, "run", 5, 10)
         wait_until_down(publisher)
@@ -60,16 +60,16 @@ def _fork_while_something_waits(server: Server) -> list[str]:
 
 
 def test_a_forked_child_is_a_new_producer_with_an_empty_outbox(start_valkey: StartServer) -> None:
-    """What the parent had waiting, committed by both; a child without a flusher; numbers that belong to the parent."""
+    """Events of the parent that both commit, a child without a flusher, or a child with the parent's numbers."""
     found = _fork_while_something_waits(start_valkey(appendonly="yes"))
     assert sorted(found, key=lambda line: int(line[5:])) == lines(0, 10) + lines(100, 105)
     assert [line for line in found if int(line[5:]) < 100] == lines(0, 10)
 
 
-def test_without_starting_anew_the_childs_lines_are_lost(
+def test_without_a_new_outbox_a_child_s_lines_are_lost(
     start_valkey: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The control: the child has the parent's queue, and believes that the parent's thread is its own."""
+    """The control: the child keeps the parent's outbox and flusher, whose thread it does not have."""
     monkeypatch.setattr(Publisher, "forked", lambda self: None)
     found = _fork_while_something_waits(start_valkey(appendonly="yes"))
     assert not {"line 100", "line 104"} & set(found)
@@ -82,7 +82,7 @@ from runrelay.outbox import Publisher, publisher
 from runrelay.progress import make_event
 
 def child():
-    # its flusher rests for an hour after the first batch
+    # its flusher waits for an hour after the first batch
     mine = Publisher(PublisherSettings(redis_url=sys.argv[1], flush_ms=3_600_000.0))
     mine.emit("run", make_event(log="line 0"))
     assert mine.flush(10)
@@ -104,12 +104,12 @@ def _end_with_something_waiting(server: Server, how: str) -> list[str]:
 
 
 def test_a_multiprocessing_child_flushes_at_its_end(start_valkey: StartServer) -> None:
-    """The last lines of a process that leaves without atexit."""
+    """The last lines of a process that ends without atexit hooks, which are lost."""
     assert _end_with_something_waiting(start_valkey(), "protected") == lines(0, 50)
 
 
-def test_without_the_hook_its_last_lines_are_lost(start_valkey: StartServer) -> None:
-    """The control: a child that just leaves has more to say."""
+def test_without_the_finalizer_a_child_s_last_lines_are_lost(start_valkey: StartServer) -> None:
+    """The control: a child that ends without it has uncommitted lines."""
     assert len(_end_with_something_waiting(start_valkey(), "unprotected")) < 50
 
 
@@ -129,7 +129,7 @@ if sys.argv[2] == "raises":
 
 @pytest.mark.parametrize(("how", "code"), [("returns", 0), ("raises", 3)])
 def test_a_program_flushes_at_its_end(start_valkey: StartServer, how: str, code: int) -> None:
-    """The last lines of a program that just ends."""
+    """The last lines of a program, which are lost when it ends."""
     server = start_valkey()
     done = subprocess.run([sys.executable, "-c", _PROGRAM, server.url, how], timeout=60)
     assert done.returncode == code
@@ -153,8 +153,8 @@ if sys.argv[2] == "begun":
 
 
 @pytest.mark.parametrize("before", ["begun", "nothing"])
-def test_what_an_exit_hook_says_after_ours_is_committed(start_valkey: StartServer, before: str) -> None:
-    """The END that a program's own exit hook publishes, when nobody is left to commit it."""
+def test_events_of_an_exit_hook_after_ours_are_committed(start_valkey: StartServer, before: str) -> None:
+    """The END that a program's own exit hook publishes when there is no flusher any more."""
     server = start_valkey()
     done = subprocess.run(
         [sys.executable, "-c", _HOOKS, server.url, before], timeout=60, env={**os.environ, "REDIS_URL": server.url}
@@ -164,7 +164,7 @@ def test_what_an_exit_hook_says_after_ours_is_committed(start_valkey: StartServe
 
 
 def test_an_exit_hook_does_not_wait_for_a_redis_that_is_away(start_valkey: StartServer, tmp_path: Path) -> None:
-    """A program that hangs for seconds for each event of its exit hook; or a spool that does not get them in order."""
+    """A program that hangs for seconds for each event of its exit hook, or a spool that does not get them in order."""
     server = start_valkey()
     server.stop()
     done = subprocess.run(
@@ -213,7 +213,7 @@ print(i, count, flush=True)
 """
 
 
-def test_signal_handlers_may_publish_too(start_valkey: StartServer) -> None:
+def test_signal_handlers_can_publish(start_valkey: StartServer) -> None:
     """A handler that interrupts a call, and waits for a lock that the interrupted call holds."""
     server = start_valkey()
     done = subprocess.run(
@@ -232,8 +232,8 @@ def test_signal_handlers_may_publish_too(start_valkey: StartServer) -> None:
     assert signals == sorted(signals, key=lambda line: int(line.split()[1]))
 
 
-def test_a_publisher_that_was_closed_begins_again(start_valkey: StartServer) -> None:
-    """Events after the end of a worker's process hook, say from another hook, that nobody commits."""
+def test_a_closed_publisher_starts_again_with_the_next_event(start_valkey: StartServer) -> None:
+    """Events after the worker's own shutdown hook, from another hook, that are never committed."""
     server = start_valkey()
     publisher = Publisher(PublisherSettings(redis_url=server.url))
     for i in range(3):
@@ -242,8 +242,8 @@ def test_a_publisher_that_was_closed_begins_again(start_valkey: StartServer) -> 
     assert log_of(server, "run") == lines(0, 3)
 
 
-def test_killed_by_a_signal_a_process_loses_only_what_was_not_committed(start_valkey: StartServer) -> None:
-    """A flushed line that is lost."""
+def test_a_killed_process_loses_only_uncommitted_events(start_valkey: StartServer) -> None:
+    """A line that is lost although `flush` returned True."""
     server = start_valkey()
 
     def child() -> None:
@@ -270,8 +270,8 @@ with run_progress("run") as run, run.step("part"), run.span(0.5, 1.0):
 """
 
 
-def test_a_child_that_leaves_its_parents_block_does_not_end_the_run(start_valkey: StartServer) -> None:
-    """A run that is shown as failed because a process that its program had forked called `sys.exit`."""
+def test_a_forked_child_that_leaves_a_block_does_not_end_the_run(start_valkey: StartServer) -> None:
+    """A run that fails because a forked child of its program called `sys.exit`."""
     server = start_valkey()
     done = subprocess.run([sys.executable, "-c", _FORKS, server.url], timeout=60)
     assert done.returncode == 0

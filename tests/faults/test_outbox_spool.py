@@ -1,4 +1,5 @@
-"""The spool: with Redis away for long, what does not fit in memory is on disk, and nothing is lost or doubled."""
+"""The spool: while Redis is away for long, events that do not fit in memory wait on disk, and each is committed
+once."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _outage(server: Server, publisher: Publisher) -> tuple[list[str], list[str]]:
-    """Publish far more than fits while Redis is away; what is in the logs when it is back."""
+    """Publish far more than fits while Redis is away. Returns the runs' logs when it is back."""
     publish_lines(publisher, "a", 0, 10)
     assert publisher.flush(10)
     server.stop()
@@ -59,8 +60,8 @@ def _outage(server: Server, publisher: Publisher) -> tuple[list[str], list[str]]
     return log_of(server, "a"), log_of(server, "b")
 
 
-def test_nothing_is_dropped_while_there_is_a_disk(server: Server, folder: Path) -> None:
-    """Lines that are lost, doubled or out of order although a spool was given."""
+def test_with_a_spool_no_line_is_dropped(server: Server, folder: Path) -> None:
+    """Lines that are lost, doubled or out of order although there is a spool."""
     with publishing(settings_for(server, outbox_bytes=BOUND, spool=folder)) as publisher:
         a, b = _outage(server, publisher)
         assert publisher.counts.spooled > 1000
@@ -70,8 +71,8 @@ def test_nothing_is_dropped_while_there_is_a_disk(server: Server, folder: Path) 
     assert list(folder.iterdir()) == []
 
 
-def test_without_a_spool_the_same_outage_drops_lines_and_says_so(server: Server) -> None:
-    """The control: the outage of the test before is more than memory can hold."""
+def test_without_a_spool_the_same_outage_drops_lines(server: Server) -> None:
+    """The control: the outage has more events than memory can hold."""
     with publishing(settings_for(server, outbox_bytes=BOUND)) as publisher:
         a, b = _outage(server, publisher)
         dropped = publisher.counts.dropped_lines
@@ -124,7 +125,7 @@ def _end(child: subprocess.Popen[str]) -> None:
 
 
 def test_the_spool_of_a_killed_process_is_adopted(server: Server, folder: Path) -> None:
-    """What a killed worker had on disk, its batch in flight included, that nobody ever commits."""
+    """Events of a killed worker on disk, its batch in flight included, that are never committed."""
     server.stop()
     _end(_leave_a_spool(server.url, folder, "dies"))
     server.start()
@@ -136,7 +137,7 @@ def test_the_spool_of_a_killed_process_is_adopted(server: Server, folder: Path) 
 
 
 def test_the_spool_of_a_living_process_is_left_alone(server: Server, folder: Path) -> None:
-    """A spool that two processes commit at once, out of order."""
+    """A spool that two processes commit at the same time, out of order."""
     server.stop()
     child = _leave_a_spool(server.url, folder, "waits")
     assert list(abandoned(folder, {})) == []
@@ -146,8 +147,8 @@ def test_the_spool_of_a_living_process_is_left_alone(server: Server, folder: Pat
     adopted[0].close()
 
 
-def test_what_was_committed_before_its_owner_died_is_not_committed_again(server: Server, folder: Path) -> None:
-    """Doubled lines: the owner committed a part, and died before it could delete it."""
+def test_rows_that_a_dead_owner_has_committed_are_not_committed_again(server: Server, folder: Path) -> None:
+    """Doubled lines, because the owner committed rows and died before it could delete them."""
     events = [make_event(log=line) for line in lines(0, 10)]
     _spool_of_the_dead(folder, "half", events)
     runlog = RunLog(server.url, BASE.keys, BASE.retention)
@@ -159,7 +160,7 @@ def test_what_was_committed_before_its_owner_died_is_not_committed_again(server:
     assert log_of(server, "half") == lines(0, 10)
 
 
-def test_sent_under_another_name_they_would_be_doubled(server: Server, folder: Path) -> None:
+def test_rows_that_are_sent_under_another_producer_name_are_doubled(server: Server, folder: Path) -> None:
     """The control: without the dead producer's name and numbers the same lines are committed twice."""
     events = [make_event(log=line) for line in lines(0, 10)]
     _spool_of_the_dead(folder, "half", events)
@@ -173,10 +174,8 @@ def test_sent_under_another_name_they_would_be_doubled(server: Server, folder: P
 
 
 @pytest.mark.parametrize("begun_since", [True, False])
-def test_a_dead_task_does_not_fence_the_one_that_has_replaced_it(
-    server: Server, folder: Path, begun_since: bool
-) -> None:
-    """An adopted start that is given a new attempt, so that the living execution of the run is not heard any more."""
+def test_the_start_of_a_dead_task_does_not_fence_its_successor(server: Server, folder: Path, begun_since: bool) -> None:
+    """An adopted start that is given a new attempt, so that the events of the living task are fenced."""
     start = make_event("STARTED")._replace(kind="start", base_attempt=1)
     said = [start, make_event(log="the dead"), make_event("END")]
     with publishing(settings_for(server)) as living:
@@ -203,8 +202,8 @@ def test_a_dead_task_does_not_fence_the_one_that_has_replaced_it(
         assert fields["status"] == "succeeded"
 
 
-def test_a_task_that_began_while_redis_was_away_is_fenced_all_the_same(server: Server, folder: Path) -> None:
-    """A start that waits on disk, and what follows it that is committed without the attempt it was given."""
+def test_events_of_a_task_that_started_during_an_outage_have_its_attempt(server: Server, folder: Path) -> None:
+    """Events after a spooled start that are committed without the attempt that it was given."""
     with publishing(settings_for(server)) as earlier:
         earlier.emit("run", make_event("STARTED")._replace(kind="start"), TaskScope("run"))
         earlier.commit("canvas", make_event("QUEUED")._replace(kind="queue", steps=step_specs(["part"])))
@@ -234,8 +233,8 @@ def test_a_task_that_began_while_redis_was_away_is_fenced_all_the_same(server: S
     assert list(folder.iterdir()) == []
 
 
-def test_what_is_left_at_the_end_is_on_disk(server: Server, folder: Path) -> None:
-    """The last lines of a process that ends while Redis is away."""
+def test_events_that_wait_at_the_end_of_a_process_are_spooled(server: Server, folder: Path) -> None:
+    """The last lines of a process that ends while Redis is away, which are lost."""
     server.stop()
     with publishing(settings_for(server, spool=folder)) as publisher:
         publish_lines(publisher, "run", 0, 20)
@@ -249,8 +248,8 @@ def test_what_is_left_at_the_end_is_on_disk(server: Server, folder: Path) -> Non
     assert log_of(server, "run") == lines(0, 40)
 
 
-def test_a_disk_that_fails_is_not_the_tasks_failure(server: Server, tmp_path: Path) -> None:
-    """A task that fails, or a memory that grows without bound, because the spool's folder can't be written."""
+def test_a_spool_that_cannot_be_written_does_not_fail_the_task(server: Server, tmp_path: Path) -> None:
+    """A task that fails, or memory that grows without a bound, because the folder cannot be written."""
     file = tmp_path / "not-a-folder"
     file.write_text("")
     with publishing(settings_for(server, outbox_bytes=BOUND, spool=file / "spool")) as publisher:
@@ -260,10 +259,10 @@ def test_a_disk_that_fails_is_not_the_tasks_failure(server: Server, tmp_path: Pa
     assert a[-1] == "line 3009"
 
 
-def test_a_spool_that_cannot_be_read_holds_nobody_up(
+def test_a_spool_that_cannot_be_read_does_not_stop_commits(
     server: Server, folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A damaged file, or one of a newer version, for whose sake this process commits nothing of its own any more."""
+    """A damaged file, or one of a newer version, because of which this process commits nothing."""
     monkeypatch.setattr(disk_spool, "ADOPT_EVERY_S", 0.0)
     folder.mkdir(exist_ok=True)
     (folder / "1-damaged.sqlite").write_bytes(b"no database at all")
@@ -281,7 +280,9 @@ def test_a_spool_that_cannot_be_read_holds_nobody_up(
     assert log_of(server, "left") == ["line 0"]
     assert len([record for record in caplog.records if "left as it is" in record.message]) == 2
     assert {path.name for path in folder.glob("*.sqlite")} == {"1-damaged.sqlite", newer.path.name}
-    (adopted,) = abandoned(folder, {folder / "1-damaged.sqlite": float("inf")})  # its lock is free for who can read it
+    (adopted,) = abandoned(
+        folder, {folder / "1-damaged.sqlite": float("inf")}
+    )  # its lock is free for a process that can read it
     adopted.close()
 
 

@@ -1,4 +1,4 @@
-"""A spool whose disk is full, fails or is taken away: the worker goes on, and what can be committed is."""
+"""A spool whose disk is full, fails or is removed: the worker goes on, and commits what it can."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> None:
-    """Somebody else takes all that is left."""
-    with (disk / "somebody-elses").open("ab", buffering=0) as file:
+    """Another program takes all the remaining room."""
+    with (disk / "of-another-program").open("ab", buffering=0) as file:
         size = 4096
         while size:
             try:
@@ -68,7 +68,7 @@ def fill(disk: Path) -> None:
 
 
 def goes_away(server: Server, publisher: Publisher, last: int, run_id: str = "a") -> None:
-    """Redis goes, and lines up to `last` are published all the same; the first ten were before."""
+    """Stop Redis after ten lines, and publish the lines up to `last`."""
     publish_lines(publisher, run_id, 0, 10)
     assert publisher.flush(FLUSH_S)
     server.stop()
@@ -79,7 +79,7 @@ def goes_away(server: Server, publisher: Publisher, last: int, run_id: str = "a"
 
 
 def is_whole(server: Server, publisher: Publisher, last: int, run_id: str = "a") -> None:
-    """The run has ended, and its log has each line once and in order, or says how many it has not."""
+    """The run has ended, and its log has each line once and in order, or a notice of how many are missing."""
     found = log_of(server, run_id)
     notes = [line for line in found if line.startswith("… ")]
     said = [line for line in found if not line.startswith("… ")]
@@ -104,8 +104,8 @@ def outage_on_a_full_disk(server: Server, publisher: Publisher, disk: Path) -> N
     server.start()
 
 
-def test_a_worker_goes_on_after_an_outage_on_a_full_disk(server: Server, disk: Path) -> None:
-    """A worker that never commits anything again, END included, because SQLite has no room to delete."""
+def test_a_worker_commits_again_after_an_outage_with_a_full_disk(server: Server, disk: Path) -> None:
+    """A worker that never commits again, END included, because SQLite has no room to delete rows."""
     folder = disk / "spool"
     with publishing(settings_for(server, outbox_bytes=BOUND, spool=folder)) as publisher:
         outage_on_a_full_disk(server, publisher, disk)
@@ -113,8 +113,8 @@ def test_a_worker_goes_on_after_an_outage_on_a_full_disk(server: Server, disk: P
         is_whole(server, publisher, 8000)
         assert list(folder.iterdir()) == [], "what is committed takes no room any more"
         dropped = publisher.counts.dropped_lines
-        # and again, with the room that there is now
-        (disk / "somebody-elses").unlink()
+        # a second outage, with the room that there is now
+        (disk / "of-another-program").unlink()
         goes_away(server, publisher, 4000, "b")
         publisher.emit("b", make_event("END"))
         server.start()
@@ -124,10 +124,10 @@ def test_a_worker_goes_on_after_an_outage_on_a_full_disk(server: Server, disk: P
     assert status_of(server, "b") == "succeeded"
 
 
-def test_without_a_memory_of_what_is_committed_it_does_not(
+def test_without_remembering_acknowledged_rows_it_does_not(
     server: Server, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The control: what cannot be deleted is given out again, and passes for what comes after it."""
+    """The control: rows that cannot be deleted are sent again and again, and later ones never."""
     delete = SpoolFile._delete
 
     def forgetful(file: SpoolFile, *, now: bool = False) -> None:
@@ -143,8 +143,8 @@ def test_without_a_memory_of_what_is_committed_it_does_not(
             is_whole(server, publisher, 8000)
 
 
-def test_a_batch_that_was_written_too_is_settled_on_a_full_disk(server: Server, disk: Path) -> None:
-    """A flusher that fails, and fails again, when what was in flight at the outage cannot be deleted from the disk."""
+def test_a_batch_in_flight_that_was_spooled_is_settled_on_a_full_disk(server: Server, disk: Path) -> None:
+    """A flusher that fails again and again, because a batch that was in flight cannot be deleted from the disk."""
     with publishing(settings_for(server, outbox_bytes=BOUND, spool=disk / "spool")) as publisher:
         goes_away(server, publisher, 300)
         spool_everything(publisher)
@@ -160,14 +160,14 @@ def test_a_batch_that_was_written_too_is_settled_on_a_full_disk(server: Server, 
 def test_no_failure_of_the_spool_stops_commits(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A flusher that ends for an error of the spool that nobody has thought of, and again with the next event."""
+    """A flusher that ends because of an unexpected error of the spool, and again at the next event."""
     monkeypatch.setattr(disk_spool, "READ_FOR_S", 1.0)
     with publishing(settings_for(server, outbox_bytes=BOUND, spool=tmp_path / "spool")) as publisher:
         goes_away(server, publisher, 300)
         spool_everything(publisher)
 
         def fails(*_: object) -> None:
-            raise RuntimeError("nobody has thought of it")
+            raise RuntimeError("unexpected")
 
         monkeypatch.setattr(DiskSpool, "_replay_own", fails)
         monkeypatch.setattr(SpoolFile, "acknowledge_numbers", fails)
@@ -197,8 +197,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("how", ["killed", "closed"])
-def test_the_spool_of_the_dead_is_adopted_on_a_full_disk(server: Server, disk: Path, how: str) -> None:
-    """A dead worker's run that never ends, because its spool cannot be opened, or not be emptied, where it lies."""
+def test_a_dead_process_spool_is_adopted_on_a_full_disk(server: Server, disk: Path, how: str) -> None:
+    """A dead worker's run that never ends, because its spool cannot be opened or emptied on a full disk."""
     folder = disk / "spool"
     command = [sys.executable, "-c", _DIES_WITH_A_SPOOL, str(folder), "4000", how]
     assert subprocess.run(command).returncode == -signal.SIGKILL
@@ -215,7 +215,7 @@ def test_the_spool_of_the_dead_is_adopted_on_a_full_disk(server: Server, disk: P
 
 
 def test_a_file_that_is_deleted_under_its_owner_is_committed(server: Server, tmp_path: Path) -> None:
-    """A clean-up of the folder that takes a worker's lines away, or stops it."""
+    """Lines that are lost, or a worker that stops, because a clean-up has deleted the file."""
     folder = tmp_path / "spool"
     with publishing(settings_for(server, outbox_bytes=BOUND, spool=folder)) as publisher:
         goes_away(server, publisher, 3000)
@@ -228,8 +228,8 @@ def test_a_file_that_is_deleted_under_its_owner_is_committed(server: Server, tmp
         is_whole(server, publisher, 3000)
 
 
-def test_a_folder_that_becomes_read_only_stops_nobody(server: Server, disk: Path) -> None:
-    """A worker that stops, or an exit that fails, because its spool can be neither begun nor deleted."""
+def test_a_folder_that_becomes_read_only_does_not_stop_commits(server: Server, disk: Path) -> None:
+    """A worker that stops, or an exit that fails, because its spool can be neither created nor deleted."""
     folder = disk / "spool"
     with publishing(settings_for(server, outbox_bytes=BOUND, spool=folder)) as publisher:
         goes_away(server, publisher, 2000)
@@ -244,29 +244,29 @@ def test_a_folder_that_becomes_read_only_stops_nobody(server: Server, disk: Path
             publisher.close(5.0)
         finally:
             subprocess.run(["umount", "--lazy", str(folder)], check=True)
-    with publishing(settings_for(server, spool=folder)) as publisher:  # what is left is known to be committed
+    with publishing(settings_for(server, spool=folder)) as publisher:  # the file is left, with committed rows
         publish_lines(publisher, "b", 0, 1)
         assert publisher.flush(FLUSH_S)
     assert len(log_of(server, "a")) == 2000
 
 
-def test_a_spool_that_somebody_has_locked_holds_nobody_up(server: Server, tmp_path: Path) -> None:
-    """A look into the file, by a person or a backup, for which a task or the flusher waits."""
+def test_a_spool_that_another_program_has_locked_does_not_stop_commits(server: Server, tmp_path: Path) -> None:
+    """A task or a flusher that waits while a person or a backup reads the file."""
     folder = tmp_path / "spool"
     with publishing(settings_for(server, outbox_bytes=BOUND, spool=folder)) as publisher:
         goes_away(server, publisher, 2000)
         (path,) = folder.glob("*.sqlite")
-        somebody = sqlite3.connect(path, isolation_level=None)
-        somebody.execute("BEGIN IMMEDIATE")
+        reader = sqlite3.connect(path, isolation_level=None)
+        reader.execute("BEGIN IMMEDIATE")
         publisher.emit("a", make_event("END"))
         server.start()
         assert publisher.flush(FLUSH_S)
         is_whole(server, publisher, 2000)
-        somebody.close()
+        reader.close()
 
 
 def damage(publisher: Publisher) -> None:
-    """The disk loses what was in the file; in a larger one it would not be in SQLite's memory either."""
+    """The disk loses the file's content. SQLite's cache is emptied first: a larger file would not be in it either."""
     assert isinstance(publisher.spool, DiskSpool)
     assert publisher.spool._file is not None
     for statement in ("PRAGMA cache_size = 0", "PRAGMA shrink_memory"):
@@ -276,10 +276,10 @@ def damage(publisher: Publisher) -> None:
     Path(f"{path}-wal").write_bytes(b"")
 
 
-def test_what_cannot_be_read_any_more_is_said_and_the_run_ends(
+def test_rows_that_are_lost_are_counted_in_the_log_and_the_run_ends(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A run without an end, and lines that are missing with no word of it, because the disk has lost the file."""
+    """A run without an end, or lines that are missing without a notice, because the disk has lost the file."""
     monkeypatch.setattr(disk_spool, "READ_FOR_S", 1.0)
     folder = tmp_path / "spool"
     with publishing(settings_for(server, outbox_bytes=BOUND, spool=folder)) as publisher:
@@ -307,8 +307,8 @@ def test_what_cannot_be_read_any_more_is_said_and_the_run_ends(
     assert log_of(server, "d") == lines(0, 2000)
 
 
-def test_a_failed_write_leaves_no_half_of_it(server: Server, disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines that are in memory and on disk, and are committed twice; or files that pile up, one for each try."""
+def test_a_failed_write_leaves_nothing_on_disk(server: Server, disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that are in memory and on disk and are committed twice, or a file for each try."""
     folder = disk / "spool"
     folder.mkdir()
     fill(disk)
@@ -319,16 +319,16 @@ def test_a_failed_write_leaves_no_half_of_it(server: Server, disk: Path, monkeyp
         for _ in range(3):
             assert not spool.put()
         assert list(folder.iterdir()) == []
-        (disk / "somebody-elses").unlink()
+        (disk / "of-another-program").unlink()
         server.start()
         assert publisher.flush(FLUSH_S)
     assert log_of(server, "a") == lines(0, 300)
 
 
-def test_what_cannot_even_be_sent_does_not_keep_the_rest_on_disk(
+def test_a_row_that_cannot_be_sent_does_not_hold_up_the_others(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One batch that cannot be packed, for which everything on disk waits for ever."""
+    """A row that cannot be packed, because of which all others wait for ever."""
     folder = tmp_path / "spool"
     file = SpoolFile.create(folder)
     with file.transaction():

@@ -15,7 +15,7 @@ def outbox_of(bound_bytes: int = 64 * MIB, **options: Any) -> Outbox:
 
 
 def waiting(outbox: Outbox, run_id: str) -> list[Event]:
-    """What waits of a run, in order."""
+    """The waiting events of a run, in order."""
     outbox.sort()
     return [
         entry.event

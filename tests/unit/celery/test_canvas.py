@@ -1,4 +1,4 @@
-"""What a canvas' members carry: names, ids, and who is first and last. No broker."""
+"""The headers of a canvas' members: names, ids, which is first and which last. No broker."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def info(signature: Signature) -> dict[str, Any]:
     return found
 
 
-def test_members_are_named_after_their_tasks_and_told_apart() -> None:
-    """Two members that are one step."""
+def test_members_are_named_after_their_tasks_with_numbers() -> None:
+    """Two members with one step name."""
     made = chain(sig("plan"), group(sig("image"), sig("image"), step(sig("image"), "cover")), sig("image"), app=app)
     assert step_names(made) == ["plan", "image", "image-2", "cover", "image-3"]
     assert step_names(sig("alone")) == []
 
 
-def test_nested_canvases_are_walked_in_order() -> None:
-    """A member that the walk does not find."""
+def test_members_of_nested_canvases_are_found_in_order() -> None:
+    """A member of a nested canvas that is not a step."""
     inner = chord([chain(sig("a"), sig("b"), app=app), sig("c")], chain(sig("d"), sig("e"), app=app), app=app)
     assert step_names(chain(sig("first"), inner, app=app)) == ["first", "a", "b", "c", "d", "e"]
 
 
-def test_members_know_run_attempt_and_place() -> None:
-    """A result that is not the last member's, or steps that nobody declares."""
+def test_members_have_run_attempt_and_position() -> None:
+    """A result that is not the last member's, or steps that are not declared."""
     a, b, c = sig("a"), sig("b"), sig("c")
     made = canvas("run", chord([a, b], c, app=app), weights={"a": 2.0}, attempt=4, title="T")
     leaves = [*made.tasks, made.body]
@@ -52,13 +52,13 @@ def test_members_know_run_attempt_and_place() -> None:
 
 
 def test_a_canvas_that_ends_in_a_group_has_no_last_member() -> None:
-    """A run whose result is that of whichever member came last."""
+    """A run with the result of whichever member of the group ended last."""
     made = canvas("run", chain(sig("a"), group(sig("b"), sig("c")), app=app), attempt=1)
     assert [info(leaf)["last"] for leaf in (made.tasks[0], *made.tasks[1].tasks)] == [False] * 3
 
 
-def test_a_canvas_that_came_as_json_is_marked_too() -> None:
-    """Members that are plain dictionaries, and stay unmarked."""
+def test_a_canvas_from_json_gets_headers() -> None:
+    """Members that are plain dictionaries, and get no header."""
     plain = {**chain(sig("a"), sig("b"), app=app)}
     plain["kwargs"] = {"tasks": [dict(task) for task in plain["kwargs"]["tasks"]]}
     made = canvas("run", Signature.from_dict(plain, app=app), attempt=1)
@@ -66,7 +66,7 @@ def test_a_canvas_that_came_as_json_is_marked_too() -> None:
 
 
 def test_ids_differ_by_run_attempt_and_step() -> None:
-    """A cancel that revokes another run's task, or one that revokes nothing."""
+    """A cancellation that revokes another run's task, or none."""
     ids = {task_id(run, attempt, name) for run in ("a", "b") for attempt in (1, 2) for name in (None, "x", "y")}
     assert len(ids) == 12
     assert task_ids("a", 1) == [task_id("a", 1)]
@@ -74,14 +74,14 @@ def test_ids_differ_by_run_attempt_and_step() -> None:
 
 
 def test_a_single_task_has_no_step() -> None:
-    """A task on its own that ends a step, and never the run."""
+    """A single task that ends a step, and never the run."""
     made = canvas("run", sig("alone"), attempt=2, title="T", pipeline="p")
     assert info(made) == {"run_id": "run", "attempt": 2, "title": "T", "pipeline": "p"}
     assert made.options["task_id"] == task_id("run", 2)
 
 
-def test_without_an_attempt_the_run_is_queued_here() -> None:
-    """A canvas that is sent before anybody has heard of the run."""
+def test_a_canvas_without_an_attempt_queues_the_run() -> None:
+    """A canvas that is sent before its run exists."""
     with capture_progress() as captured:
         made = canvas("run", chain(sig("a"), sig("b"), app=app), title="T")
     (queued,) = captured.events
@@ -89,8 +89,8 @@ def test_without_an_attempt_the_run_is_queued_here() -> None:
     assert info(made.tasks[0])["attempt"] == 1
 
 
-def test_a_reused_signature_is_marked_anew() -> None:
-    """The second run of a signature that goes to the first."""
+def test_a_reused_signature_gets_the_new_run_s_headers() -> None:
+    """The second run of a signature, whose events go to the first."""
     made = chain(sig("a"), sig("a"), app=app)
     for run_id in ("one", "two"):
         canvas(run_id, made, attempt=1)
@@ -99,15 +99,15 @@ def test_a_reused_signature_is_marked_anew() -> None:
 
 
 def test_every_member_has_the_closing_line() -> None:
-    """A line that is missing when another member than the last ends the run: Celery sends the next one first."""
+    """A closing line that is missing when another member than the last ends the run."""
     made = canvas("run", chain(sig("a"), sig("b"), app=app), attempt=1, closing="x" * 20_000)
     assert {len(info(leaf)["closing"].encode()) // 1000 for leaf in made.tasks} == {16}
     assert len(info(made.tasks[0])["closing"].encode()) <= 16 * 1024
     assert info(canvas("run", sig("alone"), attempt=1, closing="done"))["closing"] == "done"
 
 
-def test_cancelling_reaches_the_attempts_before_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task of an older attempt, or a retried one, that is left at work."""
+def test_cancelling_revokes_tasks_of_earlier_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task of an earlier attempt, or a retried one, that goes on."""
     revoked: list[str] = []
     monkeypatch.setattr(app.control, "revoke", lambda ids, **_: revoked.extend(ids))
     cancel(app, "run", 2)
@@ -133,7 +133,7 @@ def test_cancelling_reaches_the_attempts_before_too(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_wrong_arguments_raise(call: Any, words: str) -> None:
-    """A mistake that is sent to the workers."""
+    """A wrong canvas that is sent to the workers."""
     with pytest.raises(ValueError, match=words):
         call()
 
@@ -142,10 +142,10 @@ def large(count: int) -> Signature:
     return group([sig("part") for _ in range(count)], app=app)
 
 
-def test_of_a_canvas_of_too_many_members_the_others_are_counted(
+def test_members_beyond_the_most_steps_are_counted(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A canvas that cannot be sent any more, or one of which the run log has to keep everything."""
+    """A large canvas that cannot be sent, or of which the run log keeps every step."""
     events: list[Event] = []
     with capture_progress() as progress:
 
@@ -173,7 +173,7 @@ def test_of_a_canvas_of_too_many_members_the_others_are_counted(
 
 
 def test_more_weights_than_steps_are_refused() -> None:
-    """Said at once and here, and not by the run log to a process that cannot do anything about it."""
+    """Weights that only the run log refuses, in a process that cannot correct them."""
     weights = {"part": 1.0, **{f"part-{n}": 1.0 for n in range(2, 1003)}}
     with pytest.raises(ValueError, match=r"^a run has at most 1000 steps, got 1,002$"):
         canvas("run", large(1100), weights=weights, attempt=1)
@@ -181,8 +181,8 @@ def test_more_weights_than_steps_are_refused() -> None:
         send(large(1100), "run", weights={"other": 1.0}, attempt=1)
 
 
-def test_a_canvas_of_very_many_members_is_named_in_no_time() -> None:
-    """Twenty thousand members of one name, each compared with all before it: minutes."""
+def test_naming_very_many_members_is_fast() -> None:
+    """Naming that compares each of twenty thousand members with all before it, which takes minutes."""
     names = step_names(large(20_000))
     assert len(set(names)) == 20_000
     assert names[-1] == "part-20000"

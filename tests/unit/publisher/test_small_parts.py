@@ -1,4 +1,4 @@
-"""Backoff, scopes, rows of the spool, and what a user's own tests capture."""
+"""Backoff, scopes, rows of the spool, and capturing in a user's own tests."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from runrelay.publisher.publish import use_sink
 from runrelay.testing import capture_progress
 
 
-def test_backoff_grows_is_spread_and_has_a_bound() -> None:
-    """Workers that all come back at once, or not for minutes."""
+def test_backoff_grows_has_jitter_and_a_bound() -> None:
+    """Workers that all reconnect at the same moment, or wait for minutes."""
     assert backoff_s(1, 0.9) == 0.0
     assert backoff_s(2, 1.0) == 0.05
     assert backoff_s(2, 0.0) == 0.025
@@ -26,8 +26,8 @@ def test_backoff_grows_is_spread_and_has_a_bound() -> None:
     assert backoff_s(1000, 1.0) == BACKOFF_MAX_S
 
 
-def test_the_scope_is_that_of_the_context_or_the_only_one_of_the_run() -> None:
-    """A thread of a task that is not fenced; or one that is taken for another task's of the same run."""
+def test_the_scope_is_the_context_s_or_the_only_one_of_the_run() -> None:
+    """A thread of a task whose events are not fenced, or are fenced as another task's of the same run."""
     one, two = TaskScope("run"), TaskScope("run")
     found: list[TaskScope | None] = []
 
@@ -77,19 +77,19 @@ EVENTS = st.builds(
 
 
 @given(EVENTS)
-def test_an_event_comes_back_from_disk_as_it_went(event: Event) -> None:
-    """A field that the disk forgets."""
+def test_an_event_is_read_from_the_spool_as_it_was_written(event: Event) -> None:
+    """A field that the spool loses."""
     assert decode(encode(event)) == event
 
 
-def test_an_event_that_an_earlier_version_left_on_disk_is_read() -> None:
-    """A worker that is upgraded while Redis is away finds the file of its predecessor."""
+def test_an_event_of_an_earlier_version_is_read_from_the_spool() -> None:
+    """A worker that is upgraded while Redis is away, and cannot read its predecessor's file."""
     old = b'{"ts_ms":1,"kind":"start","late":true,"must":"absent","encoded":[]}'
     assert decode(old) == Event(1, kind="start", only_if_not_superseded=True, precondition="absent")
 
 
-def test_captured_progress_tells_what_was_published() -> None:
-    """A user's test that needs Redis, or that sees something else than Redis would."""
+def test_captured_progress_has_what_was_published() -> None:
+    """A user's test that needs Redis, or captures other events than Redis would get."""
     with capture_progress() as captured:
         publish_progress("run", "PLOT", 0.1, "one", data={"x": 1})
         publish_progress("run", "PLOT", 0.3)
@@ -108,8 +108,8 @@ def test_captured_progress_tells_what_was_published() -> None:
     assert captured.ended("other") is None
 
 
-def test_after_capturing_the_publisher_is_back() -> None:
-    """A capture that outlives its block, so that nothing is published any more."""
+def test_after_a_capture_the_publisher_is_restored() -> None:
+    """A capture that stays after its block, so that nothing is published."""
     marker = use_sink(None)
     try:
         with capture_progress() as outer:
@@ -122,22 +122,22 @@ def test_after_capturing_the_publisher_is_back() -> None:
         use_sink(marker)
 
 
-def test_wrong_arguments_raise_while_capturing_too() -> None:
+def test_wrong_arguments_raise_in_a_capture() -> None:
     """A test that passes with a run id that production refuses."""
     with capture_progress() as captured, pytest.raises(ValueError, match="must not contain"):
         publish_progress("a/b")
     assert captured.events == []
 
 
-def test_an_event_explicitly_of_an_attempt_keeps_it() -> None:
-    """A scope that overrides what the caller says."""
+def test_an_event_with_an_explicit_attempt_keeps_it() -> None:
+    """A scope that replaces the caller's attempt."""
     scope = TaskScope("run", attempt=2)
     assert scope.fence(make_event(attempt=5)).attempt == 5
     assert scope.fence(make_event()).attempt == 2
 
 
-def test_a_spool_of_an_older_version_brings_nothing_that_goes_too_deep() -> None:
-    """It was written before anybody looked: what comes of it could not be shown."""
+def test_data_of_an_older_version_that_is_too_deep_is_dropped() -> None:
+    """A row that was written before depth was checked, and whose event cannot be read again."""
     deep = b"[" * 254 + b"]" * 254
     event = decode(encode(Event(1, state="END", data=b'{"x":%b}' % deep, result=deep)))
     assert event == Event(1, state="END")
