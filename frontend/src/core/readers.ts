@@ -1,5 +1,9 @@
-/** Reading JSON that may be anything: a value of the type that was asked for, or the empty one. */
+/**
+ * Readers for parsed JSON of any form. Each returns a value of its type, or null (a list: empty) when it is another
+ * one.
+ */
 
+import { isJsonObject } from "./mergePatch.js";
 import type { LogLevel, RunStatus, StepSpec } from "./types.js";
 import { STATUSES } from "./types.js";
 
@@ -7,9 +11,7 @@ export type Fields = Readonly<Record<string, unknown>>;
 
 const LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error"];
 
-export function isFields(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
+export const isFields: (value: unknown) => value is Fields = isJsonObject;
 
 export function text(value: unknown): string | null {
   return typeof value === "string" ? value : null;
@@ -33,7 +35,7 @@ export function list<T>(value: unknown, read: (item: unknown) => T | null): T[] 
   return value.map(read).filter((item): item is T & {} => item !== null);
 }
 
-/** A step as declared, or null when the value is none. */
+/** A declared step, or null when the value is not one. */
 export function readStepSpec(value: unknown): StepSpec | null {
   if (!isFields(value)) return null;
   const name = text(value.name);
