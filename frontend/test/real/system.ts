@@ -6,10 +6,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { freePort, Process, until } from "./process";
 
-const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+const ROOT = join(import.meta.dirname, "../../..");
 const PYTHON = join(ROOT, ".venv/bin/python");
 const RUNRELAY = join(ROOT, ".venv/bin/runrelay");
 
@@ -86,6 +85,12 @@ export class RealSystem {
 
   async killRelay(): Promise<void> {
     await this.#relay?.end("SIGKILL");
+  }
+
+  /** Stop the relay as a supervisor does, and start it again on its port. */
+  async restartRelay(): Promise<void> {
+    await this.#relay?.end("SIGTERM");
+    await this.startRelay();
   }
 
   async startWorker(): Promise<void> {
