@@ -31,7 +31,7 @@ class PublisherSettings:
     outbox_bytes: int = 64 * 1024 * 1024
     """The bound of the events that wait in memory while Redis is away."""
     spool: Path | None = None
-    """Folder where events wait that do not fit in memory. None: the outbox' drop policy decides."""
+    """Folder where events wait that do not fit in memory. None: the outbox's drop policy decides."""
     heartbeat_s: float = 10.0
     """Seconds between two heartbeats of the runs that this process executes."""
     quick_path: bool = True

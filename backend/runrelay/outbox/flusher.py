@@ -1,4 +1,4 @@
-"""The flusher: one daemon thread per process that commits the outbox' events in order.
+"""The flusher: one daemon thread per process that commits the outbox's events in order.
 
 It starts with the first event and sends at once when nothing is in flight. It keeps a batch, with its numbers, until it
 knows what became of it. After a lost reply it sends the same batch again: the run log skips the events that it has
@@ -56,7 +56,7 @@ def _doubt(batches: Sequence[InFlightBatch]) -> None:
 
 
 class Flusher:
-    """Commits an outbox' events.
+    """Commits an outbox's events.
 
     Args:
         outbox: where the batches come from.

@@ -92,7 +92,7 @@ class InFlightBatch:
 
 
 class RunQueue:
-    """The events of one run that are not settled yet. Guarded by the outbox' lock."""
+    """The events of one run that are not settled yet. Guarded by the outbox's lock."""
 
     __slots__ = (
         "batch",
@@ -169,7 +169,7 @@ def dropped_note(lines: int) -> str:
 
 
 def event_bytes(event: Event) -> int:
-    """About how much memory an event takes: for the outbox' bound."""
+    """About how much memory an event takes: for the outbox's bound."""
     size = EVENT_BYTES if event.log is None else EVENT_BYTES + event.log.__sizeof__()
     large: Any = event[LARGE]
     if large != NOTHING_LARGE:

@@ -22,8 +22,7 @@ from ..progress import TERMINAL_STATES, Event, Level, check_run_id, make_event
 from ..progress.events import MAX_LOG_BYTES
 from ..progress.fields import DEFAULTS, QUICK
 from ..progress.text import cut_text
-from . import scopes
-from .scopes import TaskScope, scope_of
+from .scopes import TaskScope, ever_entered, scope_of
 
 if TYPE_CHECKING:
     from .outbox import Outbox
@@ -62,7 +61,7 @@ def publish_quickly(
         and type(state) in _STATE_TYPES
         and state in _known_states
     ):
-        scope = scope_of(run_id) if scopes.ever_entered else None
+        scope = scope_of(run_id) if ever_entered else None
         ingress = outbox.ingress
         ingress.append((run_id, time_ns(), state, progress, log, "info", None if scope is None else scope.step, scope))
         if outbox.wakeup.needs_notify:

@@ -87,8 +87,9 @@ _current: ContextVar[TaskScope | None] = ContextVar("runrelay_scope", default=No
 # Before Python 3.14, threads that a task starts do not have its context, but they work for its run. A process that the
 # task forks keeps both: it still works for the task.
 active_scopes: dict[str, list[TaskScope]] = {}
-ever_entered = False
-"""Whether any scope was ever entered in this process. Until then `scope_of` returns None."""
+ever_entered: list[bool] = []
+"""Empty until a scope is entered in this process: until then `scope_of` returns None. A list, so that the quick path
+can import it and tests it without a look-up in this module."""
 
 
 def _still_entered(scope: TaskScope | None) -> TaskScope | None:
@@ -100,8 +101,8 @@ def _still_entered(scope: TaskScope | None) -> TaskScope | None:
 
 def enter_scope(scope: TaskScope) -> None:
     """Make `scope` the current one of this context."""
-    global ever_entered
-    ever_entered = True
+    if not ever_entered:
+        ever_entered.append(True)
     scope.before = _still_entered(_current.get())
     _current.set(scope)
     active_scopes.setdefault(scope.run_id, []).append(scope)
