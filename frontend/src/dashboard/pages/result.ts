@@ -1,6 +1,7 @@
 /** Reads the film, picture, files and values out of a result, which may be any JSON. Pure. */
 
-import type { Json, Units } from "../../react/index";
+import { isJsonObject } from "../../core/mergePatch";
+import type { Json, JsonObject, Units } from "../../react/index";
 import { duration } from "../../react/index";
 
 export interface MadeFile {
@@ -22,19 +23,13 @@ export interface Result {
 
 type Scalar = string | number | boolean;
 
-type Fields = { readonly [key: string]: Json };
-
-function isFields(value: Json | undefined): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 export function readResult(result: Json): Result {
-  if (!isFields(result))
+  if (!isJsonObject(result))
     return { video: null, poster: null, image: null, files: [], rest: result, scalars: null };
   const text = (key: string) => (typeof result[key] === "string" ? (result[key] as string) : null);
   const list: readonly Json[] = Array.isArray(result.files) ? (result.files as readonly Json[]) : [];
   const files = list.flatMap((item): MadeFile[] => {
-    if (!isFields(item) || typeof item.name !== "string") return [];
+    if (!isJsonObject(item) || typeof item.name !== "string") return [];
     const mediaType = typeof item.media_type === "string" ? item.media_type : "";
     return [
       { name: item.name, mediaType, sizeBytes: typeof item.size_bytes === "number" ? item.size_bytes : null },
@@ -57,7 +52,7 @@ export function readResult(result: Json): Result {
   };
 }
 
-function scalarsOf(fields: Fields): readonly (readonly [string, Scalar])[] | null {
+function scalarsOf(fields: JsonObject): readonly (readonly [string, Scalar])[] | null {
   const entries = Object.entries(fields);
   const plain = entries.flatMap(([key, value]): [string, Scalar][] =>
     value !== null && typeof value !== "object" && String(value).length <= 80 ? [[key, value as Scalar]] : [],
