@@ -9,7 +9,7 @@ import pytest
 
 from runrelay.fanout import Hub
 from runrelay.runlog import Keys
-from tests.support.clients import eventually
+from tests.support.clients import eventually, watch
 from tests.support.relay import Producer, Served, StartRelay
 from tests.support.servers import Server
 
@@ -225,11 +225,13 @@ async def test_registered_after_the_read_a_wake_up_is_lost(
         return Late()
 
     monkeypatch.setattr(Hub, "changes", late)
-    asking = asyncio.create_task(relay.http.get(relay.run(run_id), params={"wait": "0.5", "after": cursor}))
-    await _held(relay)
-    await producer.say(run_id, log="line 2")
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(asking), 0.2)
+    async with watch(relay.ws(run_id), run_id) as client:
+        await client.frame("initial_state")
+        asking = asyncio.create_task(relay.http.get(relay.run(run_id), params={"wait": "3", "after": cursor}))
+        await _held(relay)
+        await client.reached(await producer.say(run_id, log="line 2"))
+        await client.ping()
+        assert not asking.done()
     await asking
 
 
