@@ -1,9 +1,9 @@
 -- Part of commit.lua: data. Merges an event's data into the run's by RFC 7386 (JSON Merge Patch).
 --
--- Values are never decoded: cjson makes {} of [], other numbers of those above 2^53, and 14 digits of a float. An object is
--- only split into its members, each a key and a value as the publisher encoded them, without spaces (progress/checks.py). The
--- same key has always the same bytes, because one encoder writes them all. What is no JSON raises an error of Lua's, before
--- the first write.
+-- Values are never decoded, because cjson damages them: [] becomes {}, a number above 2^53 becomes another one, a float keeps 14
+-- digits. An object is only split into its members, each a key and a value as the publisher encoded them, without spaces
+-- (progress/checks.py). Equal keys have equal bytes, because one encoder writes all of them. Text that is no JSON raises an
+-- error of Lua's, before the first write.
 
 local function string_end(text, at)
   while true do

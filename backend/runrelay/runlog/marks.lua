@@ -1,7 +1,8 @@
--- Part of commit.lua: marks. A producer that this run has not met will leave one in the hash: are there too many of them?
+-- Part of commit.lua: marks. Prunes the marks of producers when a new producer commits.
 --
--- They are looked through seldom enough that it costs little for each new one. The longest silent go, but none that may still
--- send: docs/decisions/0002. Time before this log began does not count as silence, for this server was away then.
+-- Only if the hash has grown since the last time, so that a new producer costs little. The marks that were silent for longest
+-- go, but none of a producer that may still send (docs/decisions/0002-marks-and-gaps.md). Time before this log began does not
+-- count as silence, because this server was away then.
 
 local size = redis.call('HLEN', hash)
 if size >= (tonumber(redis.call('HGET', hash, 'prune_at')) or MARKS) then

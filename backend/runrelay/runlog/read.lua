@@ -8,13 +8,13 @@
 --         no values at all: there is no such key
 --         events are false when those after the cursor are not all there, or are more than fits
 --
--- The hash is read by name and never as a whole: each process that has spoken of the run may have a mark in there.
+-- The hash is read by field names and never as a whole, because it has a mark of each producer.
 
 local CHUNK, EVENTS = 1000, 250
 local values = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'steps', 'step_names', unpack(ARGV, 6))
 local log_epoch, seq, sums, names = values[1], tonumber(values[2]), values[3], values[4]
 if not log_epoch and redis.call('EXISTS', KEYS[1]) == 0 then return {{}, false, {}, 0, {}} end
-values[4] = false  -- of use here only
+values[4] = false  -- only this script needs it
 
 local steps, missing = {}, 0
 local function take(fields)
@@ -31,7 +31,7 @@ if count > 0 then
   fields = fine and type(fields) == 'table' and fields or {}
   for i, name in ipairs(fields) do fields[i] = 's:' .. tostring(name) end
   if #fields == count then take(fields) end
-  if #fields ~= count or missing > 0 then  -- an older version keeps no index, and does not know of this one
+  if #fields ~= count or missing > 0 then  -- written by an older version, which keeps no `step_names`
     fields = {}
     for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
       if string.sub(field, 1, 2) == 's:' then fields[#fields + 1] = field end
@@ -42,12 +42,12 @@ end
 
 local events = false
 local epoch, after = ARGV[1], tonumber(ARGV[2])
--- "0" is the epoch of a run nobody had heard of: the start of whatever log came
+-- "0" is the epoch of a cursor before any log: the events from the start of this log follow it
 if (epoch == log_epoch or epoch == '0') and after <= seq then
   events = {}
   if after < seq then
     local bytes, from, found = 0, after + 1 .. '-0', nil
-    repeat  -- no more of them than is asked for: a thousand of the largest are some hundred MB
+    repeat  -- in portions, up to the bytes that are asked for: 1,000 of the largest events are some hundred MB
       found = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', EVENTS)
       for _, entry in ipairs(found) do
         events[#events + 1] = entry[2][2]
@@ -55,7 +55,7 @@ if (epoch == log_epoch or epoch == '0') and after <= seq then
         from = '(' .. entry[1]
       end
     until #found < EVENTS or bytes > tonumber(ARGV[3])
-    -- contiguous to the end, or not at all
+    -- all events up to the last one, or none
     local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
     if #events ~= seq - after or bytes > tonumber(ARGV[3]) or last[1][1] ~= seq .. '-0' then events = false end
   elseif redis.call('EXISTS', KEYS[2]) == 0 then

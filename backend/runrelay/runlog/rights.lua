@@ -1,11 +1,11 @@
--- Tries the commands that relays and their scripts give, on keys as they use them, and changes nothing that anyone has.
+-- Tries the commands that relays and their scripts use, on keys like theirs. It changes no data.
 --
--- KEYS  none: the keys come as arguments, so that one which is refused does not refuse the whole script
--- ARGV  1 a run's hash  2 its stream of events  3 its list of log lines: of a run that there cannot be
---       4 the list of runs  5 the heartbeats  6 a lease that nobody takes  7 "1": try also what is not a join's reading
+-- KEYS  none: the keys come as arguments, because Redis refuses the whole script for one refused key
+-- ARGV  1 a run's hash  2 its stream of events  3 its list of log lines: of a run id that is not allowed
+--       4 the list of runs  5 the heartbeats  6 a lease that no relay takes  7 "1": try also the commands that a subscriber's read does not need
 -- Returns the refusals, flat: "join" or "other", command, key, error
 --
--- What is written is deleted before the script ends: nobody else can see it.
+-- What it writes is deleted before the script ends, so no other client can see it.
 
 local hash, stream, logs, runs, alive, lease = unpack(ARGV, 1, 6)
 local refusals, use = {}, 'join'
@@ -34,7 +34,7 @@ try('HSCAN', hash, 0)
 try('XLEN', stream)
 try('ZREVRANGEBYSCORE', runs, 0, 1)
 for _, key in ipairs({runs, alive}) do
-  try('ZADD', key, 'XX', 'GT', 0, '')  -- first, since after any write Redis does not refuse the rest for want of memory
+  try('ZADD', key, 'XX', 'GT', 0, '')  -- first: after any write Redis does not refuse the rest for want of memory
   try('ZRANGEBYSCORE', key, 1, 0)
   try('ZSCORE', key, '')
   try('ZREM', key, '')
@@ -47,7 +47,7 @@ local deletes = true
 for _, key in ipairs({hash, stream, logs, lease}) do
   deletes = try('DEL', key) and deletes
 end
--- without the right to delete nothing is made that would have to be
+-- without the right to delete, the script writes nothing that it would have to delete
 if deletes then
   try('SET', lease, '', 'PX', 1000)
   try('HSET', hash, 'seq', 0)

@@ -1,4 +1,4 @@
-"""The Lua scripts, by name."""
+"""The Lua scripts, by name. They are put together from their parts and hashed once, at import."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ class Script:
 
     @staticmethod
     def load(name: str) -> Script:
-        """Read `<name>.lua`, which lies beside this file; a line `-- include x.lua` stands for that file's text."""
-        return Script.of(name, _INCLUDE.sub(lambda line: _text(line[1]), _text(f"{name}.lua")))
+        """Read `<name>.lua`, which lies beside this file. A line `-- include x.lua` is replaced by that file's text."""
+        return Script.of(name, _text(f"{name}.lua"))
 
 
 _INCLUDE: Final = re.compile(r"^-- include (\w+\.lua)\n", re.MULTILINE)
 
 
 def _text(file: str) -> str:
-    return resources.files(__package__).joinpath(file).read_text("utf-8")
+    text = resources.files(__package__).joinpath(file).read_text("utf-8")
+    return _INCLUDE.sub(lambda line: _text(line[1]), text)
 
 
 COMMIT: Final = Script.load("commit")

@@ -1,9 +1,9 @@
--- Part of commit.lua: steps of a run.
+-- Part of commit.lua: steps. Reads, declares and folds the steps of a run.
 --
--- A field `s:<name>` each; `steps` with their count and sums, so that rolling up one event needs one step only; and
--- `step_names`, so that a read finds them without looking through the producers' marks. Beyond MAX_STEPS a step is only
--- counted: its events pass, nothing is kept. Of a canvas' members beyond (`more`, which the run's end waits for) one
--- character each is kept, in fields `m:<number>` of 1,000: whether it has succeeded.
+-- A field `s:<name>` for each step. `steps` has their count and sums, so that one event reads only its own step. `step_names`
+-- lists them, so that a read need not look through the producers' marks. A step beyond MAX_STEPS is only counted: its events
+-- pass, but the step is not kept. Of a canvas' members beyond (`more`; the run's end waits for them) the log keeps one
+-- character each, whether it has succeeded, in fields `m:<number>` of 1,000 characters.
 
 function rounded(value) return string.format('%.10g', math.floor(value * 1e6 + 0.5) / 1e6) end
 function step_of(name)
@@ -18,8 +18,8 @@ function step_of(name)
   end
   return steps[name]
 end
--- An older version keeps no index, and does not know of this one: where it is wrong, the fields are looked through.
-local function load_names(wrong)
+-- An older version writes no `step_names`. Where the list does not fit the count, it is made from the hash's fields.
+function load_names(wrong)
   if names and not wrong then return end
   local raw = not wrong and redis.call('HGET', hash, 'step_names')
   local fine, found = pcall(cjson.decode, raw or '[]')
@@ -45,10 +45,10 @@ function declare(name, weight)
   step.weight = weight
   return step
 end
--- Stands for a step that is not kept, for one event.
+-- The step of one event whose step is not kept.
 function unkept(name, nth)
   if not nth or nth > sums.more then
-    -- told apart from the one before only: to know each would be to keep them
+    -- Compared with the one before only: to count each once would need all of their names.
     if sums.last ~= name then sums.last, sums.dropped = name, sums.dropped + 1 end
     return {name = name, status = 'running', attempt = 1, weight = 0, unkept = true}
   end
@@ -60,7 +60,7 @@ function unkept(name, nth)
       set[field], clear[field] = string.sub(done, 1, at - 1) .. char .. string.sub(done, at + 1), nil
     end}
 end
--- One more step has succeeded, or, begun again, one less has.
+-- One more step has succeeded (1), or one that had succeeded has begun again (-1).
 local function count_done(step, by)
   if not step.unkept then
     sums.done = sums.done + by
@@ -70,13 +70,14 @@ local function count_done(step, by)
   end
 end
 
--- The step's part of an event: returns the step's own news, or false if it is fenced.
+-- Begins an attempt of a step.
 local function begin_step(step, number_)
   if step.status == 'succeeded' then count_done(step, -1) end
   sums.weighted = sums.weighted - (step.progress or 0) * step.weight
   step.status, step.attempt, step.started_at = 'running', number_, now
   step.progress, step.finished_at, step.error = nil, nil, nil
 end
+-- Folds an event into its step. Returns false if the step's attempt or its end fences the event.
 function fold_step(step, kind, control, new_state, value, fence)
   if kind == 'step_start' and control.only_if_not_superseded and step.started_at then return false end
   if kind == 'step_start' then
@@ -84,7 +85,7 @@ function fold_step(step, kind, control, new_state, value, fence)
     step_given = step.attempt
     if begun ~= attempt then begun, set.begun_attempt = attempt, attempt end
   else
-    -- as with the run's attempt, a fence above the step's comes from who knows better
+    -- As with the run's attempt, a fence above the step's attempt is believed.
     if fence and fence > step.attempt then begin_step(step, fence) end
     if fence and fence < step.attempt or has_ended(step.status) then return false end
     step.status = TERMINAL[new_state] or STATUS_OF[kind] or 'running'

@@ -1,0 +1,72 @@
+-- Part of commit.lua: attempts. Begins attempts, and decides which events pass (fencing).
+
+-- Begins an attempt: no progress, error or result; the steps as they are declared, or all of the old ones queued again.
+function begin_attempt(new_attempt, declared)
+  attempt, progress, started = new_attempt, false, false
+  set.attempt, set.progress = attempt, ''
+  for _, name in ipairs({'result', 'error', 'started_at', 'finished_at'}) do set[name], clear[name] = nil, true end
+  if created and not sums then return end
+  step_of('')
+  load_names()
+  for _, name in ipairs(names) do
+    if not step_of(name) then load_names(true) break end
+  end
+  for _, name in ipairs(names) do step_of(name) end
+  names, names_changed = {}, names_changed or sums.count > 0
+  for name, step in pairs(steps) do
+    if step and declared then
+      steps[name], clear['s:' .. name] = false, true
+    elseif step then
+      steps[name] = {i = step.i, name = name, status = 'queued', attempt = 1, weight = step.weight}
+      names[#names + 1] = name
+    end
+  end
+  for i = 0, math.ceil(sums.more / 1000) - 1 do set['m:' .. i], clear['m:' .. i] = nil, true end
+  sums.done, sums.weighted, sums.more_done, sums.dropped, sums.last, sums.count = 0, 0, 0, 0, nil, #names
+  if declared then sums.weight, sums.more = 0, 0 end
+end
+
+-- Whether an event passes the fences of the run's attempt and of its end. Allocates the attempt of a start.
+function admit(kind, control, fence)
+  local over = has_ended(status)
+  if kind == 'queue' then
+    begin_attempt(attempt + 1, control.steps)
+    begun, queued = 0, attempt
+    set.begun_attempt, set.queued_attempt = begun, queued
+    return true
+  elseif kind == 'start' then
+    given = 0
+    local sent_for = control.base_attempt or 0
+    if sent_for < queued and control.base_attempt then return false end
+    if control.only_if_not_superseded and begun > 0 and not over then return false end
+    if over and status ~= 'failed' and not control.reopen and sent_for <= attempt then return false end
+    if attempt == 0 or over or begun == attempt then
+      begin_attempt(math.max(attempt + 1, sent_for), control.steps)
+    elseif sent_for > attempt then
+      begin_attempt(sent_for, control.steps)
+    end
+    begun, given = attempt, attempt
+    set.begun_attempt = begun
+    return true
+  elseif kind == 'stalled' then
+    return status == 'running' and fence == attempt and heartbeat < control.stale_before_ms
+  elseif kind == 'finish' then
+    step_of('')
+    return fence == attempt and not over and sums.count > 0 and sums.done >= sums.count and sums.more_done >= sums.more
+  end
+  -- The attempt that a task was sent for is known even where the attempt of its start is not (the task died, or never ran).
+  if control and control.base_attempt and control.base_attempt < queued then return false end
+  if fence < attempt or over and fence == attempt then return false end
+  -- Work that could not be sent is fenced from now on: its start names an attempt below this number, the next attempt's.
+  if kind == 'unsent' then
+    queued = attempt + 1
+    set.queued_attempt = queued
+  end
+  -- A fence above the run's attempt is believed: the log has lost that attempt's beginning.
+  if fence > attempt then
+    begin_attempt(fence, control and control.steps)
+    begun = fence
+    set.begun_attempt = begun
+  end
+  return true
+end
