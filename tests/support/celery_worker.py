@@ -1,4 +1,4 @@
-"""A real prefork worker for the tests' Celery application, `tests/integration/celery_tasks.py`."""
+"""A real prefork worker for the tests' Celery application, `celery_tasks.py`."""
 
 from __future__ import annotations
 

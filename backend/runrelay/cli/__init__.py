@@ -1,4 +1,14 @@
-"""The command line: `runrelay dev | serve | worker | tail | runs | publish | demo`."""
+"""The command line: `runrelay dev | serve | worker | tail | runs | publish | demo`.
+
+commands.py          the commands and their options
+dev.py               `dev`: everything on one machine, as child processes
+tail.py              `tail`: a run in the terminal
+demo.py              `demo`: a sample run
+terminal.py          output streams, one-line errors, settings
+embedded_valkey.py   the Valkey that `dev` starts without REDIS_URL
+parent_death.py      a program that ends when its parent dies
+ports.py             whether a port is free, and which server is behind it
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both locks: complete, verified by hashes, and good for any index."""
+"""Both locks: complete, with hashes, and usable with any index."""
 
 import json
 import re
@@ -17,7 +17,7 @@ REQUIREMENTS = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 
 
 def pins() -> dict[str, str]:
-    """Return the locked version of each distribution."""
+    """The locked version of each distribution."""
     found = re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", REQUIREMENTS, re.MULTILINE)
     return {canonicalize_name(name): version for name, version in found}
 
@@ -28,8 +28,8 @@ def package_lock() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("line", lock.direct_requirements())
-def test_what_pyproject_asks_for_is_locked_in_a_version_that_fits(line: str) -> None:
-    """A requirement changed without `make lock` would be installed in a version nobody tested."""
+def test_every_requirement_is_locked_in_a_version_that_fits(line: str) -> None:
+    """A requirement that was changed without `make lock`, and is installed in an untested version."""
     wanted = Requirement(line)
     version = pins()[canonicalize_name(wanted.name)]
     assert wanted.specifier.contains(version), f"{line}, locked {version}: run make lock"
@@ -51,11 +51,11 @@ def test_a_lock_names_no_index_and_no_machine(name: str) -> None:
 
 
 def test_the_package_lock_lists_every_platform() -> None:
-    """`npm ci` refuses a lock that lacks an optional package, whichever platform that is for."""
+    """A lock without an optional package of another platform, which `npm ci` refuses."""
     assert complete_package_lock.complete(package_lock()) == [], "run python3 scripts/complete_package_lock.py"
 
 
-def test_a_platform_left_out_is_seen_and_added() -> None:
+def test_a_missing_platform_is_found_and_added() -> None:
     """The negative control, on a lock with a package of each kind."""
     parent = {
         "version": "2.0.0",

@@ -1,4 +1,4 @@
-"""Set-up: done once, done again when what it was made from changes, and clear about what is missing."""
+"""Set-up: done once, done again when its sources change, and with errors that say what is missing."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ NODE_VERSIONS = [
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
-    """Write a shell program of a name into a folder that is then all there is on the PATH."""
+    """Write a shell program of a name into a folder that becomes the whole PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
@@ -42,7 +42,9 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
 
 
 @pytest.mark.parametrize(("version", "fits"), NODE_VERSIONS)
-def test_node_is_taken_only_where_vite_runs(program: Callable[[str, str], Path], version: str, fits: bool) -> None:
+def test_only_versions_of_node_that_vite_supports_are_accepted(
+    program: Callable[[str, str], Path], version: str, fits: bool
+) -> None:
     program("node", f"echo {version}")
     program("npm", "exit 0")
     if fits:
@@ -52,7 +54,7 @@ def test_node_is_taken_only_where_vite_runs(program: Callable[[str, str], Path],
             prepare.check_node()
 
 
-def test_without_npm_it_says_where_to_get_node(program: Callable[[str, str], Path]) -> None:
+def test_the_error_without_npm_says_where_to_get_node(program: Callable[[str, str], Path]) -> None:
     program("node", "echo v22.12.0")
     with pytest.raises(prepare.SetupError, match=r"with npm, found none; see https://nodejs\.org"):
         prepare.check_node()
@@ -69,9 +71,7 @@ def find_python(**environment: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_an_old_python_is_named_and_a_newer_one_beside_it_is_taken(
-    program: Callable[[str, str], Path], tmp_path: Path
-) -> None:
+def test_an_old_python_is_refused_and_a_newer_one_is_found(program: Callable[[str, str], Path], tmp_path: Path) -> None:
     path = str(tmp_path / "bin")
     program("python3", '[ "$1" = -V ] && echo "Python 3.9.2"; exit 1')
     refused = find_python(PATH=path)
@@ -81,7 +81,7 @@ def test_an_old_python_is_named_and_a_newer_one_beside_it_is_taken(
     assert find_python(PATH=path).stdout.strip() == str(newer)
 
 
-def test_a_python_without_venv_and_no_python_at_all_are_told_apart(
+def test_a_python_without_venv_and_no_python_have_different_errors(
     program: Callable[[str, str], Path], tmp_path: Path
 ) -> None:
     path = str(tmp_path / "bin")
@@ -100,7 +100,7 @@ def test_a_step_runs_once_until_its_sources_change(tmp_path: Path) -> None:
     assert [run("a"), run("a"), run("b"), run("b"), run("a")] == [1, 1, 2, 2, 3]
 
 
-def test_a_step_that_fails_is_not_taken_for_done(tmp_path: Path) -> None:
+def test_a_step_that_fails_is_done_again(tmp_path: Path) -> None:
     stamp = tmp_path / "stamp"
     stamp.write_text("a")
 
@@ -112,7 +112,7 @@ def test_a_step_that_fails_is_not_taken_for_done(tmp_path: Path) -> None:
     assert not stamp.exists()
 
 
-def test_the_digest_sees_names_contents_and_further_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_digest_depends_on_names_contents_and_extra_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "ROOT", tmp_path)
     one, two = tmp_path / "one", tmp_path / "two"
     one.write_text("content")
@@ -133,7 +133,9 @@ def nowhere(name: str) -> Program:
     return Program((f"runrelay-test-{name}",), f"package-of-{name}", f"tests with {name}")
 
 
-def test_what_a_plain_user_lacks_is_one_line_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_programs_of_a_plain_user_are_one_line_that_says_how_to_get_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     said: list[str] = []
     system_packages.ensure(said.append, (nowhere("a"), Program(("sh",), "dash", "tests in a shell"), nowhere("b")))
@@ -142,7 +144,7 @@ def test_what_a_plain_user_lacks_is_one_line_with_the_way_to_get_it(monkeypatch:
     assert "apt-get install package-of-a package-of-b" in line
 
 
-def test_nothing_is_asked_of_apt_when_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_apt_is_not_called_if_nothing_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(packages: list[str]) -> bool:
         raise AssertionError(packages)
 
@@ -152,10 +154,10 @@ def test_nothing_is_asked_of_apt_when_nothing_is_missing(monkeypatch: pytest.Mon
     assert said == []
 
 
-def test_root_installs_without_starting_services_and_leaves_no_policy_behind(
+def test_root_installs_without_starting_services_and_removes_the_policy(
     program: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Debian's packages of servers start them, unless policy-rc.d says 101 while they are unpacked."""
+    """A server that Debian's package starts, because policy-rc.d did not answer 101; or a policy that stays."""
     policy = tmp_path / "policy-rc.d"
     log = tmp_path / "log"
     monkeypatch.setattr(system_packages, "POLICY", policy)
@@ -169,7 +171,7 @@ def test_root_installs_without_starting_services_and_leaves_no_policy_behind(
     assert [line.split(":")[0] for line in said] == ["system packages", "skipped"]
 
 
-def test_a_policy_of_the_machine_itself_stays(
+def test_a_policy_of_the_machine_s_own_is_kept(
     program: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = tmp_path / "policy-rc.d"
@@ -182,10 +184,10 @@ def test_a_policy_of_the_machine_itself_stays(
 
 
 @pytest.mark.parametrize("copied", [False, True])
-def test_a_venv_copied_from_another_folder_is_made_anew(
+def test_a_venv_that_was_copied_from_another_folder_is_created_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: bool
 ) -> None:
-    """Its programs start with the path of the original's Python, and would run the original's sources."""
+    """A copied .venv whose programs run the original's Python and sources."""
     monkeypatch.setattr(prepare, "ROOT", tmp_path)
     monkeypatch.setattr(prepare, "VENV", tmp_path / ".venv")
     python = tmp_path / ".venv" / "bin" / "python"
@@ -206,10 +208,10 @@ def test_a_venv_copied_from_another_folder_is_made_anew(
     assert made == ([tmp_path / ".venv"] if copied else [])
 
 
-def test_a_folder_that_cannot_be_written_is_said_in_one_line(
+def test_a_folder_that_cannot_be_written_is_a_one_line_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A checkout on a read-only disk is no reason for a traceback."""
+    """A traceback for a checkout on a read-only disk."""
 
     def refuse(**_: object) -> None:
         raise PermissionError(13, "Permission denied", "/checkout/.venv")
@@ -220,7 +222,7 @@ def test_a_folder_that_cannot_be_written_is_said_in_one_line(
     assert capsys.readouterr().err == "setup: cannot use /checkout/.venv: Permission denied\n"
 
 
-def test_a_terminal_without_unicode_gets_its_set_up_too() -> None:
+def test_set_up_works_in_a_terminal_without_unicode() -> None:
     program = (
         "import sys, prepare; prepare.prepare = lambda **_: prepare.say('step …'); sys.argv[1:] = [];"
         "sys.exit(prepare.main())"

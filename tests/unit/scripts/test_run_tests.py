@@ -1,4 +1,4 @@
-"""The closing line of `make test`: it counts both halves, and a runner that dies is not a success."""
+"""The last line of `make test`: it counts the tests of both runners, and a runner that dies is a failure."""
 
 import json
 import subprocess
@@ -29,12 +29,12 @@ VITEST = {
         (Counts(1, 2, 3) + Counts(10, 20, 30), "11 passed, 22 failed, 33 skipped"),
     ],
 )
-def test_the_line(counts: Counts, line: str) -> None:
+def test_the_last_line(counts: Counts, line: str) -> None:
     assert str(counts) == line
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, code: int, name: str, report: str | None) -> None:
-    """Let the next runner end with this code and leave this report."""
+    """The next runner ends with this code and writes this report."""
 
     def run(command: list[str], **_: object) -> "subprocess.CompletedProcess[str]":
         target = next(part.split("=", 1)[1] for part in command if part.endswith(name))
@@ -58,7 +58,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, code: int, name: str, report: str | 
         ),
     ],
 )
-def test_pytest_is_counted(
+def test_results_of_pytest_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, report: str | None, counts: Counts
 ) -> None:
     answer(monkeypatch, code, "pytest.xml", report)
@@ -75,7 +75,7 @@ def test_pytest_is_counted(
         (1, "{}", Counts(0, 1, 0)),
     ],
 )
-def test_vitest_is_counted(
+def test_results_of_vitest_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, report: str | None, counts: Counts
 ) -> None:
     answer(monkeypatch, code, "vitest.json", report)
