@@ -222,7 +222,7 @@ async def test_what_a_deletion_left_can_be_deleted_again(
                 await producer.runlog.redis.delete(*producer.keys.run(run_id))
             else:
                 without.setattr(relay.relay.runlog, "unlist", away)
-                without.setattr(relay.relay.listener, "say", away)
+                without.setattr(relay.relay.listener, "send", away)
             assert (await relay.http.delete(relay.run(run_id))).status_code == 204
         assert not folder.exists()
         problem(await relay.http.delete(relay.run(run_id)), 404)
