@@ -1,4 +1,4 @@
-"""The relay inside someone else's FastAPI application.
+"""The relay inside another FastAPI application.
 
 from runrelay.fastapi import Settings, router
 app.include_router(router(Settings(redis_url="redis://…")))

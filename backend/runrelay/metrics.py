@@ -1,4 +1,4 @@
-"""What a relay counts. Plain integers, written in the fan-out, read by /metrics and /api/stats."""
+"""Counters of a relay: plain integers, written by the fan-out, read by /metrics and /api/stats."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ class RelayMetrics:
     """Counters of one relay process since it started."""
 
     messages: int = 0
-    """Messages heard on the channel."""
+    """Messages received on the channel."""
     deliveries: int = 0
-    """Frames handed to clients: one event to a thousand clients is a thousand."""
+    """Frames sent to clients: one event to a thousand clients counts a thousand."""
     forged: int = 0
-    """Messages with a `seq` that no commit made: discarded."""
+    """Messages with a `seq` that were never committed: discarded."""
     foreign: int = 0
-    """Messages of a log that is not in our database, since relays of another database are heard on our channels."""
+    """Messages of a log that is not in our database, counted once relays of another database were noticed."""
     foreign_databases: int = 0
-    """Other databases of the same server whose relays were heard: their applications need prefixes of their own."""
+    """Other databases of this server whose relays use our channels: each application needs its own prefix."""
     malformed: int = 0
     """Messages that are not JSON objects with a usable run id: discarded."""
     adopted: int = 0
     """Raw messages (without `seq`) that this relay committed."""
     adoption_refused: int = 0
-    """Raw messages that were wrong, or too many to hold: discarded."""
+    """Raw messages that were wrong, or for which the queue was full: discarded."""
     joins: int = 0
     resumes: int = 0
     unrecovered: int = 0
-    """Cursors that could not be honoured: the client got a new initial_state."""
+    """Cursors whose following events were not all there: the client got a new initial_state."""
     repairs: int = 0
-    """Reads of the stream after a jump, a reconnect or a periodic check that found news."""
+    """Reads of the stream after a jump, a reconnect or a periodic check."""
     too_slow: int = 0
-    """Clients cut off over their byte bound."""
+    """Clients cut off because more than their bound waited for them."""
     too_many: int = 0
-    """Clients closed with 4429 after they were let in: for what they sent, or for a limit of their run's."""
+    """Clients closed with 4429 after they were accepted: for what they sent, or for their run's limit."""
     refused: int = 0
-    """Connections refused: limits, origin, tokens."""
+    """Refused connections and requests: limits, origin, tokens."""
     half_open_closed: int = 0
     """Connections closed without a whole request: too late, or too many."""
     reconnects: int = 0
-    """Times the listener lost Redis and found it again."""
+    """How often the listener lost its connection and has another."""
     deaf: int = 0
-    """Times the listener's probe did not come back."""
+    """How often the listener replaced its connection because its probes did not come back."""
     contained: int = 0
-    """Failures of one run, one client or one message that were kept from everything else: see the log."""
+    """Failures of one run, one client or one message, contained there: see the log."""
     stalled: int = 0
     """Runs that this relay marked as stalled."""
 

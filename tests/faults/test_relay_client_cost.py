@@ -134,7 +134,7 @@ async def test_subscriptions_are_counted_over_all_connections(start_relay: Start
         await second.ping()
         await second.say(type="subscribe", run_id="four")
         await second.frame("initial_state", run_id="four")
-    await eventually(lambda: relay.relay.limits.watchings == 0, "no subscription is left")
+    await eventually(lambda: relay.relay.limits.subscriptions == 0, "no subscription is left")
 
 
 # What waits

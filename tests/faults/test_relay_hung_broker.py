@@ -88,7 +88,7 @@ async def test_files_and_deletions_do_not_wait_behind_a_broker_that_hangs(
         refused = [start.result() for start in starts if start.done()]
         assert len(refused) == 28
         for answer in refused:
-            assert "12 calls are at work or wait already" in problem(answer, 503)["detail"]
+            assert "12 calls are being made or wait" in problem(answer, 503)["detail"]
             assert int(answer.headers["retry-after"]) > 0
         listed = (await relay.http.get("/api/runs")).json()["runs"]
         assert len(listed) == 12, "a refused start leaves no run"
@@ -116,7 +116,7 @@ async def test_a_start_that_waits_and_is_given_up_is_never_sent(start_relay: Sta
         assert problem(second, 503)["run_id"] == "waits"
         problem(await first, 503)
         held = problem(await start_run(relay, "comes-later"), 503)["detail"]
-        assert "held by calls that do not return" in held
+        assert "in calls that do not return" in held
         go_on.set()
         await eventually(lambda: works.started, "the first start has ended")
         assert (await start_run(relay, "well")).status_code == 202

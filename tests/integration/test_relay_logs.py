@@ -18,7 +18,7 @@ from tests.support.relay import BOTH_PROTOCOLS, RelayProcess, StartProcess, Star
 def _flood(relay: RelayProcess) -> None:
     for _ in range(300):
         answer_to(relay.port, b"\x16\x03\x01 this is TLS\r\n\r\n")
-    about = [line for line in relay.log.splitlines() if "refused what" in line or "Invalid HTTP" in line]
+    about = [line for line in relay.log.splitlines() if "refused a request" in line or "Invalid HTTP" in line]
     assert len(about) <= 100, f"{len(about)} lines"
 
 

@@ -1,4 +1,4 @@
-"""What can be done to runs over HTTP: start, cancel, retry, delete."""
+"""Actions on runs over HTTP: start, cancel, retry, delete."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ router = APIRouter(tags=["runs"], route_class=BodyRoute)
 
 
 class StartRequest(BaseModel):
-    """What to start."""
+    """Which pipeline to start, with which input."""
 
     pipeline: str = Field(examples=["shorts"], max_length=200)
     input: dict[str, Any] = Field(default_factory=dict, examples=[{"prompt": "우주여행 고양이", "locale": "ko"}])
@@ -125,10 +125,10 @@ async def start(relay: RelayOf, grant: ListGrant, request: Request, body: Annota
 
 
 def _root(request: Request) -> str:
-    """What stands before our paths: where the application is mounted, and the prefix that its router was given."""
+    """The prefix of our paths: where the application is mounted, and the prefix of its router."""
     mounted: str = request.scope.get("root_path", "")
     path: str = request.scope["path"]
-    # servers put the one into the other; FastAPI(root_path=…) does not
+    # Servers include the root path in the path; FastAPI(root_path=…) does not.
     return quote((path if path.startswith(mounted) else mounted + path).removesuffix("/api/runs"))
 
 
@@ -141,7 +141,7 @@ def _now_ms() -> int:
 
 
 def _input(pipeline: Pipeline, value: object) -> BaseModel:
-    if depth_of(value) > MAX_DEPTH:  # it is encoded, kept and given to the pipeline's model
+    if depth_of(value) > MAX_DEPTH:  # it is encoded, stored and validated by the pipeline's model
         message = f"input must be at most {MAX_DEPTH} levels deep"
         raise Problem(422, f"input: {message}", errors=[{"where": ["input"], "message": message}])
     try:
@@ -157,7 +157,7 @@ def _input(pipeline: Pipeline, value: object) -> BaseModel:
 
 @contextmanager
 def _sender(relay: Relay) -> Iterator[None]:
-    """A place among the senders, before anything is committed. Without one the answer is 503, and nothing was done."""
+    """Reserve a sender before anything is committed. If there is none, the answer is 503, and nothing was done."""
     try:
         with relay.senders.reserve():
             yield
@@ -166,7 +166,7 @@ def _sender(relay: Relay) -> Iterator[None]:
 
 
 async def _send(relay: Relay, pipeline: Pipeline, run_id: str, value: BaseModel, attempt: int) -> None:
-    """Send the work. If that fails, the run ends as FAILED, and work that is sent late does not begin."""
+    """Send the work to the broker. If that fails, the run ends as FAILED, and work that arrives late does not begin."""
     try:
         await relay.senders.call(pipeline.start, run_id, value, attempt)
     except asyncio.CancelledError:
@@ -174,13 +174,13 @@ async def _send(relay: Relay, pipeline: Pipeline, run_id: str, value: BaseModel,
             await relay.withdrawals.withdraw(run_id, attempt, "the relay was stopped")
         raise
     except Exception as error:
-        log.warning("run %r could not be sent", run_id, exc_info=error)
+        log.warning("the work of run %r could not be sent", run_id, exc_info=error)
         reason = f"{type(error).__name__}: {error}"
         if await relay.withdrawals.withdraw(run_id, attempt, reason):
             raise Problem(
                 503, f"run {run_id!r} could not be sent: {reason}", headers={"Retry-After": "5"}, run_id=run_id
             ) from error
-        log.info("run %r has begun all the same: its work was sent", run_id)
+        log.info("the work of run %r was sent after all: the run has begun", run_id)
 
 
 @router.post(
@@ -193,8 +193,8 @@ async def _send(relay: Relay, pipeline: Pipeline, run_id: str, value: BaseModel,
     },
 )
 async def cancel(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
-    """End a run as CANCELLED, then stop its work. What the work still says is fenced off: it is after the end."""
-    # read first: should that fail afterwards, the run would have ended, and its work could never be told to stop
+    """End a run as CANCELLED, then stop its work. Later events of the work are fenced: they come after the end."""
+    # Read first: if the read failed after the commit, the run would have ended and its work could not be stopped.
     snapshot = (await relay.runlog.read(run_id, log_lines=0)).snapshot
     event = make_event("CANCELLED", log="cancelled")._replace(precondition="unfinished")
     pipeline = relay.pipelines.get(snapshot.pipeline or "")
@@ -206,9 +206,9 @@ async def cancel(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
         try:
             await relay.senders.call(pipeline.cancel, run_id, done.attempt)
         except Exception as error:
-            log.warning("the work of run %r could not be told to stop", run_id, exc_info=error)
+            log.warning("the work of run %r could not be stopped", run_id, exc_info=error)
             raise Problem(
-                503, f"run {run_id!r} is cancelled, but its work could not be told to stop: {error}", run_id=run_id
+                503, f"run {run_id!r} is cancelled, but its work could not be stopped: {error}", run_id=run_id
             ) from error
     return json_response({"run_id": run_id, "status": done.status}, 202)
 
@@ -223,7 +223,7 @@ async def cancel(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
     },
 )
 async def retry(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
-    """Queue the run's next attempt with the same input. `seq` and the log go on."""
+    """Queue the run's next attempt with the same input. `seq` and the log continue."""
     view = await relay.runlog.read(run_id, log_lines=0)
     if not view.snapshot.exists:
         raise RunNotFound(run_id)
@@ -248,7 +248,7 @@ async def retry(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
     responses=responses(400, 401, 403, 404, 409, 502, 503),
 )
 async def delete(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
-    """Delete a run's log and files. Of a run whose log has expired, the files that are left."""
+    """Delete a run's log and files; if the log has expired, the files."""
     status = await relay.runlog.delete(run_id)
     if status is None and not await asyncio.to_thread(run_folder(relay.settings.files, run_id).exists):
         raise RunNotFound(run_id)
@@ -257,6 +257,6 @@ async def delete(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
     await asyncio.to_thread(delete_files, relay.settings.files, run_id)
     try:
         await relay.listener.send({"deleted": run_id})
-    except RunlogUnavailable as error:  # it is deleted all the same; who watches the list reads it anew after an outage
-        log.warning("the relays are not told that run %r is deleted: %s", run_id, error)
+    except RunlogUnavailable as error:  # it is deleted; clients read the list again after an outage
+        log.warning("the other relays could not be notified that run %r is deleted: %s", run_id, error)
     return Response(status_code=204)

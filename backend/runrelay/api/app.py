@@ -1,4 +1,4 @@
-"""The application: `create_app` builds all of it; `relay_router` is what goes into someone else's."""
+"""The application: `create_app` builds a whole one; `relay_router` is for another application."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ __all__ = ["create_app", "from_environment", "relay_router"]
 def relay_router(
     settings: Settings | None = None, pipelines: dict[str, Pipeline] | None = None, *, owns_process: bool = False
 ) -> APIRouter:
-    """All routes of the relay, with its life tied to the application's lifespan.
+    """All routes of the relay. The relay starts and stops with the application's lifespan.
 
     Include it in an application (do not mount it: the lifespan of a mounted application does not run).
 
     Args:
         settings: read from the environment if absent.
         pipelines: by name; those of the entry points if absent.
-        owns_process: the process is the relay's: it drains on SIGTERM and SIGINT, and ends when the relay fails.
+        owns_process: the process is the relay's own: it drains on SIGTERM and SIGINT, and ends if the relay fails.
     """
     chosen = settings or Settings()
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
-        # Not by an exception: the relay has said goodbye, and what would be closed in order may be what has failed.
+        # `os._exit`, not an exception: the clients are closed already, and an orderly end may hang on what has failed.
         relay = Relay(chosen, pipelines, end_process=os._exit if owns_process else None)
         with guarded_logs(chosen.log_lines_per_s):
             if owns_process:
@@ -53,8 +53,8 @@ def relay_router(
                 app.state.runrelay = relay
                 relay.answers_handshakes = owns_process
                 if owns_process:
-                    # What is here now stays: a full collection need not walk through it each time, nor come so often.
-                    # With a thousand clients one took 20 to 60 ms, in which nobody is told anything.
+                    # A full garbage collection stops the loop: 20 to 60 ms with a thousand clients. So what exists now
+                    # is frozen (no collection visits it again), and collections are made rare.
                     gc.collect()
                     gc.freeze()
                     gc.set_threshold(200_000, 20, 100)
@@ -62,7 +62,7 @@ def relay_router(
                     async with giving_memory_back(lambda: relay.metrics.deliveries) if owns_process else nullcontext():
                         yield {"runrelay": relay}
 
-    # FastAPI would describe its own answer to invalid input, which `install_problems` replaces
+    # FastAPI would describe its own answer to invalid input, which `install_problems` replaces.
     router = APIRouter(lifespan=lifespan, responses=responses(422))
     for part in (runs, actions, sse, websockets, health):
         router.include_router(part.router)
@@ -97,5 +97,5 @@ def create_app(
 
 
 def from_environment() -> FastAPI:
-    """The application with the environment's settings: what `runrelay serve` and uvicorn's `--factory` load."""
+    """The application with settings from the environment, for `runrelay serve` and uvicorn's `--factory`."""
     return create_app(owns_process=True)

@@ -1,4 +1,4 @@
-"""Who may connect: origins of pages, tokens, and what a token covers."""
+"""Authorisation: origins of pages, tokens, and which runs a token covers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a client may do: which runs, until when (Unix seconds)."""
+    """What a client may do: which runs (None: all), and until when (Unix seconds; None: no end)."""
 
     subject: str = "anonymous"
     runs: frozenset[str] | None = None
@@ -42,15 +42,18 @@ class Grant:
 
 
 ANYBODY = Grant()
-"""What everybody may do where there are no tokens: everything."""
+"""The grant of every client if no tokens are used."""
 
 
 def authorize(connection: HTTPConnection, settings: Settings) -> Grant:
     """Read the token of a request: `Authorization: Bearer …`, or `?token=…` (browsers cannot set headers on a
     WebSocket).
 
-    Claims: `exp`; `sub`; `runs`, a list of run ids (absent: all of them). Without a secret in the settings, everybody
-    may do everything.
+    Claims: `exp`; `sub`; `runs`, a list of run ids (absent: all of them). Without a secret in the settings, every
+    client may do everything.
+
+    Raises:
+        Refusal: 4401, there is no token, or it is not valid.
     """
     if settings.jwt_secret is None:
         return ANYBODY
@@ -78,7 +81,7 @@ def authorize(connection: HTTPConnection, settings: Settings) -> Grant:
 def is_foreign_origin(connection: HTTPConnection, settings: Settings) -> bool:
     """Whether a page of another origin, which is not allowed, opens this connection.
 
-    Browsers send `Origin` with every WebSocket, and no same-origin policy holds them back. Other clients send none.
+    Browsers send `Origin` with every WebSocket, and do not apply the same-origin policy to it. Other clients send none.
     """
     origin = connection.headers.get("origin")
     if origin is None or "*" in settings.allowed_origins or origin in settings.allowed_origins:
@@ -87,7 +90,7 @@ def is_foreign_origin(connection: HTTPConnection, settings: Settings) -> bool:
         theirs, ours = urlsplit(origin), urlsplit("//" + connection.headers.get("host", ""))
         if theirs.netloc == ours.netloc:
             return False
-        # one's own machine under two names or two ports: a development server beside the relay
+        # The same machine under two names or two ports: a development server beside the relay.
         return not (theirs.hostname in _LOOPBACK and ours.hostname in _LOOPBACK)
-    except ValueError:  # no URL: no page of ours
+    except ValueError:  # it is no URL, so it is no page of ours
         return True

@@ -1,4 +1,4 @@
-"""Requests with a body: who may not send it is refused before it is read, and so is one that is too long."""
+"""Requests with a body: one without a valid token, or with too long a body, is refused before the body is read."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .problems import Problem, ProblemRoute, answer
 __all__ = ["BodyRoute"]
 
 _DIGITS: Final = 18
-"""No body is longer than a number of so many digits, and Python takes its time with thousands of them."""
+"""More digits than any length has. Python's `int` is slow for thousands of them."""
 
 
 class BodyRoute(ProblemRoute):
-    """A route that may have a body. FastAPI reads bodies before it looks at dependencies, that is, at the token.
+    """A route that may have a body. FastAPI alone would read the body before it checks dependencies, and so the token.
 
-    A router of uploads has a subclass with a limit of its own.
+    A router of uploads has a subclass with its own limit.
     """
 
     max_body_bytes: ClassVar[int | None] = None
-    """None: the setting."""
+    """None: `Settings.max_body_bytes`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the route's handler."""
@@ -58,7 +58,7 @@ def _check_declared(request: Request, most: int) -> None:
 
 
 def _bounded(receive: Receive, most: int) -> Receive:
-    """Read a body as it comes, but not beyond the limit: nobody says how long a chunked one will be."""
+    """Read a body, but not beyond the limit: a chunked one does not declare its length."""
     total = 0
 
     async def bounded() -> Message:
@@ -67,7 +67,7 @@ def _bounded(receive: Receive, most: int) -> Receive:
         if message["type"] == "http.request":
             total += len(message.get("body", b""))
             if total > most:
-                # of Starlette's kind, which FastAPI lets through as it is
+                # An HTTPException, as FastAPI replaces any other exception here.
                 raise HTTPException(413, f"a body has at most {most} bytes, got {total} and more")
         return message
 

@@ -1,5 +1,6 @@
-"""Requests that are still being answered when the relay's time to drain is over: a read that waits for a frozen Redis,
-a body that does not come, a stream whose client does not go.
+"""Requests that are not answered when the relay's time to drain is over.
+
+Examples: a read that waits for a frozen Redis, a body that does not arrive, a stream whose client does not leave.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ __all__ = ["CutShort"]
 
 
 class CutShort:
-    """Middleware: a request that the server cancels at its end is answered with 503, and with nothing once it began.
+    """Middleware: a request that the server cancels at shutdown is answered with 503, unless its answer has begun.
 
     Without it, uvicorn answers 500 and logs a traceback for each. The server cancels a request for no other reason, and
-    waits for it: so the cancellation ends here.
+    then waits for it, so the cancellation may end here.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -30,16 +31,16 @@ class CutShort:
             return
         has_begun = False
 
-        async def noted(message: Message) -> None:
+        async def record_begin(message: Message) -> None:
             nonlocal has_begun
             has_begun = True
             await send(message)
 
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, record_begin)
         except asyncio.CancelledError:
             if not scope["state"]["runrelay"].hub.closing:
                 raise
             if not has_begun:
                 headers = {"Retry-After": str(RETRY_AFTER_S), "Connection": "close"}
-                await Problem(503, "the relay is going away", headers=headers).response()(scope, receive, send)
+                await Problem(503, "the relay is shutting down", headers=headers).response()(scope, receive, send)

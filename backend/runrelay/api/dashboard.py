@@ -1,4 +1,4 @@
-"""The dashboard: a built page of static files, whose routes are all one document."""
+"""The dashboard: static files that were built; all of its routes are answered with one document."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CSP = (
 
 
 def install_dashboard(app: FastAPI) -> None:
-    """Serve the built dashboard at `/`, `/runs/…` and `/new/…`; say how to build it where it is not."""
+    """Serve the dashboard at `/`, `/runs/…` and `/new/…`. If it was not built, answer 503 with how to build it."""
     folder = Path(str(resources.files("runrelay"))) / "dashboard"
     index = folder / "index.html"
 
@@ -38,7 +38,7 @@ def install_dashboard(app: FastAPI) -> None:
 
 
 class _Immutable(StaticFiles):
-    """Files whose names have a digest of what is in them."""
+    """Files whose names contain a digest of their contents, so that they may be cached for ever."""
 
     def file_response(self, *args: object, **kwargs: object) -> Response:
         response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]

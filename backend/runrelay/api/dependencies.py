@@ -1,4 +1,4 @@
-"""What routes share: the relay, a checked run id, a cursor, what the caller's token covers."""
+"""Dependencies of routes: the relay, a checked run id, a cursor, the caller's grant."""
 
 from __future__ import annotations
 
@@ -47,24 +47,24 @@ def _list_grant(grant: Annotated[Grant, Depends(_grant)]) -> Grant:
 
 
 def grant_for(dependant: Dependant) -> Callable[[Request], None]:
-    """The check that a route's dependencies make of its caller's token, as a function of the request alone.
+    """The token check of a route's dependencies, as a function of the request alone.
 
-    For routes that have to know before the dependencies are looked at.
+    For routes that must check the token before FastAPI resolves the dependencies.
     """
-    asked = {dependency.call for dependency in dependant.dependencies}
+    calls = {dependency.call for dependency in dependant.dependencies}
 
     def check(request: Request) -> None:
         grant = _grant(request)
-        if _list_grant in asked:
+        if _list_grant in calls:
             _list_grant(grant)
-        if _run_grant in asked:
+        if _run_grant in calls:
             _run_grant(_run_id(request.path_params["run_id"]), grant)
 
     return check
 
 
 def cursor_of(text: str | None) -> Cursor | None:
-    """The cursor that a request names, if it names one."""
+    """A request's cursor, parsed; None if it has none. Raises Refusal (4400)."""
     if text is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""A file, or the parts of it that `Range` asks for, with the answers of RFC 9110 to those that make no sense."""
+"""A file, or the parts of it that `Range` names; invalid ranges are answered as RFC 9110 says."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["RunFile"]
 
 
 class RunFile(FileResponse):
-    """Starlette's, which answers 400 to a range of another unit, and its errors as plain text."""
+    """Starlette's FileResponse, which alone answers 400 to a range of another unit, and errors as plain text."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
@@ -23,7 +23,9 @@ class RunFile(FileResponse):
 
     @classmethod
     def _parse_range_header(cls, http_range: str, file_size: int) -> list[tuple[int, int]]:
-        """The parts; none: the whole file. A header that is malformed or of another unit is ignored (section 14.2)."""
+        """The parts; an empty list means the whole file. A malformed header or another unit is ignored (section
+        14.2).
+        """
         try:
             return super()._parse_range_header(http_range, file_size)
         except MalformedRangeHeader:

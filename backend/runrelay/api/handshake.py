@@ -1,13 +1,13 @@
 """WebSocket handshakes under `runrelay serve`, answered from their first bytes.
 
-The plain way of a handshake through uvicorn parses the request twice, once of it in Python, builds two protocols, and
-makes a scope, a queue and a task for a handler that ends at once. When thousands of clients come back at the same
-moment, that is most of what each of them costs.
+Why: through uvicorn, a handshake is parsed twice, once of it in Python. Two protocol objects are made, and a scope, a
+queue and a task for a handler that ends at once. When thousands of clients reconnect at once, that is most of what each
+of them costs. Measured: docs/decisions.
 
-So the usual handshake, a browser's or a client library's for a path of the relay's, in one piece, is answered here at
-once. Everything else goes the plain way, which knows all requests and all refusals: nothing is refused here. Both ways
-give the same answers (tests/integration/test_relay_handshakes.py). Only in a process that is the relay's own: in
-anybody else's application there may be layers around the relay that a client must come through.
+How: the usual handshake (a browser's or a client library's, for one of the relay's paths, in one read) is answered here
+at once. Everything else goes the plain way, through uvicorn, which knows all requests and all refusals: nothing is
+refused here. Both ways give the same answers (tests/integration/test_relay_handshakes.py). This is done only in a
+process that is the relay's own: in another application there may be middleware around the relay.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ _REQUEST: Final = re.compile(
     rb"GET (/ws(?:/[!->@-~]*)?)(?:\?([!-~]*))? HTTP/1\.1\r\n"
     rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)+)\r\n"
 )
-"""A request's head without anything that is not in the grammar of RFC 9112: path, query, header lines. At no place are
-there two ways to go on, so it takes time in proportion to the length, whatever comes."""
+"""A request's head by the grammar of RFC 9112: path, query, header lines. Nowhere can the pattern match in two ways, so
+there is no backtracking: its time is proportional to the length."""
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455, section 1.3."""
 _KEY_BYTES: Final = 24
@@ -60,14 +60,14 @@ _PLAIN: Final = frozenset(
         b"expect",
     )
 )  # fmt: skip
-"""Headers whose handshake goes the plain way."""
+"""A handshake with one of these headers goes the plain way."""
 _SWITCHING: Final = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
 )
 
 
 class FirstBytes(asyncio.Protocol):
-    """A connection's protocol until its first bytes have come; half-open so long, see half_open.py."""
+    """A connection's protocol until its first bytes arrive. Until then it is half-open: see half_open.py."""
 
     __slots__ = ("_app_state", "_config", "_peer", "_relay", "_server_state", "connections", "transport")
 
@@ -123,11 +123,11 @@ class FirstBytes(asyncio.Protocol):
             self.transport.close()
 
     def shutdown(self) -> None:
-        """Called by uvicorn when it ends."""
+        """Called by uvicorn at shutdown."""
         self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Answer a usual handshake; pass on anything else, and all that follows. See asyncio.Protocol."""
+        """Answer a usual handshake; pass on anything else, and all that follows it. See asyncio.Protocol."""
         if not self._answer(data):
             self._go_plain().data_received(data)
 
@@ -143,7 +143,7 @@ class FirstBytes(asyncio.Protocol):
         return protocol
 
     def _answer(self, data: bytes) -> bool:
-        """Answer a handshake and begin what it is for. False: nothing was done."""
+        """Answer a handshake and start its session. False: nothing was done."""
         relay = self._relay
         settings, limits = relay.settings, relay.limits
         request = _REQUEST.fullmatch(data) if len(data) <= _MAX_BYTES else None
@@ -202,7 +202,7 @@ def _session(path: bytes, query: bytes | None) -> Session:
 
 
 def _accept(headers: list[tuple[bytes, bytes]]) -> bytes | None:
-    """What answers the client's key; None if the headers are not those of a usual handshake."""
+    """The answer to the client's key (RFC 6455, section 1.3); None if the headers are not a usual handshake's."""
     found: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in _ONCE:
@@ -217,7 +217,7 @@ def _accept(headers: list[tuple[bytes, bytes]]) -> bytes | None:
         or found.get(b"sec-websocket-version") != b"13"
         or found.get(b"upgrade", b"").lower() != b"websocket"
         or found.get(b"connection", b"").lower() not in _CONNECTION
-        # our own pages'; whether another's may connect is looked at on the plain way
+        # A page of our own; whether a page of another origin may connect is checked on the plain way.
         or (origin is not None and origin.partition(b"://")[2] != found.get(b"host"))
     ):
         return None

@@ -1,4 +1,4 @@
-"""Is it well: /healthz, /readyz, /metrics, /api/stats."""
+"""Health and statistics: /healthz, /readyz, /metrics, /api/stats."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ router = APIRouter(tags=["operation"], route_class=ProblemRoute)
 
 @router.get("/healthz", summary="The relay is alive", response_class=PlainTextResponse, responses=responses(503))
 async def healthz(relay: RelayOf) -> str:
-    """Whether the process is alive, and the relay in it: one that has failed does not come back, and is to be
-    restarted.
+    """Whether the process and the relay in it are alive. A relay that has failed does not recover: restart the
+    process.
     """
     if relay.failure is not None:
         raise Problem(503, f"{relay.failure}: {relay.failure.__cause__}")
     return "ok\n"
 
 
-@router.get("/readyz", summary="Clients see the truth here", response_class=PlainTextResponse, responses=responses(503))
+@router.get(
+    "/readyz", summary="Clients see the current state", response_class=PlainTextResponse, responses=responses(503)
+)
 async def readyz(relay: RelayOf) -> str:
-    """Whether this process hears the channel, reads runs and takes clients; if not, why, in words.
+    """Whether this process receives the channel's messages, reads runs and accepts clients; if not, why.
 
-    A right that only writing needs does not make it unready: runs are shown. It is named after `but:`.
+    If Redis refuses only what is needed for writing, the process is ready: it shows runs. The refusal is said after
+    `but:`.
     """
     listener = relay.listener
     if relay.ready:
@@ -46,7 +49,7 @@ async def readyz(relay: RelayOf) -> str:
     elif relay.hub.closing:
         why = "shutting down"
     else:
-        why = f"{listener.trouble or 'the listener does not hear Redis'} (for {listener.trouble_s:.0f} s)"
+        why = f"{listener.trouble or 'the listener receives nothing from Redis'} (for {listener.trouble_s:.0f} s)"
     raise Problem(503, why, headers={"Retry-After": "2"})
 
 
@@ -59,7 +62,7 @@ def _gauges(relay: Relay) -> dict[str, int]:
     }
 
 
-@router.get("/api/stats", summary="What this process counts", responses=responses(401, 403))
+@router.get("/api/stats", summary="Counters of this process", responses=responses(401, 403))
 async def stats(relay: RelayOf, grant: ListGrant) -> Response:
     """Counters and gauges of this process."""
     return json_response(

@@ -1,10 +1,10 @@
-"""HTTP under `runrelay serve`: what a client may send, and in what time, before there is a request.
+"""HTTP under `runrelay serve`: limits on what a client may send, and for how long, until its request is complete.
 
-uvicorn's protocol for httptools, with the limits that neither has: on the URL, on headers, on the time that headers and
-bodies take, on how many connections have no whole request (see half_open.py). A WebSocket's handshake is an HTTP
-request first and comes through here, whichever class reads its frames later: its limits are these.
+uvicorn's protocol for httptools, with limits that uvicorn and httptools do not have: on the URL, on headers, on the
+time that headers and bodies take, and on the number of connections without a whole request (half_open.py). A
+WebSocket's handshake is an HTTP request, so it has the same limits.
 
-What is relied on in uvicorn 0.54's HttpToolsProtocol, held by tests: the parser's callbacks and their order; `cycle`
+This relies on uvicorn 0.54's HttpToolsProtocol, which tests check: the parser's callbacks and their order; `cycle`
 with `keep_alive`, `disconnected`, `response_started`, `response_complete`, `message_event` and `transport`;
 `timeout_keep_alive_task`, which is set while the connection is idle; the WebSocket protocol's `handshake_initiated`.
 """
@@ -33,14 +33,14 @@ log = logging.getLogger(__name__)
 
 _LINGER_S: Final = 3.0
 _STALLED_S: Final = 60.0
-"""A client that takes nothing of its answer for so long is gone."""
+"""A client that reads nothing of its answer for so long is a dead peer, and is aborted."""
 _MOST_PIPELINED: Final = 16
 _MOST_FRAMING_BYTES: Final = 1 << 20
 _REQUEST_LINE: Final = len("GET  HTTP/1.1")
 
 
 class RequestProtocol(HttpToolsProtocol):
-    """One connection, as far as HTTP goes. Half-open from its start, while it is idle, and while a body is to come."""
+    """One HTTP connection. It is half-open from its start, while it is idle, and while a body is incomplete."""
 
     def __init__(
         self,
@@ -55,11 +55,11 @@ class RequestProtocol(HttpToolsProtocol):
         self._half_open = relay.half_open
         self._address = ""
         self._over = False
-        """What still comes is thrown away: the connection was refused, or is closing."""
+        """The connection was refused or is closing: everything that arrives is thrown away."""
         self.url = b""  # uvicorn sets it when a request begins
         self._in_head = True
         self._head_bytes = 0
-        """What has come of a head that is not whole, as far as it came in reads of its own."""
+        """Bytes of an incomplete head, not counting a read that also brought the end of the request before."""
         self._header_bytes = 0
         self._most_headers = self._settings.max_headers or math.inf
         self._is_idle = False
@@ -68,7 +68,7 @@ class RequestProtocol(HttpToolsProtocol):
         self._body_to_come = False
         self._body_bytes = 0
         self._framing_bytes = 0
-        """What came with the body and is none of it: chunk sizes, their extensions, headers after the last one."""
+        """Bytes that arrived with the body but are no part of it: chunk sizes, chunk extensions, trailers."""
         self._keeps_alive = True
         self._stalled: asyncio.TimerHandle | None = None
 
@@ -87,7 +87,7 @@ class RequestProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._half_open.leave(self)
-        self._take_again()
+        self._cancel_stalled()
         super().connection_lost(exc)
 
     def is_silent(self) -> bool:
@@ -106,25 +106,25 @@ class RequestProtocol(HttpToolsProtocol):
             self._refuse(Problem(408, f"the body must come within {self._settings.body_within_s:g} s"))
         elif self._head_bytes:
             self._refuse(Problem(408, f"the headers must come within {self._settings.headers_within_s:g} s"))
-        else:  # it has asked for nothing: an answer could be taken for that to its next request
+        else:  # there is no request: an answer could be taken for that to the next one
             self.transport.close()
 
     def shutdown(self) -> None:
-        """Called by uvicorn when it ends."""
+        """Called by uvicorn at shutdown."""
         if self._over:
             self.transport.close()
         else:
             super().shutdown()
 
     def pause_writing(self) -> None:
-        """The client does not take what it asked for."""
+        """The client does not read its answer (backpressure): it has a minute."""
         super().pause_writing()
-        self._take_again()
+        self._cancel_stalled()
         self._stalled = self.loop.call_later(_STALLED_S, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It does."""
-        self._take_again()
+        """The client reads again."""
+        self._cancel_stalled()
         super().resume_writing()
 
     def _is_answered(self) -> bool:
@@ -132,7 +132,7 @@ class RequestProtocol(HttpToolsProtocol):
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is None or cycle.response_complete
 
-    def _take_again(self) -> None:
+    def _cancel_stalled(self) -> None:
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
@@ -140,11 +140,11 @@ class RequestProtocol(HttpToolsProtocol):
     # The request
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come; see asyncio.Protocol."""
+        """Parse what the client sends; see asyncio.Protocol."""
         if self._over:
             return
         self._unset_keepalive_if_required()
-        if self._is_idle:  # the deadline is for the request, not for the time before
+        if self._is_idle:  # the deadline begins with the request
             self._is_idle = False
             self._half_open.enter(self, self._address, self._settings.headers_within_s)
         if self._in_head:
@@ -169,7 +169,7 @@ class RequestProtocol(HttpToolsProtocol):
             self._refuse(problem)
 
     def _check_unfinished(self) -> None:
-        """A header that does not end is told to us only when it does: the parser has no bound."""
+        """Check an incomplete request: httptools has no bound, and calls back only when a header is complete."""
         settings = self._settings
         if self._in_head:
             if settings.max_url_bytes and len(self.url) > settings.max_url_bytes:
@@ -177,10 +177,10 @@ class RequestProtocol(HttpToolsProtocol):
             if settings.max_header_bytes and self._head_bytes > settings.max_header_bytes + settings.max_url_bytes:
                 raise _too_large("headers", settings.max_header_bytes, "more")
         elif self._framing_bytes > _MOST_FRAMING_BYTES + self._body_bytes:
-            raise Problem(400, "the body's chunks have more around them than in them")
+            raise Problem(400, "the body has more bytes of chunk framing than of data")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header: as uvicorn does, without the cost of another call for each, and not without end."""
+        """Take a header, as uvicorn does, but at most `max_headers`; without a call of `super`, which costs time."""
         headers = self.headers
         if len(headers) >= self._most_headers:
             raise Problem(431, f"a request has at most {self._most_headers:.0f} headers")
@@ -190,7 +190,7 @@ class RequestProtocol(HttpToolsProtocol):
         headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """The request can be answered."""
+        """The head is complete: check it, then let uvicorn start the answer."""
         settings, size, has_body = self._settings, 0, False
         for name, value in self.headers:
             size += len(name) + len(value) + 4
@@ -209,28 +209,28 @@ class RequestProtocol(HttpToolsProtocol):
             return
         if has_body:
             self._body_to_come, self._body_bytes, self._framing_bytes = True, 0, 0
-            self.headers = _Ignored()  # what comes after a chunked body: uvicorn would add it to the request's headers
+            self.headers = _Ignored()  # uvicorn would add a chunked body's trailers to the request's headers
             self._half_open.enter(self, self._address, settings.body_within_s)
-            # Whoever answers before the whole body is here answers for the last time: the rest would have to be read.
+            # If the answer comes before the whole body, close afterwards: the rest of the body would have to be read.
             self._keeps_alive, self.cycle.keep_alive = self.cycle.keep_alive, False
             self.cycle.transport = cast("asyncio.Transport", _Lingering(self))
         else:
             self._half_open.leave(self)
 
     def _should_upgrade(self) -> bool:
-        """Whether it is a WebSocket's handshake: uvicorn looks through the headers for it each time it asks."""
+        """Whether this is a WebSocket's handshake. Kept, as uvicorn searches the headers at each call."""
         if self._upgrades is None:
             self._upgrades = super()._should_upgrade()
         return self._upgrades
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of the body."""
+        """Take a part of the body."""
         self._body_bytes += len(body)
         self._framing_bytes -= len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The whole request is here."""
+        """The request is complete."""
         super().on_message_complete()
         self._in_head = True
         if self._body_to_come:
@@ -240,7 +240,7 @@ class RequestProtocol(HttpToolsProtocol):
                 self.cycle.keep_alive = self._keeps_alive
 
     def on_response_complete(self) -> None:
-        """The request is answered: the connection is idle, or goes on with the next request that has come."""
+        """The request is answered: the connection is idle, or goes on with the next request."""
         super().on_response_complete()
         if self.transport.is_closing() or self._over:
             return
@@ -248,12 +248,12 @@ class RequestProtocol(HttpToolsProtocol):
             self.linger()
         elif self.timeout_keep_alive_task is not None and not self._head_bytes:
             self._is_idle = True
-            self._half_open.enter(self, self._address, 0)  # uvicorn's own timer closes it; it can be closed earlier
+            self._half_open.enter(self, self._address, 0)  # no deadline: uvicorn's own timer closes it
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over to the WebSocket protocol, if that can read the handshake.
 
-        It reads lines of at most 8 KiB and at most 128 headers, and to what it cannot read it gives no answer at all.
+        It reads lines of at most 8 KiB and at most 128 headers. Anything beyond gets no answer from it.
         """
         too_long = 0
         if self._header_bytes > MAX_LINE_LENGTH:
@@ -271,18 +271,18 @@ class RequestProtocol(HttpToolsProtocol):
         else:
             self._half_open.leave(self)
             super().handle_websocket_upgrade()
-            # It holds our methods, and we it: with the connection's transport, they would wait for the collector.
+            # The parser holds our methods: without this, the reference cycle would wait for the garbage collector.
             self.parser = None  # type: ignore[assignment]  # as uvicorn does, but only once the connection is lost
             protocol = self.transport.get_protocol()
             if not getattr(protocol, "handshake_initiated", True):
-                log.warning("a WebSocket's handshake could not be read: closed")
+                log.warning("closed a connection whose WebSocket handshake could not be read")
                 self.transport.abort()
 
     # The end
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer with a problem document, then close. If an earlier request is being answered, that is the last."""
-        log.warning("refused what %s sent: %d, %s", self._address or "a client", problem.status, problem.detail)
+        """Answer with a problem document, then close. If an earlier request is being answered, close after that."""
+        log.warning("refused a request of %s: %d, %s", self._address or "a client", problem.status, problem.detail)
         self._over = True
         self._half_open.leave(self)
         cycle = self.cycle
@@ -290,7 +290,7 @@ class RequestProtocol(HttpToolsProtocol):
             if cycle.response_started or not self._body_to_come:
                 cycle.keep_alive = False
                 return
-            cycle.disconnected = True  # who waits for the body is told that the client is gone
+            cycle.disconnected = True  # a handler that waits for the body is told that the client is gone
             cycle.message_event.set()
         response = problem.response()
         headers = [*self.server_state.default_headers, *response.raw_headers, (b"connection", b"close")]
@@ -299,10 +299,9 @@ class RequestProtocol(HttpToolsProtocol):
         self.linger()
 
     def linger(self) -> None:
-        """Close so that the answer arrives: read on for a while, and throw it away (RFC 9112, section 9.6).
+        """Close so that the client gets its answer: read on for 3 s and throw it away (RFC 9112, section 9.6).
 
-        If there is unread data when a socket is closed, the kernel resets the connection; the client may lose what it
-        was told.
+        If a socket is closed with unread data, the kernel resets the connection, and the client may lose the answer.
         """
         self._over = True
         self._unset_keepalive_if_required()
@@ -317,13 +316,13 @@ class RequestProtocol(HttpToolsProtocol):
 
 
 class _Lingering:
-    """The transport of an answer that may come before the whole body: it closes as `RequestProtocol.linger` does."""
+    """The transport of an answer that may be sent before the whole body arrived: it closes by `linger`."""
 
     def __init__(self, protocol: RequestProtocol) -> None:
         self._protocol = protocol
 
     def close(self) -> None:
-        """Close, when what was written has gone out."""
+        """Close after everything that was written."""
         if self._protocol._body_to_come:
             self._protocol.linger()
         else:
@@ -334,10 +333,10 @@ class _Lingering:
 
 
 class _Ignored(list[tuple[bytes, bytes]]):
-    """Headers that nobody reads."""
+    """A list that drops what is appended."""
 
     def append(self, header: tuple[bytes, bytes]) -> None:
-        """Forget it."""
+        """Drop it."""
 
 
 def _long_url(most: int) -> Problem:

@@ -1,6 +1,4 @@
-"""What is logged: no token, no control characters, no floods; and by `runrelay serve` the relay's lines beside
-uvicorn's.
-"""
+"""Logging: no tokens, no control characters, no floods; and the configuration for `runrelay serve`."""
 
 from __future__ import annotations
 
@@ -25,9 +23,9 @@ _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROL_BUT_LINES: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _ACCESS: Final = "uvicorn.access"
 _REQUESTS: Final = (_ACCESS, "uvicorn.error")
-"""Those that tell of requests, and of WebSockets."""
+"""Loggers whose lines contain URLs of requests."""
 _FLOODED: Final = ("uvicorn.error", "asyncio")
-"""Those beside our own whose lines a client can cause; not the access log, in which every line is wanted."""
+"""Loggers, apart from our own, whose lines a client can cause. Not the access log: there every line is wanted."""
 
 _BURST_S: Final = 5.0
 _SUMMARY_S: Final = 5.0
@@ -36,7 +34,7 @@ _MOST_KINDS: Final = 1_000
 _OF_ONE_CONNECTION: Final = frozenset(
     ('%s - "WebSocket %s" [accepted]', "connection open", "connection rejected (%d %s)")
 )
-"""What uvicorn and websockets say of each connection beside our own line, or beside uvicorn's of a refusal."""
+"""Lines of uvicorn and websockets about each connection, which our own line makes superfluous."""
 
 
 def _escape(text: str) -> str:
@@ -48,15 +46,17 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 class _Harmless(logging.Filter):
-    """Takes tokens out of URLs, and escapes control characters: with a line break or an ANSI sequence in a name, a
-    client could write lines of its own into the log, or on the terminal of whoever reads it.
+    """Removes tokens from URLs, and escapes control characters.
+
+    With a line break or an ANSI sequence in a run id, a client could forge lines of the log, or control the terminal on
+    which the log is read.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Change the record; it is always logged."""
         if isinstance(record.args, tuple):
             record.args = tuple(_TOKEN.sub("…", arg) if isinstance(arg, str) else arg for arg in record.args)
-        if record.name == _ACCESS:  # its formatter wants the arguments
+        if record.name == _ACCESS:  # its formatter needs the arguments
             record.args = tuple(_escape(arg) if isinstance(arg, str) else arg for arg in record.args or ())
         elif _CONTROL.search(message := record.getMessage().rstrip("\n")):
             record.msg, record.args = _escape(message), None
@@ -67,9 +67,10 @@ class _Harmless(logging.Filter):
 
 
 class _Floods(logging.Filter):
-    """Lets so many lines of one kind through a second, and counts the rest. One kind: a logger, a level, a template.
+    """Rate limit: lets `lines_per_s` lines of one kind through, and counts the rest.
 
-    A burst of five seconds' worth goes through. What was left out is told five seconds later, in one line a kind.
+    A kind is a logger, a level and a template. A burst of five seconds' worth goes through. How many lines were left
+    out is logged within five seconds, in one line for each kind.
     """
 
     def __init__(self, lines_per_s: float) -> None:
@@ -77,7 +78,7 @@ class _Floods(logging.Filter):
         self._lines_per_s = lines_per_s
         self._burst = max(1.0, lines_per_s * _BURST_S)
         self._kinds: dict[tuple[str, int, str], list[float]] = {}
-        """Of each kind: how many may come, when that was so (s), how many were left out."""
+        """By kind: how many lines may come, when that was computed (s), how many were left out."""
         self._left_out = False
         self._lock = threading.Lock()
 
@@ -86,7 +87,7 @@ class _Floods(logging.Filter):
         kind, now = (record.name, record.levelno, str(record.msg)), time.monotonic()
         with self._lock:
             state = self._kinds.pop(kind, None) or [self._burst, now, 0]
-            self._kinds[kind] = state  # last: the one that was silent for longest is forgotten first
+            self._kinds[kind] = state  # at the end, so that the kind that was silent for longest is dropped first
             if len(self._kinds) > _MOST_KINDS:
                 del self._kinds[next(iter(self._kinds))]
             state[0] = min(self._burst, state[0] + (now - state[1]) * self._lines_per_s)
@@ -99,12 +100,12 @@ class _Floods(logging.Filter):
             return False
 
     async def report_forever(self) -> None:
-        """Tell every few seconds, until cancelled."""
+        """Report every five seconds, until cancelled."""
         while True:
             await asyncio.sleep(_SUMMARY_S)
-            self.tell()
+            self.report()
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Log how many lines were left out, if any were."""
         if not self._left_out:
             return
@@ -136,11 +137,11 @@ _one_line: Final = _OneLine()
 
 @contextmanager
 def guarded_logs(lines_per_s: float) -> Iterator[None]:
-    """Keep tokens, control characters and floods out of what we and uvicorn log in this process.
+    """Keep tokens, control characters and floods out of what we and uvicorn log in this process, within the block.
 
-    Browsers can send tokens only in the URL, and logs are kept; what clients say is in them; and a client that costs a
-    line with each of its packets could fill the disk. To be entered when uvicorn has set its logging up, that is, in
-    the lifespan, and in the loop's thread.
+    Browsers can send a token only in a WebSocket's URL, and logs are kept. Log lines contain text from clients. A
+    client that causes a line with each packet could fill the disk. Enter it after uvicorn has configured logging, that
+    is, in the lifespan, in the loop's thread.
 
     Args:
         lines_per_s: lines of one kind; 0: no bound.
@@ -153,25 +154,25 @@ def guarded_logs(lines_per_s: float) -> Iterator[None]:
         yield
         return
     floods = _Floods(lines_per_s)
-    # first: what is left out need not be made harmless. Not the lines that tell how many there were.
+    # First, as a line that is left out need not be escaped. Not for this module, which logs how many were left out.
     flooded = [logging.getLogger(name) for name in (*_FLOODED, *own) if name != __name__]
     for logger in flooded:
         logger.filters.insert(0, floods)
-    telling = asyncio.create_task(floods.report_forever(), name="log floods")
+    reporting = asyncio.create_task(floods.report_forever(), name="log floods")
     try:
         yield
     finally:
-        telling.cancel()
+        reporting.cancel()
         for logger in flooded:
             logger.removeFilter(floods)
-        floods.tell()
+        floods.report()
 
 
 def one_line_per_connection() -> None:
-    """Leave out what uvicorn and websockets say of each WebSocket beside our own line; for a process of our own."""
+    """Leave out the lines of uvicorn and websockets about each WebSocket; for a process that is the relay's own."""
     filters = logging.getLogger("uvicorn.error").filters
     if _one_line not in filters:
-        filters.insert(0, _one_line)  # before the floods' one: these lines are not counted either
+        filters.insert(0, _one_line)  # before the rate limit, so that these lines are not counted
 
 
 def log_config(level: str) -> dict[str, Any]:
@@ -181,7 +182,7 @@ def log_config(level: str) -> dict[str, Any]:
     config = copy.deepcopy(LOGGING_CONFIG)
     config["formatters"]["named"] = {**config["formatters"]["default"], "fmt": "%(levelprefix)s %(name)s %(message)s"}
     config["handlers"]["named"] = {**config["handlers"]["default"], "formatter": "named"}
-    # With --reload it tells of each file that changes, those of the embedded server's log included.
+    # With --reload it logs each changed file, even those of the embedded server's log.
     config["loggers"]["watchfiles"] = {"level": "WARNING"}
     config["root"] = {"handlers": ["named"], "level": level.upper()}
     return config

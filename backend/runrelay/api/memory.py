@@ -1,15 +1,16 @@
-"""Memory is given back to the system after storms.
+"""Memory is given back to the system after many clients have come and gone.
 
-What was measured on Linux (glibc, CPython 3.11), with 4,000 clients that came and went: a relay of 51 MB had 104 MB
-after the second time, and kept them. Nearly all of it was rings of objects of the handshake, which waited for a
-collection that comes only after 200,000 new objects. They are no rings any more (fanout/uvicorn.py, http_protocol.py):
-that left 2.9 of 10 KB for each waiting client, and 60 MB of the 104. `malloc_trim` then gives back the pages that are
-free inside the heap: 56 MB. MALLOC_ARENA_MAX and MALLOC_TRIM_THRESHOLD_ changed nothing, since the heap's top is always
-in use; Python without its own allocator (PYTHONMALLOC=malloc) needs as much.
+Why: glibc keeps pages that are free inside its heap; `malloc_trim` gives them back. Measured on Linux (glibc, CPython
+3.11) with 4,000 clients that came and went twice: a relay of 51 MB kept 104 MB. Nearly all of it was reference cycles
+of the handshake, waiting for a garbage collection that comes only after 200,000 new objects. The cycles were removed
+(fanout/uvicorn.py, http_protocol.py): 2.9 KB instead of 10 KB for each idle client, 60 MB instead of 104. `malloc_trim`
+made it 56 MB. MALLOC_ARENA_MAX and MALLOC_TRIM_THRESHOLD_ changed nothing, as the top of the heap is always in use.
+PYTHONMALLOC=malloc needs as much.
 
-To collect and to trim stop the loop for some milliseconds, and for a tenth of a second after a storm. So it is done
-only when the process has grown by an eighth since the last time, or when so much of it has become free (`mallinfo2`
-says what is); while there is little to do; and once a minute at most (or once in ten, where there is always much).
+How: a collection and a trim stop the loop for some milliseconds, after many clients for a tenth of a second. So it is
+done only when the process has grown by an eighth since the last time, or as much of its heap has become free
+(`mallinfo2`); when there is little to do; and at most once a minute (once in ten minutes if there is always much to
+do).
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ __all__ = ["giving_memory_back"]
 
 log = logging.getLogger(__name__)
 
-_LOOK_S: Final = 10.0
+_CHECK_S: Final = 10.0
 _PAUSE_S: Final = 60.0
 _PART: Final = 8
 _BUSY: Final = 10
-"""While there is much to do, memory is given back so many times less often."""
+"""While there is much to do, the pause is so many times longer."""
 _QUIET_PER_S: Final = 200
 _LEAST_BYTES: Final = 4 << 20
 _STATM: Final = Path("/proc/self/statm")
@@ -53,7 +54,7 @@ class _Mallinfo(ctypes.Structure):
 
 
 class _Heap:
-    """glibc's heap. Raises AttributeError where there is another C library, or an old one."""
+    """glibc's heap. The constructor raises AttributeError with another C library, or an old one."""
 
     def __init__(self) -> None:
         library = ctypes.CDLL(None)
@@ -62,25 +63,25 @@ class _Heap:
         self._trim = library.malloc_trim
 
     def free_bytes(self) -> int:
-        """What is free within it, given back or not."""
+        """How many bytes are free in the heap, given back or not."""
         info: _Mallinfo = self._info()
         return info.fordblks
 
     def give_back(self) -> None:
-        """Give the system the pages that are free."""
+        """Give free pages back to the system."""
         self._trim(0)
 
 
 @asynccontextmanager
 async def giving_memory_back(
-    work: Callable[[], int], look_s: float = _LOOK_S, pause_s: float = _PAUSE_S
+    work: Callable[[], int], check_s: float = _CHECK_S, pause_s: float = _PAUSE_S
 ) -> AsyncIterator[None]:
-    """Look after the process' memory for as long as the block takes. Does nothing without glibc (2.33 or newer).
+    """Give memory back while the block runs. Does nothing without glibc 2.33 or newer.
 
     Args:
-        work: counts what the process does, deliveries say: when they are few, there is time for it.
-        look_s: seconds between two looks at what is free.
-        pause_s: seconds between two givings at least.
+        work: a counter of what the process does, deliveries for example: few of them mean that there is time.
+        check_s: seconds between two checks.
+        pause_s: least seconds between two times.
     """
     try:
         heap = _Heap() if sys.platform == "linux" else None
@@ -89,29 +90,29 @@ async def giving_memory_back(
     if heap is None:
         yield
         return
-    looking = asyncio.create_task(_look(heap, work, look_s, pause_s), name="memory")
+    checking = asyncio.create_task(_check(heap, work, check_s, pause_s), name="memory")
     try:
         yield
     finally:
-        looking.cancel()
-        await asyncio.wait([looking])
+        checking.cancel()
+        await asyncio.wait([checking])
 
 
 def _resident_bytes() -> int:
-    """What of this process is in memory and is its own."""
+    """Private memory of this process."""
     _, resident, shared, *_ = _STATM.read_text().split()
     return (int(resident) - int(shared)) * os.sysconf("SC_PAGESIZE")
 
 
-async def _look(heap: _Heap, work: Callable[[], int], look_s: float, pause_s: float) -> None:
+async def _check(heap: _Heap, work: Callable[[], int], check_s: float, pause_s: float) -> None:
     size, free, done = _resident_bytes(), heap.free_bytes(), work()
     given_s = -pause_s
     while True:
-        await asyncio.sleep(look_s)
+        await asyncio.sleep(check_s)
         size_now, free_now, done_now = _resident_bytes(), heap.free_bytes(), work()
         size, free = min(size, size_now), min(free, free_now)
         much = max(_LEAST_BYTES, size_now // _PART)
-        is_quiet, done = done_now - done <= _QUIET_PER_S * look_s, done_now
+        is_quiet, done = done_now - done <= _QUIET_PER_S * check_s, done_now
         waited_s = monotonic() - given_s
         if (size_now - size > much or free_now - free > much) and waited_s >= pause_s * (1 if is_quiet else _BUSY):
             given_s, began_s = monotonic(), thread_time()
@@ -119,4 +120,4 @@ async def _look(heap: _Heap, work: Callable[[], int], look_s: float, pause_s: fl
             heap.give_back()
             size, free = _resident_bytes(), heap.free_bytes()
             took_ms = (thread_time() - began_s) * 1000
-            log.info("memory: of %d MB %d are left, after %.0f ms of work", size_now >> 20, size >> 20, took_ms)
+            log.info("memory given back: %d MB before, %d MB after, in %.0f ms", size_now >> 20, size >> 20, took_ms)

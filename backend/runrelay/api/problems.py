@@ -1,4 +1,4 @@
-"""Errors over HTTP: RFC 9457 problem documents, for every error there is."""
+"""Errors over HTTP: every error is answered with a problem document (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _TITLES = {
     429: "Too many connections",
     431: "Headers too large",
     500: "Internal error",
-    502: "The run log answers wrongly",
+    502: "The run log gave a wrong answer",
     503: "Not available now",
 }
 
@@ -51,7 +51,7 @@ _STATUSES = {
     CloseCode.NOT_A_RUN: 409,
     CloseCode.TOO_MANY: 429,
 }
-"""The HTTP status of a refusal; 500 for the others."""
+"""The HTTP status of each code of a refusal; 500 for any other."""
 
 
 class StreamCutOff(Exception):
@@ -69,7 +69,7 @@ class ProblemResponse(JSONResponse):
 
 
 class Problem(Exception):
-    """An answer that is an error: raised anywhere below a route."""
+    """An error answer; may be raised anywhere below a route."""
 
     def __init__(self, status: int, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> None:
         super().__init__(detail)
@@ -87,7 +87,7 @@ class Problem(Exception):
             "detail": self.detail,
             **self.more,
         }
-        # a cache may keep a 404 for as long as it likes, and the run begins
+        # Without this, a cache may keep a 404 after the run has begun.
         return ProblemResponse(body, self.status, {"Cache-Control": "no-store", **(self.headers or {})})
 
 
@@ -130,7 +130,7 @@ def _refused(refusal: Refusal) -> Problem:
 
 
 def problem_of(error: Exception) -> Problem:
-    """What an exception is to a client."""
+    """The problem that a client is told for an exception."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, Refusal):
@@ -169,7 +169,7 @@ async def answer(request: Request, error: Exception) -> Response:
 
 
 class ProblemRoute(APIRoute):
-    """A route whose errors are problem documents in any application, also in one without our handlers."""
+    """A route whose errors are problem documents, also in an application without our exception handlers."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the route's handler."""
@@ -185,7 +185,7 @@ class ProblemRoute(APIRoute):
 
 
 def install_problems(app: FastAPI) -> None:
-    """Answer every other error of this application (no such route, say) with a problem document too."""
+    """Answer every other error of this application (an unknown path, for example) with a problem document, too."""
 
     for kind in (
         Problem,

@@ -1,4 +1,4 @@
-"""Runs over HTTP: one run (polling), the list, the log, files."""
+"""Reading runs over HTTP: one run (polling), the list of runs, a log, files."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ router = APIRouter(tags=["runs"], route_class=ProblemRoute)
 
 _MAX_WAIT_S = 60
 _EVENT_BYTES = MAX_SNAPSHOT_BYTES
-"""More than a snapshot is not worth it: the client has that anyway."""
+"""Missed events up to the size of a snapshot; if there are more, the snapshot alone is cheaper."""
 _PAGE = 200
 _PAGE_BY_DEFAULT = 50
-_MAX_LOOKED_AT = 5_000
+_MAX_SCANNED = 5_000
 
 _EXAMPLE = {
     **Snapshot("20251105_1430_우주여행고양이", Cursor("k3x9m2p7q1za", 7)).polled(),
@@ -48,12 +48,12 @@ _SUMMARY = {name: _EXAMPLE[name] for name in Snapshot("").summary()}
 
 
 def _empty_is(default: Any) -> BeforeValidator:
-    """An empty value counts as absent: `?status=&limit=`, as a form sends it."""
+    """An empty value counts as absent: a form sends `?status=&limit=`."""
     return BeforeValidator(lambda given: default if given == "" else given)
 
 
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A JSON response that nobody may cache."""
+    """A JSON response that must not be cached."""
     return Response(
         orjson.dumps(body), status, {"Cache-Control": "no-store", **(headers or {})}, media_type="application/json"
     )
@@ -77,8 +77,9 @@ async def poll(
     wait: Annotated[float, Query(ge=0, le=_MAX_WAIT_S, description="Seconds to wait for a change.")] = 0,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """The snapshot. With `wait`, the answer is held until the run is not where `after` or `If-None-Match` says;
-    for so long it counts as a connection.
+    """The snapshot. With `wait`, the answer is held until the run's cursor differs from `after` or `If-None-Match`.
+
+    While it is held, the request counts as a connection.
     """
     relay.check_room()
     cursor = cursor_of(after)
@@ -105,7 +106,7 @@ async def poll(
 
 
 def _with_events(snapshot: bytes, frames: Sequence[Frame] | None) -> bytes:
-    """A polled snapshot with these events; they are as good as lost if they are more than 512 KiB."""
+    """A polled snapshot with these events; if they are more than 512 KiB, with `recovered: false`."""
     bodies = [frame.body for frame in frames or ()]
     whole = frames is not None and sum(map(len, bodies)) <= _EVENT_BYTES
     events = b",".join(bodies) if whole else b""
@@ -114,7 +115,7 @@ def _with_events(snapshot: bytes, frames: Sequence[Frame] | None) -> bytes:
 
 async def _read(relay: Relay, run_id: str, cursor: Cursor | None) -> RunView:
     if relay.hub.link == "down" and relay.snapshot_cache.get(run_id) is not None:
-        # do not let every poller run into the time-out
+        # Answer from the cache at once: otherwise every polling request would wait for a time-out.
         raise RunlogUnavailable("the relay has lost Redis")
     view = await relay.runlog.read(run_id, cursor, event_bytes=_EVENT_BYTES)
     if view.snapshot.exists:
@@ -125,44 +126,44 @@ async def _read(relay: Relay, run_id: str, cursor: Cursor | None) -> RunView:
 
 
 def _tags(if_none_match: str) -> frozenset[str]:
-    """The tags of the header without quotes; weak ones are compared as strong ones (RFC 9110, section 13.1.2)."""
+    """The header's tags without quotes; weak tags are compared like strong ones (RFC 9110, section 13.1.2)."""
     return frozenset(tag.strip().removeprefix("W/").strip('"') for tag in if_none_match.split(","))
 
 
 def _is_known(view: RunView, tags: frozenset[str] | None) -> bool:
-    """Whether the client has this view already; one that names nothing has whatever there is."""
+    """Whether the client has this view already; a client without tags (None) has every view."""
     return tags is None or str(view.snapshot.cursor) in tags or "*" in tags
 
 
 async def _wait_for_change(
     relay: Relay, request: Request, run_id: str, cursor: Cursor | None, known: Cursor, wait_s: float
 ) -> RunView:
-    async with relay.hub.changes(run_id) as news:
-        gone = asyncio.create_task(_gone(request, news), name="poll disconnect")
-        relay.held.add(news)
+    async with relay.hub.changes(run_id) as changed:
+        gone = asyncio.create_task(_gone(request, changed), name="poll disconnect")
+        relay.held.add(changed)
         try:
             deadline = asyncio.get_running_loop().time() + wait_s
             while True:
-                news.clear()
-                view = await _read(relay, run_id, cursor)  # after registering: what came before is in it
+                changed.clear()
+                view = await _read(relay, run_id, cursor)  # after registering: an earlier change is in it
                 if view.snapshot.cursor != known or relay.hub.closing or gone.done():
                     return view
                 try:
                     async with asyncio.timeout_at(deadline):
-                        await news.wait()
+                        await changed.wait()
                 except TimeoutError:
                     return view
         finally:
-            relay.held.discard(news)
+            relay.held.discard(changed)
             gone.cancel()
             await asyncio.wait([gone])
 
 
-async def _gone(request: Request, news: asyncio.Event) -> None:
-    """Wait for the client to go: its request need not be held any longer."""
+async def _gone(request: Request, changed: asyncio.Event) -> None:
+    """Wait until the client has gone, then end the wait of its held request."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    news.set()
+    changed.set()
 
 
 def _answer_from_cache(relay: Relay, run_id: str, error: RunlogUnavailable) -> Response:
@@ -198,18 +199,18 @@ async def list_runs(
     limit: Annotated[int, _empty_is(_PAGE_BY_DEFAULT), Query(ge=1, le=_PAGE)] = _PAGE_BY_DEFAULT,
     cursor: Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before.")] = None,
 ) -> Response:
-    """A page of the list. Runs that have expired are left out, and out of the list."""
+    """A page of the list. Runs that have expired are left out, and removed from the list."""
     position = _list_position(cursor)
     wanted = _statuses(status)
     found: list[dict[str, Any]] = []
-    looked_at = 0
-    while looked_at < _MAX_LOOKED_AT:
+    scanned = 0
+    while scanned < _MAX_SCANNED:
         page = await relay.runlog.listed(position, _PAGE)
         rows = await relay.runlog.summaries([run_id for run_id, _ in page])
         gone = []
         for (run_id, score), (snapshot, _) in zip(page, rows, strict=True):
             position = (score, run_id)
-            looked_at += 1
+            scanned += 1
             if snapshot is None:
                 gone.append(run_id)
             elif snapshot.status in wanted and _matches(snapshot, pipeline, q):
@@ -267,7 +268,7 @@ def _list_position(cursor: str | None) -> tuple[int, str] | None:
     },
 )
 async def logs(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
-    """All lines of the log that are kept, one per line, to be saved as a file."""
+    """All kept lines of the log, as text to be saved in a file."""
     view = await relay.runlog.read(run_id, log_bytes=1 << 30)
     if not view.snapshot.exists:
         raise RunNotFound(run_id)
@@ -299,6 +300,6 @@ async def file(relay: RelayOf, run_id: RunId, name: str, grant: RunGrant) -> Res
     path = await asyncio.to_thread(file_of, relay.settings.files, run_id, name)
     if path is None:
         raise Problem(404, f"run {run_id!r} has no file {name!r}")
-    # what a run made may be a page: it must not run as one of ours
+    # The file may be an HTML page: it must not run with our origin.
     headers = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"}
     return RunFile(path, headers=headers, content_disposition_type="inline", filename=name)

@@ -1,4 +1,4 @@
-"""The relay under uvicorn: started with the settings that the fan-out wants, drained before sockets are closed."""
+"""The relay under uvicorn: started with the settings that the fan-out needs, drained before sockets are closed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["drain_on_signals", "serve"]
 
 @contextmanager
 def drain_on_signals(relay: Relay) -> Iterator[None]:
-    """Let the relay say goodbye to its clients when the process is asked to end, before the server hears of it.
+    """Drain the relay on SIGTERM and SIGINT, before the server gets the signal.
 
-    Servers close WebSockets before the lifespan ends, without our reason (how long to wait before coming back). So the
-    first signal drains the relay and is then passed on to the handler that was there; a second one is passed on at
-    once.
+    A server closes WebSockets before the lifespan ends, and without our reason, which says when to reconnect. So the
+    first signal drains the relay, and is then passed on to the handler that was installed before. A second one is
+    passed on at once.
     """
     loop = asyncio.get_running_loop()
     draining: asyncio.Task[None] | None = None
@@ -70,10 +70,11 @@ def serve(
     log_level: str = "info",
     ws: str = "runrelay.fanout.uvicorn:FanoutProtocol",
 ) -> None:
-    """Serve until a signal ends it. Settings reach worker processes through the environment, which they read anew.
+    """Serve until a signal ends it. Worker processes read the settings from the environment again.
 
     Args:
-        reload: start anew when a file below one of the folders `sources` changes.
+        workers: processes.
+        reload: restart when a file below one of the folders `sources` changes.
 
     Raises:
         SystemExit: the port is taken, or the application does not start.
@@ -89,14 +90,14 @@ def serve(
         reload_dirs=[*sources] if reload else None,
         http="runrelay.api.handshake:FirstBytes",
         ws=ws,
-        ws_max_size=settings.max_frame_bytes * 2,  # above our own limit, whose answer says what was wrong
+        ws_max_size=settings.max_frame_bytes * 2,  # above our own limit, whose error frame says what was wrong
         ws_per_message_deflate=False,
         ws_ping_interval=20.0,
         ws_ping_timeout=20.0,
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
         timeout_keep_alive=settings.keep_alive_s,
         backlog=backlog(),
-        # uvicorn's own default believes every process of this machine
+        # uvicorn's default trusts every process of this machine.
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=[*settings.trusted_proxies],
         log_level=log_level,

@@ -1,4 +1,4 @@
-"""What a WebSocket client watches: one run, or many runs and the list. No transport in here; nothing blocks."""
+"""Sessions: what one WebSocket is for, one run or many runs and the list. No transport in here; nothing blocks."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _TEXT_PONG: Final = Batch([Frame("pong", b"pong")])
 
 
 def refusal_of(error: Exception, run_id: str) -> Refusal:
-    """What a client is told when a run cannot be followed, or not any more."""
+    """The refusal that a client gets for an error of its run."""
     if isinstance(error, Refusal):
         return error
     if isinstance(error, NotARun):
         return Refusal(CloseCode.NOT_A_RUN, str(error))
-    # what nobody expected is the log's to tell, not the client's
+    # The details of an unexpected error are in the log, not in the client's frame.
     return Refusal(CloseCode.INTERNAL_ERROR, str(error if isinstance(error, RunlogError) else RunFailed(run_id)))
 
 
 class RunSubscriber:
-    """One run on one connection."""
+    """A subscriber of one run on one connection, which calls back."""
 
     __slots__ = ("_on_end", "_on_failure", "connection")
 
@@ -57,32 +57,37 @@ class RunSubscriber:
 
 
 class Session(Protocol):
-    """What one connection is for."""
+    """What one connection does."""
 
     @property
     def run_id(self) -> str | None:
-        """The run, if it is for one."""
+        """The run, if the session is for one run."""
 
     def start(self, relay: Relay, connection: Connection, grant: Grant, address: str) -> None:
-        """Bring the client to the present, when it is its turn.
+        """Start: a run's session joins its run.
 
-        Raises Refusal to end the connection.
+        Raises:
+            Refusal: the connection is to be closed.
         """
 
     def end(self) -> None:
-        """The connection is gone, whichever way, and whether `start` came to its end or not."""
+        """The connection is gone; also called if `start` has raised."""
 
     def receive(self, message: dict[str, Any]) -> None:
-        """Take a message of the client's (a ping never comes here). Raises Refusal to end the connection."""
+        """Take a message from the client, but no ping.
+
+        Raises:
+            Refusal: the connection is to be closed.
+        """
 
 
 def parse_frame(raw: str | bytes, limit_bytes: int) -> dict[str, Any]:
-    """Read a client's frame.
+    """Parse a client's frame.
 
     Raises:
         Refusal: it is too big, not JSON, or not an object with a type.
     """
-    if len(raw) > limit_bytes:  # text comes from the fast path, which has counted its bytes
+    if len(raw) > limit_bytes:  # DirectConnection has checked the bytes of a text
         raise Refusal(CloseCode.FRAME_TOO_BIG, f"a frame has at most {limit_bytes} bytes, got {len(raw)}")
     try:
         message = orjson.loads(raw)
@@ -106,7 +111,7 @@ def dispatch(session: Session, connection: Connection, raw: str | bytes, limit_b
 
 
 def run_and_cursor(run_id: object, after: object) -> tuple[str, Cursor | None]:
-    """A run id and a cursor as a client gave them."""
+    """A client's run id and cursor, checked. Raises Refusal (4400)."""
     try:
         run = check_run_id(run_id)
         if after is None:
@@ -123,7 +128,7 @@ def _unknown(kind: str) -> Refusal:
 
 
 class RunSession:
-    """`/ws/{run_id}`: the run's end closes the connection. It is the run's subscriber, too: see fanout.Subscriber."""
+    """`/ws/{run_id}`: the run's end closes the connection. The session is the run's fanout.Subscriber itself."""
 
     __slots__ = ("_address", "_after", "_counted", "_relay", "_run_id", "connection", "stays_after_end")
 
@@ -172,7 +177,7 @@ class RunSession:
 
 
 class _Subscription:
-    """One of many runs on one connection: the run's subscriber, see fanout.Subscriber."""
+    """One of many runs on one connection: the run's fanout.Subscriber."""
 
     __slots__ = ("connection", "owner", "run_id")
 
@@ -196,9 +201,10 @@ class _Subscription:
 
 
 class MultiplexedSession:
-    """`/ws`: runs are subscribed to one by one, and the list as a whole. An error about one run closes nothing.
+    """`/ws`, multiplexed: subscriptions to single runs and to the list. An error of one run does not close the
+    connection.
 
-    A subscription is an object of three words, and what the topic holds for a subscriber: no task.
+    A subscription is a small object, and an entry in the run's topic. It needs no task.
     """
 
     run_id = None
@@ -249,7 +255,7 @@ class MultiplexedSession:
             raise
 
     def drop(self, run_id: str) -> None:
-        """End a subscription, if there is one."""
+        """End the subscription to a run, if there is one."""
         subscription = self._subscriptions.pop(run_id, None)
         if subscription is not None:
             try:
@@ -258,11 +264,11 @@ class MultiplexedSession:
                 self._relay.limits.leave_run(run_id)
 
     def send(self, fields: dict[str, Any]) -> None:
-        """Send a message that is no part of a run's log."""
+        """Send a frame that is no event of a run's log."""
         self._connection.send(Batch.of(fields))
 
     def send_error(self, refusal: Refusal, run_id: str | None) -> None:
-        """Send an error that closes nothing."""
+        """Send an error frame without closing the connection."""
         retry = {} if refusal.retry_after_s is None else {"retry_in_ms": retry_in_ms()}
         self._connection.send(error_batch(refusal, run_id=run_id, **retry))
 

@@ -1,4 +1,4 @@
-"""Server-Sent Events: `GET /api/runs/{run_id}/events`, one run as an EventSource reads it."""
+"""Server-Sent Events: `GET /api/runs/{run_id}/events`, one run's stream for an EventSource."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ async def events(
     """Stream `initial_state`, `progress`, `upstream`, `heartbeat` and `end` events, each with the JSON of the
     WebSocket frame.
 
-    `end` comes some seconds after a terminal event; the stream closes then.
+    `end` is sent some seconds after a terminal event; then the stream is closed.
     """
     relay: Relay = request.state.runrelay
     if relay.hub.closing:
-        raise Problem(503, "the relay is going away", headers={"Retry-After": "2"})
+        raise Problem(503, "the relay is shutting down", headers={"Retry-After": "2"})
     cursor = cursor_of(last_event_id or lastEventId or after)
     if cursor is not None and await _is_over(relay, run_id, cursor):
         return Response(status_code=204)
@@ -70,7 +70,9 @@ async def events(
 
 
 async def _is_over(relay: Relay, run_id: str, cursor: Cursor) -> bool:
-    """Whether this cursor is the terminal event's: 204 is the one answer that ends a browser's reconnecting."""
+    """Whether the cursor is the terminal event's: then 204, the only answer after which a browser does not
+    reconnect.
+    """
     if relay.hub.link == "down":
         return False
     try:
@@ -81,7 +83,7 @@ async def _is_over(relay: Relay, run_id: str, cursor: Cursor) -> bool:
 
 
 class EventStream(Response):
-    """A run's stream. A subscriber, a writer and a reader (for the disconnect) in one task group."""
+    """A run's stream. Three tasks: one subscribes, one writes, one waits for the disconnect."""
 
     def __init__(self, relay: Relay, run_id: str, after: Cursor | None, address: str, seconds: float | None) -> None:
         super().__init__(headers=_HEADERS)
@@ -96,7 +98,7 @@ class EventStream(Response):
         self._connection = QueuedConnection(relay.settings.client_buffer_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the stream until either side ends it."""
+        """Serve the stream until either side ends it. On cancellation the subscription and the counts are undone."""
         relay = self._relay
         with ExitStack() as held:
             try:
@@ -104,11 +106,11 @@ class EventStream(Response):
             except Refusal as refusal:
                 await problem_of(refusal).response()(scope, receive, send)
                 return
-            # one line for each connection, as of a WebSocket
+            # One log line for each connection, as for a WebSocket.
             held.callback(lambda: log.info("stream of run %r to %s closed: %s", *self._ended()))
             relay.hub.connect(self._connection)
             held.callback(relay.hub.disconnect, self._connection)
-            if relay.hub.closing:  # since it was asked for, so that nobody has told it
+            if relay.hub.closing:  # the shutdown began after the request, so it was not notified
                 self._connection.close(CloseCode.SERVICE_RESTART)
             await self._serve(scope, receive, send)
 
@@ -117,16 +119,16 @@ class EventStream(Response):
         return self._run_id, self._address, f"{int(code)} {reason}".rstrip()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        watch = asyncio.create_task(self._watch(), name="sse watch")
+        watch = asyncio.create_task(self._watch(), name="sse subscriber")
         gone = asyncio.create_task(self._gone(receive), name="sse disconnect")
         write = asyncio.create_task(self._write(scope, receive, send), name="sse write")
         tasks: set[asyncio.Task[Any]] = {watch, gone, write}
         try:
             done, _ = await asyncio.wait({gone, write, watch}, timeout=self._seconds, return_when="FIRST_COMPLETED")
-            if not done:  # the client comes back with a new token
+            if not done:  # the token has expired: the client reconnects with a new one
                 self._connection.close(CloseCode.UNAUTHORIZED, "the token has expired")
             if gone not in done and write not in done:
-                # ended or cut off: what waits may still go out
+                # It has ended, or is cut off: what waits may be sent for 5 s more.
                 await asyncio.wait({gone, write}, timeout=5.0, return_when="FIRST_COMPLETED")
         finally:
             for task in tasks:
@@ -143,7 +145,7 @@ class EventStream(Response):
         try:
             self._relay.hub.join(self._run_id, subscriber, self._after)
             await self._connection.wait_closed()
-        except Exception as error:  # somebody else's key under the run's name, say; or a fault of ours
+        except Exception as error:  # no run, for example, or an unexpected error
             if not isinstance(error, Refusal):
                 self._relay.hub.containment.record(error, "stream", self._run_id)
             self._fail(error)
@@ -151,7 +153,7 @@ class EventStream(Response):
             self._relay.hub.leave(self._run_id, subscriber)
 
     def _fail(self, error: Exception) -> None:
-        """Refuse the stream, or end it: then EventSource comes back, and is refused. Only that ends its coming back."""
+        """Refuse the stream, or end it if it has begun. Then EventSource reconnects and is refused, which ends it."""
         refusal = refusal_of(error, self._run_id)
         if self._has_begun:
             self._connection.send(error_batch(refusal, run_id=self._run_id), exempt=True)
@@ -165,7 +167,7 @@ class EventStream(Response):
 
     async def _write(self, scope: Scope, receive: Receive, send: Send) -> None:
         loop = asyncio.get_running_loop()
-        # The status is said when it is known what there is to say, or that this takes long.
+        # Wait up to 1 s for the first frame or a refusal, as the HTTP status must be sent first.
         try:
             async with asyncio.timeout(_ANSWER_AFTER_S):
                 batch = await self._connection.next()
@@ -182,7 +184,7 @@ class EventStream(Response):
         due = loop.time() + every_s
         while batch is not None:
             body = batch.sse
-            if loop.time() >= due:  # also while events flow: a client measures the link by them
+            if loop.time() >= due:  # also while events are sent: a client measures the link with them
                 body += _HEARTBEAT
                 due = loop.time() + every_s
             if body:

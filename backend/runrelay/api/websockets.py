@@ -1,4 +1,14 @@
-"""WebSockets: `/ws/{run_id}` for one run, `/ws` for many; accepted or refused, and served until either side ends it."""
+"""WebSockets: `/ws/{run_id}` for one run, `/ws` for many (multiplexed).
+
+Three ways lead to a session (sessions.py):
+
+- the router: the plain way, in any FastAPI application that includes `relay_router`;
+- `WebSocketShortcut`, in the relay's own application: calls the same handlers without FastAPI's layers;
+- handshake.py, under `runrelay serve`: the usual handshake is answered from its first bytes, without ASGI.
+
+They differ in cost only. When thousands of clients reconnect at once, the framework's layers are half of what a client
+costs on the plain way (goal f of docs/performance.md).
+"""
 
 from __future__ import annotations
 
@@ -33,13 +43,16 @@ router = APIRouter()
 
 _ABORT_AFTER_S = 5.0
 _DENIAL = "websocket.http.response"
-"""The ASGI extension for a refusal of one's own words; without it, every refusal is a 403."""
+"""The ASGI extension for an HTTP response of our own to a handshake; without it, every refusal is a 403."""
 _GONE = (WebSocketDisconnect, RuntimeError, OSError)
-"""What sending to a client that has gone raises; RuntimeError is servers' word for a send after the close."""
+"""Raised by a send to a client that has gone; servers raise RuntimeError for a send after the close."""
 
 
 class _Anything(Convertor[str]):
-    """A rest of a path with line breaks too, which `path` does not match: it is refused by us, with a reason."""
+    """The rest of a path, line breaks included.
+
+    Starlette's `path` does not match line breaks: such a run id would be refused with 403 and no reason.
+    """
 
     regex = r"[\s\S]*"
 
@@ -53,7 +66,8 @@ class _Anything(Convertor[str]):
 register_url_convertor("runrelay_anything", _Anything())
 
 
-# Plain routes: there is nothing in a WebSocket's arguments that a framework should check before it is accepted.
+# Starlette's routes, not FastAPI's: nothing in the arguments has to be validated before the connection is accepted.
+# In the relay's own application `WebSocketShortcut` calls these handlers, and the routes are not searched.
 @router.websocket_route("/ws/{run_id:runrelay_anything}")
 async def watch_run(websocket: WebSocket) -> None:
     """One run, live. See docs/contract.md."""
@@ -67,9 +81,10 @@ async def watch_many(websocket: WebSocket) -> None:
 
 
 class WebSocketShortcut:
-    """Middleware: brings our WebSockets to their handlers past the framework's own layers and its search for a route.
+    """Middleware: calls the handlers of `/ws` and `/ws/…` directly, past the framework's layers and the router.
 
-    When thousands of clients come back at once, that is half of what each of them costs.
+    A second path to the same handlers, for speed: see the top of this module. `_Anything` makes the router match the
+    same paths as this class, so that both give the same answers.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -88,7 +103,7 @@ class WebSocketShortcut:
 
 
 async def _serve(websocket: WebSocket, session: Session) -> None:
-    """Refuse before accepting what must be, accept, and serve on the fastest way that the server offers."""
+    """Refuse the connection, or accept it and serve it on the fastest way that the server offers."""
     relay: Relay = websocket.state.runrelay
     if is_foreign_origin(websocket, relay.settings):
         relay.metrics.refused += 1
@@ -97,7 +112,7 @@ async def _serve(websocket: WebSocket, session: Session) -> None:
     if relay.limits.is_full or relay.hub.closing or relay.failure is not None:
         relay.metrics.refused += 1
         if _DENIAL in websocket.scope.get("extensions", {}):
-            why = "too many connections\n" if relay.limits.is_full else "the relay is going away\n"
+            why = "too many connections\n" if relay.limits.is_full else "the relay is shutting down\n"
             await websocket.send_denial_response(Response(why, 503, {"Retry-After": "2"}))
         else:
             await websocket.close()
@@ -112,7 +127,7 @@ async def _serve(websocket: WebSocket, session: Session) -> None:
         if "x-forwarded-for" in websocket.headers and not relay.settings.trusted_proxies:
             log.warning("%s sends X-Forwarded-For: if it is your proxy, name it in RUNRELAY_TRUSTED_PROXIES", address)
         if protocol is not None:
-            _Leaving(protocol).refuse(relay, address, refusal)
+            _RefusedConnection(protocol).refuse(relay, address, refusal)
         else:
             await _refuse(websocket, refusal)
         return
@@ -123,7 +138,7 @@ async def _serve(websocket: WebSocket, session: Session) -> None:
 
 
 class Client:
-    """What is held for a connection from its acceptance to its loss."""
+    """A client, from the acceptance of its connection to its loss."""
 
     __slots__ = ("_address", "_connection", "_expiry", "_session", "relay")
 
@@ -135,14 +150,15 @@ class Client:
         self._expiry: asyncio.TimerHandle | None = None
 
     def start(self, connection: Connection, grant_of: Callable[[], Grant]) -> None:
-        """Check the token, bring the client to the present; or say in a frame and a code why that may not be.
+        """Check the token and start the session, or refuse it with an error frame and a close code.
 
-        grant_of: reads the token; raises Refusal.
+        Args:
+            grant_of: reads the token; raises Refusal.
         """
         relay = self.relay
         self._connection = connection
         relay.hub.connect(connection)
-        if relay.hub.closing:  # since it was accepted, so that nobody has told it
+        if relay.hub.closing:  # the shutdown began after the acceptance, so it was not notified
             connection.close(CloseCode.SERVICE_RESTART, retry_reason())
             return
         try:
@@ -153,13 +169,13 @@ class Client:
             self._session.start(relay, connection, grant, self._address)
         except Refusal as refusal:
             self._refuse(refusal)
-        except Exception as error:  # somebody else's key under the run's name, say; or a fault of ours, for this client
+        except Exception as error:  # no run, for example, or an unexpected error: ends this client only
             run_id = self._session.run_id
             relay.hub.containment.record(error, "WebSocket", run_id)
             self._refuse(refusal_of(error, run_id or ""))
 
     def receive(self, raw: Message) -> None:
-        """Take a message of the client's."""
+        """Take a message from the client."""
         connection = self._connection
         if connection is None:
             return
@@ -172,7 +188,7 @@ class Client:
             self._refuse(Refusal(CloseCode.INTERNAL_ERROR, "an unexpected error; the relay's log has it"))
 
     def refuse_too_fast(self) -> None:
-        """The client sends more than it may."""
+        """The client sends more than its rate limit allows."""
         self._refuse(Refusal(CloseCode.TOO_MANY, self.relay.bounds.too_fast, 5))
 
     def _expire(self) -> None:
@@ -192,7 +208,7 @@ class Client:
         connection = self._connection
         try:
             if connection is not None:
-                # the one line of this connection: when it is over, it is known how
+                # One log line for each connection, at its end, with its code and reason.
                 code, reason = connection.closed or (CloseCode.NORMAL, "")
                 log.info("WebSocket of %s closed: %d %s", self._address, code, reason)
                 self._session.end()
@@ -205,7 +221,7 @@ class Client:
 
 
 def _serve_direct(websocket: WebSocket, client: Client, protocol: FanoutProtocol) -> None:
-    """Under our own protocol class: begin to join, then let go. The connection lives on without this task."""
+    """Under our own protocol class: start the session. The connection then needs no task, so this one may end."""
     connection = DirectConnection(client.relay.bounds, retry_reason)
     if connection.take_over(protocol, client.receive, client.gone):
         client.start(connection, lambda: authorize(websocket, client.relay.settings))
@@ -214,7 +230,7 @@ def _serve_direct(websocket: WebSocket, client: Client, protocol: FanoutProtocol
 
 
 async def _serve_queued(websocket: WebSocket, client: Client) -> None:
-    """Under any ASGI server: a reader and a writer in one task group; either end ends the other."""
+    """Under any ASGI server: a reader and a writer in one task group; if either ends, the other is ended."""
     connection = QueuedConnection(client.relay.settings.client_buffer_bytes)
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -222,7 +238,7 @@ async def _serve_queued(websocket: WebSocket, client: Client) -> None:
             tasks.create_task(_read(websocket, client, connection), name="reader")
             writer = tasks.create_task(_write(websocket, connection), name="writer")
             await connection.wait_closed()
-            # Cut off, or ended: what may still go out has a few seconds. A peer that reads nothing is dropped (1006).
+            # What waits may be sent for 5 s more. A client that reads nothing is dropped (1006).
             await asyncio.wait([writer], timeout=_ABORT_AFTER_S)
             raise _Over
     except* _Over:
@@ -263,7 +279,7 @@ async def _write(websocket: WebSocket, connection: QueuedConnection) -> None:
         if websocket.application_state is WebSocketState.CONNECTED:
             await websocket.close(code, reason)
     except _GONE as error:
-        log.debug("client has gone: %s", error)  # this connection only
+        log.debug("the client has gone: %s", error)  # a failure of this connection only
         connection.close(CloseCode.NORMAL)
 
 
@@ -272,21 +288,21 @@ def _close_reason(refusal: Refusal) -> str:
 
 
 async def _refuse(websocket: WebSocket, refusal: Refusal) -> None:
-    """Say why in an `error` frame, then close with the code; for a connection that nothing is held for yet."""
+    """Send an `error` frame, then close with the code; for a connection without a `Client`."""
     try:
         async with asyncio.timeout(_ABORT_AFTER_S):
             for text in error_batch(refusal).texts:
                 await websocket.send_text(text)
             await websocket.close(refusal.code, close_reason(_close_reason(refusal)))
     except (*_GONE, TimeoutError) as gone:
-        log.debug("client has gone before it was refused: %s", gone)
+        log.debug("the client has gone before it was refused: %s", gone)
 
 
-class _Leaving:
-    """A connection that is refused under our own protocol class, until it is closed.
+class _RefusedConnection:
+    """A refused connection under our own protocol class, until it is closed.
 
-    The client has five seconds to answer the close. Meanwhile it is not counted among the connections, which are full,
-    but among the half-open ones: else whoever is refused could hold as many as they like.
+    The client has five seconds to answer the close. Meanwhile the connection is counted among the half-open ones, as
+    the limit on connections is reached. Otherwise a refused client could hold any number of them.
     """
 
     def __init__(self, protocol: FanoutProtocol) -> None:
@@ -294,7 +310,7 @@ class _Leaving:
         self._transport = protocol.transport
 
     def refuse(self, relay: Relay, address: str, refusal: Refusal) -> None:
-        """Say why in an `error` frame, then close."""
+        """Send an `error` frame, then close."""
         connection = DirectConnection(relay.bounds)
         if connection.take_over(self._protocol, lambda message: None, lambda: relay.half_open.leave(self)):
             relay.half_open.enter(self, address, 0)
@@ -302,7 +318,7 @@ class _Leaving:
             connection.close(refusal.code, _close_reason(refusal))
 
     def is_silent(self) -> bool:
-        """See half_open.HalfOpenConnection: nothing is waited for but the end."""
+        """See half_open.HalfOpenConnection: only the end is waited for."""
         return True
 
     def expire(self, why: Reason) -> None:

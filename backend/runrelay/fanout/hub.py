@@ -93,12 +93,8 @@ class Hub:
 
     def statistics(self) -> HubStatistics:
         """See HubStatistics."""
-        return HubStatistics(
-            topics={run_id: topic.statistics() for run_id, topic in self._topics.items()},
-            connections=len(self.connections),
-            joins_waiting=self._queue.waiting,
-            joins_under_way=self._queue.under_way,
-        )
+        topics = {run_id: topic.statistics() for run_id, topic in self._topics.items()}
+        return HubStatistics(topics, len(self.connections), self._queue.waiting, self._queue.under_way)
 
     # Life
 
@@ -142,9 +138,7 @@ class Hub:
                 await asyncio.sleep(pause_s)
 
     def close(self, code: CloseCode, reason: Callable[[], str]) -> None:
-        """Close every client. Each gets a reason of its own, with its delay until it reconnects, so that they do not
-        all come back at once.
-        """
+        """Close every client. Each gets its own reason, with a delay, so that not all reconnect at once."""
         self.closing = True
         self._each([*self.connections], lambda connection: connection.close(code, reason()))
 
@@ -201,10 +195,10 @@ class Hub:
                 self._distribute()
 
     def _distribute(self) -> None:
-        """Give the topics their messages for 3 ms; the rest waits for the loop's next turn.
+        """Give the topics their messages for 3 ms; the rest waits for the loop's next turn (backpressure).
 
-        Each run's turn takes all its messages, in one write per client. So under overload (backpressure) a write
-        carries more of them, and no more wait here than arrive while every run has had one turn.
+        Each run's turn takes all its messages, in one write per client. So under overload a write carries more of them,
+        and no more wait here than arrive while every run has one turn.
         """
         self._scheduled = False
         arrived, loop = self._arrived, asyncio.get_running_loop()
@@ -231,8 +225,7 @@ class Hub:
 
         The listener subscribes before it calls this. So each event is in the log that is read now, or comes over the
         channel, or both; then the position decides. Every topic's position is compared with its log, hundreds in one
-        round trip, and only a topic at another position is repaired. A topic that gets a newer message before its turn
-        finds a jump, and is repaired then.
+        round trip, and only a topic at another position is repaired (or earlier, if a message is a jump).
         """
         self.link = "up"
         self._link_is_up.set()
@@ -269,8 +262,8 @@ class Hub:
         A topic that moves finds by itself what it misses, so it is left alone. Under load its log is far ahead, and a
         repair would read what is on its way already.
         """
-        for topic in [*self._topics.values()]:
-            self._tidy(topic)  # it may have been reading when its last subscriber left
+        for topic in [*self._topics.values()]:  # some may have been reading when their last subscriber left
+            self._tidy(topic)
         elsewhere: list[tuple[Topic, Cursor | None]] = []
         async for topic, position in self._positions():
             if position is None:
@@ -329,8 +322,7 @@ class Hub:
     def join(self, run_id: str, subscriber: Subscriber, after: Cursor | None) -> None:
         """Catch a subscriber up, then send it all that follows until `leave`, which must be called unless this raises.
 
-        The join waits for its turn, and while the run log is away. If it fails, the subscriber's `run_failed` is
-        called.
+        The join waits for its turn, and for the run log. If it fails, the subscriber's `run_failed` is called.
 
         Raises:
             Refusal: 4429, too many joins wait.
@@ -358,8 +350,7 @@ class Hub:
     def leave(self, run_id: str, subscriber: Subscriber) -> None:
         """Send a subscriber nothing more."""
         self._queue.leave(subscriber)
-        topic = self._topics.get(run_id)
-        if topic is not None:
+        if (topic := self._topics.get(run_id)) is not None:
             topic.leave(subscriber)
             self._tidy(topic)
 

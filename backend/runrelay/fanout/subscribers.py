@@ -79,6 +79,8 @@ class Subscribers:
 
     def deliver(self, frames: Sequence[Frame]) -> None:
         """Send frames to all; `on_delivered` is called when that is done, which may be before this returns."""
+        if not frames:
+            return
         self._batch = Batch(frames)
         self.idle.clear()
         if len(self.members) <= _SUBSCRIBERS_PER_TURN:  # one turn, in which nobody is added or removed: no queue

@@ -23,9 +23,8 @@ Repair. A jump, a foreign epoch, a reconnect or the periodic check starts one. T
 and delivers that; if the log does not have all of it, everybody gets a new initial_state. It does not matter when that
 read ends: until then nothing newer is delivered, and later messages wait in `backlog`, in order. A message that arrived
 before the read began was appended to the log before it was published, so the read contains it. Such a message that the
-read does not explain was never committed, and is discarded. (After a reconnect the hub compares positions first, and
-only a topic at another position reads. What was published since the subscription comes over the channel; if something
-before it is missing, it is a jump.)
+read does not explain was never committed, and is discarded. (After a reconnect
+the hub compares positions first: only a topic at another position reads. Anything newer comes over the channel.)
 """
 
 from __future__ import annotations
@@ -100,14 +99,8 @@ class Topic:
     @property
     def in_use(self) -> bool:
         """Whether the topic is still needed."""
-        return bool(
-            self.subscribers.members
-            or self.ahead
-            or self.waiters
-            or self.reads.count
-            or self._repairing
-            or self.subscribers.is_delivering
-        )
+        is_busy = self._repairing or self.subscribers.is_delivering or self.reads.count > 0
+        return is_busy or bool(self.subscribers.members or self.ahead or self.waiters)
 
     @property
     def has_pending(self) -> bool:
@@ -117,15 +110,10 @@ class Topic:
     def statistics(self) -> TopicStatistics:
         """See TopicStatistics."""
         return TopicStatistics(
-            live=len(self.subscribers.members),
-            ahead=len(self.ahead),
-            joining=self.reads.count,
-            waiters=len(self.waiters),
-            backlog=len(self._backlog),
-            is_delivering=self.subscribers.is_delivering,
-            is_repairing=self._repairing,
-            ends_soon=self._end_timer is not None,
-        )
+            live=len(self.subscribers.members), ahead=len(self.ahead), joining=self.reads.count,
+            waiters=len(self.waiters), backlog=len(self._backlog), is_delivering=self.subscribers.is_delivering,
+            is_repairing=self._repairing, ends_soon=self._end_timer is not None,
+        )  # fmt: skip
 
     def all_subscribers(self) -> list[Subscriber]:
         """All subscribers that have joined, live or ahead."""
@@ -170,18 +158,14 @@ class Topic:
                     position = cursor
                     continue
             del self._backlog[:i]
-            self._deliver(frames)
+            self.subscribers.deliver(frames)
             return self.subscribers.is_delivering
         self._backlog.clear()
-        self._deliver(frames)
+        self.subscribers.deliver(frames)
         return True
 
-    def _deliver(self, frames: list[Frame]) -> None:
-        """Send frames that follow the position one by one to every live subscriber, then move the position."""
-        if frames:
-            self.subscribers.deliver(frames)
-
     def _delivered(self, frames: Sequence[Frame]) -> None:
+        """Every live subscriber was sent these frames, which follow the position one by one: move it."""
         position = frames[-1].cursor
         assert position is not None
         self.position = position
@@ -334,7 +318,7 @@ class Topic:
         if self.position is None:
             self.position = snapshot.cursor
         elif frames is not None:
-            self._deliver(frames)
+            self.subscribers.deliver(frames)
         elif snapshot.cursor != self.position or was_stale:  # while it was stale, joins were told that there is no run
             self.position = snapshot.cursor
             self.reads.forget_delivered()

@@ -1,4 +1,4 @@
-"""Clients' addresses: what connections are counted under, and which proxies are believed about them."""
+"""Clients' addresses: how connections are counted by address, and which proxies are trusted about it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["TrustedProxies", "address_of", "counted_as"]
 
 @lru_cache(maxsize=4096)
 def counted_as(host: str | None) -> str:
-    """What a host's connections are counted under; "" for a client without an address (a UNIX socket).
+    """The key under which a host's connections are counted; "" for a client without an address (a UNIX socket).
 
-    An IPv6 address counts as its /64: that is what one household or one server is given (RFC 6177), and each of its
-    2^64 addresses would have a limit of its own. An IPv4 address that came in IPv6's form is the IPv4 address.
+    An IPv6 address counts as its /64: one household or one server is given so many addresses (RFC 6177), and otherwise
+    each of the 2^64 would have its own limit. An IPv4-mapped IPv6 address counts as the IPv4 address.
     """
     if not host or ":" not in host:
         return host or ""
@@ -30,29 +30,29 @@ def counted_as(host: str | None) -> str:
 
 
 def address_of(connection: HTTPConnection) -> str:
-    """What this client's connections are counted under. Behind trusted proxies, the server has put theirs aside."""
+    """The key of this client's connections. The server has replaced the addresses of trusted proxies already."""
     return counted_as(connection.client.host if connection.client else None)
 
 
 class TrustedProxies:
-    """The addresses whose `X-Forwarded-For` is believed."""
+    """The addresses whose `X-Forwarded-For` is trusted."""
 
     def __init__(self, given: Iterable[str]) -> None:
-        """Read addresses and networks; `*` is everybody.
+        """Parse addresses and networks; `*` means every address.
 
         Raises:
             ValueError: one of them is none of these.
         """
         names = [name.strip() for name in given]
-        self._everybody = "*" in names
+        self._all = "*" in names
         try:
             self._networks = [ipaddress.ip_network(name) for name in names if name != "*"]
         except ValueError as error:
             raise ValueError(f"a proxy must be an address, a network such as 10.0.0.0/8, or *: {error}") from None
 
     def __contains__(self, host: object) -> bool:
-        if self._everybody or not self._networks:
-            return self._everybody
+        if self._all or not self._networks:
+            return self._all
         try:
             address = ipaddress.ip_address(str(host))
         except ValueError:

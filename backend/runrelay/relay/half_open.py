@@ -1,4 +1,4 @@
-"""Connections without a whole request: counted, bounded in total and per address, each with a deadline."""
+"""Half-open connections, those without a whole request: bounded in total and per address, each with a deadline."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ __all__ = ["HalfOpen", "HalfOpenConnection", "Reason"]
 
 _SWEEP_S: Final = 0.5
 _GRACE_S: Final = 1.0
-"""A connection is not closed for the sake of others before this age: thousands of honest clients that come back at once
-are accepted in one turn of the loop and read in the next ones. Should those take longer, their requests wait in the
-kernel: a connection with something to read has this long again."""
+"""A younger connection is not closed to make room. Thousands of honest clients that reconnect at once are accepted in
+one turn of the loop, and read in the next ones. If those take longer, their requests wait in the kernel: a connection
+with unread bytes gets so long again."""
 
 Reason = Literal["late", "crowded"]
 
 
 class HalfOpenConnection(Protocol):
-    """A connection that waits for its client: for a request, for the rest of a body, for the answer to a close."""
+    """A connection that waits for its client: for a request, the rest of a body, or the answer to a close."""
 
     def is_silent(self) -> bool:
-        """Whether nothing of the client's has come that was not read yet."""
+        """Whether the client has sent nothing that was not read yet."""
 
     def expire(self, why: Reason) -> None:
-        """Close the connection: its deadline has passed, or there are too many. HalfOpen has forgotten it."""
+        """Close the connection: it is late, or there are too many. HalfOpen does not count it any more."""
 
 
 class HalfOpen:
     """The half-open connections of this process.
 
-    Overflow policy: the oldest goes, first of the same address. So whoever floods a relay with silent sockets closes
-    their own, and a client that sends its request at once is served all the same. The limits of settings hold with a
-    grace of a second; the bound on open files holds at once.
+    Overflow policy: the oldest is closed, first one of the same address. So a client that opens many silent sockets
+    loses its own, and a client that sends its request at once is served. The limits of the settings hold after a grace
+    of one second; the bound on open files holds at once.
     """
 
     def __init__(self, settings: Settings, metrics: RelayMetrics) -> None:
         self._metrics = metrics
         self._most = settings.max_half_open or math.inf
         self._most_per_address = settings.max_half_open_per_address or math.inf
-        # whoever switches the bounds off switches all of them off
+        # 0 turns all bounds off, this one, too.
         self._most_open = room_for_connections() if settings.max_half_open else math.inf
         self._trusted = TrustedProxies(settings.trusted_proxies)
         self._waiting: dict[HalfOpenConnection, tuple[str, float, float]] = {}
-        """Address, since when, until when (the loop's clock, seconds); the oldest first."""
+        """Address, start and deadline (the loop's clock, seconds); the oldest first."""
         self._of_address: dict[str, dict[HalfOpenConnection, None]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -58,11 +58,13 @@ class HalfOpen:
         return len(self._waiting)
 
     def address_of(self, host: str | None) -> str:
-        """What a peer's connections are counted under; a trusted proxy, which speaks for many, in the total only."""
+        """The key of a peer's connections; "" for a trusted proxy, which has many clients: counted in the total
+        only.
+        """
         return "" if host in self._trusted else counted_as(host)
 
     def make_room(self, open_connections: int) -> bool:
-        """Close the oldest if the process has as many files open as it may. False: there is none to close."""
+        """Close the oldest if the process has as many open files as it may. False: there is none to close."""
         if open_connections <= self._most_open:
             return True
         if not self._waiting:
@@ -71,10 +73,11 @@ class HalfOpen:
         return True
 
     def enter(self, connection: HalfOpenConnection, address: str, within_s: float) -> None:
-        """Count a connection, until `leave`; it has `within_s` seconds (0: as many as it likes). Again: from now on.
+        """Count a connection until `leave`. A second call starts its time again.
 
         Args:
             address: see `address_of`; "" is counted in the total only.
+            within_s: seconds until it is closed; 0: no deadline.
         """
         self.leave(connection)
         loop = asyncio.get_running_loop()
@@ -87,7 +90,7 @@ class HalfOpen:
             self._thin(address, now)
 
     def leave(self, connection: HalfOpenConnection) -> None:
-        """The connection has what it waited for, or is gone."""
+        """The connection is not half-open any more, or is gone."""
         found = self._waiting.pop(connection, None)
         if found is not None:
             of_address = self._of_address[found[0]]
@@ -101,7 +104,7 @@ class HalfOpen:
         connection.expire(why)
 
     def _thin(self, address: str, now: float) -> None:
-        """Close the oldest while there are too many of this address, or in total."""
+        """Close the oldest connections while there are too many of this address, or in total."""
         if address:
             while (same := self._of_address.get(address)) and len(same) > self._most_per_address:
                 if not self._close_old(next(iter(same)), now):
@@ -113,7 +116,7 @@ class HalfOpen:
         if now - self._waiting[connection][1] < _GRACE_S:
             return False
         if not connection.is_silent():
-            self._put_off(connection, now)  # to the end: whoever looks at the oldest goes on, and ends
+            self._put_off(connection, now)  # to the end of the order, so that the caller's loop goes on and ends
             return True
         self._close(connection, "crowded")
         return True
@@ -130,11 +133,11 @@ class HalfOpen:
         now = loop.time()
         self._timer = None
         for connection in [connection for connection, (_, _, until) in self._waiting.items() if until <= now]:
-            if connection not in self._waiting:  # closing one may end another
+            if connection not in self._waiting:  # it was ended by the close of another one
                 continue
             if connection.is_silent():
                 self._close(connection, "late")
-            else:  # it is this process that was late, and timers come before what is read
+            else:  # this process was late: the loop runs timers before it reads sockets
                 self._put_off(connection, now)
         for address in [name for name, same in self._of_address.items() if len(same) > self._most_per_address]:
             self._thin(address, now)

@@ -14,13 +14,13 @@ _RETRY_AFTER_S = 5.0
 
 
 class Limits:
-    """Counts what is open in this process."""
+    """Counts connections and subscriptions of this process."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.total = 0
-        self.watchings = 0
-        """Of runs, over all connections."""
+        self.subscriptions = 0
+        """Subscriptions to runs, over all connections."""
         self._addresses: Counter[str] = Counter()
         self._runs: Counter[str] = Counter()
 
@@ -36,7 +36,7 @@ class Limits:
             address: see `addresses.address_of`; clients without one are counted in the total only.
 
         Raises:
-            Refusal: 4429, there are as many as there may be.
+            Refusal: 4429, the limit is reached.
         """
         most = self._settings.max_connections_per_address
         if self.is_full:
@@ -47,27 +47,27 @@ class Limits:
         self._addresses[address] += 1
 
     def leave(self, address: str) -> None:
-        """The client's connection is gone."""
+        """Count one connection less."""
         self.total -= 1
         _take_one(self._addresses, address)
 
     def enter_run(self, run_id: str) -> None:
-        """Count one watching of a run, until `leave_run`.
+        """Count one subscription to a run, until `leave_run`.
 
         Raises:
-            Refusal: 4429, there are as many as there may be.
+            Refusal: 4429, the limit is reached.
         """
-        if self.watchings >= self._settings.max_subscriptions_total:
-            raise _too_many(f"too many subscriptions: {self.watchings} of {self._settings.max_subscriptions_total}")
+        if self.subscriptions >= self._settings.max_subscriptions_total:
+            raise _too_many(f"too many subscriptions: {self.subscriptions} of {self._settings.max_subscriptions_total}")
         most = self._settings.max_connections_per_run
         if self._runs[run_id] >= most:
             raise _too_many(f"too many connections to run {run_id!r}: {most} of {most}")
-        self.watchings += 1
+        self.subscriptions += 1
         self._runs[run_id] += 1
 
     def leave_run(self, run_id: str) -> None:
-        """The run is not watched by this client any more."""
-        self.watchings -= 1
+        """Count one subscription to the run less."""
+        self.subscriptions -= 1
         _take_one(self._runs, run_id)
 
 

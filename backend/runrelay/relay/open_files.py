@@ -1,4 +1,4 @@
-"""Open files: each connection is one, and the process may have so many."""
+"""Open files: each connection is one, and their number is limited (RLIMIT_NOFILE)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["backlog", "raise_limit", "room_for_connections", "unread_bytes", "wa
 log = logging.getLogger(__name__)
 
 _OTHERS: Final = 64
-"""Connections to Redis, runs' files, logs, sockets that are listened on."""
+"""Reserved for connections to Redis, runs' files, logs and listening sockets."""
 _BACKLOG: Final = 2048
 _MACOS_MOST: Final = 10_240
-"""OPEN_MAX: macOS takes no higher soft limit, whatever it says the hard one is."""
+"""OPEN_MAX: macOS accepts no higher soft limit, even if its hard limit is higher."""
 
 
 def _limit() -> float:
@@ -28,9 +28,9 @@ def _limit() -> float:
 
 
 def raise_limit() -> None:
-    """Raise the soft limit on open files to the hard one, for this process and those that it starts.
+    """Raise the soft limit on open files to the hard limit, for this process and those that it starts.
 
-    The soft one is 1,024 or 256 on many machines, for the sake of programs that use select(); none of ours does.
+    The soft limit is 1,024 or 256 on many machines, for programs that use select(). None of ours does.
     """
     if sys.platform == "win32":
         return
@@ -47,7 +47,7 @@ def raise_limit() -> None:
 
 
 def unread_bytes(file: int) -> int:
-    """How much a socket has received that was not read yet; 0 where the system does not tell."""
+    """How many bytes a socket has received that were not read yet; 0 if the system does not say."""
     if sys.platform == "win32":
         return 0
     import fcntl
@@ -61,18 +61,18 @@ def unread_bytes(file: int) -> int:
 
 
 def backlog() -> int:
-    """How many connections may wait to be accepted: all of them may be accepted before any of them is counted."""
+    """How many connections may wait to be accepted. All of them may be accepted before any of them is counted."""
     limit = _limit()
     return _BACKLOG if limit == math.inf else max(1, min(_BACKLOG, int(limit) // 8))
 
 
 def room_for_connections() -> float:
-    """How many connections the process can have open, with a reserve for all else."""
+    """How many connections the process can have, with a reserve for other files."""
     return max(1, _limit() - _OTHERS - backlog())
 
 
 def warn_if_too_few_files(max_connections: int) -> None:
-    """Warn, once, if the process may not open as many files as it may have connections."""
+    """Warn if the limit on open files is lower than the limit on connections."""
     room = room_for_connections()
     if max_connections > room:
         log.warning(

@@ -1,11 +1,11 @@
-"""Senders: threads of their own for what pipelines do when they are started and cancelled.
+"""Senders: threads for pipelines' `start` and `cancel` calls, which send to a broker.
 
-A pipeline speaks to a broker, and a broker may accept a connection and never answer. The loop's own threads are for
-files and deletions, which must not wait behind it: so the senders are few, their queue is bounded, and a call that is
-given up while it waits is never made.
+A broker may accept a connection and never answer. Other work in threads (files, deletions) must not wait behind such a
+call, so the senders do not use the loop's own threads. They are few, their queue is bounded, and a call whose caller
+stops waiting before its turn is never made.
 
-The threads are daemons, unlike those of `concurrent.futures`, whose exit hook joins every one of them: a process
-whose broker hangs could not end.
+The threads are daemons. `concurrent.futures` would join its threads at exit, so that a process whose broker hangs could
+not end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class SendersBusy(RunrelayError):
-    """All senders are at work or do not come back, and as many calls wait as may."""
+    """No sender is free, and as many calls wait as may, or the senders are closed."""
 
 
 class _Call:
@@ -44,7 +44,7 @@ class _Call:
         """The function has returned or raised."""
         self.error: BaseException | None = None
         self.given_up_s: float | None = None
-        """When the caller stopped waiting, on the monotonic clock."""
+        """When the caller stopped waiting (monotonic, seconds)."""
 
 
 class Senders:
@@ -55,7 +55,7 @@ class Senders:
         Args:
             threads: calls at the same time.
             waiting: calls that may wait for a thread; beyond it `SendersBusy`.
-            timeout_s: seconds that a caller waits, from the moment it asks.
+            timeout_s: seconds that a caller waits, its turn included.
         """
         self._most_threads = threads
         self._most_reserved = threads + waiting
@@ -63,28 +63,26 @@ class Senders:
         self._threads: list[threading.Thread] = []
         self._waiting: deque[_Call] = deque()
         self._changed = threading.Condition()
-        """Held for everything below, and above for `_waiting`."""
+        """Its lock guards `_waiting` and everything below."""
         self._idle = 0
         self._stuck = 0
-        """Threads in a call that was given up."""
+        """How many threads are in a call whose caller has stopped waiting."""
         self._reserved = 0
         self._closed = False
 
     @contextmanager
     def reserve(self) -> Iterator[None]:
-        """Reserve a place for a call, before anything is done that only makes sense with it.
+        """Reserve a sender for a call, before anything is done that is useless without the call.
 
         Raises:
-            SendersBusy: there is none.
+            SendersBusy: none is free, and no more calls may wait.
         """
         if self._closed:
-            raise SendersBusy("the relay is going away")
+            raise SendersBusy("the relay is shutting down")
         if self._stuck >= self._most_threads:
-            raise SendersBusy(
-                f"all {self._most_threads} senders are held by calls that do not return: the broker hangs"
-            )
+            raise SendersBusy(f"all {self._most_threads} senders are in calls that do not return: the broker hangs")
         if self._reserved >= self._most_reserved:
-            raise SendersBusy(f"{self._reserved} calls are at work or wait already, the most that may")
+            raise SendersBusy(f"{self._reserved} calls are being made or wait, the most that may")
         self._reserved += 1
         try:
             yield
@@ -94,18 +92,18 @@ class Senders:
     async def call(self, function: Callable[..., object], *args: Any) -> None:
         """Call a function in a sender's thread and wait for its end.
 
-        Given up (by the time-out, or cancelled) before its turn has come, it is never called. A call that is being
-        made cannot be stopped: it goes on, and whatever it does must be harmless then.
+        After a time-out or a cancellation before its turn, it is never called. A call that is being made cannot be
+        stopped: it goes on in its thread, and what it does then must be harmless.
 
         Raises:
-            TimeoutError: it has not ended within the time-out.
+            TimeoutError: the call has not ended within the time-out.
             SendersBusy: the senders were closed while it waited.
             Exception: what the function raises.
         """
         call = _Call(function, args)
         with self._changed:
             if self._closed:
-                raise SendersBusy("the relay is going away")
+                raise SendersBusy("the relay is shutting down")
             self._waiting.append(call)
             if self._idle < len(self._waiting) and len(self._threads) < self._most_threads:
                 thread = threading.Thread(target=self._work, name=f"sender-{len(self._threads)}", daemon=True)
@@ -125,7 +123,7 @@ class Senders:
             raise call.error
 
     def _give_up(self, call: _Call) -> bool:
-        """Stop waiting for a call. False: it has just ended, after all."""
+        """Stop waiting for a call. False: it has just ended."""
         with self._changed:
             if call.over:
                 return False
@@ -137,11 +135,11 @@ class Senders:
             return True
 
     def close(self) -> None:
-        """Take no more calls, make none that waits, and let the threads go. Calls that are being made go on."""
+        """Take no more calls, make none of those that wait, and end idle threads. Calls that are being made go on."""
         with self._changed:
             self._closed = True
             for call in self._waiting:
-                call.over, call.error = True, SendersBusy("the relay is going away")
+                call.over, call.error = True, SendersBusy("the relay is shutting down")
                 call.finished.set()
             self._waiting.clear()
             self._changed.notify_all()
@@ -159,7 +157,7 @@ class Senders:
             error: BaseException | None = None
             try:
                 call.function(*call.args)
-            except BaseException as raised:  # SystemExit of a pipeline's too: the thread is needed
+            except BaseException as raised:  # even a pipeline's SystemExit must not end the thread
                 error = raised if isinstance(raised, Exception) else RuntimeError(f"{type(raised).__name__}: {raised}")
             with self._changed:
                 call.over, call.error = True, error
@@ -168,9 +166,10 @@ class Senders:
                     self._stuck -= 1
             if given_up_s is not None:
                 late_s = time.monotonic() - given_up_s
-                log.warning("a call that was given up has ended %.1f s later: %s", late_s, error or "it was made")
+                outcome = error or "it succeeded"
+                log.warning("a call has ended %.1f s after its caller stopped waiting: %s", late_s, outcome)
                 continue
             try:
                 call.loop.call_soon_threadsafe(call.finished.set)
             except RuntimeError:
-                return  # the loop is closed, and so is everything
+                return  # the loop is closed: the process ends

@@ -1,4 +1,4 @@
-"""The relay's settings: read from the environment once, frozen, passed in."""
+"""The relay's settings: read from the environment once, frozen, and passed to its parts."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Settings(BaseSettings):
     max_connections_per_run: int = Field(default=10_000, ge=1)
     max_subscriptions: int = Field(default=1_000, ge=1, description="Runs on one multiplexed connection.")
     max_subscriptions_total: int = Field(
-        default=100_000, ge=1, description="Watchings of runs in this process, over all connections."
+        default=100_000, ge=1, description="Subscriptions to runs in this process, over all connections."
     )
     max_joining: int = Field(
         default=100_000, ge=1, description="Joins that wait for their turn to read their run; above, 4429."
     )
     max_frame_bytes: int = Field(default=16 * 1024, ge=128, description="The largest frame that a client may send.")
     client_buffer_bytes: int = Field(
-        default=1 << 20, ge=4096, description="What may wait for one client, initial_state aside."
+        default=1 << 20, ge=4096, description="Bytes that may wait for one client, initial_state aside."
     )
     max_half_open: int = Field(default=2_000, ge=0, description="Connections without a whole request; 0: no bound.")
     max_half_open_per_address: int = Field(default=500, ge=0, description="The same, of one address; 0: no bound.")
@@ -56,10 +56,10 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         validation_alias=AliasChoices("trusted_proxies", "RUNRELAY_TRUSTED_PROXIES", "FORWARDED_ALLOW_IPS"),
-        description="Whose X-Forwarded-For is believed: addresses and networks, separated by commas, or *.",
+        description="Proxies whose X-Forwarded-For is trusted: addresses and networks, separated by commas, or *.",
     )
     log_lines_per_s: float = Field(
-        default=10.0, ge=0, description="Lines of one kind in the log, from then on counted; 0: no bound."
+        default=10.0, ge=0, description="Lines of one kind in the log; more are only counted; 0: no bound."
     )
     max_frames_per_s: float = Field(default=50.0, gt=0, description="Frames that a client may send, pings included.")
     max_client_bytes_per_s: float = Field(default=64 * 1024.0, gt=0, description="Bytes that a client may send.")
@@ -71,10 +71,18 @@ class Settings(BaseSettings):
         default=3.0, ge=0, description="Seconds from a run's end to the close of its subscribers."
     )
     check_s: float = Field(default=5.0, gt=0, description="Seconds between checks of the topics against the log.")
-    stalled_after_s: float = Field(default=30.0, gt=0, description="A worker silent for so long is gone.")
-    pipeline_threads: int = Field(default=8, ge=1, le=256, description="Starts and cancellations sent at one time.")
-    pipeline_waiting: int = Field(default=64, ge=0, description="Those that may wait for one; above, 503.")
-    pipeline_timeout_s: float = Field(default=10.0, gt=0, description="Seconds to send one, its waiting included.")
+    stalled_after_s: float = Field(
+        default=30.0, gt=0, description="After so many seconds without a heartbeat a worker counts as gone."
+    )
+    pipeline_threads: int = Field(
+        default=8, ge=1, le=256, description="Starts and cancellations that are sent at the same time."
+    )
+    pipeline_waiting: int = Field(
+        default=64, ge=0, description="Starts and cancellations that may wait for a thread; above, 503."
+    )
+    pipeline_timeout_s: float = Field(
+        default=10.0, gt=0, description="Seconds to send a start or a cancellation, its waiting included."
+    )
     drain_s: float = Field(default=5.0, ge=0, description="Seconds that clients have to go at shutdown.")
 
     list_data: bool = Field(
@@ -110,7 +118,7 @@ class Settings(BaseSettings):
         return Keys(self.prefix, self.channel or f"{self.prefix}:progress")
 
     def client_bounds(self) -> ClientBounds:
-        """What one client may cost. A client can subscribe to all that it may, and once more, at once."""
+        """What one client may cost. The burst lets a client subscribe to all runs that it may, twice."""
         return ClientBounds(
             buffer_bytes=self.client_buffer_bytes,
             frame_bytes=self.max_frame_bytes,
@@ -121,5 +129,5 @@ class Settings(BaseSettings):
         )
 
     def retention(self) -> Retention:
-        """How much of a run is kept, and for how long."""
+        """How much of a run is kept, and how long."""
         return Retention(self.run_ttl_s, self.ended_run_ttl_s, log_lines=self.log_lines)

@@ -1,10 +1,12 @@
-"""Withdrawals: a start that could not be sent is called off, so that work which is sent late does not begin.
+"""Withdrawals: a start that could not be sent is withdrawn, so that work which arrives late does not begin.
 
-A sender that is given up may be in the middle of its call: the broker may take the message a second later, after the
-caller was told 503. So the run does not just end as FAILED. One commit ends it under the condition that nothing of it
-has begun, and from then on the start of what was sent for this attempt is fenced, and its work not done (see
-publisher/celery_gate.py). If something has begun by then, the work was sent after all: the run goes on, and the caller
-is told so. Both are decided in the run log's script, one after the other, so there is no third case.
+Why: a call to the broker may go on after its time-out. The broker may then take the message a second after the caller
+was answered 503.
+
+How: one commit ends the run as FAILED under the condition that its work has not begun. From then on a start for this
+attempt is fenced, and its work is not done (celery/gate.py). If the work has begun by then, it was sent after all: the
+run goes on, and the caller is told so. The run log's script decides both, one after the other, so there is no third
+case.
 """
 
 from __future__ import annotations
@@ -33,18 +35,18 @@ class _Withdrawal(NamedTuple):
 
 
 class Withdrawals:
-    """Calls starts off: at once, or when Redis is back."""
+    """Withdraws starts: at once, or when Redis is back."""
 
     def __init__(self, runlog: AsyncRunLog) -> None:
         self._runlog = runlog
         self._put_off: deque[_Withdrawal] = deque(maxlen=_MAX_PUT_OFF)
-        self._news = asyncio.Event()
+        self._added = asyncio.Event()
 
     async def withdraw(self, run_id: str, attempt: int, why: str) -> bool:
         """End a queued attempt as FAILED because its work could not be sent. False: it has begun, so it was sent.
 
         Raises:
-            RunlogUnavailable: Redis is away. It is done when Redis is back.
+            RunlogUnavailable: Redis is away. The start is withdrawn when Redis is back.
         """
         event = make_event("FAILED", error=f"the work could not be sent: {why}", attempt=attempt)
         withdrawal = _Withdrawal(
@@ -54,23 +56,23 @@ class Withdrawals:
             return await self._commit(withdrawal)
         except (RunlogUnavailable, asyncio.CancelledError):
             self._put_off.append(withdrawal)
-            self._news.set()
+            self._added.set()
             raise
 
     async def _commit(self, withdrawal: _Withdrawal) -> bool:
         try:
             await self._runlog.commit(withdrawal.run_id, [withdrawal.event], withdrawal.sequence)
         except CommitRefused as error:
-            # cancelled meanwhile (or expired): what is sent late does not begin either
+            # Cancelled or expired meanwhile: late work does not begin either.
             return error.status in ("cancelled", "unknown")
         return True
 
     async def run(self) -> None:
-        """Do what was put off, until cancelled."""
+        """Withdraw what was put off, until cancelled."""
         while True:
             while not self._put_off:
-                self._news.clear()
-                await self._news.wait()
+                self._added.clear()
+                await self._added.wait()
             withdrawal = self._put_off[0]
             try:
                 await self._commit(withdrawal)
@@ -78,6 +80,6 @@ class Withdrawals:
                 await asyncio.sleep(_AGAIN_S)
                 continue
             except RunlogError as error:
-                log.error("the start of run %r cannot be called off: %s", withdrawal.run_id, error)
+                log.error("the start of run %r cannot be withdrawn: %s", withdrawal.run_id, error)
             if self._put_off and self._put_off[0] is withdrawal:
                 self._put_off.popleft()

@@ -1,4 +1,4 @@
-"""The two halves speak one language: codes.py and its mirror in the front end."""
+"""codes.py and its mirror in the front end are the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MIRROR = (ROOT / "frontend" / "src" / "core" / "codes.ts").read_text()
 
 
 def _block(opening: str) -> str:
-    """What stands between an opening and its `as const`."""
+    """The text between an opening and its `as const`."""
     found = re.search(re.escape(opening) + r"(.*?)[}\]] as const;", MIRROR, re.DOTALL)
     assert found, f"codes.ts has no {opening}"
     return found[1]
@@ -26,12 +26,12 @@ def test_close_codes_are_mirrored() -> None:
 
 
 def test_message_types_are_mirrored() -> None:
-    """A frame of an unknown type is ignored."""
+    """The client ignores frames of an unknown type."""
     assert re.findall(r'"(\w+)"', _block("export const MESSAGE_TYPES = [")) == list(MESSAGE_TYPES)
 
 
-def test_every_type_that_is_said_is_in_the_list() -> None:
-    """A frame that one half sends and the other has never heard of."""
+def test_every_message_type_in_use_is_in_the_list() -> None:
+    """One side could send a frame that the other does not know."""
     said = set()
     for folder in ("fanout", "api", "progress"):
         for path in (ROOT / "backend" / "runrelay" / folder).glob("*.py"):

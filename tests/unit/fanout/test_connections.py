@@ -19,7 +19,7 @@ def _batch(size_bytes: int) -> Batch:
     return batch
 
 
-async def test_over_the_bound_it_is_cut_off_and_nothing_more_is_sent() -> None:
+async def test_a_client_over_its_bound_is_cut_off_and_sent_nothing_more() -> None:
     """A client that does not read would fill the relay's memory."""
     connection = QueuedConnection(1000)
     assert connection.send(_batch(600))
@@ -31,8 +31,8 @@ async def test_over_the_bound_it_is_cut_off_and_nothing_more_is_sent() -> None:
     assert not connection.send(_batch(50))
 
 
-async def test_what_is_being_sent_still_counts() -> None:
-    """Else a client that reads nothing has one batch more than its bound, each time."""
+async def test_a_batch_that_is_being_sent_still_counts() -> None:
+    """A client that reads nothing would cost one batch more than its bound."""
     connection = QueuedConnection(1000)
     connection.send(_batch(600))
     await connection.next()
@@ -73,8 +73,8 @@ async def test_initial_states_have_a_bound_of_their_own() -> None:
     assert connection.closed == (CloseCode.TOO_SLOW, "too slow")
 
 
-async def test_closed_it_sends_what_waits_first() -> None:
-    """The run's last event comes before its end."""
+async def test_a_closed_connection_sends_what_waits_first() -> None:
+    """The run's last event would be lost at its end."""
     connection = QueuedConnection(1000)
     last = _batch(100)
     connection.send(last)
@@ -86,8 +86,8 @@ async def test_closed_it_sends_what_waits_first() -> None:
     await asyncio.wait_for(connection.wait_closed(), 5)
 
 
-async def test_a_writer_that_waits_is_woken() -> None:
-    """By a batch, and by the close."""
+async def test_a_waiting_writer_is_woken_by_a_batch_and_by_the_close() -> None:
+    """The client would get its frames, or its close, too late or never."""
     connection = QueuedConnection(1000)
     waiting = asyncio.create_task(connection.next())
     await asyncio.sleep(0)
@@ -107,8 +107,8 @@ async def test_a_writer_that_waits_is_woken() -> None:
         (65_536, b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
     ],
 )  # fmt: skip
-def test_websocket_frames(size: int, head: bytes) -> None:
-    """The three lengths of RFC 6455, section 5.2."""
+def test_websocket_frames_have_the_right_header(size: int, head: bytes) -> None:
+    """A wrong length in one of the three forms of RFC 6455, section 5.2, would end the connection."""
     payload = b"x" * size
     assert websocket_frames([payload, b"y"]) == head + payload + b"\x81\x01y"
 
@@ -128,8 +128,8 @@ def test_a_progress_frame_has_current_values_and_no_nulls_for_text() -> None:
     assert frame.sse == b"event: progress\nid: k3x9m2p7q1za-7\ndata: " + frame.body + b"\n\n"
 
 
-def test_each_form_is_made_once() -> None:
-    """However many clients there are."""
+def test_each_form_of_a_batch_is_made_once() -> None:
+    """Each client would cost a serialisation."""
     batch = Batch([Frame.of({"type": "upstream", "status": "up"}), Frame.of({"type": "pong"})])
     assert batch.wire is batch.wire
     assert batch.texts is batch.texts

@@ -1,4 +1,4 @@
-"""A connection that was taken over from uvicorn, against a transport that only notes what it is told."""
+"""A connection that was taken over from uvicorn, against a transport that only records calls."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Transport:
 
 
 class Protocol:
-    """uvicorn's, as far as it is handed over."""
+    """uvicorn's protocol, as far as the hand-over needs it."""
 
     def __init__(self, transport: Transport) -> None:
         self.connections: set[Any] = set()
@@ -68,7 +68,7 @@ def heard() -> list[Message]:
 
 @pytest.fixture
 def transport() -> Transport:
-    """What the connection writes to."""
+    """The transport to which the connection writes."""
     return Transport()
 
 
@@ -82,8 +82,8 @@ def connection(transport: Transport, heard: list[Message]) -> Iterator[DirectCon
     connection.connection_lost(None)
 
 
-def test_what_is_left_of_a_batch_is_shared(connection: DirectConnection, transport: Transport) -> None:
-    """It waits for each of thousands of slow clients: copies would fill the memory, a view costs nothing."""
+def test_the_rest_of_a_batch_is_not_copied(connection: DirectConnection, transport: Transport) -> None:
+    """Copies for thousands of slow clients would fill the memory; a view costs nothing."""
     batch = Batch.of({"type": "said", "pad": "x" * 1000})
     assert connection.send_rest(batch, 600)
     (rest,) = transport.written
@@ -92,8 +92,8 @@ def test_what_is_left_of_a_batch_is_shared(connection: DirectConnection, transpo
     assert rest == batch.wire[600:]
 
 
-async def test_a_long_reason_closes_too(connection: DirectConnection, transport: Transport) -> None:
-    """An error's words are the reason: more than 123 bytes of them were an exception, and the client stayed."""
+async def test_a_close_with_a_long_reason_closes(connection: DirectConnection, transport: Transport) -> None:
+    """The reason may be an error's text: more than 123 bytes raised an exception, and the client stayed."""
     connection.close(CloseCode.BAD_REQUEST, "고양이" * 100)
     (frame,) = transport.written
     assert frame[:2] == bytes((0x88, 2 + 123))
@@ -101,10 +101,10 @@ async def test_a_long_reason_closes_too(connection: DirectConnection, transport:
     assert connection.closed == (CloseCode.BAD_REQUEST, "고양이" * 13 + "고양")
 
 
-async def test_the_bound_is_for_what_waits_not_for_what_is_sent(
+async def test_the_bound_is_for_bytes_that_wait_not_for_bytes_sent(
     connection: DirectConnection, transport: Transport
 ) -> None:
-    """Behind TLS, say, where all goes through the transport: who takes everything is not slow, however much it is."""
+    """Behind TLS all bytes go through the transport: a client that reads everything would be cut off as slow."""
     assert connection.send(Batch.of({"type": "said", "pad": "x" * 2000}))
     transport.waiting = 900
     assert connection.send(Batch.of({"type": "said"}))
@@ -112,10 +112,10 @@ async def test_the_bound_is_for_what_waits_not_for_what_is_sent(
     assert connection.closed == (CloseCode.TOO_SLOW, "too slow")
 
 
-def test_who_answers_pings_stays_and_who_does_not_is_cut_off(
+def test_a_client_that_answers_pings_stays_and_a_dead_peer_is_aborted(
     connection: DirectConnection, transport: Transport
 ) -> None:
-    """A phone that is gone says nothing, not even that."""
+    """A phone that has lost its network sends nothing: the connection would stay for ever."""
     for _ in range(3):
         connection.tick()
         assert transport.written.pop() == b"\x89\x00"
@@ -126,10 +126,10 @@ def test_who_answers_pings_stays_and_who_does_not_is_cut_off(
 
 
 @pytest.mark.parametrize("cut", [2, 3, 7, 9])
-def test_what_looks_like_a_pong_within_a_message_is_the_message_s(
+def test_bytes_that_look_like_a_pong_within_a_message_are_the_message_s(
     connection: DirectConnection, heard: list[Message], cut: int
 ) -> None:
-    """Bytes are told apart by where they stand."""
+    """The fast check for pongs would take bytes out of a message."""
     payload = b"x" * (cut - 2) + MASKED_PONG + b"y"
     frame = b"\x82" + bytes((0x80 | len(payload),)) + bytes(4) + payload
     begin = frame.index(MASKED_PONG)
@@ -139,8 +139,8 @@ def test_what_looks_like_a_pong_within_a_message_is_the_message_s(
     assert heard == [payload]
 
 
-def test_pongs_beside_other_frames_are_passed_over(connection: DirectConnection, heard: list[Message]) -> None:
-    """In one read, with a payload, cut in two."""
+def test_pongs_among_other_frames_are_ignored(connection: DirectConnection, heard: list[Message]) -> None:
+    """A pong in the same read, with a payload, or cut in two, would break the frames around it."""
     message = Frame(Opcode.TEXT, b"hello").serialize(mask=True)
     pong = Frame(Opcode.PONG, b"12").serialize(mask=True)
     connection.data_received(MASKED_PONG + message)
@@ -161,10 +161,10 @@ def test_pongs_beside_other_frames_are_passed_over(connection: DirectConnection,
     ],
     ids=["text", "unfinished text", "reason", "one byte", "a code that is never sent"],
 )
-async def test_what_rfc_6455_forbids_is_not_echoed(
+async def test_frames_that_rfc_6455_forbids_close_the_connection(
     connection: DirectConnection, transport: Transport, heard: list[Message], frame: bytes, code: int
 ) -> None:
-    """Text that is none reached JSON's parser, and a close code that nobody may send came back (the whole suite runs
+    """Text that is no UTF-8 reached the JSON parser, and a forbidden close code was echoed (the whole suite runs
     in tests/acceptance/test_autobahn.py).
     """
     connection.data_received(frame)
@@ -176,8 +176,8 @@ async def test_what_rfc_6455_forbids_is_not_echoed(
     assert not heard
 
 
-async def test_what_is_exempt_has_a_bound_too(connection: DirectConnection, transport: Transport) -> None:
-    """New initial_states for all, again and again, would fill the memory for a client that reads nothing."""
+async def test_exempt_frames_have_a_bound_too(connection: DirectConnection, transport: Transport) -> None:
+    """New initial_states, again and again, would fill the memory for a client that reads nothing."""
     states = Batch.of({"type": "initial_state", "pad": "x" * (512 * 1024 - 100)})
     sent = 0
     while connection.send(states, exempt=True):
@@ -188,8 +188,8 @@ async def test_what_is_exempt_has_a_bound_too(connection: DirectConnection, tran
     assert connection.closed == (CloseCode.TOO_SLOW, "too slow")
 
 
-async def test_a_client_is_drained_when_nothing_waits(connection: DirectConnection, transport: Transport) -> None:
-    """Else it is begun more for it than it takes, or nothing ever again."""
+async def test_when_drained_calls_back_when_nothing_waits(connection: DirectConnection, transport: Transport) -> None:
+    """More joins would begin than the client reads, or none ever again."""
     told: list[str] = []
     assert connection.when_drained(lambda: told.append("nothing waited"))
     connection.send(Batch.of({"type": "initial_state"}), exempt=True)
@@ -211,7 +211,7 @@ async def test_a_client_is_drained_when_nothing_waits(connection: DirectConnecti
 async def test_a_client_that_answers_pings_but_reads_nothing_is_cut_off(
     connection: DirectConnection, transport: Transport
 ) -> None:
-    """It would keep its place, and what waits for it, for ever. One that has caught up meanwhile stays."""
+    """It would keep its connection, and the bytes that wait, for ever. A client that has caught up meanwhile stays."""
     for waiting in (500, 400, 0, 400):
         transport.waiting = waiting
         connection.tick()
@@ -243,7 +243,7 @@ async def test_only_the_last_ping_is_answered_once_nothing_waits(
 
 
 async def test_an_idle_client_has_no_meter(connection: DirectConnection, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten thousand of them would pay for it."""
+    """Ten thousand idle clients would each need the memory of one."""
     clock = [1000.0]
     monkeypatch.setattr(direct_connection, "monotonic", lambda: clock[0])
 

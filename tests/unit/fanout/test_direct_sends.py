@@ -1,4 +1,4 @@
-"""Frames sent past the transport by the kernel's own send: whole, in order, and only where that may be."""
+"""Direct sends: frames past the transport arrive whole, in order, and are sent only where that is allowed."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def serving(connection: DirectConnection, tls: ssl.SSLContext | None = Non
 
 @asynccontextmanager
 async def taken_over(connection: DirectConnection) -> AsyncIterator[socket.socket]:
-    """The client's end of a connection that was taken over; it takes in little before it is read."""
+    """The client's end of a connection that was taken over; its receive buffer is small."""
     async with serving(connection) as port:
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -105,7 +105,7 @@ def said(number: int, size: int) -> Batch:
 
 
 def frames(stream: bytes) -> Iterator[bytes]:
-    """What is in a stream of WebSocket frames; a torn one is an error."""
+    """The bodies in a stream of WebSocket frames; a torn frame fails."""
     while stream:
         assert stream[0] in (0x81, 0x89), f"no frame begins with {stream[:20]!r}"
         start, size = 2, stream[1]
@@ -125,8 +125,8 @@ class Careless(DirectConnection):
         pass
 
 
-async def _hear_numbers(connection: DirectConnection) -> None:
-    """A client that reads now and then, through two subscribers, hears every number in order."""
+async def _receive_numbers(connection: DirectConnection) -> None:
+    """A client that reads now and then, with two subscriptions, receives every number in order."""
     loop = asyncio.get_running_loop()
     stream, expected = bytearray(), []
     delivered: list[int] = []
@@ -155,16 +155,16 @@ async def _hear_numbers(connection: DirectConnection) -> None:
 
 @LOOPS
 def test_no_frame_is_torn_and_none_overtakes_another(loop: NewLoop) -> None:
-    """What the kernel does not take waits in the transport, and what follows must go behind it: sends, pings, too."""
+    """Bytes that the kernel does not take wait in the transport; sends and pings that follow must go behind them."""
     with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(_hear_numbers(DirectConnection(ClientBounds(BOUND, 1000))))
+        runner.run(_receive_numbers(DirectConnection(ClientBounds(BOUND, 1000))))
 
 
 @LOOPS
-def test_without_waiting_behind_the_transport_frames_are_torn(loop: NewLoop) -> None:
+def test_without_pause_writing_frames_are_torn(loop: NewLoop) -> None:
     """The control."""
     with asyncio.Runner(loop_factory=loop) as runner, pytest.raises((AssertionError, ValueError)):
-        runner.run(_hear_numbers(Careless(ClientBounds(BOUND, 1000))))
+        runner.run(_receive_numbers(Careless(ClientBounds(BOUND, 1000))))
 
 
 # Both ways give the same
@@ -252,7 +252,7 @@ def test_direct_and_plain_sends_give_a_client_the_same_bytes(
     leaves: bool,
     more: list[Any],
 ) -> None:
-    """In the same order, through a full buffer and partial writes, and until the client leaves."""
+    """A client would get other bytes, or in another order: full buffer, partial writes, a client that leaves."""
     if leaves:
         steps = [*steps, Leave(), *(step for step in more if not isinstance(step, Receive))]
     ways = []
@@ -272,7 +272,7 @@ def test_direct_and_plain_sends_give_a_client_the_same_bytes(
 
 
 def test_the_switch_turns_direct_sends_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is compared above are two ways, and not one with itself."""
+    """The test above would compare one way with itself."""
     ways = []
     for enabled in (True, False):
         monkeypatch.setattr(direct_sends, "ENABLED", enabled)
@@ -286,8 +286,8 @@ def test_the_switch_turns_direct_sends_off(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @LOOPS
-def test_a_lost_connection_s_number_is_free_for_another(loop: NewLoop) -> None:
-    """The descriptor is the transport's. To close it twice would close whoever has got its number since."""
+def test_a_lost_connection_s_descriptor_is_free_for_another(loop: NewLoop) -> None:
+    """The descriptor belongs to the transport. To close it twice would close another file with the same number."""
 
     async def lose() -> None:
         connection = DirectConnection(ClientBounds(BOUND, 1000))
@@ -310,7 +310,7 @@ def test_a_lost_connection_s_number_is_free_for_another(loop: NewLoop) -> None:
 
 @LOOPS
 def test_an_application_s_default_timeout_is_not_waited_for(loop: NewLoop) -> None:
-    """A client that does not read would hold the loop for so long."""
+    """A client that does not read would block the loop for so long."""
 
     async def fill() -> None:
         connection = DirectConnection(ClientBounds(BOUND, 1000))
@@ -331,7 +331,7 @@ def test_an_application_s_default_timeout_is_not_waited_for(loop: NewLoop) -> No
 
 @LOOPS
 def test_behind_tls_everything_goes_through_the_transport(loop: NewLoop, tmp_path: Path) -> None:
-    """The socket carries what is encrypted."""
+    """The socket carries encrypted bytes: a frame past it would break the connection."""
     key, certificate = make_certificate(tmp_path)
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_side.load_cert_chain(certificate, key)
@@ -357,7 +357,7 @@ def test_behind_tls_everything_goes_through_the_transport(loop: NewLoop, tmp_pat
 
 
 class Clock:
-    """Time, and what other threads have computed of it; both only go when they are told to."""
+    """Time, and the CPU time of other threads; both move only when a test moves them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_s = 1000.0
@@ -404,7 +404,7 @@ class SlowSends:
 
 
 class Narrow(SlowSends):
-    """A connection whose kernel takes a part; what follows must go behind the rest."""
+    """A connection whose kernel takes a part; later sends must go behind the rest."""
 
     def _send_now(self, wire: bytes) -> int:
         assert self.ways == [], "the rest waits in the transport"
@@ -417,8 +417,8 @@ class Narrow(SlowSends):
         return True
 
 
-def test_a_connection_that_is_there_twice_is_not_sent_past_its_rest() -> None:
-    """A client that subscribes anew is, for a moment, its run's subscriber twice; both are looked up at once."""
+def test_a_connection_with_two_subscriptions_is_not_sent_past_its_rest() -> None:
+    """A client that subscribes again is its run's subscriber twice for a moment, and both are read at once."""
     connection = Narrow()
     subscribers = Subscribers(RelayMetrics(), lambda frames: None)
     for _ in range(3):
@@ -427,8 +427,8 @@ def test_a_connection_that_is_there_twice_is_not_sent_past_its_rest() -> None:
     assert connection.ways == ["kernel", "rest", "transport", "transport"]
 
 
-def test_when_a_thread_computes_the_lock_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each send would hand it the interpreter for 5 ms: a thousand clients would have their message after seconds."""
+def test_with_a_busy_thread_sends_keep_the_gil(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each send would give the thread the GIL for 5 ms: a thousand clients would get their message after seconds."""
     clock = Clock(monkeypatch)
     connection = SlowSends(clock)
     subscribers = Subscribers(RelayMetrics(), lambda frames: None)
@@ -450,8 +450,8 @@ def test_when_a_thread_computes_the_lock_is_kept(monkeypatch: pytest.MonkeyPatch
     assert ways() == {"kernel": 100}, "for a while"
 
 
-def test_it_is_noticed_with_one_client_in_each_of_many_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of them sends often."""
+def test_gil_contention_is_noticed_with_one_client_in_each_of_many_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No run sends often, so each alone would notice it too late."""
     clock = Clock(monkeypatch)
     connection = SlowSends(clock)
     connection.contended = True
@@ -462,8 +462,8 @@ def test_it_is_noticed_with_one_client_in_each_of_many_runs(monkeypatch: pytest.
     assert connection.ways == ["kernel"] * 2 + ["transport"] * 98
 
 
-def test_what_another_process_takes_is_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two relays on one processor, a busy machine: the lock is nobody else's, and a little work beside is no rival."""
+def test_slow_sends_because_of_another_process_are_no_gil_contention(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine sends are slow, too: the relay would lose the fast path though nothing competes for the GIL."""
     clock = Clock(monkeypatch)
     connection = SlowSends(clock)
     connection.slow = True

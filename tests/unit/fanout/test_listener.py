@@ -19,7 +19,7 @@ def push(payload: bytes) -> bytes:
 
 
 class Ear:
-    """What was handed on, and whether more was said to follow."""
+    """What the listener was given, and whether more was announced."""
 
     def __init__(self, *, fails_at: bytes = b"") -> None:
         self.heard: list[tuple[list[bytes], bool]] = []
@@ -36,8 +36,8 @@ def pushes_to(ear: Ear) -> _Pushes:
     return _Pushes(hiredis.Reader(protocolError=InvalidResponse), ear, Containment(RelayMetrics()))
 
 
-async def test_what_is_whole_is_handed_on_at_once() -> None:
-    """A message cut in two by the network is one message, when the rest has come."""
+async def test_whole_messages_are_handed_on_at_once() -> None:
+    """A message that the network has cut in two would be lost, or delay those before it."""
     ear = Ear()
     pushes = pushes_to(ear)
     data = push(b"one") + push(b"two")
@@ -46,15 +46,15 @@ async def test_what_is_whole_is_handed_on_at_once() -> None:
     assert ear.heard == [([b"one"], False), ([b"two"], False)]
 
 
-async def test_much_at_once_is_joined_with_what_follows() -> None:
-    """Else a burst would be written to every client in small pieces."""
+async def test_messages_of_a_long_read_wait_for_those_that_follow() -> None:
+    """A burst would be written to every client in small pieces."""
     ear = Ear()
     pushes_to(ear).data_received(push(b"x" * 300) * 100)
     assert ear.heard == [([b"x" * 300] * 100, True)]
 
 
-async def test_a_fault_of_ours_does_not_make_the_relay_deaf() -> None:
-    """One run's message that trips us up is one run's loss, and its topic finds out by itself."""
+async def test_an_error_in_the_hub_does_not_end_the_listener() -> None:
+    """One run's message would end the relay for all runs; its topic repairs itself."""
     ear = Ear(fails_at=b"bad")
     pushes = pushes_to(ear)
     pushes.data_received(push(b"bad"))
@@ -64,8 +64,8 @@ async def test_a_fault_of_ours_does_not_make_the_relay_deaf() -> None:
 
 
 @pytest.mark.parametrize("data", [b"-NOPERM no\r\n", b"?what\r\n"])
-async def test_an_error_ends_the_connection_after_what_came_before(data: bytes) -> None:
-    """And what comes later is not listened to: another connection begins with a repair."""
+async def test_an_error_reply_ends_the_connection_after_the_messages_before_it(data: bytes) -> None:
+    """Messages before it would be lost, or messages after it taken, though the next connection begins with a repair."""
     ear = Ear()
     pushes = pushes_to(ear)
     pushes.data_received(push(b"last") + data)
@@ -75,8 +75,8 @@ async def test_an_error_ends_the_connection_after_what_came_before(data: bytes) 
     assert ear.heard == [([b"last"], False)]
 
 
-async def test_a_connection_that_ends_is_said() -> None:
-    """With its reason, or without one."""
+async def test_the_end_of_the_connection_is_reported_with_its_reason() -> None:
+    """The listener would wait for ever, or /readyz could not say why."""
     for reason, words in ((OSError("no route"), "no route"), (None, "Redis closed the connection")):
         pushes = pushes_to(Ear())
         pushes.connection_lost(reason)

@@ -40,13 +40,13 @@ RUN = "20251105_1430_우주여행고양이"
 
 @dataclass
 class Log:
-    """What Redis has of the run."""
+    """The run's log in Redis."""
 
     epoch: str
     key: bytes
     events: list[bytes] = field(default_factory=list)
     trimmed: int = 0
-    """Events that are no longer kept."""
+    """How many events are no longer kept."""
 
     @property
     def cursor(self) -> Cursor:
@@ -72,7 +72,7 @@ class Log:
 
 @dataclass(eq=False)
 class Read:
-    """A read on its way: the server carries it out at some moment, the answer arrives at a later one."""
+    """A read under way: the server carries it out at one moment, its answer arrives at a later one."""
 
     after: Cursor | None
     most_bytes: int
@@ -81,7 +81,7 @@ class Read:
 
 
 def bodies(wire: bytes) -> Iterator[bytes]:
-    """What is in short WebSocket frames."""
+    """The bodies of short WebSocket frames."""
     while wire:
         start, size = (4, int.from_bytes(wire[2:4], "big")) if wire[1] == 126 else (2, wire[1])
         yield wire[start : start + size]
@@ -89,7 +89,7 @@ def bodies(wire: bytes) -> Iterator[bytes]:
 
 
 class Viewer:
-    """A client that is quick, until it is cut off."""
+    """A client that reads everything at once, until it is cut off."""
 
     resume_bytes = 2_000
     closed: tuple[CloseCode, str] | None = None
@@ -387,7 +387,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_viewer_sees_every_event_once_and_in_order() -> None:
-    """What all transports stand on: no interleaving makes a hole, a double, or a forged event."""
+    """An interleaving could make a hole, a double or a forged event, on every transport."""
     run_state_machine_as_test(
         World,
         settings=settings(
@@ -401,7 +401,7 @@ def test_every_viewer_sees_every_event_once_and_in_order() -> None:
 
 
 def _wander(topic_class: type[Topic], seed: int) -> None:
-    """The same rules in an order by chance: many more steps in the same time."""
+    """The same rules in random order: many more steps in the same time."""
     chance = random.Random(seed)
     world = World()
     world.topic_class = topic_class
@@ -440,16 +440,16 @@ def _wander_about(topic_class: type[Topic], times: int = 500) -> None:
         _wander(topic_class, seed)
 
 
-def test_nor_does_one_with_next_to_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waits while reads take long is bounded: what falls out is read again, and not lost."""
+def test_a_topic_with_a_tiny_backlog_shows_every_event_once_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backlog is bounded: a message that is dropped from it would be lost, if it were not read again."""
     monkeypatch.setattr(topics, "_MAX_BACKLOG", 2)
     monkeypatch.setattr(shared_reads, "_MAX_RECENT", 2)
     _wander_about(Topic, 200)
 
 
 @pytest.mark.long
-def test_nor_does_a_long_walk_by_chance() -> None:
-    """What Hypothesis has no time for."""
+def test_a_long_random_walk_shows_every_event_once_and_in_order() -> None:
+    """Hypothesis has no time for so many steps."""
     _wander_about(Topic, 1500)
 
 
@@ -459,19 +459,19 @@ def _controlled(topic_class: type[Topic]) -> None:
 
 
 @pytest.mark.parametrize("broken", [NoRecent, NoAhead, NoPosition, NoRepair, NoSecondRead, NoStaleness])
-def test_without_a_protection_it_fails(broken: type[Topic]) -> None:
-    """The negative control: each protection switched off is noticed."""
+def test_a_topic_without_one_of_its_protections_fails(broken: type[Topic]) -> None:
+    """The negative control: the model notices each protection that is switched off."""
     _controlled(broken)
 
 
-def test_without_seals_a_forged_event_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The negative control of the seal."""
+def test_without_macs_a_forged_event_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The negative control of the MAC."""
     monkeypatch.setattr(Signer, "verify", lambda seal, message: message.rpartition(b',"seal":')[0])
     _controlled(Topic)
 
 
-async def test_an_end_that_falls_into_a_delivery_waits_for_it() -> None:
-    """The delivery may be a new attempt's catchup: its subscribers would be sent away from a run that goes on."""
+async def test_a_run_s_end_during_a_delivery_waits_for_it() -> None:
+    """The delivery may be a new attempt's first event: its subscribers would be closed though the run goes on."""
     log = Log("epoch0000001", b"key")
     log.events.append(log.message(1, "failed", log.key, status="failed"))
     contents = {"epoch0000001-2": "again"}

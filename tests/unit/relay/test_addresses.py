@@ -1,4 +1,4 @@
-"""What clients' connections are counted under, and the proxies that are believed."""
+"""How clients' connections are counted by address, and which proxies are trusted."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from runrelay.relay.limits import Limits
         ("fe80::1%eth0", "fe80::/64"), ("unknown", "unknown"), ("a:b", "a:b"),
     ],
 )  # fmt: skip
-def test_an_address_is_counted_as(host: str | None, counted: str) -> None:
-    """One client under two names has twice the limit."""
+def test_the_key_of_an_address(host: str | None, counted: str) -> None:
+    """A client with two keys would have twice the limit."""
     assert counted_as(host) == counted
 
 
@@ -38,7 +38,9 @@ def test_clients_without_an_address_count_in_the_total_only() -> None:
 
 
 def test_proxies_are_addresses_and_networks() -> None:
-    """A proxy that is not recognised hides its clients; one too many lets them lie."""
+    """With a proxy that is not recognised all clients share a limit; with one too many, clients can lie about their
+    address.
+    """
     proxies = TrustedProxies(("10.0.0.0/8", "2001:db8::1"))
     assert "10.1.2.3" in proxies
     assert "2001:db8:0::1" in proxies
@@ -49,7 +51,7 @@ def test_proxies_are_addresses_and_networks() -> None:
 
 
 def test_proxies_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """uvicorn's name for it is in many deployments already; ours goes first."""
+    """Deployments that set uvicorn's variable would not be recognised; ours goes first."""
     assert Settings().trusted_proxies == ()
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.0.0.1")
     assert Settings().trusted_proxies == ("10.0.0.1",)

@@ -1,4 +1,4 @@
-"""What an adopter takes, without a server: markers, bounds."""
+"""Which messages an adopter takes, without a server: markers, bounds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Listener:
 
 @pytest.fixture
 async def adopter() -> Adopter:
-    """Holds the lease; nothing commits, so that what it takes can be looked at."""
+    """Holds the lease; nothing commits, so that the queue can be checked."""
     adopter = Adopter(cast("AsyncRunLog", None), RelayMetrics())
     adopter.attach(cast("Listener", _Listener()))
     assert adopter._lease is not None
@@ -46,8 +46,8 @@ def test_a_time_that_no_browser_can_tell_is_not_kept(ts: int, kept: bool) -> Non
     assert (adoption.event_of({"log": "x", "ts": ts}).ts_ms == ts) is kept
 
 
-async def test_only_the_newest_marker_counts(adopter: Adopter) -> None:
-    """An older one comes late, after a time in which another relay held the lease and adopted what follows it."""
+async def test_an_adopter_waits_for_its_newest_marker(adopter: Adopter) -> None:
+    """An older marker may come late, after another relay held the lease and adopted what follows the marker."""
     adopter.resubscribed()
     for marker in ({"adopts": "here", "number": 1}, {"adopts": "another", "number": 2}, {"adopts": "here"}, {}):
         adopter.receive_control(marker)
@@ -58,7 +58,7 @@ async def test_only_the_newest_marker_counts(adopter: Adopter) -> None:
     assert adopter.statistics().queued == 1
 
 
-async def test_without_the_lease_nothing_is_taken(adopter: Adopter) -> None:
+async def test_an_adopter_without_the_lease_takes_nothing(adopter: Adopter) -> None:
     """Two relays would both commit it."""
     adopter.receive_control({"adopts": "here", "number": 1})
     assert adopter._lease is not None
@@ -67,7 +67,7 @@ async def test_without_the_lease_nothing_is_taken(adopter: Adopter) -> None:
     assert not adopter.statistics().queued
 
 
-async def test_what_waits_is_bounded_in_bytes(adopter: Adopter, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_adoption_queue_is_bounded_in_bytes(adopter: Adopter, monkeypatch: pytest.MonkeyPatch) -> None:
     """Redis away and a loop that publishes by hand: the relay must not grow until it is killed."""
     monkeypatch.setattr(adoption_queue, "_MAX_BYTES", 10_000)
     adopter.receive_control({"adopts": "here", "number": 1})

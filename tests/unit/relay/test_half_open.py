@@ -1,4 +1,4 @@
-"""Half-open connections: who is closed, and when."""
+"""Half-open connections: which of them is closed, and when."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_no_grace")
-async def test_whoever_floods_closes_their_own() -> None:
-    """The newest connection would be the honest client's; an address that floods would close all others."""
+async def test_a_flooding_address_closes_its_own_connections() -> None:
+    """An address that opens many connections would close those of all others."""
     metrics = RelayMetrics()
     registry = HalfOpen(Settings(max_half_open=10, max_half_open_per_address=5), metrics)
     honest = _entered(registry, "192.0.2.1", 3)
@@ -56,8 +56,8 @@ async def test_whoever_floods_closes_their_own() -> None:
     assert _ended(behind_a_proxy) == 0, "those count in the total only"
 
 
-async def test_nobody_young_is_closed_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of honest clients that come back at once are half-open for a moment, all of them."""
+async def test_a_young_connection_is_not_closed_to_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of honest clients that reconnect at once are all half-open for a moment."""
     monkeypatch.setattr(half_open, "_SWEEP_S", 0.01)
     monkeypatch.setattr(half_open, "_GRACE_S", 0.3)
     registry = HalfOpen(Settings(max_half_open=10), RelayMetrics())
@@ -67,7 +67,7 @@ async def test_nobody_young_is_closed_for_others(monkeypatch: pytest.MonkeyPatch
     assert _ended(crowd[-10:]) == 0
 
 
-async def test_whoever_has_sent_is_not_closed_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_with_unread_bytes_is_not_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A relay that is busy for seconds would close the honest clients whose requests it has not read yet."""
     monkeypatch.setattr(half_open, "_SWEEP_S", 0.01)
     monkeypatch.setattr(half_open, "_GRACE_S", 0.05)
@@ -84,8 +84,8 @@ async def test_whoever_has_sent_is_not_closed_unread(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("_no_grace")
-async def test_deadlines() -> None:
-    """A deadline that starts again with each byte is none; one that is never looked at is none either."""
+async def test_a_deadline_holds_and_does_not_start_again() -> None:
+    """A client could hold its connection for ever by sending a byte now and then."""
     registry = HalfOpen(Settings(), RelayMetrics())
     (late,) = _entered(registry, "192.0.2.1", 1, 0.05)
     (patient,) = _entered(registry, "192.0.2.1", 1, 0)
@@ -100,7 +100,7 @@ async def test_deadlines() -> None:
 
 
 async def test_the_bound_on_open_files_has_no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With no file left, nobody is accepted."""
+    """With no file left, no client could be accepted."""
     monkeypatch.setattr(half_open, "room_for_connections", lambda: 100)
     registry = HalfOpen(Settings(), RelayMetrics())
     assert registry.make_room(100)

@@ -10,8 +10,8 @@ def _snapshot(number: int, **more: object) -> Snapshot:
     return Snapshot(f"run {number}", Cursor("k3x9m2p7q1za", 1), **more)  # type: ignore[arg-type]
 
 
-def test_results_and_steps_count_against_the_bound() -> None:
-    """A result may have 64 KiB of JSON: thirty thousand of them are no thirty megabytes."""
+def test_results_and_steps_count_against_the_cache_s_bound() -> None:
+    """A result may have 64 KiB of JSON: the cache would be many times its bound."""
     for more in ({"result": ["x" * 100] * 100}, {"steps": tuple(Step(f"step {n}") for n in range(200))}):
         cache = SnapshotCache(1_000_000)
         for number in range(200):
@@ -20,7 +20,7 @@ def test_results_and_steps_count_against_the_bound() -> None:
         assert cache.get("run 199") is not None, "the oldest goes first"
 
 
-def test_what_goes_is_not_counted_any_more() -> None:
+def test_a_forgotten_snapshot_is_not_counted_any_more() -> None:
     """The bound would shrink with every run that is deleted."""
     cache = SnapshotCache(1_000_000)
     cache.keep(_snapshot(1, result={"a": 1}))
