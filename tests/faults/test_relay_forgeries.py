@@ -23,7 +23,7 @@ async def test_a_made_up_message_harms_nobody(
     delivered but read from the stream.
     """
     if not sealed:
-        monkeypatch.setattr(Signer, "opened", lambda seal, message: message.rpartition(b',"seal":')[0])
+        monkeypatch.setattr(Signer, "verify", lambda seal, message: message.rpartition(b',"seal":')[0])
     relay = await start_relay(check_s=1000)
     epoch, seq = "0", 0
     if kind != "catchup":
