@@ -1,4 +1,4 @@
-"""Celery tasks as runs, with a real prefork worker: what a viewer of the run sees, without a line in the task."""
+"""Celery tasks as runs, with a real prefork worker: the events of a run, without a line in the task."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 
 
 class Watch:
-    """Everything that is announced, in order, from before the test's first task on."""
+    """All messages on the channel, in order, from before the test's first task on."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self.client = client
@@ -72,7 +72,7 @@ class Watch:
         return json.loads(self.fields(run_id)["result"])
 
     def arrived(self, gate: str) -> int:
-        """Wait until a task is at the gate; its process id."""
+        """Wait until a task has arrived and waits. Returns its process id."""
         popped = self.client.blpop([f"{tasks.NAME}:at:{gate}"], timeout=int(DEADLINE_S))
         assert popped is not None, f"no task came to the gate {gate}"
         return int(popped[1])
@@ -91,7 +91,7 @@ def keys() -> Keys:
 
 @pytest.fixture(scope="module")
 def sent(valkey_server: Server, keys: Keys) -> Iterator[Publisher]:
-    """This process sends: its Celery application and its publisher speak to the tests' server."""
+    """This process sends: its Celery application and its publisher use the tests' server."""
     tasks.URL = valkey_server.url
     tasks.app.conf.update(broker_url=valkey_server.url, result_backend=valkey_server.url)
     publisher = configure(PublisherSettings(redis_url=valkey_server.url, keys=keys))
@@ -125,7 +125,7 @@ def states(events: list[Event]) -> list[tuple[str, str]]:
 
 
 def test_a_task_is_queued_started_and_succeeds_without_a_line_of_its_own(watch: Watch) -> None:
-    """A run whose beginning or end nobody tells, or a return value that is not its result."""
+    """A run whose start or end is not published, or a return value that is not its result."""
     send(tasks.good.s("good"), "good", title="A good one")
     end = watch.ended("good")
     assert states(watch.of("good")) == [
@@ -142,8 +142,8 @@ def _succeeded(run_id: str, attempt: int) -> Callable[[Event], bool]:
     return lambda e: (e["run_id"], e["status"], e["attempt"]) == (run_id, "succeeded", attempt)
 
 
-def test_headers_alone_make_a_task_a_run_and_queue_it_first(watch: Watch) -> None:
-    """A start that comes before `queued`, so that the run looks queued for ever; or headers that keep the attempt."""
+def test_headers_make_a_task_a_run_that_is_queued_first(watch: Watch) -> None:
+    """A start that is committed before `queued`, so that the run stays queued; or headers that keep the attempt."""
     headers = run_headers("headers", title="By headers")
     for attempt in (1, 2):
         tasks.good.apply_async(("headers",), headers=headers)
@@ -152,8 +152,8 @@ def test_headers_alone_make_a_task_a_run_and_queue_it_first(watch: Watch) -> Non
     assert "attempt" not in headers["runrelay"]
 
 
-def test_a_failure_says_what_it_was(watch: Watch) -> None:
-    """A run that ends FAILED without an error that a person can read, or that goes on after it."""
+def test_a_failed_task_has_an_error(watch: Watch) -> None:
+    """A run that ends as FAILED without a readable error, or goes on after it."""
     send(tasks.bad.s("bad"), "bad")
     end = watch.ended("bad")
     assert (end["state"], end["status"], end["progress"]) == ("FAILED", "failed", 0.5)
@@ -162,7 +162,7 @@ def test_a_failure_says_what_it_was(watch: Watch) -> None:
 
 
 def test_a_retry_is_a_new_attempt(watch: Watch) -> None:
-    """A retried task whose run looks as if it had failed, or keeps the first attempt's progress."""
+    """A retried task whose run is shown as failed, or keeps the first attempt's progress."""
     send(tasks.flaky.s("flaky"), "flaky")
     end = watch.ended("flaky")
     assert states(watch.of("flaky")) == [
@@ -175,8 +175,8 @@ def test_a_retry_is_a_new_attempt(watch: Watch) -> None:
     assert (retrying["log"], retrying["level"]) == ("retrying: ConnectionError: no network", "warning")
 
 
-def test_a_retry_without_an_error_is_told_once(watch: Watch) -> None:
-    """An event that comes after the next attempt's start, and is counted as a trespasser's."""
+def test_a_retry_without_an_error_is_published_once(watch: Watch) -> None:
+    """A second event that comes after the next attempt's start, and is counted as fenced."""
     send(tasks.not_yet.s("not-yet"), "not-yet")
     assert watch.ended("not-yet")["status"] == "succeeded"
     assert [e["log"] for e in watch.of("not-yet") if e["status"] == "retrying"] == [None]
@@ -184,7 +184,7 @@ def test_a_retry_without_an_error_is_told_once(watch: Watch) -> None:
 
 
 def test_a_retried_member_is_a_new_attempt_of_its_step(watch: Watch) -> None:
-    """A canvas whose run counts a member's retry, or that is shown as failed in between."""
+    """A canvas whose run gets a new attempt for a member's retry, or is shown as failed in between."""
     send(chain(tasks.begin.s("auto"), tasks.automatic.s("auto"), tasks.finish.s("auto")), "auto")
     end = watch.ended("auto")
     assert (end["status"], end["attempt"], watch.result("auto")) == ("succeeded", 1, {"parts": "in the end"})
@@ -192,16 +192,16 @@ def test_a_retried_member_is_a_new_attempt_of_its_step(watch: Watch) -> None:
     assert told == [("running", 1), ("retrying", 1), ("running", 2), ("succeeded", 2)]
 
 
-def test_a_task_that_is_replaced_goes_on_as_the_same_run(watch: Watch) -> None:
-    """A run that never ends, because what ends it was sent in the place of its task."""
+def test_a_replaced_task_stays_the_same_run(watch: Watch) -> None:
+    """A run that never ends, because its task was replaced by another one."""
     send(tasks.replaced.s("replaced"), "replaced")
     end = watch.ended("replaced")
     assert (end["status"], end["result"]) == ("succeeded", {"answer": 42})
 
 
 @pytest.mark.parametrize("shape", ["chain", "chord"])
-def test_a_task_that_is_replaced_by_a_canvas_goes_on_too(watch: Watch, shape: str) -> None:
-    """A run, or a step, that stays running because what ends it is the last of several."""
+def test_a_task_that_is_replaced_by_a_canvas_stays_the_same_run(watch: Watch, shape: str) -> None:
+    """A run, or a step, that stays running because its task was replaced by several."""
     alone, member = f"{shape}-instead", f"{shape}-instead-of-a-member"
     send(tasks.replaced_by_canvas.si(alone, shape), alone)
     assert (watch.ended(alone)["status"], watch.ended(alone)["result"]) == ("succeeded", {"answer": 42})
@@ -211,8 +211,8 @@ def test_a_task_that_is_replaced_by_a_canvas_goes_on_too(watch: Watch, shape: st
     assert {e["step"] for e in watch.of(member) if "step" in e} == {"replaced_by_canvas", "finish"}
 
 
-def test_a_block_inside_a_task_is_part_of_it(watch: Watch) -> None:
-    """A run_progress in a task that starts the run again, or ends it before the task has."""
+def test_a_block_inside_a_task_is_part_of_the_task(watch: Watch) -> None:
+    """A `run_progress` in a task that starts the run again, or ends it before the task does."""
     send(tasks.with_block.s("block"), "block")
     end = watch.ended("block")
     assert [event["status"] for event in watch.of("block")].count("succeeded") == 1
@@ -223,7 +223,7 @@ def test_a_block_inside_a_task_is_part_of_it(watch: Watch) -> None:
 
 
 def test_a_block_that_fails_in_a_task_that_is_retried_does_not_fail_the_run(watch: Watch) -> None:
-    """FAILED shown, and viewers sent home, although Celery tries again."""
+    """FAILED shown, and clients closed, although Celery retries."""
     send(tasks.flaky_block.s("flaky-block"), "flaky-block")
     end = watch.ended("flaky-block")
     assert end["status"] == "succeeded"
@@ -231,7 +231,7 @@ def test_a_block_that_fails_in_a_task_that_is_retried_does_not_fail_the_run(watc
 
 
 def test_a_redelivered_task_fences_its_predecessor(watch: Watch) -> None:
-    """A zombie that writes into the run of the task that has replaced it."""
+    """A task that was replaced, and whose events are committed to its successor's run."""
     zombie = canvas("zombie", tasks.gated.s("zombie", "zombie-1"))
     zombie.apply_async()
     watch.arrived("zombie-1")
@@ -240,7 +240,7 @@ def test_a_redelivered_task_fences_its_predecessor(watch: Watch) -> None:
     watch.arrived("zombie-2")
     watch.let_go("zombie-1")
     tasks.good.apply_async(("bystander-run",), headers=run_headers("bystander-run"))
-    watch.ended("bystander-run")  # by now the zombie is done: the worker's other process had to be free
+    watch.ended("bystander-run")  # now the replaced task is done: it needed the worker's other process
     watch.let_go("zombie-2")
     end = watch.ended("zombie")
     logs = [event["log"] for event in watch.of("zombie") if event["log"]]
@@ -250,15 +250,15 @@ def test_a_redelivered_task_fences_its_predecessor(watch: Watch) -> None:
 
 
 def test_a_killed_worker_process_is_replaced_by_a_new_attempt(watch: Watch) -> None:
-    """A run that stays where its killed process left it, or a redelivery that counts as the old attempt."""
+    """A run that stays as its killed process left it, or a redelivery that is committed as the old attempt."""
     send(tasks.killed_once.s("killed"), "killed")
     end = watch.ended("killed")
     assert (end["status"], end["attempt"], end["result"]) == ("succeeded", 2, "survived")
     assert [event["log"] for event in watch.of("killed") if event["log"]] == ["about to", "about to"]
 
 
-def test_a_redelivery_never_reopens_a_run_that_has_ended_well(watch: Watch) -> None:
-    """A finished run that begins again because its message was delivered twice."""
+def test_a_redelivery_never_reopens_a_run_that_has_succeeded(watch: Watch) -> None:
+    """A run that has ended and starts again because its message was delivered twice."""
     sent = canvas("twice", tasks.good.s("twice"))
     sent.apply_async()
     watch.ended("twice")
@@ -272,7 +272,7 @@ def test_a_redelivery_never_reopens_a_run_that_has_ended_well(watch: Watch) -> N
 
 
 def test_a_hard_time_limit_fails_the_run(watch: Watch) -> None:
-    """A run whose task was killed for its time limit, and that nobody ends."""
+    """A run that never ends, because its task was killed for its time limit."""
     send(tasks.too_long.s("too-long"), "too-long")
     end = watch.ended("too-long")
     assert end["status"] == "failed"
@@ -294,8 +294,8 @@ def test_cancelling_kills_the_task_and_nothing_later_is_shown(watch: Watch, sent
     assert "after cancelled" not in [event["log"] for event in watch.of("cancelled")]
 
 
-def test_a_run_that_was_redelivered_can_be_cancelled_too(watch: Watch, sent: Publisher) -> None:
-    """Work that goes on for hours, because a task keeps the id of its first attempt and the run is in its second."""
+def test_a_redelivered_run_can_be_cancelled(watch: Watch, sent: Publisher) -> None:
+    """Work that is not cancelled, because a task keeps the id of its first attempt and the run is in its second."""
     send(tasks.killed_then_gated.s("lives-on"), "lives-on")
     process = os.pidfd_open(watch.arrived("lives-on"))
     done = sent.commit("lives-on", make_event("CANCELLED"))
@@ -306,15 +306,15 @@ def test_a_run_that_was_redelivered_can_be_cancelled_too(watch: Watch, sent: Pub
     assert ended, "the task's process goes on"
 
 
-def test_an_error_is_told_by_its_own_name(watch: Watch) -> None:
-    """An error that is called UnpickleableExceptionWrapper, which says nothing to anybody."""
+def test_an_error_that_cannot_be_pickled_has_its_own_name(watch: Watch) -> None:
+    """An error that is called UnpickleableExceptionWrapper."""
     send(tasks.says_it_badly.s(), "unlucky")
     assert "Unlucky: ('13', 7)" in watch.ended("unlucky")["error"].splitlines()[0]
     assert "Wrapper" not in watch.ended("unlucky")["error"]
 
 
-def test_headers_of_ones_own_and_a_closing_line(watch: Watch) -> None:
-    """A trace's header that takes the place of the run's; a run whose last line nobody can say."""
+def test_send_takes_headers_and_a_closing_line(watch: Watch) -> None:
+    """A tracing header that replaces the run's, or a closing line that is not published."""
     send(tasks.good.s("closed"), "closed", headers={"trace": "1"}, closing="all done")
     end = watch.ended("closed")
     assert (end["log"], end["state"], end["result"]) == ("all done", "END", {"answer": 42})
@@ -330,7 +330,7 @@ def the_canvas(run_id: str) -> Any:
 
 
 def test_a_canvas_is_one_run_with_weighted_steps(watch: Watch) -> None:
-    """Members that look like runs of their own, a roll-up that goes down, or an end before the last member's."""
+    """Members that are runs of their own, a progress that goes down, or an end before the last member's."""
     weights = {"begin": 1.0, "images": 2.0, "music": 3.0, "part": 3.0, "finish": 1.0}
     signature = the_canvas("canvas")
     assert step_names(signature) == list(weights)
@@ -342,7 +342,7 @@ def test_a_canvas_is_one_run_with_weighted_steps(watch: Watch) -> None:
     progress = [event["progress"] for event in events if event["progress"] is not None]
     assert progress == sorted(progress)
     assert {event["attempt"] for event in events} == {1}
-    shares: dict[str, float] = {}  # a member may begin before the end of the one before it is told
+    shares: dict[str, float] = {}  # a member may start before the end of the one before it is published
     for event in events:
         if "step" in event:
             shares[event["step"]] = weights[event["step"]] * (event["step_progress"] or 0.0) / 10
@@ -363,8 +363,8 @@ def test_a_group_of_more_members_than_a_run_keeps_ends_with_the_last_of_them(wat
     assert json.loads(watch.fields("large")["steps"])["count"] == 1000
 
 
-def test_a_chord_and_nested_chains_carry_the_run_too(watch: Watch) -> None:
-    """A member, deep in a canvas, that does not know whose it is."""
+def test_members_of_chords_and_nested_chains_belong_to_the_run(watch: Watch) -> None:
+    """A nested member whose message has no header."""
     run_id = "nested"
     signature = chord(
         [chain(step(tasks.begin.s(run_id), "a1"), step(tasks.part.s(run_id), "a2")), step(tasks.begin.s(run_id), "b")],
@@ -379,18 +379,18 @@ def test_a_chord_and_nested_chains_carry_the_run_too(watch: Watch) -> None:
 
 
 def test_a_failing_member_fails_its_step_and_the_run(watch: Watch) -> None:
-    """A canvas that stops in the middle without saying so."""
+    """A canvas that stops in the middle without an end of the run."""
     send(chain(tasks.begin.s("broken"), tasks.bad_part.s("broken"), tasks.finish.s("broken")), "broken")
     end = watch.ended("broken")
     assert end["status"] == "failed"
     assert end["error"].splitlines()[0] == "bad_part: RuntimeError: a part broke"
     failed = next(e for e in watch.of("broken") if e.get("step_status") == "failed")
     assert failed["step"] == "bad_part"
-    assert failed["status"] == "running"  # only then the run's own
+    assert failed["status"] == "running"  # the run's own failure comes after it
 
 
 def test_a_killed_member_is_executed_again_as_a_new_attempt_of_its_step(watch: Watch) -> None:
-    """A canvas that loses a member's process, and with it its end; or counts it as an attempt of the whole run."""
+    """A canvas that never ends after the loss of a member's process, or gets a new attempt of the whole run."""
     send(chain(tasks.begin.s("member"), tasks.killed_part.s("member"), tasks.finish.s("member")), "member")
     end = watch.ended("member")
     assert (end["status"], end["attempt"]) == ("succeeded", 1)
@@ -401,7 +401,7 @@ def test_a_killed_member_is_executed_again_as_a_new_attempt_of_its_step(watch: W
 
 
 def test_a_task_sent_from_a_task_is_not_part_of_its_run(watch: Watch) -> None:
-    """A run that fails because of a task that only was sent from it."""
+    """A run that fails because of a task that its task has sent."""
     send(tasks.sends_another.s("sender"), "sender")
     watch.arrived("bystander")
     watch.let_go("bystander")
@@ -412,8 +412,8 @@ def test_a_task_sent_from_a_task_is_not_part_of_its_run(watch: Watch) -> None:
     assert watch.fields("sender")["status"] == "succeeded"
 
 
-def test_forked_workers_publish_each_for_themselves(watch: Watch) -> None:
-    """Children that share a connection, numbers or a queue with their parent or each other: lines lost, or doubled."""
+def test_forked_worker_processes_are_producers_of_their_own(watch: Watch) -> None:
+    """Lines that are lost or doubled, because processes share a connection, numbers or a queue."""
     runs = [f"fork-{i}" for i in range(8)]
     for run_id in runs:
         send(tasks.many.s(run_id, 300), run_id)
@@ -425,14 +425,14 @@ def test_forked_workers_publish_each_for_themselves(watch: Watch) -> None:
         assert [event["seq"] for event in watch.of(run_id)] == list(range(1, len(watch.of(run_id)) + 1))
 
 
-def test_running_tasks_give_signs_of_life(watch: Watch, keys: Keys) -> None:
-    """A long task without events that is taken for dead."""
+def test_running_tasks_send_heartbeats(watch: Watch, keys: Keys) -> None:
+    """A long task without events that stays marked as stalled."""
     send(tasks.gated.s("alive", "alive"), "alive")
     watch.arrived("alive")
     first = _heartbeat_after(watch, 0)
     later = _heartbeat_after(watch, first)
     assert later > first
-    # the relay takes it for stalled all the same, say because Redis was away: the next heartbeat recovers it
+    # the reaper has marked it stalled all the same, as after an outage of Redis: the next heartbeat recovers it
     stalled = make_event()._replace(kind="stalled", attempt=1, stale_before_ms=later * 2)
     assert Publisher(PublisherSettings(redis_url=tasks.URL, keys=keys)).commit("alive", stalled).status == "stalled"
     watch.until(lambda e: e["run_id"] == "alive" and e["status"] == "stalled")

@@ -1,4 +1,4 @@
-"""The command line as a person at a terminal meets it: bad input, no Redis, odd terminals, a restart half-way."""
+"""The command line at a terminal: wrong input, no Redis, terminals without Unicode, Redis that restarts."""
 
 import os
 import queue
@@ -30,7 +30,7 @@ def environment(url: str, prefix: str, **more: str) -> dict[str, str]:
 
 @pytest.fixture
 def nowhere() -> str:
-    """A URL that nobody answers at."""
+    """A URL without a server."""
     return f"redis://127.0.0.1:{free_port()}/0"
 
 
@@ -48,14 +48,14 @@ def run(env: dict[str, str], *arguments: str, cwd: Path | None = None) -> "subpr
 
 
 def the_line(answer: "subprocess.CompletedProcess[str]", code: int = 1) -> str:
-    """The one line that a command that failed has said."""
+    """The one line that a failed command has printed."""
     assert answer.returncode == code, answer.stdout + answer.stderr
     (line,) = answer.stderr.splitlines()
     return line
 
 
 class Output:
-    """A command that goes on, and what it has said so far, standard error included."""
+    """A running command and its output so far, standard error included."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
@@ -112,8 +112,8 @@ def started(env: dict[str, str], *arguments: str, cwd: Path | None = None) -> It
         ("worker",),
     ],
 )
-def test_a_url_that_is_none_is_said_in_one_line_without_its_password(command: tuple[str, ...], tmp_path: Path) -> None:
-    """At 3 a.m. a traceback out of a library does not say which variable to look at."""
+def test_a_wrong_url_is_a_one_line_error_without_its_password(command: tuple[str, ...], tmp_path: Path) -> None:
+    """A traceback of a library, which does not name the wrong variable."""
     line = the_line(run(environment("redis://me:secret@localhost:abc/0", "p"), *command, cwd=tmp_path))
     assert line.startswith("runrelay: REDIS_URL: ")
     assert "abc" in line
@@ -121,7 +121,7 @@ def test_a_url_that_is_none_is_said_in_one_line_without_its_password(command: tu
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "shown"),
     [
         (("runs",), "the run log is not available"),
         (("publish", "r", "--log", "x"), "cannot connect to the run log"),
@@ -130,13 +130,13 @@ def test_a_url_that_is_none_is_said_in_one_line_without_its_password(command: tu
         (("demo", "r", "--seconds", "0.1"), "the run log is not available"),
     ],
 )
-def test_without_a_redis_each_command_says_so_in_one_line(command: tuple[str, ...], said: str, nowhere: str) -> None:
-    """A demo that told nobody anything must not pass for one that did."""
-    assert said in the_line(run(environment(nowhere, "p"), *command))
+def test_each_command_without_a_redis_prints_one_line(command: tuple[str, ...], shown: str, nowhere: str) -> None:
+    """A traceback, or a demo that seems to have succeeded although nothing was committed."""
+    assert shown in the_line(run(environment(nowhere, "p"), *command))
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "shown"),
     [
         ("RUNRELAY_MAX_CONNECTIONS", "0", "greater than or equal to 1, got '0'"),
         ("RUNRELAY_CHECK_S", "often", "got 'often'"),
@@ -144,30 +144,30 @@ def test_without_a_redis_each_command_says_so_in_one_line(command: tuple[str, ..
         ("RUNRELAY_ALLOWED_ORIGINS", "https://example.org", "must be a JSON list"),
     ],
 )
-def test_a_bad_setting_is_said_in_one_line_with_its_variable(name: str, value: str, said: str, nowhere: str) -> None:
+def test_a_wrong_setting_is_a_one_line_error_with_its_variable(name: str, value: str, shown: str, nowhere: str) -> None:
     line = the_line(run(environment(nowhere, "p", **{name: value}), "runs"))
     assert line.startswith(f"runrelay: {name}")
-    assert said in line
+    assert shown in line
 
 
-def test_a_bad_setting_of_the_worker_is_said_in_one_line(nowhere: str) -> None:
+def test_a_wrong_setting_of_the_worker_is_a_one_line_error(nowhere: str) -> None:
     line = the_line(run(environment(nowhere, "p", RUNRELAY_FLUSH_MS="often"), "worker"))
     assert line == "runrelay: RUNRELAY_FLUSH_MS must be a number, got 'often'"
 
 
 def test_an_empty_variable_counts_as_absent(redis_url: str, prefix: str) -> None:
-    """Compose files make them, `${PORT:-}`, and the worker side ignores them too."""
+    """An error for an empty variable, as `${PORT:-}` in a compose file makes one."""
     answer = run(environment(redis_url, prefix, PORT="", RUNRELAY_LOG_LINES="", RUNRELAY_SPOOL=""), "runs")
     assert answer.returncode == 0, answer.stderr
 
 
-def test_an_unknown_log_level_is_said_in_one_line(nowhere: str) -> None:
+def test_an_unknown_log_level_is_a_one_line_error(nowhere: str) -> None:
     assert "debug, info, warning, error, got 'loud'" in the_line(
         run(environment(nowhere, "p"), "serve", "--log-level", "loud")
     )
 
 
-def test_dev_tells_an_address_that_is_not_here_from_a_port_that_is_taken(nowhere: str, tmp_path: Path) -> None:
+def test_dev_has_different_errors_for_a_foreign_address_and_a_taken_port(nowhere: str, tmp_path: Path) -> None:
     env = environment(nowhere, "p", RUNRELAY_HOST="192.0.2.1", PORT=str(free_port()))
     answer = run(env, "dev", "--no-worker", cwd=tmp_path)
     assert answer.returncode == 1
@@ -182,10 +182,10 @@ def test_dev_names_the_folder_that_it_cannot_use(nowhere: str, tmp_path: Path) -
     assert line == "runrelay: cannot use .runrelay: File exists"
 
 
-def test_dev_warns_first_and_names_the_url_when_6379_is_another_servers(tmp_path: Path) -> None:
-    """`runrelay tail` looks at 6379: without the hint it shows an unknown run of somebody else's server."""
+def test_dev_names_the_url_to_export_if_another_server_has_6379(tmp_path: Path) -> None:
+    """Without the hint, `runrelay tail` shows an unknown run of the other server on 6379."""
     env = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
-    # held from here on, unless somebody else does: a test that looked whether it is free would be in the way itself
+    # held by this test unless another program has it: checking whether it is free would not keep it
     with ExitStack() as held:
         with suppress(OSError):
             held.enter_context(socket.create_server(("127.0.0.1", 6379)))
@@ -205,8 +205,8 @@ def test_dev_warns_first_and_names_the_url_when_6379_is_another_servers(tmp_path
     [{"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
     ids=["latin-1", "ascii"],
 )
-def test_a_terminal_without_unicode_shows_the_rest(encoding: dict[str, str], redis_url: str, prefix: str) -> None:
-    """Log lines are Korean as often as not; a bare console must not end in a traceback."""
+def test_a_terminal_without_unicode_shows_escapes(encoding: dict[str, str], redis_url: str, prefix: str) -> None:
+    """A traceback for a Korean log line on a console without Unicode."""
     env = environment(redis_url, prefix, **encoding)
     assert run(env, "publish", "우주", "--state", "END", "--log", "완료! done").returncode == 0
     told = run(env, "tail", "우주")
@@ -215,10 +215,10 @@ def test_a_terminal_without_unicode_shows_the_rest(encoding: dict[str, str], red
     for command in (["runs"], ["--help"]):
         assert run(env, *command).returncode == 0
     with redis.Redis.from_url(redis_url) as client:
-        assert client.exists(f"{prefix}:run:{{우주}}".encode())  # and was not misspelt on its way
+        assert client.exists(f"{prefix}:run:{{우주}}".encode())  # the id was passed on unchanged
 
 
-def test_a_log_line_cannot_drive_the_terminal_and_is_shown_as_it_was_written(redis_url: str, prefix: str) -> None:
+def test_a_log_line_cannot_control_the_terminal_and_is_shown_as_it_was_written(redis_url: str, prefix: str) -> None:
     env = environment(redis_url, prefix)
     run(env, "publish", "r", "--state", "END", "--log", "\x1b]0;owned\x07 :smile: [bold]")
     assert "\\x1b]0;owned\\x07 :smile: [bold]" in run(env, "tail", "r").stdout
@@ -230,15 +230,15 @@ def test_a_demo_of_a_run_that_has_ended_is_refused(redis_url: str, prefix: str) 
     assert "run 'r' is succeeded" in the_line(run(env, "demo", "r", "--seconds", "0.1"))
 
 
-def test_in_a_pipe_a_long_run_id_stays_on_its_line(redis_url: str, prefix: str) -> None:
-    """`runrelay runs | grep` is what one does with a hundred of them."""
+def test_a_long_run_id_is_not_wrapped_in_a_pipe(redis_url: str, prefix: str) -> None:
+    """Wrapped lines, which `runrelay runs | grep` cannot find."""
     env = environment(redis_url, prefix)
     run_id = "long" * 50
     run(env, "publish", run_id, "--state", "X" * 64)
     assert [line.split()[2] for line in run(env, "runs").stdout.splitlines() if run_id in line] == ["X" * 64]
 
 
-def test_a_reader_that_goes_away_is_no_error_to_read_about(redis_url: str, prefix: str) -> None:
+def test_a_closed_pipe_is_not_an_error(redis_url: str, prefix: str) -> None:
     env = environment(redis_url, prefix)
     with subprocess.Popen(
         [*COMMAND, "tail", "r"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -273,38 +273,38 @@ def test_tail_goes_on_when_redis_is_back(
 
 
 def test_every_process_of_a_relay_logs_its_start_and_no_token(redis_url: str, prefix: str) -> None:
-    """Of two processes the relay's own lines were in no log; a token in a URL is good for whoever reads the log."""
+    """Of several processes the relay's own lines are missing in the log; or a token is in it."""
     port = free_port()
     with started(environment(redis_url, prefix, PORT=str(port)), "serve", "--workers", "2") as relay:
         for _ in range(2):
             assert relay.until("listening on").startswith("INFO: ")
         with connect(f"ws://127.0.0.1:{port}/ws/r?token=secret") as client:
             client.recv()
-        line = relay.until("WebSocket of 127.0.0.1")  # one line for each connection, when it is over
+        line = relay.until("WebSocket of 127.0.0.1")  # one line for each connection, at its end
         assert "secret" not in line
 
 
 @pytest.mark.parametrize(
-    ("missing", "said"),
+    ("missing", "shown"),
     [("celery", "a worker needs the extra 'celery'"), ("pipelines", "name yours in RUNRELAY_CELERY_APP")],
 )
 @pytest.mark.parametrize("command", ["worker", "dev"])
-def test_what_a_worker_lacks_is_said_before_anything_starts(
-    missing: str, said: str, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nowhere: str
+def test_missing_parts_of_a_worker_are_an_error_before_anything_starts(
+    missing: str, shown: str, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, nowhere: str
 ) -> None:
-    """From the wheel, `runrelay dev` started all the rest first, and ended with Celery's traceback."""
+    """`runrelay dev` from the wheel, which starts everything else and ends with Celery's traceback."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REDIS_URL", nowhere)
     monkeypatch.setattr("runrelay.cli.commands.find_spec", lambda name: None if name == missing else name)
     answer = invoke(command)
     assert answer.exit_code == 1
-    assert said in answer.output
+    assert shown in answer.output
     assert ("--no-worker" in answer.output) is (command == "dev")
     assert not list(tmp_path.iterdir())
 
 
-def test_dev_ends_when_its_valkey_does(tmp_path: Path) -> None:
-    """Killed for want of memory, it left a relay and a worker that waited for it for ever."""
+def test_dev_ends_when_its_valkey_ends(tmp_path: Path) -> None:
+    """A relay and a worker that wait for ever for a Valkey that was killed."""
     env = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
     with started({**env, "PORT": str(free_port())}, "dev", "--no-worker", cwd=tmp_path) as dev:
         dev.until("startup complete")
@@ -314,15 +314,15 @@ def test_dev_ends_when_its_valkey_does(tmp_path: Path) -> None:
         assert dev.process.wait(DEADLINE_S) == 1
 
 
-def test_a_title_is_held_to_what_a_worker_is_held_to(redis_url: str, prefix: str) -> None:
-    """It is shown on one line of every list; a longer one, or one with control characters, got in by this door."""
+def test_publish_checks_a_title_as_a_worker_does(redis_url: str, prefix: str) -> None:
+    """A long title, or one with control characters, that the command lets pass."""
     env = environment(redis_url, prefix)
     assert "title must have 1 to 200 characters, got 201" in the_line(run(env, "publish", "r", "--title", "x" * 201))
     assert "control character" in the_line(run(env, "publish", "r", "--title", "two\nlines"))
 
 
-def test_reloading_looks_at_sources_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """node_modules and the data of runs in the same folder are none."""
+def test_reloading_watches_source_folders_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restart for a change in node_modules or in the data of runs."""
     given: list[object] = []
     monkeypatch.setattr("uvicorn.run", lambda *_, **options: given.append(options["reload_dirs"]))
     monkeypatch.chdir(tmp_path)

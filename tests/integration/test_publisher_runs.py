@@ -18,7 +18,7 @@ from tests.support.servers import Server
 
 
 class Log:
-    """What is known of runs, as one could see it with redis-cli."""
+    """A run's keys, as redis-cli would show them."""
 
     def __init__(self, server: Server, publisher: Publisher) -> None:
         self.server = server
@@ -50,8 +50,8 @@ def log(valkey_server: Server, prefix: str) -> Iterator[Log]:
     publisher.close(5)
 
 
-def test_one_line_is_all_it_takes(log: Log) -> None:
-    """The example at the head of the README, which does not work."""
+def test_one_call_makes_a_run(log: Log) -> None:
+    """The first example of the README, if it does not work."""
     publish_progress("20251105_1430_우주여행고양이", "PLOT_GENERATION", 0.15, "시나리오 CSV 생성 완료")
     assert flush()
     (event,) = log.events("20251105_1430_우주여행고양이")
@@ -60,8 +60,8 @@ def test_one_line_is_all_it_takes(log: Log) -> None:
     assert (event["status"], event["seq"], event["attempt"]) == ("running", 1, 1)
 
 
-def test_a_program_is_a_run_and_run_again_a_new_attempt(log: Log) -> None:
-    """A program that can be run once only, or whose second run continues the first one's progress."""
+def test_a_program_that_is_run_again_is_a_new_attempt(log: Log) -> None:
+    """A program that can only be run once, or whose second attempt continues the first one's progress."""
     for attempt in (1, 2):
         with run_progress("film", title="A film", steps={"plan": 1, "render": 3}) as run:
             with run.step("plan"):
@@ -81,7 +81,7 @@ def test_a_program_is_a_run_and_run_again_a_new_attempt(log: Log) -> None:
 
 
 def test_a_step_that_failed_can_be_done_again(log: Log) -> None:
-    """A step that is shown as failed although it went well at the second try; of a canvas, a run that never ends."""
+    """A step that is shown as failed although its second attempt succeeded; in a canvas, a run that never ends."""
     with run_progress("film", steps=["fetch", "render"]) as run:
         for attempt in (1, 2):
             try:
@@ -101,7 +101,7 @@ def test_a_step_that_failed_can_be_done_again(log: Log) -> None:
 
 
 def test_a_failed_program_can_be_run_again(log: Log) -> None:
-    """An error that stays on a run which has gone well since."""
+    """An error that stays on a run which has succeeded since."""
     with pytest.raises(ValueError, match="broken"), run_progress("film"):
         raise ValueError("broken")
     assert flush()
@@ -114,14 +114,14 @@ def test_a_failed_program_can_be_run_again(log: Log) -> None:
     assert "error" not in fields
 
 
-def test_a_queued_run_is_begun_not_replaced(log: Log) -> None:
+def test_a_queued_run_is_started_and_not_replaced(log: Log) -> None:
     """A queued run that its own program starts as a second attempt."""
     log.publisher.commit("film", make_event("QUEUED")._replace(kind="queue"))
     with run_progress("film", attempt=1):
         pass
     assert flush()
     assert (log.fields("film")["status"], log.fields("film")["attempt"]) == ("succeeded", "1")
-    # a retry has been queued since: the program of the first attempt has come too late
+    # a retry has been queued since: the program of the first attempt is late
     log.publisher.commit("film", make_event("QUEUED")._replace(kind="queue"))
     with run_progress("film", attempt=1):
         publish_progress("film", "TOO_LATE", 0.5)
@@ -129,8 +129,8 @@ def test_a_queued_run_is_begun_not_replaced(log: Log) -> None:
     assert (log.fields("film")["status"], log.fields("film")["attempt"]) == ("queued", "2")
 
 
-def test_a_program_gives_signs_of_life(log: Log) -> None:
-    """A long program that is taken for dead; or a dead one that is not missed."""
+def test_a_program_sends_heartbeats(log: Log) -> None:
+    """A long program that is marked stalled, or a dead one that is not."""
     with run_progress("film"):
         assert flush()
         for _ in range(10_000):
@@ -141,8 +141,8 @@ def test_a_program_gives_signs_of_life(log: Log) -> None:
         assert "heartbeat_at" in log.fields("film")
 
 
-def test_a_logger_is_a_runs_log(log: Log) -> None:
-    """Lines of a library that nobody sees."""
+def test_records_of_a_logger_are_in_the_run_s_log(log: Log) -> None:
+    """Log records of a library that are not in the run's log."""
     logger = logging.getLogger("a.library")
     handler = RunLogHandler()
     logger.addHandler(handler)
@@ -155,8 +155,8 @@ def test_a_logger_is_a_runs_log(log: Log) -> None:
     assert [(e["log"], e["level"]) for e in log.events("film") if e["log"]] == [("disk 90 % full", "warning")]
 
 
-def test_flush_waits_for_what_was_published_before_it(log: Log) -> None:
-    """A flush that returns too early, or waits for what others publish in the meantime."""
+def test_flush_waits_for_earlier_events_only(log: Log) -> None:
+    """A flush that returns too early, or waits for events that other threads publish meanwhile."""
     for i in range(2000):
         publish_progress("film", log=f"line {i}")
     assert flush()
@@ -165,7 +165,7 @@ def test_flush_waits_for_what_was_published_before_it(log: Log) -> None:
 
 
 def test_the_run_is_in_the_list_of_runs(log: Log) -> None:
-    """A run that only shows to those who know its name."""
+    """A run that is missing in the list."""
     publish_progress("film", log="line")
     assert flush()
     log.publisher.close(5)
