@@ -61,7 +61,7 @@ class CapturedProgress:
         return [event for event in self.events if event.run_id == run_id]
 
     def states(self, run_id: str) -> list[str]:
-        """The run's states, each change once; the end of a step is not one of them."""
+        """The run's states, each change once. The end of a step is not one of them."""
         seen: list[str] = []
         for event in self.of(run_id):
             if event.state is None or (event.step is not None and event.state in TERMINAL_STATES):
@@ -75,7 +75,7 @@ class CapturedProgress:
         return [event.log for event in self.of(run_id) if event.log]
 
     def progress(self, run_id: str) -> float | None:
-        """How far the run has come: the highest progress, 1.0 after END."""
+        """The run's progress 0..1: the highest so far, 1.0 after END. None if there is none."""
         values = [1.0 if event.state == "END" else event.progress for event in self.of(run_id) if event.step is None]
         return max((value for value in values if value is not None), default=None)
 
@@ -84,10 +84,10 @@ class CapturedProgress:
         ends = (event for event in self.of(run_id) if event.step is None and event.state in TERMINAL_STATES)
         return next(ends, None)
 
-    # the sink that the process' publisher is replaced by
+    # the methods of a sink, in place of the process' publisher's
 
     def emit(self, run_id: str, event: Event, scope: TaskScope | None = None, follow: Event | None = None) -> None:
-        """Keep an event; a canvas' end only if all of its steps have succeeded, as the run log does."""
+        """Keep an event. The end of a canvas is kept only if all of its steps have succeeded, as in the run log."""
         check_run_id(run_id)
         if not self._passes(run_id, event):
             return
@@ -114,17 +114,17 @@ class CapturedProgress:
         return True
 
     def commit(self, run_id: str, event: Event) -> Committed:
-        """Keep an event, and answer as a run log would that has seen nothing before."""
+        """Keep an event. Returns what an empty run log would."""
         self.emit(run_id, event)
         return self._committed(event)
 
     def flush(self, timeout_s: float, *, while_down: bool = True) -> bool:
-        """Nothing waits."""
+        """Return True: no event waits."""
         del timeout_s, while_down
         return True
 
     def close(self) -> bool:
-        """Nothing waits."""
+        """Return True: no event waits."""
         return True
 
     def _committed(self, event: Event) -> Committed:
@@ -134,7 +134,7 @@ class CapturedProgress:
 
 @contextmanager
 def capture_progress() -> Iterator[CapturedProgress]:
-    """Capture what this process publishes within the block, from all threads; nothing reaches Redis."""
+    """Capture the events that this process publishes within the block, from all threads. None reaches Redis."""
     captured = CapturedProgress()
     before = use_sink(captured)
     try:
@@ -145,12 +145,12 @@ def capture_progress() -> Iterator[CapturedProgress]:
 
 try:
     import pytest
-except ModuleNotFoundError:  # pragma: no cover - then nobody asks for the fixture
+except ModuleNotFoundError:  # pragma: no cover - without pytest there is no fixture
     pass
 else:
 
     @pytest.fixture
     def captured_progress() -> Iterator[CapturedProgress]:
-        """What the test's code publishes, captured; see `capture_progress`."""
+        """The events that the test's code publishes; see `capture_progress`."""
         with capture_progress() as captured:
             yield captured

@@ -226,19 +226,19 @@ def test_a_flusher_that_fails_is_replaced_by_another(server: Server, monkeypatch
     assert log_of(server, "run") == lines(0, 20)
 
 
-def _zombie(server: Server) -> list[str]:
+def _replaced_task(server: Server) -> list[str]:
     """A task is started twice; then both publish."""
     start = make_event("STARTED")._replace(kind="start")
     with publishing(settings_for(server)) as first, publishing(settings_for(server)) as second:
-        zombie, living = TaskScope("run"), TaskScope("run")
-        first.emit("run", start, zombie)
-        first.emit("run", make_event(log="first"), zombie)
+        replaced, living = TaskScope("run"), TaskScope("run")
+        first.emit("run", start, replaced)
+        first.emit("run", make_event(log="first"), replaced)
         assert first.flush(10)
         second.emit("run", start, living)
         second.emit("run", make_event(log="second"), living)
         assert second.flush(10)
-        first.emit("run", make_event(log="the zombie"), zombie)
-        first.emit("run", make_event("FAILED", error="the zombie"), zombie)
+        first.emit("run", make_event(log="of the old one"), replaced)
+        first.emit("run", make_event("FAILED", error="of the old one"), replaced)
         assert first.flush(10)
         second.emit("run", make_event("END", log="the end"), living)
         assert second.flush(10)
@@ -247,7 +247,7 @@ def _zombie(server: Server) -> list[str]:
 
 def test_events_of_a_task_that_was_replaced_are_fenced(server: Server) -> None:
     """A task that was replaced, and fails its successor's run."""
-    assert _zombie(server) == ["first", "second", "the end"]
+    assert _replaced_task(server) == ["first", "second", "the end"]
 
 
 def test_without_the_fence_a_task_that_was_replaced_ends_the_run(
@@ -255,7 +255,7 @@ def test_without_the_fence_a_task_that_was_replaced_ends_the_run(
 ) -> None:
     """The control: without the attempt in its events, its end is committed."""
     monkeypatch.setattr(TaskScope, "fence", lambda self, event: event)
-    assert _zombie(server) == ["first", "second", "the zombie"]
+    assert _replaced_task(server) == ["first", "second", "of the old one"]
 
 
 def test_runs_are_entered_in_the_list_when_they_start_and_end(server: Server) -> None:

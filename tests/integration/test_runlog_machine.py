@@ -220,7 +220,7 @@ class RunLogMachine(RuleBasedStateMachine):
         """A producer that knows of everything that it is committed ends, and takes its mark away."""
         producer = self.producers[index]
         if not producer.pending:
-            self.log.dismiss([("우주 r", producer.name)])
+            self.log.delete_marks([("우주 r", producer.name)])
             self.model.marks.pop(producer.name, None)
             self.names += 1
             self.producers[index] = Producer(f"{producer.name[0]}{self.names}")

@@ -1,4 +1,4 @@
-"""A Celery application for tests: tasks that do one thing each, told by Redis lists and counters when to go on."""
+"""A Celery application for tests: tasks that do one thing each, and wait for the test by Redis lists and counters."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ app.conf.update(
     broker_transport_options={"global_keyprefix": f"{NAME}-"},
     result_backend_transport_options={"global_keyprefix": f"{NAME}-"},
 )
-if "TEST_NO_GATE" in os.environ:  # the control of what the gate protects from
+if "TEST_NO_GATE" in os.environ:  # the control: without the gate
     signals.Installation._why_unwanted = lambda self, task: None  # type: ignore[method-assign]
 install(app)
 
@@ -38,7 +38,7 @@ def task(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 def _gate(name: str) -> None:
-    """Say that one has come here, and wait until the test lets one go on."""
+    """Report to the test that a task has arrived, and wait until the test lets one go on."""
     client = redis.Redis.from_url(URL)
     client.rpush(f"{NAME}:at:{name}", os.getpid())
     client.blpop([f"{NAME}:go:{name}"], timeout=60)
@@ -153,7 +153,7 @@ def killed_then_gated(run_id: str) -> None:
 @task()
 def says_it_badly() -> None:
     class Unlucky(Exception):
-        """It cannot be pickled: nobody finds its class by its name."""
+        """An error that cannot be pickled: its class cannot be found by its name."""
 
     raise Unlucky("13", 7)
 
@@ -173,7 +173,7 @@ def part(previous: Any, run_id: str) -> str:
 
 @task()
 def counted(previous: Any, run_id: str, name: str) -> None:
-    """Work that leaves a trace, whatever becomes of its run."""
+    """Work that the test can see, whatever becomes of its run."""
     _count(name)
 
 

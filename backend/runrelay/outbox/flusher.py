@@ -207,7 +207,7 @@ class Flusher:
     def _delete_marks(self, runlog: RunLog) -> None:
         """Delete the marks of this process' producers in Redis. Later events come from new producers."""
         if not self.down:
-            runlog.dismiss(self.outbox.retired(all_idle=True))
+            runlog.delete_marks(self.outbox.retired(all_idle=True))
 
     def _has_ended(self, runlog: RunLog) -> bool:
         """Whether the thread was asked to end. If so it counts as ended from here: the next event starts another."""
@@ -281,7 +281,7 @@ class Flusher:
                 _log.debug("%d runs cannot be entered in the list of runs: %s", len(self._to_index), error)
                 self._to_index.clear()
         if not self._retry and (retired := self.outbox.retired()):
-            runlog.dismiss(retired)
+            runlog.delete_marks(retired)
 
     def _settle(self, batch: InFlightBatch, result: Committed | RunlogError) -> bool:
         """Take the result of a batch. Returns False if it is not known what became of it: it must be sent again."""

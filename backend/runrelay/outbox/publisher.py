@@ -120,7 +120,7 @@ class Publisher:
             done = runlog.commit(Batch(run_id, sequence.producer, sequence.next, [event]))
             try:
                 runlog.index({run_id: done.updated_at})
-                runlog.dismiss([(run_id, sequence.producer)])  # its only batch is acknowledged
+                runlog.delete_marks([(run_id, sequence.producer)])  # its only batch is acknowledged
             except RunlogError:
                 _log.debug("run %r is not in the list of runs yet: its next event or a listing adds it", run_id)
             return done

@@ -241,7 +241,7 @@ class AsyncRunLog:
                     raise of_run(run_id, error) from error
             sequence.next += len(events)
             if only and not sequence.in_doubt:
-                await self._dismiss(run_id, sequence.producer)
+                await self._delete_mark(run_id, sequence.producer)
         if done.created or done.status_changed:
             try:
                 await self.index({run_id: done.updated_at})
@@ -250,8 +250,8 @@ class AsyncRunLog:
                 log.warning("run %r is not entered in the list: %s", run_id, error)
         return done
 
-    async def _dismiss(self, run_id: str, producer: str) -> None:
-        """Take away the mark of a producer of which nothing more will come. What fails is put right by marks.lua."""
+    async def _delete_mark(self, run_id: str, producer: str) -> None:
+        """Delete the mark of a producer that will send no batch again. If that fails, marks.lua deletes it later."""
         with suppress(RunlogError, TimeoutError):
             async with asyncio.timeout(self._timeout_s):
                 await self._call(await self._connected(), "HDEL", self.keys.run(run_id)[0], mark_of(producer))

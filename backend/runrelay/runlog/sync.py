@@ -22,7 +22,7 @@ from .troubles import say_no_identity
 
 __all__ = ["RunLog"]
 
-DISMISS_AT_ONCE: Final = 1000
+MARKS_AT_ONCE: Final = 1000
 
 
 class RunLog:
@@ -166,16 +166,16 @@ class RunLog:
             (reply,) = self._call(self._connected(), [("ZADD", self.keys.runs, "GT", *pairs)])
             self._checked(reply)
 
-    def dismiss(self, producers: Sequence[tuple[str, str]]) -> None:
-        """Remove the marks of producers (run id, name) that will send no batch any more, and none again.
+    def delete_marks(self, producers: Sequence[tuple[str, str]]) -> None:
+        """Delete the marks of producers (run id, name) that will send no batch again.
 
-        None of their replies may be missing: see `ProducerSequence.in_doubt`. A mark that cannot be removed now stays
-        until there are too many of them (marks.lua).
+        None of them may be in doubt (`ProducerSequence.in_doubt`). A mark that cannot be deleted now stays until there
+        are too many of them (marks.lua).
         """
         calls = [("HDEL", self.keys.run(run_id)[0], mark_of(producer)) for run_id, producer in producers]
         with suppress(RunlogUnavailable):
-            for at in range(0, len(calls), DISMISS_AT_ONCE):
-                self._call(self._connected(), calls[at : at + DISMISS_AT_ONCE])
+            for at in range(0, len(calls), MARKS_AT_ONCE):
+                self._call(self._connected(), calls[at : at + MARKS_AT_ONCE])
 
     def _checked(self, reply: Any) -> None:
         if isinstance(judged := self._judged(reply), RunlogError):

@@ -147,8 +147,8 @@ def test_steps_are_blocks_of_a_run(captured: CapturedProgress) -> None:
 
     with pytest.raises(OSError, match="disk"):
         work()
-    told = [(event.step, event.state, event.progress) for event in captured.events if event.step]
-    assert told == [
+    published = [(event.step, event.state, event.progress) for event in captured.events if event.step]
+    assert published == [
         ("a", "A", 0.0), ("a", None, 0.5), ("a", None, 0.5), ("a", None, 0.75), ("a", None, 1.0), ("a", None, 1.0),
         ("a", "END", None), ("b", None, 0.0), ("b", "FAILED", None),
     ]  # fmt: skip
@@ -270,5 +270,5 @@ def test_a_block_can_be_closed_in_another_context(captured: CapturedProgress) ->
             run.update(0.5)
 
     asyncio.run(work())
-    told = [(event.kind, event.state, event.progress) for event in captured.of("read")]
-    assert told[3:] == [("start", "STARTED", None), ("event", None, 0.5), ("event", "END", None)]
+    published = [(event.kind, event.state, event.progress) for event in captured.of("read")]
+    assert published[3:] == [("start", "STARTED", None), ("event", None, 0.5), ("event", "END", None)]
