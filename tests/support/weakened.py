@@ -27,6 +27,12 @@ def switch(change: Callable[[], None]) -> Callable[[], None]:
 # Of a publisher
 
 
+def _replace(owner: object, name: str, instead: object) -> None:
+    """Put something in the place of what is there. Raises AttributeError: a protection that is not there is not off."""
+    getattr(owner, name)
+    setattr(owner, name, instead)
+
+
 @switch
 def no_retry() -> None:
     """What could not be committed at the first try is forgotten."""
@@ -42,7 +48,7 @@ def no_retry() -> None:
             results = [error] * len(batches)
         return [RunlogError("given up") if isinstance(one, RunlogUnavailable) else one for one in results]
 
-    RunLog.commit_many = once  # type: ignore[method-assign]
+    _replace(RunLog, "commit_many", once)
 
 
 @switch
@@ -57,7 +63,7 @@ def no_numbers() -> None:
             self, [Batch(one.run_id, ProducerSequence.fresh().producer, 1, one.events) for one in batches]
         )
 
-    RunLog.commit_many = anew  # type: ignore[method-assign]
+    _replace(RunLog, "commit_many", anew)
 
 
 @switch
@@ -67,7 +73,7 @@ def no_identity() -> None:
     import runrelay.runlog.sync
 
     for module in (runrelay.runlog.sync, runrelay.runlog.aio):
-        module.identity = lambda *_: "one and the same"  # type: ignore[attr-defined]
+        _replace(module, "identity", lambda *_: "one and the same")
 
 
 @switch
@@ -75,7 +81,7 @@ def no_waiting() -> None:
     """`flush` says that everything is committed without looking."""
     from runrelay.outbox.flusher import Flusher
 
-    Flusher.wait = lambda self, timeout_s, *, while_down=True: True  # type: ignore[method-assign]
+    _replace(Flusher, "wait", lambda self, timeout_s, *, while_down=True: True)
 
 
 @switch
@@ -89,7 +95,7 @@ def _weaken_commits(protection: str, instead: str) -> None:
     from runrelay.runlog.scripts import COMMIT
     from tests.support.runlog import weakened
 
-    runrelay.runlog.sync.COMMIT = weakened(COMMIT, protection, instead)  # type: ignore[attr-defined]
+    _replace(runrelay.runlog.sync, "COMMIT", weakened(COMMIT, protection, instead))
 
 
 # Of a relay
@@ -103,7 +109,7 @@ def no_repair_after_reconnect() -> None:
     async def nothing(self: Hub) -> None:
         pass
 
-    Hub._catch_up = nothing  # type: ignore[method-assign]
+    _replace(Hub, "_catch_up", nothing)
 
 
 @switch
@@ -112,7 +118,7 @@ def no_repair() -> None:
     from runrelay.fanout import hub
     from tests.support.weakened_topics import NoRepair
 
-    hub.Topic = NoRepair  # type: ignore[attr-defined]
+    _replace(hub, "Topic", NoRepair)
 
 
 @switch
@@ -123,7 +129,7 @@ def no_check() -> None:
     async def check(self: Hub) -> None:
         pass
 
-    Hub.check = check  # type: ignore[method-assign]
+    _replace(Hub, "check", check)
 
 
 @switch
@@ -137,7 +143,7 @@ def no_probe() -> None:
         self._hub.link_up()
         await asyncio.Event().wait()
 
-    Listener._probe_on = believe  # type: ignore[method-assign]
+    _replace(Listener, "_probe_on", believe)
 
 
 @switch
@@ -145,7 +151,7 @@ def no_pings() -> None:
     """Nobody looks whether a client is still there."""
     from runrelay.fanout.uvicorn import DirectConnection
 
-    DirectConnection.tick = lambda self: None  # type: ignore[method-assign]
+    _replace(DirectConnection, "tick", lambda self: None)
 
 
 @switch
@@ -162,7 +168,7 @@ def fragile_frames() -> None:
         except Refusal as error:
             raise RuntimeError("nobody expects this") from error
 
-    sessions.parse_frame = fragile  # type: ignore[assignment]
+    _replace(sessions, "parse_frame", fragile)
 
 
 @switch
@@ -178,7 +184,7 @@ def fragile_messages() -> None:
         except (TypeError, ValueError) as error:
             raise RuntimeError("nobody expects this") from error
 
-    hub.parse_message = fragile  # type: ignore[attr-defined]
+    _replace(hub, "parse_message", fragile)
 
 
 @switch
