@@ -4,9 +4,10 @@ Why: between two calls a task does other work, so that the code of a call is no 
 step of it costs several times what it costs in a tight loop. To check the arguments and make an `Event` takes 2 µs in
 a tight loop, but 7 to 9 µs at one call per millisecond.
 
-How: the caller only looks up what was checked before (the run id, the state), and appends a tuple to the outbox'
-ingress. Whoever sorts the ingress, nearly always the flusher's thread, makes the event from it (`unpacked`). That also
-cleans the log line there: any text may contain lone surrogates, which have no UTF-8.
+How: the caller only looks up whether the run id and the state were checked before, and appends a tuple to the
+outbox's ingress. The thread that sorts the ingress, nearly always the flusher's, makes the event from it (`unpacked`).
+It also cleans the log line: any text may contain lone surrogates, which have no UTF-8. So a Korean line costs its
+caller what an English one does.
 
 Switch: `RUNRELAY_QUICK_PATH=0` (`PublisherSettings.quick_path`). Test: tests/unit/outbox/test_quick.py gives both paths
 the same random calls, and compares what the commit script would get. Measured: docs/performance.md, scenario g.
@@ -39,7 +40,8 @@ _MAX_LOG_CHARS: Final = MAX_LOG_BYTES // 4
 """A character has at most 4 bytes of UTF-8: a line of so many need not be measured."""
 _DEFAULTS: Final = DEFAULTS[QUICK.stop :]
 
-# Run ids and states that were checked before. A terminal state is never among them: `checked_event` tells the scope.
+# Run ids and states that were checked before. Terminal states are left out: `checked_event` must record them in the
+# scope.
 _known_run_ids: set[str] = set()
 _known_states: set[str | None] = {None}
 _MAX_KNOWN: Final = 10_000
@@ -49,9 +51,9 @@ _STATE_TYPES: Final = (str, type(None))
 def publish_quickly(
     outbox: Outbox, run_id: str, state: str | None, progress: SupportsFloat | None, log: str | None
 ) -> bool:
-    """Append an event if the arguments need no further check. Returns False, and does nothing, if they do.
+    """Append an event if its arguments need no further check. Returns False, and does nothing, if they do.
 
-    The types are compared exactly: a subclass of str may hash or compare as it likes.
+    The types are compared exactly: a subclass of str can have any hash and comparison.
     """
     if (
         type(run_id) is str
@@ -84,7 +86,7 @@ def checked_event(
     error: str | None,
     attempt: int | None,
 ) -> tuple[str, Event, TaskScope | None]:
-    """The plain path: check all arguments and make the event. Returns what `Outbox.append` takes.
+    """The plain path: check all arguments and make the event. Returns the arguments of `Outbox.append`.
 
     Raises:
         TypeError, ValueError: an argument is wrong; see `make_event`.
@@ -107,7 +109,7 @@ def checked_event(
 
 
 def unpacked(item: Ingress) -> Appended:
-    """What was appended, by whichever path, as the plain path appends it."""
+    """An item of the ingress, from either path, as the arguments of `Outbox.append`."""
     if len(item) == 4:
         return item
     run_id, time_ns, state, progress, log, level, step, scope = item
@@ -115,6 +117,6 @@ def unpacked(item: Ingress) -> Appended:
         log = cut_text(log, MAX_LOG_BYTES)  # only its lone surrogates are changed
     if not progress and progress is not None:
         progress = 0.0  # not -0.0
-    # as Event(…) would, whose twenty defaults take three times as long
+    # the same as Event(…), which takes three times as long because of its twenty defaults
     event = tuple.__new__(Event, (time_ns // 1_000_000, state, progress, log, level, step, *_DEFAULTS))
     return run_id, event, scope, None
