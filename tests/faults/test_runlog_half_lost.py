@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-import runrelay.runlog.aio
+import runrelay.runlog.commit_connection
 import runrelay.runlog.sync
 from runrelay.errors import RunlogError
 from runrelay.progress import Cursor, step_specs
@@ -148,7 +148,7 @@ async def test_without_the_look_at_the_stream_it_does_not_heal(
     log: Log, witness: Witness, look: Any, monkeypatch: pytest.MonkeyPatch, harm: str
 ) -> None:
     """Negative control: the same harm, with a script that does not look, leaves a log with a hole or wedges the run."""
-    for module in (runrelay.runlog.sync, runrelay.runlog.aio):
+    for module in (runrelay.runlog.sync, runrelay.runlog.commit_connection):
         monkeypatch.setattr(module, "COMMIT", weakened(COMMIT, *CONTROLS[harm]))
     sequence = ProducerSequence.fresh()
     await log.commit("r", [said("1"), said("2"), said("3")], sequence)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-import runrelay.runlog.aio
+import runrelay.runlog.commit_connection
 import runrelay.runlog.sync
 from runrelay.errors import RunlogUnavailable
 from runrelay.runlog import AsyncRunLog, Batch, Committed, ProducerSequence, RunLog
@@ -72,7 +72,7 @@ async def test_without_the_mark_it_would_be_there_twice(
 ) -> None:
     """Negative control: the same, with a script that does not skip what it has."""
     forgetful = weakened(COMMIT, "local pass = number > mark", "local pass = true")
-    for module in (runrelay.runlog.sync, runrelay.runlog.aio):
+    for module in (runrelay.runlog.sync, runrelay.runlog.commit_connection):
         monkeypatch.setattr(module, "COMMIT", forgetful)
     with Witness.of(store, far.keys) as witness:
         sequence = ProducerSequence.fresh()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import runrelay.runlog.aio
+import runrelay.runlog.commit_connection
 import runrelay.runlog.sync
 from runrelay.errors import RunlogUnavailable
 from runrelay.runlog import Keys, ProducerSequence
@@ -84,7 +84,7 @@ def link() -> Iterator[Link]:
 
 def always_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Switch the protection off: to these clients all servers are one."""
-    for module in (runrelay.runlog.sync, runrelay.runlog.aio):
+    for module in (runrelay.runlog.sync, runrelay.runlog.commit_connection):
         monkeypatch.setattr(module, "identity", lambda *_: "one and the same")
 
 
@@ -240,7 +240,8 @@ async def test_two_views_of_one_server_do_not_take_turns_for_ever(
     early, late = (connect_log(client_kind, store.url, keys) for _ in range(2))
     await late.commit("r", [said("1")])
     await early.commit("another", [said("connects")])
-    early.inner._server = "as it was before its promotion"  # type: ignore[attr-defined]
+    connection = early.inner  # type: ignore[attr-defined]
+    getattr(connection, "_commits", connection)._server = "as it was before its promotion"
     epochs = [(await log.commit("r", [said("x")])).epoch for log in (early, late) * 5]
     assert len(set(epochs)) <= 3
     assert len(set(epochs[3:])) == 1

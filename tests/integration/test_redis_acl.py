@@ -18,7 +18,7 @@ from runrelay.outbox import Publisher
 from runrelay.outbox.scopes import TaskScope, entered
 from runrelay.progress import Event, StepSpec, make_event
 from runrelay.runlog import Batch, Keys, ProducerSequence, Retention, RunLog
-from runrelay.runlog.troubles import say_no_identity
+from runrelay.runlog.troubles import warn_no_identity
 from runrelay.settings import PublisherSettings
 from tests.support.clients import eventually, watch
 from tests.support.command_line import invoke
@@ -182,7 +182,7 @@ def test_each_right_of_a_publisher_is_needed(
         users.allow("publisher", without=rule)
         users.look.script_flush()
         caplog.clear()
-        say_no_identity.cache_clear()
+        warn_no_identity.cache_clear()
         broken = False
         try:
             _publishes_everything(users, f"r{number}")

@@ -69,10 +69,10 @@ def no_numbers() -> None:
 @switch
 def no_identity() -> None:
     """All servers are one: a log is continued wherever it is found."""
-    import runrelay.runlog.aio
+    import runrelay.runlog.commit_connection
     import runrelay.runlog.sync
 
-    for module in (runrelay.runlog.sync, runrelay.runlog.aio):
+    for module in (runrelay.runlog.sync, runrelay.runlog.commit_connection):
         _replace(module, "identity", lambda *_: "one and the same")
 
 

@@ -1,4 +1,4 @@
-"""A commit as Redis sees it: events to arguments, the reply to a result. Pure; the two clients share it."""
+"""A commit: events to the script's arguments, its reply to a result. Pure; both clients use it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ __all__ = [
     "RunLogSettings",
     "SequenceGap",
     "commit_args",
+    "identity_is_old",
     "mark_of",
     "parse_commit",
 ]
@@ -57,23 +58,25 @@ class RunLogSettings(Protocol):
 
 @dataclass(slots=True)
 class ProducerSequence:
-    """One producer's numbers for one run: contiguous from 1, so that what was committed before is recognised.
+    """One producer's numbers for one run, contiguous from 1. They make commits idempotent: the script skips numbers
+    that it has committed before.
 
-    A producer is a process's acquaintance with a run: whoever forgets a sequence and starts again at 1 must
-    do so under a new name, or its first events would pass for old ones.
+    A producer id names one process's sequence of events for one run. If the sequence is lost, take a new id: numbers
+    from 1 under the old id would be dropped as duplicates.
     """
 
     producer: str
     next: int = 1
     in_doubt: bool = False
-    """A batch under these numbers may yet come to the server a second time: it was sent, and its reply has not come.
+    """A batch with these numbers was sent and its reply has not come, so the server may get it a second time.
 
-    The producer's mark is what it would be recognised by. It can be taken away (`mark_of`) only while this is false.
+    The server recognises a repeated batch by the producer's mark. The mark (`mark_of`) may be removed only while this
+    is false.
     """
 
     @staticmethod
     def fresh() -> ProducerSequence:
-        """The sequence of a producer that nobody has met."""
+        """A sequence with a new producer id."""
         return ProducerSequence(secrets.token_hex(6))
 
 
@@ -89,20 +92,20 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class NewLog:
-    """What a commit names and seals a run's log with if it begins one. Serves one call."""
+    """The epoch and the MAC's key of a log, if a commit begins one. For one call only."""
 
     epoch: str
     seal_key: str
 
     @staticmethod
     def fresh() -> NewLog:
-        """A name and a key that nobody has met."""
+        """A new epoch and a new key."""
         return NewLog(new_epoch(), secrets.token_hex(8))
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a commit did. Nothing was appended if `before == after`."""
+    """The result of a commit. Nothing was appended if `before == after`."""
 
     epoch: str
     before: int
@@ -119,8 +122,8 @@ class Committed:
     data_ignored: bool = False
     """At least one event's data was not merged into the run's, which would have been too large."""
     superseded_below: int = 0
-    """Work that was sent for an attempt below this is not wanted any more: a later one was queued, or it could not be
-    sent in time. 0: not asked for (the batch only reports)."""
+    """Work that was sent for an attempt below this must not begin: a later attempt was queued, or the work could not be
+    sent in time. 0 if the batch only reports."""
 
     @property
     def cursor(self) -> Cursor:
@@ -129,7 +132,7 @@ class Committed:
 
 
 class SequenceGap(RunlogError):
-    """The server knows less of this producer than it once acknowledged: it has lost data."""
+    """The server has fewer events of this producer than it once acknowledged: it has lost data."""
 
     def __init__(self, mark: int) -> None:
         super().__init__(f"the run log is behind this producer: it has events up to number {mark} only")
@@ -144,7 +147,7 @@ _WIRE_HEADS: Final = tuple(b',"%b":' % name.encode() for name in WIRE_FIELDS)
 
 
 def mark_of(producer: str) -> str:
-    """The field of a run's hash in which the script notes how far this producer is."""
+    """The field of a run's hash in which the script keeps the number of this producer's last event."""
     return f"p:{producer}"
 
 
@@ -190,7 +193,7 @@ def commit_args(
 ) -> list[str | bytes | int]:
     """The script's keys (three) and arguments for one batch.
 
-    `new_log` is used if a log begins, `server` is the identity of the server behind this connection.
+    `new_log` is used if a log begins; `server` is the identity of the server behind this connection.
     """
     rows: list[str | bytes | int] = []
     plain, named = True, 0
@@ -244,7 +247,7 @@ def parse_commit(run_id: str, reply: Any) -> Committed:
         return _committed(run_id, reply)
     except RunlogError:
         raise
-    except Exception as error:  # a damaged hash, of which the script has passed on what no commit wrote
+    except Exception as error:  # a damaged hash: the script has returned values that no commit wrote
         raise NotARun(run_id, f"the commit script answered {reply!r}"[:1000]) from error
 
 
@@ -274,8 +277,18 @@ def _committed(run_id: str, reply: Any) -> Committed:
     raise RunlogError(f"the commit script answered {reply!r}")
 
 
+def identity_is_old(done: Committed, new_log: NewLog) -> bool:
+    """Whether the server's identity must be read again after this commit, on a new connection.
+
+    The commit began a new log of a known run. Either the server has changed, or its identity has changed since it was
+    read (a replica was promoted under this connection). Without reading it again, two producers with different
+    identities would begin new logs in turns for ever.
+    """
+    return done.epoch == new_log.epoch and not done.created
+
+
 def refusal(event: Event, error: CommitRefused) -> CommitRefused:
-    """The refusal by the name of the condition that did not hold."""
+    """The refusal as the error of the condition that did not hold."""
     if event.precondition == "absent":
         return RunExists(error.run_id, error.status, error.attempt, "a run of this id exists")
     if event.precondition == "ended" and error.status != "unknown":

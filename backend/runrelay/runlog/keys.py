@@ -1,4 +1,4 @@
-"""Redis' keys: the one place that knows their names, and which channel carries which run."""
+"""Redis' keys: the only module that knows their names, and the channel of each run."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Keys:
 
     def __post_init__(self) -> None:
         if not self.prefix or any(char in "{}" or char.isspace() for char in self.prefix):
-            # a brace would move the hash tag: a run's three keys would not be in one slot
+            # a brace would move the hash tag, and a run's three keys would not be in one slot
             raise ValueError(f"a prefix of keys has at least a character, no braces and no spaces, got {self.prefix!r}")
 
     def run(self, run_id: str) -> tuple[str, str, str]:
-        """A run's own keys: hash, stream, log. The braces are a hash tag: all three in one slot, for scripts."""
+        """A run's own keys: hash, stream, log lines. The braces are a hash tag: all are in one slot, for scripts."""
         base = f"{self.prefix}:run:{{{run_id}}}"
         return base, f"{base}:events", f"{base}:logs"
 
@@ -32,18 +32,18 @@ class Keys:
         return None
 
     def channel_of(self, run_id: str) -> str:
-        """The channel of this run's events. One for all today; a sharded one would be decided here."""
+        """The channel of this run's events. One for all runs today; sharded channels would be chosen here."""
         del run_id
         return self.channel
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """The channels that a relay's listener follows, the relays' own control channel last."""
+        """The channels that a relay's listener subscribes to; the relays' own control channel is the last."""
         return self.channel, self.control
 
     @property
     def control(self) -> str:
-        """Channel of the relays among themselves: probes, markers, deletions."""
+        """The channel between relays: probes, markers, deletions."""
         return f"{self.prefix}:relays"
 
     @property
@@ -53,9 +53,9 @@ class Keys:
 
     @property
     def alive(self) -> str:
-        """Sorted set: run ids by their workers' last heartbeat. The reaper looks at its low end."""
+        """Sorted set: run ids by their workers' last heartbeat. The reaper reads the oldest."""
         return f"{self.prefix}:alive"
 
     def lease(self, name: str) -> str:
-        """Key of a lease that one relay holds at a time."""
+        """Key of a lease, which at most one relay holds."""
         return f"{self.prefix}:lease:{name}"

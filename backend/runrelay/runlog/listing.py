@@ -1,4 +1,4 @@
-"""The two sorted sets over all runs, the list and the heartbeats, in which anybody may have entered anything."""
+"""The two sorted sets over all runs: the list and the heartbeats. Other clients may have entered anything there."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from .reads import run_ids
 __all__ = ["LATEST_MS", "escaped", "hashes", "listed", "prune", "silent_since"]
 
 LATEST_MS: Final = 8_640_000_000_000_000
-"""The last moment that a browser's `Date` can tell (ECMA-262, 21.4.1.1). A time is within 0 and this."""
+"""The last time that a browser's `Date` can show (ECMA-262, 21.4.1.1). A time is within 0 and this."""
 _LEAP_MS: Final = 24 * 3600 * 1000
-"""A heartbeat further in the future than this was never one. (A clock that was set back makes some that are hours.)"""
+"""A heartbeat further in the future than this was never one. (A clock that is set back makes some hours of future.)"""
 
 
 async def listed(redis: Any, keys: Keys, before: tuple[int, str] | None, count: int) -> list[tuple[str, int]]:
-    """See AsyncRunLog.listed. What is no run id is taken out: nobody of ours has entered it."""
+    """See AsyncRunLog.listed. An entry that is no run id is removed: no commit has entered it."""
     most = LATEST_MS if before is None else min(before[0], LATEST_MS)
     rows: list[tuple[str, int]] = []
     strange: list[bytes] = []
@@ -56,14 +56,14 @@ async def silent_since(redis: Any, keys: Keys, before_ms: int, count: int) -> li
     """See AsyncRunLog.silent_since."""
     rows = await redis.zrangebyscore(keys.alive, "-inf", before_ms, start=0, num=count)
     found = run_ids(rows)
-    if len(found) < len(rows):  # they would be the first for ever
+    if len(found) < len(rows):  # entries that are no run ids would be the first for ever
         known = {run_id.encode() for run_id in found}
         await redis.zrem(keys.alive, *(row for row in rows if row not in known))
     return found
 
 
 def hashes(rows: list[Any], fields: int) -> list[list[Any]]:
-    """Replies of HMGET; a key of another type, which somebody else has set, is no run."""
+    """Replies of HMGET. A key of another type, which another client has set, is not a run."""
     for i, row in enumerate(rows):
         if isinstance(row, BaseException):
             if not str(row.__cause__).startswith("WRONGTYPE"):
@@ -73,5 +73,5 @@ def hashes(rows: list[Any], fields: int) -> list[list[Any]]:
 
 
 def escaped(text: str) -> str:
-    """The text as a pattern of SCAN that matches it only."""
+    """A pattern of SCAN that matches only this text."""
     return "".join(f"\\{char}" if char in "*?[]\\" else char for char in text)

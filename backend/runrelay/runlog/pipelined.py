@@ -1,14 +1,15 @@
-"""A connection to Redis with many commands under way at once, for asyncio.
+"""A connection to Redis that pipelines commands, for asyncio.
 
-A command sent by itself costs a write, a read, a timer and several turns of the loop. Here all commands that are called
-for in one turn, or while a round trip is under way, go out in one write, and their replies come in one read.
+Why: a command that is sent alone costs a write, a read, a timer and several turns of the loop. Here all commands that
+are called in one turn of the loop, or during a round trip, go out in one write, and their replies come in one read.
 
 What a time-out means
 ---------------------
-A time-out must tell of Redis and of nothing else. So a command's time in this queue never counts, and the clock is not
-asked either: the loop may have been busy while the reply lay in the socket. What counts are the *quiet ticks*: turns of
-a timer, a fraction of a second apart and each on time, between which the loop has looked at the socket and nothing had
-come, although commands are under way. A loop that is late for its own timers has no quiet ticks, and judges nobody.
+A time-out must mean that Redis is slow, and nothing else. So the time that a command waits in this queue does not
+count. Elapsed time does not count either: the loop may have been busy while the reply lay in the socket. Counted are
+*quiet ticks*: turns of a timer that come on time, a fraction of a second apart, during which commands were in flight,
+the loop read the socket, and no reply came. A loop that is late for its timers has no quiet ticks, so it reports no
+time-out.
 """
 
 from __future__ import annotations
@@ -32,33 +33,33 @@ __all__ = ["Pipelined", "take_over"]
 log = logging.getLogger(__name__)
 
 _TICKS: Final = 10
-"""Quiet ticks after which a connection is given up: each takes a tenth of the time-out."""
+"""Quiet ticks after which a connection is given up. A tick takes a tenth of the time-out."""
 _LATER_EACH: Final = 4
-"""Of so many places that both lanes want, one is the later lane's."""
+"""When both lanes have commands, one of so many places is for the later lane."""
 _MAX_WRITE_BYTES: Final = 64 * 1024
 
 
 def take_over(connection: Any, protocol: asyncio.Protocol) -> asyncio.Transport:
-    """Give a connection's transport to a protocol of ours, right after it has connected.
+    """Give a connection's transport to another protocol, right after the connection was made.
 
-    redis-py makes the connection: it knows TLS, AUTH and Sentinel. But its streams and `read_response` cost more for
-    each reply than everything else that is done with it.
+    redis-py makes the connection, because it knows TLS, AUTH and Sentinel. But its streams and `read_response` cost
+    more for each reply than everything else that is done with the reply.
 
     Raises:
-        RunlogUnavailable: it is closed already.
+        RunlogUnavailable: the connection is closed already.
     """
     stream, transport = connection._reader, connection._writer.transport
     if stream._eof or transport.is_closing():
         raise RunlogUnavailable("Redis closed the connection")
     transport.set_protocol(protocol)
-    protocol.data_received(bytes(stream._buffer))  # what came along with the last answer
+    protocol.data_received(bytes(stream._buffer))  # bytes that came together with the last answer
     transport.resume_reading()
     made: asyncio.Transport = transport
     return made
 
 
 class _Call:
-    """A command and who waits for its reply."""
+    """A command and the future of its reply."""
 
     __slots__ = ("again", "answer", "command", "parse", "run_id", "script")
 
@@ -67,16 +68,16 @@ class _Call:
     ) -> None:
         self.command = command
         self.script: Script | None = None
-        """What the command runs by its name only."""
+        """The script that the command runs by its SHA-1."""
         self.answer = answer
         self.parse = parse
         self.again = again
-        """It may be sent a second time, should the connection break before its reply has come."""
+        """The command may be sent a second time if the connection breaks before its reply comes."""
         self.run_id: str | None = None
-        """Whose it is: what the server refuses because of what this run's keys hold is a NotARun."""
+        """The run of the command. An error about the contents of this run's keys becomes NotARun."""
 
     def take(self, reply: Any) -> None:
-        """Give the reply to who waits. What is wrong with it is that one's error and nobody else's."""
+        """Resolve the future with the reply. An error in the reply fails this command only."""
         if self.answer.done():
             return
         if isinstance(reply, Exception):
@@ -93,14 +94,14 @@ class _Call:
             self.fail(wrong)
 
     def fail(self, error: RunlogError) -> None:
-        """Give who waits an error."""
+        """Fail the future."""
         if not self.answer.done():
             self.answer.set_exception(error)
-            self.answer.exception()  # looked at, if nobody is left who does
+            self.answer.exception()  # marked as retrieved, in case that no task waits any more
 
 
 class _Replies(asyncio.Protocol):
-    """The protocol of one connection of a `Pipelined`; of none, once that has let it go."""
+    """The protocol of one connection of a `Pipelined`. `owner` is None when the connection was dropped."""
 
     __slots__ = ("owner", "parser")
 
@@ -111,7 +112,7 @@ class _Replies(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
         if self.owner is not None:
-            self.owner.hear(self.parser, data)
+            self.owner.receive(self.parser, data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -120,12 +121,13 @@ class _Replies(asyncio.Protocol):
 
 
 class Pipelined:
-    """One connection, made when it is needed and again when it has broken.
+    """One connection, made at the first command, and made again after it has broken.
 
-    Commands go out in order, but for two lanes: those called for `later` give way to the others. They do not starve: of
-    four places that both lanes want, one is theirs, so a command with n before it in its lane goes out after at most
-    3n + 3 of the others. At most `most` are under way, so that Redis has time for other clients between them, and so
-    that little is in vain when who asked has gone: a command that was cancelled before it is sent is not sent.
+    Commands go out in order, in two lanes: those with `later` give way to the others. They do not starve: while both
+    lanes have commands, one of four places is for the later lane, so a command with n before it in its lane goes out
+    after at most 3n + 3 of the other lane. At most `most` commands are in flight (backpressure): so Redis has time for
+    other clients between them, and little work is wasted when callers go away. A command that is cancelled before it is
+    sent is not sent.
     """
 
     def __init__(self, pool: ConnectionPool, name: str, *, timeout_s: float, most: int = 64) -> None:
@@ -151,7 +153,7 @@ class Pipelined:
 
     @property
     def waiting(self) -> int:
-        """Commands that are not sent yet, those that were cancelled included."""
+        """Commands that are not sent yet, with those that were cancelled."""
         return len(self._first) + len(self._later)
 
     def call(
@@ -160,12 +162,12 @@ class Pipelined:
         """Send a command. The future's result is the reply, or what `parse` makes of it.
 
         Args:
-            later: it gives way to other commands.
-            again: it may be sent twice if the connection breaks meanwhile: a read, say.
+            later: the command gives way to others.
+            again: the command is idempotent: it may be sent twice if the connection breaks meanwhile.
 
-        The future's exception is RunlogUnavailable if Redis cannot be reached, has fallen silent or cannot do this now;
-        RunlogError if it answers another error, or `parse` raises one. Cancelled before it is sent, the command is not
-        sent.
+        The future's exception is RunlogUnavailable if Redis cannot be reached, does not answer or cannot do this now;
+        RunlogError if Redis answers another error, or `parse` raises one. If the future is cancelled before the command
+        is sent, the command is not sent; after that, the reply is dropped.
         """
         return self._enter(_Call(command, asyncio.get_running_loop().create_future(), parse, again), later)
 
@@ -173,9 +175,10 @@ class Pipelined:
         self, script: Script, keys: int, args: Sequence[Any], *, parse: Callable[[Any], Any] | None = None,
         later: bool = False, run_id: str | None = None,
     ) -> asyncio.Future[Any]:  # fmt: skip
-        """Run a script that may run twice; see `call`. A server that does not know it is told it.
+        """Run an idempotent script; see `call`. A server that does not know the script gets its text.
 
-        run_id: the run whose keys it looks at. NotARun, if they are not those of a run.
+        Args:
+            run_id: the run whose keys the script reads. The exception is NotARun if they are not those of a run.
         """
         command = ("EVALSHA", script.sha, keys, *args)
         call = _Call(command, asyncio.get_running_loop().create_future(), parse, True)
@@ -191,7 +194,7 @@ class Pipelined:
         return call.answer
 
     async def close(self) -> None:
-        """Close the connection. Who waits gets RunlogUnavailable."""
+        """Close the connection. Commands that wait fail with RunlogUnavailable."""
         self._closed = True
         task, self._connecting = self._connecting, None
         if task is not None:
@@ -203,7 +206,7 @@ class Pipelined:
         self._first.clear()
         self._later.clear()
 
-    # Out
+    # Sending
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -218,7 +221,7 @@ class Pipelined:
             self._connecting = asyncio.get_running_loop().create_task(self._connect(), name=f"connect {self._name}")
 
     def _send(self) -> None:
-        """Fill up what is under way; not for a few at a time, since each write and each read has its price."""
+        """Send commands until `most` are in flight, not a few at a time: each write and each read has its cost."""
         room = self._most - len(self._sent)
         if room * 2 < self._most or self._transport is None:
             return
@@ -231,10 +234,10 @@ class Pipelined:
                 break
             call = lane.popleft()
             if call.answer.done():
-                continue  # who asked has gone
+                continue  # cancelled
             try:
                 packed = pack_command(call.command)
-            except Exception as error:  # a fault of this command's must not be another's
+            except Exception as error:  # an error of one command must not fail another
                 call.fail(RunlogError(f"this is no command for the run log: {error!r}"))
                 continue
             self._sent.append(call)
@@ -246,10 +249,10 @@ class Pipelined:
             if self._timer is None:
                 self._watch()
 
-    # In
+    # Receiving
 
-    def hear(self, parser: Any, data: bytes) -> None:
-        """Answer those whose replies have come."""
+    def receive(self, parser: Any, data: bytes) -> None:
+        """Resolve the commands whose replies have come."""
         self._quiet = 0
         sent, moved = self._sent, False
         try:
@@ -262,11 +265,11 @@ class Pipelined:
                     continue
                 moved = moved or isinstance(reply, ReadOnlyError)
                 call.take(reply)
-        except (RedisError, IndexError) as error:  # no RESP, or a reply that nobody has asked for
+        except (RedisError, IndexError) as error:  # no RESP, or a reply without a command
             self.lose(error)
             return
         if moved:
-            self.lose(RunlogUnavailable("it leads to a replica"))  # the next one may lead to the primary
+            self.lose(RunlogUnavailable("it leads to a replica"))  # the next connection may lead to the primary
         elif self._first or self._later:
             self._send()
 
@@ -280,7 +283,7 @@ class Pipelined:
             self._replies, self._quiet = _Replies(self, Reader(InvalidResponse, connection._parser.parse_error)), 0
             self._transport = take_over(connection, self._replies)
             self._connection = connection
-        except Exception as error:  # of the link, mostly; whatever it is, who waits must not wait for ever
+        except Exception as error:  # mostly of the connection; in any case no command may wait for ever
             await connection.disconnect(nowait=True)
             waiting = [*self._first, *self._later]
             self._first.clear()
@@ -294,7 +297,7 @@ class Pipelined:
         self._go_on()
 
     def _drop(self) -> None:
-        """Let go of the connection."""
+        """Drop the connection; commands stay."""
         transport, replies, connection = self._transport, self._replies, self._connection
         self._transport = self._replies = self._connection = None
         if self._timer is not None:
@@ -305,10 +308,10 @@ class Pipelined:
         if transport is not None:
             transport.abort()
         if connection is not None:
-            connection._writer = connection._reader = None  # they have lost their transport to us
+            connection._writer = connection._reader = None  # redis-py must not use the transport that was taken over
 
     def lose(self, error: Exception) -> None:
-        """The connection is of no more use: what is under way is sent once more on the next, or fails."""
+        """Drop a connection that broke. Commands in flight are sent once more on the next one, or fail."""
         log.debug("the connection for %s is lost: %s", self._name, error)
         self._drop()
         again = [call for call in self._sent if call.again]
@@ -344,6 +347,6 @@ class Pipelined:
 
 def _fail(calls: Iterable[_Call], text: str, cause: Exception | None = None) -> None:
     for call in calls:
-        error = RunlogUnavailable(text)  # each its own: an exception keeps what it has passed through
+        error = RunlogUnavailable(text)  # one for each: an exception keeps its traceback
         error.__cause__ = cause
         call.fail(error)

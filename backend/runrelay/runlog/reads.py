@@ -1,4 +1,4 @@
-"""A read as Redis answers it: the reply to a view of the run. Pure; the two clients share it."""
+"""A read: the script's arguments, and its reply to a view of the run. Pure; both clients use it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_WHOLE: Final = (1 << 53) - 1
-"""What a double has no doubt about, and so neither Lua nor a browser."""
+"""The largest integer that a double holds exactly, and so Lua and a browser."""
 LOG_BYTES = 256 * 1024
-"""How much of the log a snapshot holds at most: the newest."""
+"""Bytes of log lines that a snapshot has at most: the newest lines."""
 
 SUMMARY_FIELDS: Final = (
     "epoch",
@@ -45,16 +45,16 @@ _FIELDS: Final = (*RUN_FIELDS, "seal_key", "input")
 class RunView:
     """A run as of one moment: the snapshot, and the messages after the cursor that was asked for.
 
-    `events` is None if none were asked for, or if they are not all there (or too many): then only the
-    snapshot is whole.
+    `events` is None if none were asked for, or if some of them are gone or they are too many. Then only the snapshot is
+    complete.
     """
 
     snapshot: Snapshot
     events: Sequence[bytes] | None
     seal_key: bytes = b""
-    """Verifies the seal of this log's messages: see seals.py."""
+    """The key of the MAC of this log's messages: see mac.py."""
     input: bytes | None = None
-    """What the run was asked to do, as JSON."""
+    """The input of the run's pipeline, as JSON."""
 
 
 def read_args(
@@ -72,14 +72,14 @@ def read_args(
 
 
 def parse_view(run_id: str, reply: Any) -> RunView:
-    """Read the script's reply. A run that nobody has heard of gives a snapshot that does not `exist`.
+    """Read the script's reply. An unknown run gives a snapshot that does not `exist`.
 
     Raises:
-        NotARun: somebody else's hash is under the run's name, or something in it is damaged.
+        NotARun: the key is not a run's, or something in it is damaged.
     """
     try:
         return _view(run_id, *reply)
-    except Exception as error:  # what may stand there is anything; the ways in which it is wrong cannot be named
+    except Exception as error:  # the hash may hold anything, so any error may come
         raise NotARun(run_id, f"{type(error).__name__}: {error}") from error
 
 
@@ -112,7 +112,7 @@ def _view(
 
 
 def names(raw: Iterable[bytes]) -> list[str]:
-    """Names as text; what is no UTF-8 is no run's."""
+    """Names as text. Those that are not UTF-8 are left out: no run has such a name."""
     found = []
     for name in raw:
         with suppress(UnicodeDecodeError):
@@ -121,7 +121,7 @@ def names(raw: Iterable[bytes]) -> list[str]:
 
 
 def run_ids(raw: Iterable[bytes]) -> list[str]:
-    """Those of the names that can be a run's."""
+    """The names that can be run ids."""
     found = []
     for name in names(raw):
         with suppress(ValueError):
@@ -133,7 +133,7 @@ def parse_status(run_id: str, raw: bytes) -> Status:
     """Read a status as a script answers it.
 
     Raises:
-        NotARun: it is none.
+        NotARun: it is not a status.
     """
     try:
         return _status(raw.decode())
@@ -142,7 +142,7 @@ def parse_status(run_id: str, raw: bytes) -> Status:
 
 
 def parse_position(epoch: bytes | None, seq: bytes | None) -> Cursor | None:
-    """Read these two fields of a run's hash; None if it is gone or, as far as they tell, no run."""
+    """Read these two fields of a run's hash. None if the run is gone, or the fields are not a run's."""
     try:
         return None if epoch is None or seq is None else _cursor(epoch, seq)
     except ValueError:
@@ -154,8 +154,8 @@ def parse_summary(
 ) -> tuple[Snapshot | None, int | None]:
     """Read these fields of a run's hash: the snapshot, and the time of the last heartbeat (Unix ms).
 
-    None if it is gone, or no run: these are read by what looks after all runs, which must not end at one that
-    somebody else has set.
+    None if it is gone, or is not a run. No error is raised, because callers read many runs: one damaged key must not
+    stop them.
     """
     fields = {name: value for name, value in zip(names, values, strict=True) if value is not None}
     if "epoch" not in fields:
@@ -177,7 +177,7 @@ def _snapshot(run_id: str, fields: dict[str, bytes], **more: Any) -> Snapshot:
 
 
 def _log_line(raw: bytes) -> LogLine | None:
-    """A line of the log; None for what somebody else has pushed there."""
+    """A line of the log; None for a value that no commit has pushed."""
     try:
         seq, ts_ms, level, step, message = raw.decode().split("\t", 4)
         return LogLine(_whole(seq), _whole(ts_ms), level, step or None, message)
@@ -204,7 +204,7 @@ def _step(fields: dict[str, Any]) -> Step:
     )
 
 
-# Whoever can write to Redis can write anything there. What is let through can be shown as JSON, and means something.
+# Other clients of Redis can write anything. These checks let only values through that can be shown as JSON.
 
 
 def _whole(raw: bytes | str | float) -> int:

@@ -1,15 +1,15 @@
-"""The primary by the word of its sentinels: asked at each connect, and held against what the server says itself.
+"""Finds the primary through its sentinels at each connect, and checks with the server itself that it is the primary.
 
-The classes that connect are redis-py's (`redis.sentinel`, `redis.asyncio.sentinel`); three things are done otherwise.
+The classes that connect are redis-py's (`redis.sentinel`, `redis.asyncio.sentinel`). Three things differ:
 
 - redis-py's `Sentinel` asks one sentinel after the other through clients of its own, each of which tries four times
   with pauses of seconds, and its reordering of the list can lose a sentinel when two tasks ask at once. Here each
   sentinel is asked once, on a connection of its own, within `ASK_S`.
-- A sentinel that was cut off from the others goes on naming the old primary. So whom a sentinel names must say itself
-  that it is a primary (`ROLE`); if it does not, or is not there, the next question goes to the next sentinel.
+- A sentinel that is cut off from the others still names the old primary. So the server that a sentinel names is asked
+  for its role (`ROLE`). If it is not a primary, or does not answer, the next sentinel is asked.
 - An old primary that was only frozen comes back as a primary, and stays one until the sentinels demote it, some seconds
-  later. What it accepts meanwhile is lost. So connections are held against the sentinels' word again every `CHECK_S`
-  (`check`), not only when they break. The rest is for the servers to prevent: `min-replicas-to-write 1`.
+  later. Writes that it accepts in this time are lost. So the sentinels are asked again every `CHECK_S` (`check`), not
+  only when a connection breaks. The rest must be prevented by the servers: `min-replicas-to-write 1`.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ __all__ = ["ASK_S", "CHECK_S", "AsyncSentinels", "Sentinels", "async_pool", "poo
 log = logging.getLogger(__name__)
 
 ASK_S: Final = 1.0
-"""What one sentinel has for connecting and for each answer."""
+"""Seconds that one sentinel has for connecting, and for each answer."""
 CHECK_S: Final = 2.0
-"""Between two looks at whether the primary is still the one that a connection leads to."""
+"""Seconds between two checks that a connection still leads to the primary."""
 Address = tuple[str, int]
 
 
 class _Asked:
-    """Which sentinel to ask first, and what its answer means."""
+    """The order in which sentinels are asked, and the meaning of their answers."""
 
     def __init__(self, url: SentinelUrl) -> None:
         self.url = url
@@ -58,23 +58,23 @@ class _Asked:
         )
 
     def in_turn(self) -> list[tuple[int, Address]]:
-        """All sentinels with their numbers, beginning with the one that answered last."""
+        """All sentinels with their numbers, first the one that answered last."""
         numbered = list(enumerate(self.url.sentinels))
         return numbered[self._first :] + numbered[: self._first]
 
     def answered(self, number: int) -> None:
-        """This one knows a primary; it is asked first from now on."""
+        """This sentinel knows a primary. It is asked first from now on."""
         self._first = number
 
     def was_wrong(self) -> None:
-        """The primary that was named cannot be reached, or is none: ask another sentinel next."""
+        """The named primary cannot be reached, or is not a primary: ask another sentinel first next time."""
         self._first = (self._first + 1) % len(self.url.sentinels)
 
     def primary(self, address: Any, state: Any) -> Address:
         """The primary's address from the answers to both questions.
 
         Raises:
-            ConnectionError: this sentinel does not know it, or holds it to be down.
+            ConnectionError: this sentinel does not know the primary, or takes it for down.
         """
         if isinstance(address, ResponseError):
             raise address
@@ -84,20 +84,20 @@ class _Asked:
         if not isinstance(state, Exception):
             fields = dict(zip(state[::2], state[1::2], strict=False))
             same = fields.get(b"ip") == address[0] and fields.get(b"port") == address[1]
-            # During a failover the first answer is the new primary already, the second still the old one.
+            # During a failover the first answer may be the new primary, and the second still the old one.
             if same and {b"s_down", b"o_down", b"disconnected"} & set(fields.get(b"flags", b"").split(b",")):
                 raise ConnectionError(f"it holds the primary {host}:{port} to be down")
         return host, port
 
     def nobody(self, errors: list[str]) -> ConnectionError:
-        """What to raise when no sentinel knows the primary."""
+        """The error to raise when no sentinel knows the primary."""
         return sync.MasterNotFoundError(
             f"no sentinel knows where the primary {self.url.master_name!r} is: {'; '.join(errors)}"
         )
 
 
 def _is_primary(reply: Any) -> bool:
-    """Whether an answer to ROLE is a primary's. A server that may not tell (no right to ROLE) is believed to be one."""
+    """Whether an answer to ROLE is a primary's. Without the right to ROLE a server is taken for a primary."""
     return isinstance(reply, NoPermissionError) or (isinstance(reply, list) and reply[:1] == [b"master"])
 
 
@@ -107,7 +107,7 @@ def _not_primary(host: str, port: int, reply: Any) -> ConnectionError:
 
 
 class Sentinels(_Asked):
-    """For threads. What redis-py's pool wants of a `sentinel_manager`."""
+    """For threads. It has the methods that redis-py's pool needs of a `sentinel_manager`."""
 
     def discover_master(self, _name: str) -> Address:
         """Where the primary is. Blocks for `ASK_S` per sentinel and step at most.
@@ -131,7 +131,7 @@ class Sentinels(_Asked):
         raise self.nobody(errors)
 
     def leads_elsewhere(self, connection: Any) -> bool:
-        """Whether the primary is known to be another than the one that a connection leads to."""
+        """Whether the primary is known to be another server than that of a connection."""
         try:
             return self.discover_master(self.url.master_name) != (connection.host, connection.port)
         except (RedisError, OSError):
@@ -139,7 +139,7 @@ class Sentinels(_Asked):
 
 
 class AsyncSentinels(_Asked):
-    """For one event loop. It knows the connections that were made through it, and closes those that lead elsewhere."""
+    """For one event loop. It keeps the connections that were made through it, and closes those to an old primary."""
 
     def __init__(self, url: SentinelUrl) -> None:
         super().__init__(url)
@@ -174,10 +174,10 @@ class AsyncSentinels(_Asked):
         raise self.nobody(errors)
 
     async def check(self) -> None:
-        """Close the connections that lead to a server that is no longer the primary.
+        """Close the connections to a server that is not the primary any more.
 
-        Their users see a broken connection, and connect again to where the primary is. When no sentinel answers, or
-        none knows a primary, nothing is closed.
+        Their users see a broken connection, and connect to the primary. If no sentinel answers, or none knows a
+        primary, no connection is closed.
         """
         try:
             primary = await self.discover_master(self.url.master_name)
@@ -213,20 +213,20 @@ async def _reply(connection: Any) -> Any:
 
 
 class _PrimaryConnection(sync.SentinelManagedConnection):
-    """Leads to whom the sentinels name, if that server says that it is the primary."""
+    """A connection to the server that the sentinels name, if that server says that it is the primary."""
 
     def connect_to(self, address: Address) -> None:
         """Connect, and ask for the role; see redis-py."""
         try:
             super().connect_to(address)  # type: ignore[no-untyped-call]
         except (AuthenticationError, NoPermissionError):
-            raise  # no sentinel's fault
+            raise  # not the sentinel's fault
         except (RedisError, OSError):
             self.connection_pool.sentinel_manager.was_wrong()
             raise
 
     def on_connect_check_health(self, check_health: bool = True) -> None:
-        """As soon as it is authenticated, and before a subscription is renewed; see redis-py."""
+        """Called after authentication and before a subscription is renewed; see redis-py."""
         super().on_connect_check_health(check_health=check_health)
         self.send_command("ROLE", check_health=False)  # type: ignore[no-untyped-call]
         try:
@@ -255,12 +255,12 @@ class _AsyncPrimaryConnection(aio_sentinel.SentinelManagedConnection):
         except (AuthenticationError, NoPermissionError):
             raise
         except (RedisError, OSError, asyncio.CancelledError):
-            # cancelled by a timeout: it accepts connections and does not answer
+            # cancelled by a timeout: the server accepts connections and does not answer
             self.connection_pool.sentinel_manager.was_wrong()
             raise
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
-        """As soon as it is authenticated, and before a subscription is renewed; see redis-py."""
+        """Called after authentication and before a subscription is renewed; see redis-py."""
         await super().on_connect_check_health(check_health=check_health)
         await self.send_command("ROLE", check_health=False)
         reply = await _reply(self)
@@ -273,7 +273,7 @@ class _AsyncPrimarySSLConnection(_AsyncPrimaryConnection, aio_sentinel.SentinelM
 
 
 def _options(url: SentinelUrl, given: dict[str, Any]) -> dict[str, Any]:
-    """A connection's options; what stands in the URL goes before what is given, as with other URLs."""
+    """A connection's options. Those of the URL override the given ones, as with other URLs."""
     return {**given, "db": url.db, "username": url.username, "password": url.password, **url.options}
 
 

@@ -1,10 +1,10 @@
-"""What the server behind a connection is, and what its errors mean. Pure; the two clients share it.
+"""The identity of the server behind a connection, and the meaning of its errors. Pure; both clients use it.
 
-A server that comes back may hold older data than it once announced: restarted from a snapshot, or a replica
-that lagged when it was promoted. Its process id (`run_id`) and its replication id differ then from those that
-the run's log was written under, and the commit script begins a new epoch. The identity belongs to a
-connection: it is asked for once, right after connecting, and a commit is only ever sent over the connection
-that it was asked on. Whoever reconnects asks again.
+A server that comes back may hold older data than it once announced: it was restarted from a snapshot, or it is a
+replica that lagged when it was promoted. Then its process id (`run_id`) and its replication id differ from those under
+which the run's log was written, and the commit script begins a new epoch. The identity belongs to a connection: a
+client asks for it right after connecting, sends a commit only over the connection on which it asked, and asks again
+after a reconnect.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ __all__ = ["IDENTITY_COMMANDS", "LINK_ERRORS", "REFUSED", "identity", "is_passin
 
 IDENTITY_COMMANDS: Final = (("INFO", "server"), ("INFO", "replication"))
 LINK_ERRORS: Final = (ConnectionError, TimeoutError, OSError)
-"""The connection is of no more use; whether the command was carried out is not known."""
+"""Errors of the connection. It cannot be used any more, and it is not known whether the command was executed."""
 
 _DIGITS: Final = 16
-"""Of each id, which has 40: enough to tell servers apart, and few enough that a run's hash stays small in Redis."""
+"""Characters kept of each id, which has 40: enough to tell servers apart, and the run's hash stays small in Redis."""
 _PASSING: Final = (BusyLoadingError, NoPermissionError, OutOfMemoryError, ReadOnlyError)
 _PASSING_WORDS: Final = (
     "OOM ", "READONLY ", "LOADING ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ", "CLUSTERDOWN ", "TRYAGAIN ",
@@ -38,18 +38,18 @@ _PASSING_WORDS: Final = (
 )  # fmt: skip
 REFUSED: Final = "the run log refused the command: "
 _DAMAGE_WORDS: Final = ("WRONGTYPE ", "NOTARUN ", "user_script")
-"""What Redis says when a script meets another type than it expects, what our scripts say, and where Lua's errors come
-from: in what a run's keys hold, since the scripts are the same for all."""
+"""Errors about the contents of a run's keys: a key of another type, our scripts' own error, and errors of Lua, which
+come from a key's contents, because the scripts are the same for all runs."""
 
 
 def identity(*infos: Any) -> str:
     """The server's identity from the answers to `IDENTITY_COMMANDS`: the beginnings of `run_id` and `master_replid`.
 
-    Empty where the server may not tell (no right to INFO, or no such command): then only a producer that is
-    refused for a gap notices lost data.
+    Empty if there is no right to INFO, or no such command. Then lost data is noticed only when a producer is refused
+    for a gap.
 
     Raises:
-        Exception: an answer is another error; it is raised as it is. The server may tell later.
+        Exception: an answer is another error, which is raised as it is. The server may answer later.
     """
     found = dict.fromkeys(("run_id", "master_replid"), "")
     for info in infos:
@@ -65,16 +65,16 @@ def identity(*infos: Any) -> str:
 
 
 def is_passing(error: ResponseError) -> bool:
-    """Whether the server may accept the same later: it is full, loading, read only, without replicas, or its
-    administrator has not given us the right yet.
+    """Whether the server may accept the same command later: it is full, loading, read only or without replicas, or its
+    administrator has not granted the right yet.
     """
     text = str(error)
-    # inside a script, older servers put their own words before the code
+    # older servers put other words before the code of an error inside a script
     return isinstance(error, _PASSING) or any(word in text or text.startswith(word.strip()) for word in _PASSING_WORDS)
 
 
 def judged(error: BaseException) -> RunlogError:
-    """The error as the run log raises it; what Redis said is its cause."""
+    """The error that the run log raises for an error of Redis, which becomes its cause."""
     if isinstance(error, ResponseError) and not is_passing(error):
         found = RunlogError(f"{REFUSED}{error}")
     else:
@@ -84,7 +84,7 @@ def judged(error: BaseException) -> RunlogError:
 
 
 def of_run(run_id: str, error: RunlogError) -> RunlogError:
-    """The error of a script that was called for this run: NotARun, if it is about what the run's keys hold."""
+    """The error of a script that was called for this run: NotARun if it is about the contents of the run's keys."""
     if isinstance(error, (NotARun, RunlogUnavailable)) or not any(word in str(error) for word in _DAMAGE_WORDS):
         return error
     return NotARun(run_id, str(error).partition(" script: ")[0].removeprefix(REFUSED))

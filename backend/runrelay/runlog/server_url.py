@@ -1,4 +1,4 @@
-"""What a URL says about where a Redis is: one server, or the primary that sentinels name. Pure."""
+"""Reads the URL of a Redis: one server, or the primary that sentinels name. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PASSWORD: Final = re.compile(r"((?:^|[?&])[^=&]*password=)[^&]*")
 
 @dataclass(frozen=True, slots=True)
 class SentinelUrl:
-    """Sentinels, the name under which they know a primary, and what to say to it and to them when connecting."""
+    """Sentinels, the name under which they know the primary, and the options of connections to it and to them."""
 
     sentinels: tuple[tuple[str, int], ...]
     master_name: str
@@ -31,15 +31,15 @@ class SentinelUrl:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: bool = False
-    """Both to the sentinels and to the servers that they name."""
+    """TLS to the sentinels and to the servers that they name."""
     sentinel_username: str | None = None
     sentinel_password: str | None = field(default=None, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """Further options of redis-py's connections; those that begin with `ssl_` hold for the sentinels too."""
+    """Further options of redis-py's connections; those that begin with `ssl_` are used for the sentinels, too."""
 
 
 def is_sentinel_url(url: str) -> bool:
-    """Whether a URL means sentinels; it may still be malformed."""
+    """Whether a URL names sentinels. It may still be malformed."""
     return url.partition("://")[0].lower() in _TLS
 
 
@@ -77,7 +77,7 @@ def _parsed(url: str) -> SentinelUrl:
     ours = {name: given.pop(name)[0] for name in ("sentinel_username", "sentinel_password") if name in given}
     if unknown := sorted(name for name in given if name.startswith("sentinel_")):
         raise ValueError(f"there is no option {unknown[0]}")
-    # redis-py knows the types of its options
+    # redis-py converts its options to their types
     options = parse_url(f"redis://localhost/?{urlencode(given, doseq=True)}")  # type: ignore[no-untyped-call]
     for name in ("host", "db", "username", "password"):
         options.pop(name, None)
@@ -103,7 +103,7 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def without_password(url: str) -> str:
-    """The URL of a server, to be shown: without its user and its passwords."""
+    """The URL of a server without its user and its passwords, for messages."""
     address, question, query = url.partition("?")
     if "@" not in address and "@" in query:  # a password with a question mark in it, or options with a bare @
         query = _PASSWORD.sub(r"\1…", query)

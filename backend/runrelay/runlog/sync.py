@@ -1,4 +1,4 @@
-"""The run log for threads: commits of many runs in one round trip. For the worker's flusher and the CLI."""
+"""The run log for threads: commits of many runs in one round trip. For the worker's flusher."""
 
 from __future__ import annotations
 
@@ -12,13 +12,24 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from ..errors import CommitRefused, NotARun, RunlogError, RunlogUnavailable
 from ..progress import is_ended
-from .commits import Batch, Committed, NewLog, Retention, SequenceGap, commit_args, mark_of, parse_commit, refusal
+from .commits import (
+    Batch,
+    Committed,
+    NewLog,
+    Retention,
+    SequenceGap,
+    commit_args,
+    identity_is_old,
+    mark_of,
+    parse_commit,
+    refusal,
+)
 from .keys import Keys
 from .reads import parse_status
 from .scripts import COMMIT, HEARTBEAT, Script
-from .server_identity import IDENTITY_COMMANDS, LINK_ERRORS, REFUSED, identity, is_passing, of_run
+from .server_identity import IDENTITY_COMMANDS, LINK_ERRORS, identity, is_passing, judged, of_run
 from .topology import Topology
-from .troubles import say_no_identity
+from .troubles import warn_no_identity
 
 __all__ = ["RunLog"]
 
@@ -28,7 +39,7 @@ MARKS_AT_ONCE: Final = 1000
 class RunLog:
     """One connection to the run log, for one thread at a time.
 
-    It connects on first use and after errors, never retries by itself, and does not survive a fork: a child
+    It connects on first use and after errors, and never retries by itself. It must not be used after a fork: a child
     makes its own.
 
     Raises:
@@ -47,14 +58,14 @@ class RunLog:
         self.keys = keys or Keys()
         self.retention = retention or Retention()
         self._topology = Topology(redis_url)
-        # The pool only knows how to make a connection; none is ever drawn from it.
+        # The pool is used to make connections only; it holds none.
         self._pool = self._topology.pool(protocol=2, socket_timeout=timeout_s, socket_connect_timeout=connect_timeout_s)
         self._connection: Any = None
         self._server = ""
         self._new_log = NewLog.fresh()
 
     def close(self) -> None:
-        """Drop the connection. The next call makes another."""
+        """Close the connection. The next call makes another one."""
         if self._connection is not None:
             self._connection.disconnect()
             self._connection = None
@@ -72,13 +83,13 @@ class RunLog:
         Two batches of one run must not be in one call: the second could pass where the first failed.
 
         Returns:
-            One result per batch, in order. `RunlogUnavailable`: the server cannot write now, or the
-            connection broke (what was carried out before is not known): send the same batch again, with the
-            same numbers. `CommitRefused`: its condition did not hold. Another `RunlogError`: the server will
-            never accept this batch.
+            One result per batch, in order. `RunlogUnavailable`: the server cannot write now, or the connection broke
+            (it is not known which commits were executed): send the same batch again with the same numbers; that is
+            idempotent. `CommitRefused`: its condition did not hold. Another `RunlogError`: the server will never accept
+            this batch.
 
-        A `SequenceGap` means that the server lost what it had acknowledged: the batch is sent again as the first of a
-        new epoch.
+        If the server has lost what it had acknowledged (`SequenceGap`), the batch is sent again as the first of a new
+        epoch.
         """
         results: list[Any] = list(self._commit_once(batches, server_lost_data=False))
         lost = [i for i, result in enumerate(results) if isinstance(result, SequenceGap)]
@@ -107,11 +118,9 @@ class RunLog:
         ]
         replies = self._call_script(connection, COMMIT, calls)
         results = [self._committed(batch, reply) for batch, reply in zip(batches, replies, strict=True)]
-        # A fresh name serves one log only; after an error it may have been taken without our knowing.
+        # A new epoch is for one log only. After an error it may have been used.
         if any(isinstance(r, RunlogError) or r.epoch == self._new_log.epoch for r in results):
-            # A known run began a new log: either the server has changed, or it has changed since we asked who it is (a
-            # replica promoted under this very connection). Asking again keeps two producers from taking turns for ever.
-            if any(isinstance(r, Committed) and r.epoch == self._new_log.epoch and not r.created for r in results):
+            if any(isinstance(r, Committed) and identity_is_old(r, self._new_log) for r in results):
                 self.close()
             self._new_log = NewLog.fresh()
         return results
@@ -127,10 +136,9 @@ class RunLog:
             return error
 
     def heartbeat(self, run_ids: Sequence[str]) -> dict[str, str | None]:
-        """Say that the workers of these runs are alive: their expiry is renewed. Returns their statuses.
+        """Record that the workers of these runs are alive, and renew the runs' expiry. Returns the runs' statuses.
 
-        None: there is no such run, or its name is taken by somebody else's key, which is no reason to let the others
-        look dead.
+        None: there is no such run, or the key is not a run's. Such a key must not stop the heartbeats of other runs.
         """
         calls: list[list[str | bytes | int]] = [
             [*self.keys.run(run_id), self.retention.run_ttl_s] for run_id in run_ids
@@ -152,13 +160,13 @@ class RunLog:
                     pairs += (now_ms, run_id)
         if pairs:
             (reply,) = self._call(self._connected(), [("ZADD", self.keys.alive, *pairs)])
-            judged = self._judged(reply)
-            if isinstance(judged, RunlogUnavailable):
-                raise judged  # another error, as of somebody else's key under this name, changes nothing for the runs
+            answer = self._judged(reply)
+            if isinstance(answer, RunlogUnavailable):
+                raise answer  # another error (the key is not a sorted set) changes nothing for the runs
         return statuses
 
     def index(self, updated_at: Mapping[str, int]) -> None:
-        """Enter runs in the list of runs, by their time of update (Unix ms)."""
+        """Enter runs in the list of runs with their times of update (Unix ms)."""
         pairs: list[str | int] = []
         for run_id, time_ms in updated_at.items():
             pairs += (time_ms, run_id)
@@ -167,10 +175,10 @@ class RunLog:
             self._checked(reply)
 
     def delete_marks(self, producers: Sequence[tuple[str, str]]) -> None:
-        """Delete the marks of producers (run id, name) that will send no batch again.
+        """Delete the marks of producers (run id, producer id) that will send no batch any more.
 
-        None of them may be in doubt (`ProducerSequence.in_doubt`). A mark that cannot be deleted now stays until there
-        are too many of them (marks.lua).
+        No reply to them may be missing: see `ProducerSequence.in_doubt`. A mark that cannot be deleted now stays until
+        marks.lua prunes it.
         """
         calls = [("HDEL", self.keys.run(run_id)[0], mark_of(producer)) for run_id, producer in producers]
         with suppress(RunlogUnavailable):
@@ -178,8 +186,8 @@ class RunLog:
                 self._call(self._connected(), calls[at : at + MARKS_AT_ONCE])
 
     def _checked(self, reply: Any) -> None:
-        if isinstance(judged := self._judged(reply), RunlogError):
-            raise judged
+        if isinstance(answer := self._judged(reply), RunlogError):
+            raise answer
 
     def _connected(self) -> Any:
         try:
@@ -191,7 +199,7 @@ class RunLog:
                 self._connection.connect()
                 self._server = identity(*self._call(self._connection, IDENTITY_COMMANDS))
                 if not self._server:
-                    say_no_identity(self._topology.place)
+                    warn_no_identity(self._topology.place)
         except (*LINK_ERRORS, ResponseError) as error:
             self.close()
             raise RunlogUnavailable(f"cannot connect to the run log: {error}") from error
@@ -201,10 +209,11 @@ class RunLog:
         return self._connection
 
     def _call_script(self, connection: Any, script: Script, calls: Sequence[list[str | bytes | int]]) -> list[Any]:
-        """Run a script once per list of arguments. Those that the server did not know it for run again."""
-        # The PING is for the relays. What Redis has for its clients it writes to the last comer first, and a script's
-        # caller comes after those whom it publishes to: it would wake up and be in their way. But whom Redis has
-        # something for already, a PONG, keeps that place, and they come first.
+        """Run a script once per list of arguments. If the server does not know the script, send its text."""
+        # Latency trick: Redis writes pending replies in reverse order of when each client got one. The caller of
+        # EVALSHA would be answered before the relays that the script publishes to, and then compete with them for the
+        # CPU. A PING first puts the caller early in that list, so the relays' messages go out first. Measured:
+        # docs/performance.md.
         replies = self._call(connection, [("PING",), *(("EVALSHA", script.sha, 3, *args) for args in calls)])[1:]
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
@@ -218,21 +227,20 @@ class RunLog:
         return [self._judged(reply) for reply in replies]
 
     def _judged(self, reply: Any) -> Any:
-        if isinstance(reply, ResponseError):
-            if is_passing(reply):
-                self.close()  # the next connection may reach a server that can write
-                return RunlogUnavailable(f"the run log cannot be written: {reply}")
-            return RunlogError(f"{REFUSED}{reply}")
-        return reply
+        if not isinstance(reply, ResponseError):
+            return reply
+        if is_passing(reply):
+            self.close()  # the next connection may lead to a server that can write
+        return judged(reply)
 
     def _call(self, connection: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Send commands, read as many replies. An error stands in its place; a broken link fills the rest."""
+        """Send commands and read their replies. An error is a reply; a broken connection is the reply of the rest."""
         replies: list[Any] = []
         try:
             if not connection.is_connected:
-                # redis-py would connect by itself, perhaps to a server whose identity nobody has asked for
+                # redis-py would connect by itself, perhaps to a server whose identity was not read
                 raise RedisConnectionError("the connection was closed")
-            # redis-py's packing looks at each argument once more, in Python, for longer than hiredis takes for all
+            # redis-py's packing checks each argument in Python, which takes longer than hiredis takes for all
             connection.send_packed_command([b"".join([pack_command(command) for command in commands])])
             for _ in commands:
                 try:

@@ -1,7 +1,7 @@
-"""Where the run log is: the one place that turns a URL into connections.
+"""Where the run log is: the only module that makes connections from a URL.
 
 `redis://`, `rediss://` and `unix://` mean one server; `redis+sentinel://` means the primary that sentinels name. A
-pool only knows how to make connections: of those that are made with `make_connection` it holds none.
+pool is used to make connections only: it does not hold those that are made with `make_connection`.
 """
 
 from __future__ import annotations
@@ -28,24 +28,26 @@ def check_url(url: str, setting: str = "REDIS_URL") -> None:
     """Check a URL without connecting.
 
     Raises:
-        ValueError: it could never lead to a server; the message names the setting, the value without its passwords,
-            and what is wrong.
+        ValueError: no server can be reached by it. The message names the setting, the value without its passwords, and
+            what is wrong.
     """
     Topology(url, setting).pool()
 
 
 def _check_database(url: str) -> None:
-    """Raise ValueError if what should be the database's number is none: redis-py would quietly take database 0."""
+    """Raise ValueError if the database is not a number: redis-py would silently take database 0."""
     parts = urlsplit(url)
     named = parse_qs(parts.query).get("db")
     if named is None and parts.scheme != "unix" and parts.path.strip("/"):
         named = [parts.path.strip("/")]
     if named is not None and not (named[0].isascii() and named[0].isdigit()):
-        raise ValueError("the database must be a number")  # what stands there may be half of a password
+        raise ValueError(
+            "the database must be a number"
+        )  # the value is not shown, because it may be half of a password
 
 
 class Topology:
-    """Where the run log is, for a thread. Shares nothing with a forked child's but the URL."""
+    """Where the run log is, for a thread. After a fork only the URL is the same."""
 
     def __init__(self, url: str, setting: str = "REDIS_URL") -> None:
         self._url = url
@@ -55,11 +57,11 @@ class Topology:
 
     @property
     def place(self) -> str:
-        """Where it is, for people: the URL without its passwords."""
+        """The URL without its passwords, for messages."""
         return without_password(self._url)
 
     def pool(self, **options: Any) -> ConnectionPool:
-        """A pool with these options of redis-py's connections; the URL's own go before them.
+        """A pool with these options of redis-py's connections. The URL's own options override them.
 
         Raises:
             ValueError: no connection can be made from the URL; the message says why.
@@ -72,16 +74,16 @@ class Topology:
                     raise ValueError(f"must begin with one of {', '.join(f'{scheme}://' for scheme in _SCHEMES)}")
                 _check_database(self._url)
                 made = ConnectionPool.from_url(self._url, **options)
-            made.connection_class(**made.connection_kwargs)  # an option that there is not is found here
+            made.connection_class(**made.connection_kwargs)  # an unknown option is found here
         except (TypeError, ValueError) as error:
             text = _UNKNOWN_OPTION.sub("there is no option", str(error))
             raise ValueError(f"{self._setting}: {text}, got {without_password(self._url)!r}") from None
         return made
 
     def leads_elsewhere(self, connection: Any) -> bool:
-        """Whether a connection is known to lead to a server that is no longer the primary.
+        """Whether a connection is known to lead to a server that is not the primary any more.
 
-        Asked before each commit; the sentinels are asked every `CHECK_S` at most. Without sentinels: never.
+        Called before each commit. It asks the sentinels every `CHECK_S` at most. Without sentinels: False.
         """
         if self._sentinels is None:
             return False
@@ -93,7 +95,7 @@ class Topology:
 
 
 class AsyncTopology:
-    """Where the run log is, for one event loop; for all its pools together."""
+    """Where the run log is, for one event loop and all of its pools."""
 
     def __init__(self, url: str, setting: str = "REDIS_URL") -> None:
         check_url(url, setting)
@@ -102,20 +104,20 @@ class AsyncTopology:
 
     @property
     def place(self) -> str:
-        """Where it is, for people: the URL without its passwords."""
+        """The URL without its passwords, for messages."""
         return without_password(self._url)
 
     def pool(self, **options: Any) -> AsyncConnectionPool:
-        """A pool with these options of redis-py's connections; the URL's own go before them."""
+        """A pool with these options of redis-py's connections. The URL's own options override them."""
         if self._sentinels is not None:
             made: AsyncConnectionPool = sentinels.async_pool(self._sentinels, **options)
             return made
         return AsyncConnectionPool.from_url(self._url, **options)
 
     async def watch(self) -> None:
-        """Close connections that lead to a server that is no longer the primary, until cancelled.
+        """Close connections that lead to a server that is not the primary any more, until cancelled.
 
-        Without sentinels there is nothing to watch, and it returns.
+        Without sentinels it returns at once.
         """
         while self._sentinels is not None:
             await asyncio.sleep(sentinels.CHECK_S)

@@ -1,4 +1,4 @@
-"""Why Redis cannot be used, in words for whoever runs the relay: what is wrong, with whom, and no secrets."""
+"""Why Redis cannot be used, in words for the operator: what is wrong, with which server, without secrets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from redis.exceptions import (
 
 from .keys import Keys
 
-__all__ = ["Refusal", "parse_refusals", "refusals_in_words", "rights_args", "say_no_identity", "trouble_of"]
+__all__ = ["Refusal", "parse_refusals", "refusals_in_words", "rights_args", "trouble_of", "warn_no_identity"]
 
 log = logging.getLogger(__name__)
 
@@ -44,17 +44,17 @@ _OF_A_CLUSTER: Final = "is a node of a cluster, which is not supported: name one
 
 
 class Refusal(NamedTuple):
-    """A command that Redis does not carry out for us."""
+    """A command that Redis refuses."""
 
     joins: bool
-    """No client can join without it."""
+    """Subscribers need the command: without it no client can read a run."""
     command: str
     key: str
     error: str
 
 
 def rights_args(keys: Keys, *, everything: bool) -> list[str]:
-    """The arguments of rights.lua. everything: not only what a join reads."""
+    """The arguments of rights.lua. With `everything` also for the commands that a subscriber's read does not need."""
     return [
         *keys.run(_NOBODYS_RUN),
         keys.runs,
@@ -74,7 +74,7 @@ def parse_refusals(reply: Sequence[Any]) -> list[Refusal]:
 
 
 def refusals_in_words(refusals: Iterable[Refusal]) -> str:
-    """What is refused, each thing once: `no right to the command HSET; no right to the key shop:alive`."""
+    """The refusals in words, each once: `no right to the command HSET; no right to the key shop:alive`."""
     said: dict[str, None] = {}  # in order, each once
     for refusal in refusals:
         if _CLUSTER.search(refusal.error):
@@ -91,10 +91,10 @@ def refusals_in_words(refusals: Iterable[Refusal]) -> str:
 
 
 def trouble_of(error: BaseException, place: str, keys: Keys) -> str:
-    """What is wrong, in a line, from an error with its causes.
+    """One line that says what is wrong, from an error and its causes.
 
     Args:
-        place: where Redis is, without its password.
+        place: the server's URL without its password.
         keys: names the channels.
     """
     redis_error: BaseException = error
@@ -133,11 +133,11 @@ def _no_right(text: str, keys: Keys) -> str:
 
 
 @cache
-def say_no_identity(place: str) -> None:
-    """Say, once for each server, that it does not tell who it is, and what that costs."""
+def warn_no_identity(place: str) -> None:
+    """Log once for each server that it does not tell its identity, and what follows from that."""
     log.warning(
-        "Redis at %s does not say who it is: there is no right to the command INFO. Should it come back with older "
-        "data (restarted, or failed over), numbers of events that were lost may be given out twice. Allow +info for "
+        "Redis at %s does not tell its identity: there is no right to the command INFO. If it comes back with older "
+        "data (restarted, or failed over), numbers of lost events may be given out twice. Allow +info for "
         "every user that commits, publishers and relays, or for none (docs/redis-acl.md)",
         place,
     )
