@@ -27,7 +27,7 @@ Replayed = Literal["idle", "looked", "sent", "away"]
 """What a replay has done.
 
 idle:   nothing in the spool can be tried now
-looked: nothing was sent, but something else may be ready now
+looked: nothing was sent, but the next replay may send something
 sent:   Redis has answered for some of the events
 away:   Redis could not be reached
 """
@@ -36,7 +36,7 @@ away:   Redis could not be reached
 class Spool(Protocol):
     """Where events wait that the outbox cannot hold. No method raises an error of the disk.
 
-    `put` may be called by any thread, all others by the flusher's, except where it is said.
+    Any thread may call `put`. Only the flusher's thread calls `ack`, `replay` and `replay_again_s`.
     """
 
     @property
@@ -53,7 +53,7 @@ class Spool(Protocol):
         """Commit some of the spooled events, in one round trip."""
 
     def replay_again_s(self) -> float | None:
-        """Seconds after which `replay` may have something to do, if nothing is put before. None: never."""
+        """Seconds after which `replay` may have something to do, unless `put` is called before. None: never."""
 
     def close(self) -> None:
         """Leave the spooled events to another process. The flusher has ended; called by the thread that closes."""
