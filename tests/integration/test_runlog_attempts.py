@@ -14,7 +14,7 @@ def snapshot(look: Any, log: Log, run_id: str = "r") -> Snapshot:
 
 
 async def test_the_first_start_is_attempt_one(log: Log, witness: Witness) -> None:
-    """Whether the API queued it before or not: nothing has been tried yet."""
+    """The first start has attempt 1, whether the API has queued the run before or not."""
     assert (await log.commit("direct", [started()])).given_attempt == 1
     await log.commit("queued", [queued()])
     done = await log.commit("queued", [started(base_attempt=1)])
@@ -24,7 +24,7 @@ async def test_the_first_start_is_attempt_one(log: Log, witness: Witness) -> Non
 
 
 async def test_a_redelivery_raises_the_attempt_and_fences_the_zombie(log: Log, witness: Witness, look: Any) -> None:
-    """The worker that was given up may still write: what it says is counted, and not shown."""
+    """A worker that was replaced may still publish: its events are counted, and not delivered."""
     zombie, heir = ProducerSequence.fresh(), ProducerSequence.fresh()
     assert (await log.commit("r", [queued(), started(base_attempt=1)], zombie)).given_attempt == 1
     await log.commit("r", [said("zombie's", progress=0.7, attempt=1)], zombie)
@@ -39,7 +39,7 @@ async def test_a_redelivery_raises_the_attempt_and_fences_the_zombie(log: Log, w
 
 
 async def test_a_new_attempt_begins_with_nothing_but_its_log(log: Log, witness: Witness, look: Any) -> None:
-    """Progress is null, the error and the result are gone; the numbers and the lines go on."""
+    """Progress is null, error and result are gone; seq and log lines go on."""
     await log.commit("r", [started(title="t"), said("line", progress=0.6), ended("FAILED", error="e", result=b"1")])
     before = snapshot(look, log)
     assert (before.error, before.result, before.finished_at is None) == ("e", 1, False)
@@ -56,7 +56,7 @@ async def test_a_new_attempt_begins_with_nothing_but_its_log(log: Log, witness: 
 
 @pytest.mark.parametrize("state", ["END", "CANCELLED"])
 async def test_a_redelivery_never_leads_out_of_a_good_end_or_a_cancel(log: Log, witness: Witness, state: str) -> None:
-    """A task that is delivered again after it has ended must not show a finished run as running."""
+    """A task that is redelivered after its end must not show a finished run as running."""
     await log.commit("r", [queued(), started(base_attempt=1), ended(state)])
     done = await log.commit("r", [started(base_attempt=1), said("ghost")])
     assert (done.given_attempt, done.fenced, done.before) == (0, 2, done.after)
@@ -72,7 +72,7 @@ async def test_from_failed_a_redelivery_does_begin_again(log: Log) -> None:
 
 @pytest.mark.parametrize("state", ["END", "CANCELLED", "FAILED"])
 async def test_a_program_run_again_by_hand_reopens(log: Log, state: str) -> None:
-    """Whoever starts a script again under the same id means it."""
+    """A program that is started again by hand with the same id begins a new attempt."""
     await log.commit("r", [started(), ended(state)])
     done = await log.commit("r", [started(reopen=True)])
     assert (done.given_attempt, done.status) == (2, "running")
@@ -80,19 +80,19 @@ async def test_a_program_run_again_by_hand_reopens(log: Log, state: str) -> None
 
 @pytest.mark.parametrize("state", ["END", "CANCELLED", "FAILED"])
 async def test_a_retry_through_the_queue_is_the_next_attempt(log: Log, witness: Witness, state: str) -> None:
-    """The API allocates it, so that it can tell the caller, and the start joins it."""
+    """The API allocates the attempt, so that it can return it to the caller, and the start uses it."""
     await log.commit("r", [queued(), started(base_attempt=1), ended(state)])
     again = await log.commit("r", [queued(precondition="ended")])
     assert (again.attempt, again.status) == (2, "queued")
     begun = await log.commit("r", [started(base_attempt=2)])
     assert (begun.given_attempt, begun.status) == (2, "running")
-    # and a redelivery of the retried task is one more
+    # and a redelivery of the retried task is one more attempt
     assert (await log.commit("r", [started(base_attempt=2)])).given_attempt == 3
     assert [fields_of(message)["attempt"] for message in witness.heard()] == [1, 1, 1, 2, 2, 3]
 
 
 async def test_a_start_of_an_older_queueing_is_fenced(log: Log) -> None:
-    """The first task, redelivered after a retry was asked for, must not take the retry's place."""
+    """The first task, redelivered after a retry was requested, must not replace the retry."""
     await log.commit("r", [queued(), started(base_attempt=1), ended("FAILED"), queued(precondition="ended")])
     late = ProducerSequence.fresh()
     done = await log.commit("r", [started(base_attempt=1)], late)
@@ -102,12 +102,12 @@ async def test_a_start_of_an_older_queueing_is_fenced(log: Log) -> None:
 
 
 async def test_a_start_whose_reply_was_lost_is_given_the_same_attempt(log: Log, witness: Witness) -> None:
-    """Sent again it must not fence itself off, even if others have spoken in between."""
+    """A start that is sent again must not fence itself, even if other producers have committed in between."""
     first = await log.commit("r", [started(base_attempt=1)], ProducerSequence("p"))
     await log.commit("r", [said("another's")])
     again = await log.commit("r", [started(base_attempt=1)], ProducerSequence("p"))
     assert (first.given_attempt, again.given_attempt) == (1, 1)
-    # also when a redelivery has overtaken it: it learns which one it was, and is fenced as that
+    # also when a redelivery has overtaken it: its reply has its own attempt, and its events are fenced
     await log.commit("r", [started(base_attempt=1)], ProducerSequence("q"))
     again = await log.commit("r", [started(base_attempt=1), said("mine", attempt=1)], ProducerSequence("p"))
     assert (again.given_attempt, again.attempt, again.fenced) == (1, 2, 1)
@@ -115,7 +115,7 @@ async def test_a_start_whose_reply_was_lost_is_given_the_same_attempt(log: Log, 
 
 
 async def test_an_event_without_an_attempt_is_of_the_current_one(log: Log, witness: Witness) -> None:
-    """A script beside the task says something of the run as it is."""
+    """A program beside the task publishes for the current attempt."""
     await log.commit("r", [started()])
     await log.commit("r", [started()])
     await log.commit("r", [said("from beside")])
@@ -124,7 +124,7 @@ async def test_an_event_without_an_attempt_is_of_the_current_one(log: Log, witne
 
 @pytest.mark.parametrize("state", ["FAILED", "CANCELLED", "END"])
 async def test_the_end_of_a_task_that_never_ran_is_fenced_by_what_it_was_sent_for(log: Log, state: str) -> None:
-    """Nobody knows its attempt; but the first task's revocation must not end a retry that was asked for since."""
+    """The attempt of a revoked task is not known; but its revocation must not end a retry that was requested since."""
     await log.commit("r", [queued(), ended("FAILED"), queued(precondition="ended")])
     late = await log.commit("r", [ended(state, base_attempt=1)])
     assert (late.status, late.fenced) == ("queued", 1)
@@ -133,7 +133,7 @@ async def test_the_end_of_a_task_that_never_ran_is_fenced_by_what_it_was_sent_fo
 
 
 async def test_a_late_start_is_fenced_when_something_else_has_begun(log: Log) -> None:
-    """A start that lay on a disk while its worker was dead must not take a living worker's place."""
+    """A start that is replayed from the spool of a dead worker must not replace a living worker."""
     await log.commit("begun", [queued(), started(base_attempt=1)])
     late = await log.commit("begun", [started(base_attempt=1, only_if_not_superseded=True), said("late", attempt=1)])
     assert (late.given_attempt, late.attempt) == (0, 1)
@@ -148,7 +148,7 @@ async def test_a_late_start_is_fenced_when_something_else_has_begun(log: Log) ->
 
 
 async def test_a_fence_above_the_log_s_attempt_is_believed(log: Log, witness: Witness, look: Any) -> None:
-    """The attempt was allocated, and the server has lost it: the worker that has it goes on."""
+    """The attempt was allocated and the server has lost it: the worker with this attempt goes on."""
     await log.commit("r", [started(), said(progress=0.9)])
     done = await log.commit("r", [said("attempt three's", progress=0.2, attempt=3)])
     assert (done.attempt, done.fenced) == (3, 0)
@@ -166,7 +166,7 @@ async def test_a_redelivery_after_lost_data_is_not_given_the_living_attempt(log:
 
 @pytest.mark.parametrize("state", ["END", "FAILED", "CANCELLED"])
 async def test_a_retry_that_the_server_has_forgotten_still_begins(log: Log, state: str) -> None:
-    """Its task is on its way with attempt 2, the log stands at the end of attempt 1."""
+    """The task was sent with attempt 2, and the log is at the end of attempt 1."""
     await log.commit("start", [queued(), started(base_attempt=1), ended(state)])
     begun = await log.commit("start", [started(base_attempt=2)])
     assert (begun.given_attempt, begun.status) == (2, "running")
@@ -176,13 +176,13 @@ async def test_a_retry_that_the_server_has_forgotten_still_begins(log: Log, stat
 
 
 async def test_a_start_for_a_higher_attempt_takes_it(log: Log) -> None:
-    """As above, of a run that has not ended in the older log."""
+    """As above, for a run that has not ended in the older log."""
     await log.commit("r", [queued(), started(base_attempt=1)])
     assert (await log.commit("r", [started(base_attempt=5)])).given_attempt == 5
 
 
 async def test_attempts_in_one_batch_are_as_attempts_in_many(log: Log, witness: Witness, look: Any) -> None:
-    """A worker that was cut off for long sends a whole life at once."""
+    """A worker that was cut off for a long time sends a whole run in one batch."""
     life = [
         queued(title="t"),
         started(base_attempt=1),

@@ -1,4 +1,4 @@
-"""Commits, over both servers and both clients: what is folded, what is announced, what is counted and skipped."""
+"""Commits with both servers and both clients: what is folded, published, counted and skipped."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ RUN_IDS = ["r", "20251105_1430_우주여행고양이", "with space", "🎬", "*?
 
 
 async def test_numbers_have_no_holes_and_announcement_and_stream_are_the_same_bytes(log: Log, witness: Witness) -> None:
-    """A viewer that misses a message must find the very same one in the stream, in its place."""
+    """A client that misses a message must find the same bytes in the stream."""
     sequence = ProducerSequence.fresh()
     done = await log.commit("r", [said("1"), said("2", state="A", progress=0.1)], sequence)
     assert (done.before, done.after, done.created, done.status_changed) == (0, 2, True, True)
@@ -30,7 +30,7 @@ async def test_numbers_have_no_holes_and_announcement_and_stream_are_the_same_by
 
 
 async def test_the_message_begins_with_the_original_four_fields(log: Log, witness: Witness) -> None:
-    """Who reads the channel with redis-cli, or with the old client, sees what they always saw."""
+    """Readers of the channel, as redis-cli and the old client, get the original fields."""
     await log.commit(
         "20251105_1430_우주여행고양이",
         [
@@ -62,7 +62,7 @@ async def test_the_message_begins_with_the_original_four_fields(log: Log, witnes
 async def test_a_run_is_found_under_the_very_name_it_was_given(
     log: Log, witness: Witness, look: Any, run_id: str
 ) -> None:
-    """A run id that is escaped or normalised on the way would be another run."""
+    """A run id that is escaped or normalised would be another run."""
     await log.commit(run_id, [said("line", state="S", progress=0.5)])
     view = read(look, log.keys, run_id, Cursor("0", 0))
     assert view.snapshot.run_id == run_id
@@ -86,7 +86,7 @@ async def test_a_run_is_found_under_the_very_name_it_was_given(
     ],
 )
 async def test_any_text_arrives_as_it_was_said(log: Log, witness: Witness, look: Any, text: str) -> None:
-    """A script that splits or escapes by hand loses a character sooner or later."""
+    """No character of a text may be lost by the script's splitting and escaping."""
     state = text if text.isprintable() else "STATE"
     await log.commit("r", [said(text, state=state), ended("FAILED", error=text)])
     first, last = (fields_of(message) for message in witness.heard())
@@ -97,7 +97,7 @@ async def test_any_text_arrives_as_it_was_said(log: Log, witness: Witness, look:
 
 
 async def test_progress_never_goes_down(log: Log, witness: Witness) -> None:
-    """A bar that jumps back is a lie: a lower value is committed at the run's, or not at all if alone."""
+    """Progress never goes down: a lower value is committed at the run's value, or not at all if alone."""
     sequence = ProducerSequence.fresh()
     await log.commit("r", [said(progress=0.5)], sequence)
     alone = await log.commit("r", [said(progress=0.3)], sequence)
@@ -130,7 +130,7 @@ async def test_an_event_shows_the_values_after_it_not_only_its_own(log: Log, wit
     ],
 )
 async def test_progress_is_written_to_six_digits(log: Log, witness: Witness, value: float, written: str) -> None:
-    """The binary dust of 0.1 + 0.2 is nobody's progress."""
+    """The rounding error of 0.1 + 0.2 must not be shown."""
     await log.commit("r", [said(progress=value)])
     (message,) = witness.heard()
     assert f'"progress":{written},'.encode() in message
@@ -144,7 +144,7 @@ async def test_progress_is_written_to_six_digits(log: Log, witness: Witness, val
 async def test_an_end_is_an_end(
     log: Log, witness: Witness, look: Any, state: str, status: str, progress: float
 ) -> None:
-    """END sets 1.0; after any of the three nothing more is delivered, and what comes is counted."""
+    """END sets 1.0; after any of the three states no event is delivered, and later events are counted."""
     sequence = ProducerSequence.fresh()
     end = ended(state, result=b'{"video":"film.mp4"}', error="why")
     done = await log.commit("r", [said(progress=0.4), end], sequence)
@@ -167,7 +167,7 @@ async def test_an_end_is_an_end(
 
 
 async def test_what_was_committed_before_is_skipped(log: Log, witness: Witness) -> None:
-    """A producer that does not know whether its batch arrived sends it again: it is in the log once."""
+    """A commit is idempotent: a batch that is sent again is in the log once."""
     first = await log.commit("r", [said("1"), said("2")], ProducerSequence("p"))
     again = await log.commit("r", [said("1"), said("2")], ProducerSequence("p"))
     assert (again.before, again.after, again.epoch) == (2, 2, first.epoch)
@@ -179,7 +179,7 @@ async def test_what_was_committed_before_is_skipped(log: Log, witness: Witness) 
 
 
 async def test_marks_are_each_producer_s_and_each_run_s_own(log: Log, witness: Witness) -> None:
-    """One worker's numbers say nothing of another's, nor of its own in another run."""
+    """Numbers belong to one producer and one run."""
     for run_id in ("r1", "r2"):
         for producer in ("p", "q"):
             await log.commit(run_id, [said(f"{run_id} {producer}")], ProducerSequence(producer))
@@ -187,7 +187,7 @@ async def test_marks_are_each_producer_s_and_each_run_s_own(log: Log, witness: W
 
 
 async def test_a_gap_is_noticed_and_begins_a_new_epoch(log: Log, witness: Witness) -> None:
-    """A server that knows less of a producer than it acknowledged has lost data: its numbers are not to be trusted."""
+    """A server with fewer events of a producer than it acknowledged has lost data: its log gets a new epoch."""
     first = await log.commit("r", [said("1")], ProducerSequence("p"))
     after = await log.commit("r", [said("5")], ProducerSequence("p", 5))
     assert after.epoch != first.epoch
@@ -201,7 +201,7 @@ async def test_a_gap_is_noticed_and_begins_a_new_epoch(log: Log, witness: Witnes
 
 
 async def test_a_lost_event_that_does_not_pass_leaves_the_log_as_it_is(log: Log, witness: Witness) -> None:
-    """A new epoch for nothing would make every viewer begin again for nothing."""
+    """A new epoch without a reason would make every client begin again."""
     first = await log.commit("r", [said("1"), ended()], ProducerSequence("p"))
     after = await log.commit("r", [said("late")], ProducerSequence("p", 7))
     assert (after.epoch, after.before, after.after, after.fenced) == (first.epoch, 2, 2, 1)
@@ -209,15 +209,15 @@ async def test_a_lost_event_that_does_not_pass_leaves_the_log_as_it_is(log: Log,
 
 
 def test_a_gap_says_where_the_server_stands() -> None:
-    """Whoever debugs it wants the number."""
+    """The error must have the number, for debugging."""
     assert "up to number 7 only" in str(SequenceGap(7))
 
 
-# What else an event carries
+# Other fields of an event
 
 
 async def test_title_pipeline_and_input_stay_with_the_run(log: Log, witness: Witness, look: Any) -> None:
-    """A run that is started by the API is shown by its title, and can be asked for again."""
+    """A run that is started by the API is shown by its title, and can be retried."""
     await log.commit("r", [queued(title="고양이", pipeline="shorts", input=b'{"prompt":"cat"}')])
     await log.commit("r", [started(), ended("FAILED", error="e"), queued()])
     view = read(look, log.keys, "r")
@@ -228,7 +228,7 @@ async def test_title_pipeline_and_input_stay_with_the_run(log: Log, witness: Wit
 
 
 async def test_retrying_and_stalled_are_statuses_that_pass(log: Log, witness: Witness) -> None:
-    """The run recovers as soon as its worker says anything."""
+    """A stalled run recovers at the next event of its worker."""
     await log.commit("r", [started(), said(kind="retrying", state="RETRYING")])
     await log.commit("r", [said("again")])
     assert [fields_of(message)["status"] for message in witness.heard()] == ["running", "retrying", "running"]
@@ -247,7 +247,7 @@ async def test_retrying_and_stalled_are_statuses_that_pass(log: Log, witness: Wi
 async def test_stalled_only_if_the_heartbeat_is_old_and_the_attempt_the_same(
     log: Log, look: Any, heartbeat_at: int | None, attempt: int | None, becomes: str
 ) -> None:
-    """A reaper that looked before a new worker began must not mark that worker's run."""
+    """A reaper that read the run before a new worker began must not mark it as stalled."""
     await log.commit("r", [started()])
     if heartbeat_at is not None:
         look.hset(log.keys.run("r")[0], "heartbeat_at", heartbeat_at)
@@ -257,7 +257,7 @@ async def test_stalled_only_if_the_heartbeat_is_old_and_the_attempt_the_same(
 
 @pytest.mark.parametrize("kind", ["stalled", "finish"])
 async def test_what_is_only_said_of_a_run_does_not_create_it(log: Log, look: Any, kind: Any) -> None:
-    """A reaper that comes after the expiry must not raise the dead."""
+    """A reaper that comes after a run's expiry must not create the run again."""
     done = await log.commit("gone", [said(kind=kind, stale_before_ms=10**15)])
     assert (done.after, done.status, done.created) == (0, "unknown", False)
     assert not look.exists(*log.keys.run("gone"))
@@ -267,7 +267,7 @@ async def test_what_is_only_said_of_a_run_does_not_create_it(log: Log, look: Any
 
 
 async def test_a_batch_of_ten_thousand_lines_is_one_commit(log: Log, witness: Witness, look: Any) -> None:
-    """A worker that was cut off for an hour sends much at once; Lua unpacks less than 8,000 values."""
+    """A worker that was cut off for an hour sends a large batch; Lua unpacks less than 8,000 values."""
     count = 10_000
     done = await log.commit("r", [said(f"line {number}") for number in range(count)])
     assert (done.before, done.after) == (0, count)
@@ -280,7 +280,7 @@ async def test_a_batch_of_ten_thousand_lines_is_one_commit(log: Log, witness: Wi
 
 
 async def test_the_largest_event_is_committed_whole(log: Log, witness: Witness) -> None:
-    """Each limit is met by one event that fills it."""
+    """One event fills each limit."""
     event = make_event("END", 1, "가" * 5461, data={"d": "x" * 4000}, result="r" * 65_000, error="e" * 65_536)
     await log.commit("r", [event])
     fields = fields_of(witness.heard()[0])
@@ -288,7 +288,7 @@ async def test_the_largest_event_is_committed_whole(log: Log, witness: Witness) 
 
 
 async def test_a_command_that_can_never_succeed_is_no_outage(log: Log, look: Any) -> None:
-    """Waiting for a key of another type to become right would wait for ever."""
+    """A key of another type is no passing error: a producer that waits would wait for ever."""
     look.set(log.keys.run("r")[0], "not a hash")
     with pytest.raises(RunlogError, match="WRONGTYPE") as raised:
         await log.commit("r", [said("1")])
@@ -298,7 +298,7 @@ async def test_a_command_that_can_never_succeed_is_no_outage(log: Log, look: Any
 
 
 async def test_data_and_result_are_passed_through_unread(log: Log, witness: Witness, look: Any) -> None:
-    """A decoder in between would round large numbers and lose empty arrays."""
+    """Decoding a result in Lua would round large numbers and lose empty arrays."""
     raw = b'{"big":12345678901234567890,"empty":[],"deep":[[[[]]]]}'
     await log.commit("r", [said(state="S", data=raw), ended(result=raw)])
     first, last = witness.heard()

@@ -1,4 +1,4 @@
-"""Conditions of a commit: what it must find, and what is left behind when it does not."""
+"""Preconditions of a commit, and what a refused commit leaves behind."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ async def test_absent_is_refused_for_a_run_that_exists(log: Log, witness: Witnes
 
 
 async def test_absent_sent_again_after_a_lost_reply_is_not_refused_by_itself(log: Log, witness: Witness) -> None:
-    """The run that is in the way is its own: the caller would be told 409 for a run it has just started."""
+    """The existing run is the caller's own: it would get 409 for a run that it has just started."""
     condition = queued(precondition="absent")
     first = await log.commit("r", [condition], ProducerSequence("p"))
     again = await log.commit("r", [condition], ProducerSequence("p"))
@@ -29,7 +29,7 @@ async def test_absent_sent_again_after_a_lost_reply_is_not_refused_by_itself(log
 
 
 async def test_ended_is_refused_until_it_has(log: Log) -> None:
-    """A retry of a run that still runs would have two workers write to it."""
+    """A retry of an unfinished run would have two workers."""
     retry = queued(precondition="ended")
     with pytest.raises(CommitRefused, match="unknown") as raised:
         await log.commit("r", [retry])
@@ -43,7 +43,7 @@ async def test_ended_is_refused_until_it_has(log: Log) -> None:
 
 
 async def test_unfinished_is_refused_once_it_has_ended(log: Log) -> None:
-    """Cancelling what has ended is a conflict, not a second end."""
+    """Cancelling an ended run is a conflict, not a second end."""
     cancel = ended("CANCELLED", precondition="unfinished")
     with pytest.raises(CommitRefused, match="unknown"):
         await log.commit("r", [cancel])
@@ -54,7 +54,7 @@ async def test_unfinished_is_refused_once_it_has_ended(log: Log) -> None:
 
 
 async def test_a_refused_batch_leaves_nothing_behind(log: Log, look: Any) -> None:
-    """Half a batch, or a mark of one that was refused, would swallow the events that come after."""
+    """A part of a refused batch, or its mark, would make the script skip later events."""
     await log.commit("r", [said("1")])
     before = look.hgetall(log.keys.run("r")[0])
     sequence = ProducerSequence.fresh()

@@ -1,4 +1,4 @@
-"""Expiry: no key of a run is ever without one; heartbeats renew what is unfinished, and nothing raises the dead."""
+"""Expiry: every key of a run has one; heartbeats renew unfinished runs, and no command creates an expired run again."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +15,7 @@ RUN_TTL_S, ENDED_RUN_TTL_S = 24 * 3600, 3600
 
 
 class Life:
-    """One run, looked at after every commit."""
+    """One run, checked after every commit."""
 
     def __init__(self, log: RunLog, look: Any) -> None:
         self.log = log
@@ -29,13 +29,13 @@ class Life:
         assert not keys_without_expiry(self.look, self.log.keys)
 
     def assert_expires_in(self, expected_s: int) -> None:
-        """All keys together, but for the seconds that a slow machine takes to look."""
+        """All keys expire together, within the seconds that a slow machine needs to check."""
         left_s = {key: self.look.pttl(key) / 1000 for key in self.keys if self.look.exists(key)}
         assert left_s
         assert all(expected_s - 5 < left <= expected_s for left in left_s.values()), left_s
 
     def age(self, left_s: int) -> None:
-        """Make it as it is when only so much of its time is left."""
+        """Set the keys' remaining time."""
         now_ms = self.look.time()[0] * 1000
         self.look.hset(self.keys[0], "renewed_at", now_ms - (RUN_TTL_S - left_s) * 1000)
         for key in self.keys:
@@ -50,7 +50,7 @@ def life(store: Server, look: Any) -> Iterator[Life]:
 
 
 def test_all_keys_of_a_run_expire_at_every_moment(life: Life) -> None:
-    """From the first event to the last, whatever is created when."""
+    """From the first event to the last, in whichever order the keys are created."""
     life.commit(queued(steps=step_specs(["a"])))
     assert life.look.exists(life.keys[2]) == 0
     life.commit(started())
@@ -68,14 +68,14 @@ def test_all_keys_of_a_run_expire_at_every_moment(life: Life) -> None:
 
 
 def test_a_run_in_one_commit_has_the_short_time(life: Life) -> None:
-    """A task that was over before it was announced."""
+    """A run may end with its first event."""
     life.commit(queued(), started(), said("line"), ended())
     life.assert_expires_in(ENDED_RUN_TTL_S)
 
 
 @pytest.mark.parametrize("lost", [[0], [1], [2], [0, 2], [1, 2]])
 def test_what_heals_expires_too(life: Life, lost: list[int]) -> None:
-    """A key that is made anew has no expiry of its own."""
+    """A key that is created again has no expiry by itself."""
     life.commit(said("1"), said("2"))
     life.age(100)
     life.look.delete(*(life.keys[index] for index in lost))
@@ -84,7 +84,7 @@ def test_what_heals_expires_too(life: Life, lost: list[int]) -> None:
 
 
 def test_a_line_that_comes_late_renews_all(life: Life) -> None:
-    """The three keys are one run: none may go before the others."""
+    """The three keys are one run: none may expire before the others."""
     life.commit(said(progress=0.1))
     for key in life.keys:
         life.look.expire(key, 100)
@@ -119,7 +119,7 @@ def test_a_short_expiry_is_renewed_in_time(store: Server, look: Any) -> None:
 
 
 def test_what_comes_too_late_does_not_keep_an_ended_run(life: Life) -> None:
-    """A zombie that goes on for days would keep it for days."""
+    """A replaced worker that goes on for days would keep the run for days."""
     life.commit(started(), ended())
     life.age(100)
     life.commit(said("zombie"))
@@ -131,7 +131,7 @@ def test_what_comes_too_late_does_not_keep_an_ended_run(life: Life) -> None:
 
 
 def test_a_heartbeat_renews_an_unfinished_run(life: Life) -> None:
-    """A task that computes for a day without a word is alive as long as its worker is."""
+    """A task that publishes nothing for a day is alive as long as its worker is."""
     life.commit(started(), said("line"))
     life.age(100)
     assert life.log.heartbeat(["r"]) == {"r": "running"}
@@ -143,7 +143,7 @@ def test_a_heartbeat_renews_an_unfinished_run(life: Life) -> None:
 
 @pytest.mark.parametrize("state", ["END", "FAILED", "CANCELLED"])
 def test_a_heartbeat_neither_renews_nor_changes_an_ended_run(life: Life, state: str) -> None:
-    """The worker lives on; this run of its does not."""
+    """Heartbeats of a living worker must not renew its ended runs."""
     life.commit(started(), ended(state))
     life.age(100)
     before = life.look.hgetall(life.keys[0])
@@ -155,7 +155,7 @@ def test_a_heartbeat_neither_renews_nor_changes_an_ended_run(life: Life, state: 
 
 
 def test_a_heartbeat_creates_nothing(life: Life) -> None:
-    """A run whose keys have expired is gone."""
+    """A heartbeat must not create a run whose keys have expired."""
     assert life.log.heartbeat(["nobody", "r"]) == {"nobody": None, "r": None}
     assert not life.look.keys(f"{life.log.keys.prefix}:*")
     life.commit(started())
@@ -164,14 +164,14 @@ def test_a_heartbeat_creates_nothing(life: Life) -> None:
 
 
 def test_a_key_that_is_no_run_does_not_let_the_others_look_dead(life: Life) -> None:
-    """One name taken by somebody else's key, and every run of that worker would be marked as stalled."""
+    """One key that is not a run's must not let all runs of that worker be marked as stalled."""
     life.commit(started())
     life.look.set(life.log.keys.run("taken")[0], "a string")
     assert life.log.heartbeat(["taken", "r"]) == {"taken": None, "r": "running"}
 
 
 def test_a_heartbeat_to_nobody_is_an_outage(life: Life, start_valkey: Callable[..., Server]) -> None:
-    """The thread that sends it goes on trying."""
+    """The heartbeat thread must go on trying."""
     server = start_valkey()
     log = RunLog(server.url, Keys())
     log.commit(Batch("r", "p", 1, [said("1")]))
@@ -184,7 +184,7 @@ def test_a_heartbeat_to_nobody_is_an_outage(life: Life, start_valkey: Callable[.
 
 
 async def test_a_stalled_run_recovers_with_its_heartbeat_s_worker(log: Log, look: Any) -> None:
-    """Any word of it is enough; its keys keep their long time meanwhile."""
+    """Any event of the run is enough; its keys keep their long expiry until then."""
     await log.commit("r", [started()])
     look.hset(log.keys.run("r")[0], "heartbeat_at", 1)
     assert (await log.commit("r", [said(kind="stalled", stale_before_ms=2)])).status == "stalled"

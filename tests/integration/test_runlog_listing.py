@@ -1,4 +1,4 @@
-"""The list of runs, its repair, deletions, leases and heartbeats as the relays see them."""
+"""The list of runs and its repair, deletions, leases and heartbeats, as relays use them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -39,7 +39,7 @@ async def runlog(store: Server) -> AsyncIterator[AsyncRunLog]:
 
 
 async def pages(log: AsyncRunLog, count: int) -> list[tuple[str, int]]:
-    """The whole list, page by page, each from where the one before ended."""
+    """The whole list, page by page."""
     found: list[tuple[str, int]] = []
     while True:
         last = found[-1] if found else None
@@ -51,7 +51,7 @@ async def pages(log: AsyncRunLog, count: int) -> list[tuple[str, int]]:
 
 
 async def test_runs_are_listed_newest_first(runlog: AsyncRunLog) -> None:
-    """A run is in the list from its creation on, under its own name."""
+    """A run is in the list from its creation on, under its own id."""
     for run_id in RUN_IDS:
         await runlog.commit(run_id, [said("x")])
     listed = await runlog.listed(None, 100)
@@ -71,7 +71,7 @@ async def test_runs_are_listed_newest_first(runlog: AsyncRunLog) -> None:
     count=st.integers(1, 5),
 )
 def test_pages_together_are_the_list(valkey_server: Server, times: dict[str, int], count: int) -> None:
-    """Runs of the same millisecond must neither be doubled nor lost where a page ends among them."""
+    """Runs of the same millisecond must be neither doubled nor lost where a page ends between them."""
 
     async def check() -> None:
         log = AsyncRunLog(valkey_server.url, fresh_keys())
@@ -84,7 +84,7 @@ def test_pages_together_are_the_list(valkey_server: Server, times: dict[str, int
 
 
 async def test_the_list_moves_forward_only(runlog: AsyncRunLog) -> None:
-    """What two processes write in the wrong order must not take a run back."""
+    """Two processes that write in the wrong order must not move a run back."""
     await runlog.index({"r": 200})
     await runlog.index({"r": 100})
     assert await runlog.listed(None, 10) == [("r", 200)]
@@ -92,7 +92,7 @@ async def test_the_list_moves_forward_only(runlog: AsyncRunLog) -> None:
 
 
 def test_the_worker_s_client_writes_the_same_list(runlog: AsyncRunLog, store: Server) -> None:
-    """Its flusher enters runs that no relay has seen yet."""
+    """A worker's flusher enters runs that no relay has read yet."""
     log = RunLog(store.url, runlog.keys)
     log.index({"r": 200, "우주": 300})
     log.index({"r": 100})
@@ -107,7 +107,7 @@ def test_the_worker_s_client_writes_the_same_list(runlog: AsyncRunLog, store: Se
 
 
 async def test_the_list_can_be_written_anew_from_the_runs(runlog: AsyncRunLog, store: Server) -> None:
-    """It lies in another slot than the runs and may be lost by itself."""
+    """The list is in another slot than the runs and may be lost alone."""
     for run_id in RUN_IDS:
         await runlog.commit(run_id, [said("x", step="s")])
     await runlog.take_lease("l", "me", 10_000)
@@ -119,7 +119,7 @@ async def test_the_list_can_be_written_anew_from_the_runs(runlog: AsyncRunLog, s
 
 
 async def test_a_prefix_with_a_pattern_s_characters_is_a_prefix(store: Server) -> None:
-    """`*` in it must not find everybody's runs."""
+    """`*` in a prefix must not find other applications' runs."""
     odd, plain = (AsyncRunLog(store.url, Keys(prefix, prefix)) for prefix in ("p[*]\\?", "p[x]\\y"))
     await odd.commit("mine", [said("x")])
     await plain.commit("not mine", [said("x")])
@@ -130,7 +130,7 @@ async def test_a_prefix_with_a_pattern_s_characters_is_a_prefix(store: Server) -
 
 
 async def test_summaries_are_what_the_list_shows(runlog: AsyncRunLog, store: Server) -> None:
-    """One that is gone is seen to be gone, in its place."""
+    """For a run that is gone there is None in its place."""
     await runlog.commit("a", [queued(title="고양이", pipeline="shorts"), started(), said("line", progress=0.5)])
     await runlog.commit("b", [ended("FAILED", error="boom")])
     log = RunLog(store.url, runlog.keys)
@@ -153,7 +153,7 @@ async def test_summaries_are_what_the_list_shows(runlog: AsyncRunLog, store: Ser
 
 
 async def test_an_ended_run_is_deleted_whole(runlog: AsyncRunLog, store: Server) -> None:
-    """Nothing of it stays, in the list neither."""
+    """No key of a deleted run stays, and no entry in the list."""
     await runlog.commit("r", [said("line"), ended()])
     assert await runlog.delete("r") == "succeeded"
     with look_at(store) as look:
@@ -163,7 +163,7 @@ async def test_an_ended_run_is_deleted_whole(runlog: AsyncRunLog, store: Server)
 
 
 async def test_an_unfinished_run_is_not_deleted_and_stays_listed(runlog: AsyncRunLog) -> None:
-    """Its worker would go on writing to a run that nobody can find."""
+    """The worker of an unfinished run would go on writing to a run that no client can find."""
     await runlog.commit("r", [said("line")])
     assert await runlog.delete("r") == "running"
     assert (await runlog.read("r")).snapshot.status == "running"
@@ -171,7 +171,7 @@ async def test_an_unfinished_run_is_not_deleted_and_stays_listed(runlog: AsyncRu
 
 
 async def test_a_run_that_has_expired_leaves_the_list_by_deletion(runlog: AsyncRunLog) -> None:
-    """What is listed and not there any more can be got rid of."""
+    """A listed run that is gone can be deleted."""
     await runlog.index({"gone": 5})
     assert await runlog.delete("gone") is None
     assert await runlog.listed(None, 10) == []
@@ -181,7 +181,7 @@ async def test_a_run_that_has_expired_leaves_the_list_by_deletion(runlog: AsyncR
 
 
 async def test_silent_runs_are_found_the_longest_silent_first(runlog: AsyncRunLog, store: Server) -> None:
-    """The reaper looks at those, and at no others."""
+    """The reaper reads the silent runs, and no others."""
     for run_id in ("a", "b", "c"):
         await runlog.commit(run_id, [started()])
     worker = RunLog(store.url, runlog.keys)
@@ -202,7 +202,7 @@ async def test_silent_runs_are_found_the_longest_silent_first(runlog: AsyncRunLo
 async def test_a_worker_that_speaks_up_while_the_reaper_looks_is_watched_on(
     runlog: AsyncRunLog, store: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its new heartbeat went with the old one: dead before the next, it was never found."""
+    """If a new heartbeat were removed with the old one, a worker that dies before the next would never be found."""
     await runlog.commit("r", [started()])
     worker = RunLog(store.url, runlog.keys)
     commit = runlog.commit
@@ -223,7 +223,7 @@ async def test_a_worker_that_speaks_up_while_the_reaper_looks_is_watched_on(
 async def test_heartbeats_are_dated_by_redis_not_by_the_worker(
     runlog: AsyncRunLog, store: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker whose clock is an hour behind would be taken for dead."""
+    """A worker whose clock is an hour behind must not be taken for dead."""
     await runlog.commit("r", [started()])
     worker = RunLog(store.url, runlog.keys)
     monkeypatch.setattr("time.time_ns", lambda: 5_000_000)
@@ -246,7 +246,7 @@ async def test_a_lease_has_one_holder(runlog: AsyncRunLog) -> None:
 
 
 async def test_a_lease_is_renewed_by_its_holder_and_not_by_who_asks(runlog: AsyncRunLog, store: Server) -> None:
-    """A refused asker must not make it last longer."""
+    """A refused relay must not make the lease last longer."""
     key = runlog.keys.lease("l")
     await runlog.take_lease("l", "a", 60_000)
     with look_at(store) as look:
@@ -258,7 +258,7 @@ async def test_a_lease_is_renewed_by_its_holder_and_not_by_who_asks(runlog: Asyn
 
 
 async def test_a_lease_runs_out(runlog: AsyncRunLog, store: Server) -> None:
-    """A relay that died must not keep it: another takes it as soon as its time is over, and then keeps it."""
+    """A relay that died must not keep the lease: another relay takes it when it ends, and then keeps it."""
     assert await runlog.take_lease("l", "a", 20)
     with look_at(store) as look:
         eventually(lambda: not look.exists(runlog.keys.lease("l")), "the lease has run out")
@@ -273,7 +273,7 @@ async def test_of_many_at_once_one_gets_the_lease(runlog: AsyncRunLog) -> None:
 
 
 async def test_a_message_on_a_channel_is_heard_by_who_listens(runlog: AsyncRunLog, store: Server) -> None:
-    """How many heard it tells a probe whether anybody is there."""
+    """A probe needs the number of subscribers."""
     assert await runlog.publish(runlog.keys.control, b"{}") == 0
     with Witness.of(store, runlog.keys) as witness:
         assert await runlog.publish(runlog.keys.channel, b'{"run_id":"x"}') == 1
@@ -281,7 +281,7 @@ async def test_a_message_on_a_channel_is_heard_by_who_listens(runlog: AsyncRunLo
 
 
 async def test_commits_of_one_client_take_turns(runlog: AsyncRunLog, store: Server) -> None:
-    """Replies must not be taken for another's when many callers commit at once."""
+    """When many callers commit at once, each must get its own reply."""
     with Witness.of(store, runlog.keys) as witness:
         done = await asyncio.gather(*(runlog.commit(f"r{n % 5}", [said(str(n))]) for n in range(100)))
         assert [fields_of(message)["log"] for message in witness.heard()] == [str(n) for n in range(100)]
@@ -298,7 +298,7 @@ async def test_a_commit_that_is_cancelled_is_cancelled_and_leaves_no_reply_behin
     next command's, and the next one's for the one after it.
     """
     log = AsyncRunLog(link.url, fresh_keys())
-    tries = 20  # some of them hit the moment at which the sending has just ended
+    tries = 20  # some tries hit the moment at which the sending has just ended
     for number in range(tries):
         if word != b"EVALSHA":
             await log.close()
@@ -322,7 +322,7 @@ async def test_a_commit_that_is_cancelled_is_cancelled_and_leaves_no_reply_behin
 
 
 async def test_a_server_that_does_not_answer_is_an_outage(start_valkey: Callable[..., Server]) -> None:
-    """Connections stay open and nothing comes: reads and commits end after their time, and work again after it."""
+    """When connections stay open and no reply comes, reads and commits time out, and work again afterwards."""
     server = start_valkey()
     log = AsyncRunLog(server.url, fresh_keys(), timeout_s=0.3)
     await log.commit("r", [said("1")])
@@ -342,7 +342,7 @@ async def test_a_server_that_does_not_answer_is_an_outage(start_valkey: Callable
 
 
 async def test_a_commit_that_cannot_be_listed_is_a_commit(runlog: AsyncRunLog, store: Server) -> None:
-    """Whoever took it for failed would commit the same events again, under new numbers."""
+    """A caller that got an error would commit the same events again with new numbers."""
     sequence = ProducerSequence.fresh()
     with look_at(store) as look, Witness.of(store, runlog.keys) as witness:
         look.set(runlog.keys.runs, "not a list")
@@ -355,7 +355,7 @@ async def test_a_commit_that_cannot_be_listed_is_a_commit(runlog: AsyncRunLog, s
 
 
 async def test_an_outage_of_the_list_is_an_outage(start_valkey: Callable[..., Server]) -> None:
-    """A relay that cannot write it tries again."""
+    """A relay that cannot write the list tries again."""
     server = start_valkey(maxmemory_policy="noeviction")
     log = AsyncRunLog(server.url, fresh_keys())
     worker = RunLog(server.url, log.keys)

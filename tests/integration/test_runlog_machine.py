@@ -43,10 +43,10 @@ from tests.support.servers import Server
 
 @dataclass
 class Model:
-    """What a run's log must be."""
+    """The model of a run's log."""
 
     log: int = 0
-    """Which log it is: 0 for none, and a new number for each new epoch."""
+    """The number of the log: 0 for none, and a new number for each new epoch."""
     seq: int = 0
     server: str = ""
     has_stream: bool = False
@@ -62,7 +62,7 @@ class Model:
     def commit(
         self, producer: str, first: int, events: Sequence[Event], server: str, name: Callable[[], int]
     ) -> list[Any]:
-        """Fold events; returns what is announced: (log, seq, attempt, state, progress, line, status)."""
+        """Fold events; returns what is published: (log, seq, attempt, state, progress, line, status)."""
         mark = self.marks.get(producer, 0)
         lost = first > mark + 1
         anew = not self.log or lost or not self.has_stream or self.server != server
@@ -123,7 +123,7 @@ class Model:
 
 
 class Acquainted(RunLog):
-    """Takes the server for whoever the test says it is."""
+    """A client that reads the server's identity from the test."""
 
     identity = "server 1"
 
@@ -135,7 +135,7 @@ class Acquainted(RunLog):
 
 @dataclass
 class Producer:
-    """Keeps what is not known to be committed, and sends it again under the same numbers."""
+    """Keeps events that are not known to be committed, and sends them again with the same numbers."""
 
     name: str
     next: int = 1
@@ -193,7 +193,7 @@ class RunLogMachine(RuleBasedStateMachine):
 
     @rule(index=producers, batch=st.lists(events, max_size=4), reply_lost=st.booleans())
     def commit(self, index: int, batch: list[Event], reply_lost: bool) -> None:
-        """Send what is pending and something more."""
+        """Send the pending events and more."""
         producer = self.producers[index]
         for event in batch:
             self.lines += 1
@@ -212,12 +212,12 @@ class RunLogMachine(RuleBasedStateMachine):
 
     @rule(index=producers, progress=st.sampled_from(PROGRESS))
     def progress(self, index: int, progress: float) -> None:
-        """What is said most of all."""
+        """The most frequent events."""
         self.commit(index, [said("a line", progress=progress)], reply_lost=False)
 
     @rule(index=producers)
     def leave(self, index: int) -> None:
-        """A producer that knows of everything that it is committed ends, and takes its mark away."""
+        """A producer whose events are all known to be committed ends, and deletes its mark."""
         producer = self.producers[index]
         if not producer.pending:
             self.log.delete_marks([("우주 r", producer.name)])
@@ -250,7 +250,7 @@ class RunLogMachine(RuleBasedStateMachine):
 
     @rule()
     def come_back_older(self) -> None:
-        """The server restarts from its backup, or a replica that lagged takes its place."""
+        """The server restarts from its backup, or a replica that lagged replaces it."""
         model, dumps = self.backup
         self.model = copy.deepcopy(model)
         for key, dump in dumps.items():
@@ -310,7 +310,7 @@ def machine(store: Server) -> type[RunLogMachine]:
 
 
 def test_whatever_happens_the_log_is_as_the_model_says(machine: type[RunLogMachine]) -> None:
-    """Contiguous, monotonic, once, and no number twice."""
+    """Numbers are contiguous, progress is monotonic, each event is there once, and no number is used twice."""
     run_state_machine_as_test(machine, settings=QUICK)
 
 
@@ -335,7 +335,7 @@ HUNT = settings(
 def test_without_a_protection_the_model_objects(
     machine: type[RunLogMachine], monkeypatch: pytest.MonkeyPatch, protection: str
 ) -> None:
-    """Negative control: each protection of the script, switched off, is missed."""
+    """Negative control: without each protection of the script the machine fails."""
     monkeypatch.setattr(runrelay.runlog.sync, "COMMIT", weakened(COMMIT, *CONTROLS[protection]))
     with pytest.raises(Exception, match=r"assert|RunlogError|refused|shorter|longer"):
         run_state_machine_as_test(machine, settings=HUNT)
@@ -343,7 +343,7 @@ def test_without_a_protection_the_model_objects(
 
 @pytest.mark.parametrize("store", ["valkey"], indirect=True)
 def test_without_an_identity_of_servers_the_model_objects(machine: type[RunLogMachine]) -> None:
-    """Negative control: a server that comes back older, and is taken for the one before."""
+    """Negative control: a server comes back with older data, and is taken for the same server."""
 
     class Trusting(machine):  # type: ignore[misc,valid-type]  # a class made by a fixture
         knows_servers = False

@@ -1,4 +1,4 @@
-"""A run of very many steps: a thousand are kept, the others only counted, and it ends all the same."""
+"""A run of very many steps: 1,000 are kept, the others only counted, and the run ends."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def begun(step: str, **fields: Any) -> Event:
 
 
 def finish(**fields: Any) -> Event:
-    """What each member of a canvas says when it has succeeded: it ends the run if it was the last."""
+    """The event of a canvas' member that has succeeded: it ends the run if it was the last member."""
     return said(kind="finish", state="END", **fields)
 
 
@@ -34,12 +34,12 @@ def bytes_of(look: Any, log: Log) -> int:
 
 
 def test_the_script_keeps_as_many_as_may_be_declared() -> None:
-    """A declaration that is accepted here and cut there."""
+    """A declaration that Python accepts must not be cut by the script."""
     assert f"MAX_STEPS, MARKS, MAX_DATA_BYTES = 14, 9, 64, {MAX_STEPS}, " in COMMIT.text
 
 
 async def test_steps_that_come_one_by_one_beyond_a_thousand_are_counted(log: Log, witness: Witness, look: Any) -> None:
-    """Twenty thousand steps that nobody declared: each read of the run would be megabytes."""
+    """With 20,000 undeclared steps each read of the run would be megabytes."""
     sequence = ProducerSequence.fresh()
     count = 5_000
     for first in range(0, count, 500):
@@ -62,7 +62,7 @@ async def test_steps_that_come_one_by_one_beyond_a_thousand_are_counted(log: Log
 
 
 async def test_a_step_that_is_not_kept_does_not_move_the_run(log: Log, witness: Witness, look: Any) -> None:
-    """Half of the kept work is done, whatever the others say; and what changes nothing is told once only."""
+    """Progress is that of the kept steps; and an event that changes nothing is published once only."""
     await log.commit("r", [queued(steps=KEPT)])
     await log.commit("r", [ended(step=spec.name) for spec in KEPT[: MAX_STEPS // 2]])
     await log.commit("r", [begun("other"), said(step="other", progress=0.9), ended(step="other")])
@@ -74,7 +74,7 @@ async def test_a_step_that_is_not_kept_does_not_move_the_run(log: Log, witness: 
 
 
 async def test_a_canvas_of_more_members_ends_with_the_last_of_all(log: Log, look: Any) -> None:
-    """A run that ends when the thousand steps that are kept have, under the eyes of those that still work."""
+    """The run must not end with its 1,000 kept steps while other members still work."""
     more = 1500
     await log.commit("r", [queued(steps=KEPT, more_steps=more)])
     assert read(look, log.keys, "r").snapshot.steps_truncated == more
@@ -93,7 +93,7 @@ async def test_a_canvas_of_more_members_ends_with_the_last_of_all(log: Log, look
 
 
 async def test_a_member_beyond_that_is_executed_again_is_counted_once(log: Log, look: Any) -> None:
-    """A redelivery that is counted twice ends the run one member early; one that is not counted, never."""
+    """A redelivery that is counted twice would end the run one member early; one that is not counted, never."""
     await log.commit("r", [queued(steps=KEPT, more_steps=2)])
     await log.commit("r", [ended(step=spec.name) for spec in KEPT])
     first: dict[str, Any] = {"step": "more 1", "more_step": 1}
@@ -108,7 +108,7 @@ async def test_a_member_beyond_that_is_executed_again_is_counted_once(log: Log, 
 
 
 async def test_a_new_attempt_waits_for_all_members_again(log: Log, look: Any) -> None:
-    """A retry that ends at once, because of what the attempt before it had done."""
+    """A retry must not end at once because of the steps of the attempt before."""
     declared = queued(steps=KEPT, more_steps=1)
     ends = [ended(step=spec.name) for spec in KEPT]
     await log.commit("r", [declared, *ends, ended(step="more 1", more_step=1), finish()])
@@ -122,7 +122,7 @@ async def test_a_new_attempt_waits_for_all_members_again(log: Log, look: Any) ->
 
 
 async def test_a_step_s_error_is_told_whole_and_kept_in_part(log: Log, witness: Witness, look: Any) -> None:
-    """A thousand errors of 64 KiB would be read with every join."""
+    """1,000 errors of 64 KiB would be read for every new subscriber."""
     error = "cause " + "x" * 60_000
     await log.commit("r", [said(step="a", state="FAILED", error=error)])
     assert fields_of(witness.heard()[0])["error"] == error
@@ -150,7 +150,7 @@ def shown(look: Any, log: Log) -> list[str]:
 
 
 async def test_without_an_index_the_steps_are_found_all_the_same(log: Log, look: Any, old: Any) -> None:
-    """Steps that disappear with an upgrade."""
+    """Steps must not disappear with an upgrade."""
     assert shown(look, log) == ["kept 0", "kept 1"]
     await log.commit("r", [ended(step="kept 1")])
     assert shown(look, log) == ["kept 0", "kept 1"]
@@ -163,7 +163,7 @@ async def test_without_an_index_the_steps_are_found_all_the_same(log: Log, look:
 
 @pytest.mark.parametrize("index", ["", "no JSON", "7", "{}", '["kept 0"]', '["kept 0","gone"]', '["a","b","c"]'])
 async def test_an_index_that_is_wrong_is_not_believed(log: Log, look: Any, old: Any, index: str) -> None:
-    """An older version, still at work on the run, has replaced its steps and does not know of the index."""
+    """An older version, which still works on the run, has replaced its steps and does not know the index."""
     look.hset(old, "step_names", index)
     assert shown(look, log) == ["kept 0", "kept 1"]
     await log.commit("r", [queued()])
@@ -174,7 +174,7 @@ async def test_an_index_that_is_wrong_is_not_believed(log: Log, look: Any, old: 
 
 
 async def test_a_run_of_five_thousand_steps_from_before_goes_on(log: Log, look: Any) -> None:
-    """It was begun when nobody counted: what it has is kept, and what is new is not."""
+    """A run of an older version, without a limit: its steps are kept, and new steps are not."""
     key = log.keys.run("r")[0]
     await log.commit("r", [said("1")])
     step = {"status": "queued", "attempt": 1, "weight": 1}

@@ -22,7 +22,7 @@ from tests.support.servers import Server
 
 HOUR_MS = 3_600_000
 MARKS = 300
-"""As many as marks.lua leaves, however long they have been silent."""
+"""The number of marks that marks.lua always keeps."""
 
 
 def marks_of(look: Any, keys: Any, run_id: str = "r") -> set[str]:
@@ -30,7 +30,7 @@ def marks_of(look: Any, keys: Any, run_id: str = "r") -> set[str]:
 
 
 def leave(look: Any, log: Log, silent_ms: dict[str, int]) -> None:
-    """Marks of producers that were last heard of so long ago."""
+    """Marks of producers whose last commit was so long ago."""
     now_ms = look.time()[0] * 1000
     look.hset(
         log.keys.run("r")[0], mapping={f"p:{name}": f"5 0 0 {now_ms - ago_ms}" for name, ago_ms in silent_ms.items()}
@@ -38,24 +38,24 @@ def leave(look: Any, log: Log, silent_ms: dict[str, int]) -> None:
 
 
 def long_ago(look: Any, log: Log) -> None:
-    """The run's log is older than all that."""
+    """Set the run's log to be older than all marks."""
     look.hset(log.keys.run("r")[0], "begun_at", 1)
 
 
 async def test_the_longest_silent_producers_are_forgotten_first(log: Log, look: Any) -> None:
-    """Each process that ever spoke of a run leaves a mark in its hash; a run that lives for days must not keep all."""
+    """Each producer of a run leaves a mark in its hash; a run that lives for days must not keep all."""
     await log.commit("r", [said("1")], ProducerSequence("first"))
     long_ago(look, log)
     leave(look, log, {str(n): HOUR_MS + 60_000 + n * 1000 for n in range(400)})
     await log.commit("r", [said("2")], ProducerSequence("newcomer"))
     assert marks_of(look, log.keys) == {"first", "newcomer", *(str(n) for n in range(MARKS - 1))}
-    # who was kept is still recognised
+    # a producer whose mark was kept is still recognised
     assert (await log.commit("r", [said("6")], ProducerSequence("0", 6))).after == 3
     assert (await log.commit("r", [said("2")], ProducerSequence("newcomer"))).after == 3
 
 
 async def test_none_that_may_still_send_is_forgotten(log: Log, look: Any, witness: Witness) -> None:
-    """A thousand processes of one run, each silent for less than an hour: to forget one could begin a new epoch."""
+    """1,000 producers of one run, each silent for less than an hour: pruning one could begin a new epoch."""
     await log.commit("r", [said("1")], ProducerSequence("first"))
     long_ago(look, log)
     leave(look, log, {str(n): HOUR_MS - 60_000 for n in range(1000)})
@@ -67,7 +67,7 @@ async def test_none_that_may_still_send_is_forgotten(log: Log, look: Any, witnes
 
 
 async def test_a_few_are_kept_however_long_they_are_silent(log: Log, look: Any) -> None:
-    """Three hundred marks cost nothing, and whoever comes back after days is still recognised."""
+    """300 marks cost nothing, and a producer that comes back after days is still recognised."""
     await log.commit("r", [said("1")], ProducerSequence("first"))
     long_ago(look, log)
     leave(look, log, {str(n): 48 * HOUR_MS for n in range(MARKS - 2)})
@@ -77,8 +77,8 @@ async def test_a_few_are_kept_however_long_they_are_silent(log: Log, look: Any) 
 
 
 async def test_time_in_which_the_server_was_away_is_no_silence(log: Log, look: Any, witness: Witness) -> None:
-    """After an outage of hours, all that have waited for its end look as if they had been silent for as long."""
-    await log.commit("r", [said("1")], ProducerSequence("first"))  # the log has begun now, that is: after the outage
+    """After an outage of hours, producers that waited for its end look as if they had been silent."""
+    await log.commit("r", [said("1")], ProducerSequence("first"))  # the log begins now, after the outage
     leave(look, log, {str(n): 2 * HOUR_MS for n in range(1000)})
     for n in range(70):
         await log.commit("r", [said("a line")], ProducerSequence(f"new {n}"))
@@ -86,7 +86,7 @@ async def test_time_in_which_the_server_was_away_is_no_silence(log: Log, look: A
 
 
 async def test_many_marks_are_not_looked_through_for_each_new_one(log: Log, look: Any) -> None:
-    """Twenty thousand of them take the server several milliseconds."""
+    """Pruning 20,000 marks takes the server several milliseconds: it must not happen for each new producer."""
     await log.commit("r", [said("1")])
     leave(look, log, {str(n): 0 for n in range(5000)})
     look.config_resetstat()
@@ -97,7 +97,9 @@ async def test_many_marks_are_not_looked_through_for_each_new_one(log: Log, look
 
 
 def test_a_read_costs_the_same_however_many_producers_there_were(store: Server, look: Any) -> None:
-    """Twenty thousand short producers: 1.7 MB and 17 ms for each who joins, which all other clients wait for."""
+    """20,000 short producers: if a read had their marks, it would take 1.7 MB and 17 ms, for which all other clients
+    wait.
+    """
     keys = fresh_keys()
     log = RunLog(store.url, keys)
     steps = {"plot": 1.0, "render": 2.0}
@@ -128,7 +130,7 @@ def make_steps(weights: dict[str, float]) -> Any:
     return step_specs(weights)
 
 
-# Who ends well takes its mark away
+# A producer that ends deletes its mark
 
 
 @pytest.fixture
@@ -162,7 +164,7 @@ async def test_what_only_once_says_something_leaves_no_mark(store: Server, look:
 
 
 async def test_a_relay_s_mark_stays_where_a_reply_was_lost(link: Link, look: Any) -> None:
-    """The first try may come to the server a second time, late; the mark is what it is recognised by."""
+    """The first try may reach the server a second time, late; only by the mark it is recognised."""
     relay = AsyncRunLog(link.url, fresh_keys())
     await relay.commit("warm", [said("the script is known now")])
     link.cut_reply_to(b"EVALSHA")
@@ -179,7 +181,7 @@ async def test_a_relay_s_mark_stays_where_a_reply_was_lost(link: Link, look: Any
 
 
 def test_a_publisher_that_is_closed_takes_its_marks_away(publish: Any, look: Any) -> None:
-    """And goes on as another producer, should something be said later."""
+    """A later event comes from another producer."""
     publisher = publish()
     for said_ in range(3):
         for run_id in ("r", "s"):
@@ -197,7 +199,7 @@ def test_a_publisher_that_is_closed_takes_its_marks_away(publish: Any, look: Any
 def test_a_producer_that_takes_a_new_name_takes_the_old_mark_away(
     publish: Any, look: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that lives for weeks, and speaks of a run now and then."""
+    """A worker that lives for weeks and publishes for a run now and then must not leave marks."""
     monkeypatch.setattr("runrelay.outbox.outbox.RENUMBER_S", -1.0)
     publisher = publish()
     for n in range(5):
@@ -221,7 +223,7 @@ publish_progress("r", log="a line")
 
 @pytest.mark.parametrize("program", [SHORT, SAID_AT_EXIT])
 def test_a_short_process_leaves_no_mark(store: Server, look: Any, program: str) -> None:
-    """A run of twenty thousand short processes, each of which says one line."""
+    """A run of 20,000 short processes, each with one log line, must not keep their marks."""
     keys = fresh_keys()
     environment = {
         **os.environ,

@@ -1,4 +1,4 @@
-"""Many commands under way on one connection: who is in whose way, and what a time-out means."""
+"""Pipelined commands on one connection: their order, and what a time-out means."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def _outcomes(*answers: Any) -> list[Any]:
 
 
 async def test_many_reads_share_a_connection_and_each_gets_its_own_answer(runlog: AsyncRunLog) -> None:
-    """A join storm would open dozens of connections, or give a client another run."""
+    """A storm of subscribers must not open many connections, nor give a client another run."""
     for run_id in RUNS[:20]:
         await runlog.commit(run_id, [make_event(log=f"said by {run_id}")])
     with_clients = await runlog.redis.client_list()
@@ -57,7 +57,7 @@ async def test_many_reads_share_a_connection_and_each_gets_its_own_answer(runlog
 
 
 async def test_what_is_wrong_with_one_run_is_that_run_s_error(runlog: AsyncRunLog, keys: Keys) -> None:
-    """One key that somebody else has set would fail everybody's joins of that moment."""
+    """One key that is not a run's must not fail the other reads of that moment."""
     await runlog.redis.set(keys.run("wrong")[0], "no run")
     await runlog.redis.hset(keys.run("odd")[0], mapping={"epoch": "e", "seq": "many"})
     await runlog.commit("right", [make_event(log="well")])
@@ -74,7 +74,7 @@ async def test_what_is_wrong_with_one_run_is_that_run_s_error(runlog: AsyncRunLo
 async def test_a_server_that_has_forgotten_the_script_is_told_it(
     start_valkey: Callable[..., Server], keys: Keys
 ) -> None:
-    """SCRIPT FLUSH, or a restart, would be every viewer's error."""
+    """After SCRIPT FLUSH, or a restart, reads must not fail."""
     runlog = AsyncRunLog(start_valkey().url, keys)
     await runlog.read("x")
     await runlog.redis.script_flush()
@@ -84,7 +84,7 @@ async def test_a_server_that_has_forgotten_the_script_is_told_it(
 
 
 async def test_a_read_that_nobody_waits_for_any_more_is_not_sent(link: ReadProxy, keys: Keys) -> None:
-    """Clients that give up and come back would let reads pile up that are for nobody."""
+    """Clients that give up and come back must not let useless reads pile up."""
     runlog = AsyncRunLog(link.url, keys)
     await runlog.read("first")
     link.flow.clear()
@@ -104,7 +104,7 @@ async def test_a_read_that_nobody_waits_for_any_more_is_not_sent(link: ReadProxy
 async def test_the_later_lane_gives_way_but_does_not_starve(
     link: ReadProxy, keys: Keys, each: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Repairs would wait for as long as anybody joins (with its share taken away, they do), or joins for repairs."""
+    """Neither repairs nor new subscribers may starve (without the later lane's share, repairs do)."""
     monkeypatch.setattr(pipelined_module, "_LATER_EACH", each)
     runlog = AsyncRunLog(link.url, keys)
     await runlog.read("first")
@@ -127,7 +127,7 @@ async def test_the_later_lane_gives_way_but_does_not_starve(
 
 
 async def test_what_was_under_way_when_the_connection_broke_is_sent_again(link: ReadProxy, keys: Keys) -> None:
-    """A proxy's time-out would be an error for everybody who joins in that moment."""
+    """A connection that breaks must not be an error for all readers of that moment."""
     runlog = AsyncRunLog(link.url, keys)
     await runlog.read("first")
     link.flow.clear()
@@ -143,7 +143,7 @@ async def test_what_was_under_way_when_the_connection_broke_is_sent_again(link: 
 
 
 async def test_a_server_that_is_gone_is_said_to_all_who_wait(start_valkey: Callable[..., Server], keys: Keys) -> None:
-    """Whoever asked meanwhile would wait for ever; and the next who asks, when it is back, would too."""
+    """Commands during an outage, and after it, must not wait for ever."""
     server = start_valkey()
     runlog = AsyncRunLog(server.url, keys)
     await runlog.read("x")
@@ -156,7 +156,7 @@ async def test_a_server_that_is_gone_is_said_to_all_who_wait(start_valkey: Calla
 
 
 async def test_a_server_that_has_fallen_silent_is_given_up(start_valkey: Callable[..., Server], keys: Keys) -> None:
-    """A connection that looks open would be waited for without end."""
+    """A connection that looks open and does not answer must time out."""
     server = start_valkey()
     runlog = AsyncRunLog(server.url, keys, timeout_s=0.5)
     await runlog.read("x")
@@ -172,7 +172,7 @@ async def test_a_server_that_has_fallen_silent_is_given_up(start_valkey: Callabl
 async def test_a_loop_that_is_late_does_not_take_redis_for_silent(
     link: ReadProxy, keys: Keys, by_the_clock: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Load on this process would pass for an outage. With the clock asked instead of the loop, it does."""
+    """Load on this process must not look like an outage. With the clock instead of quiet ticks it does."""
 
     def tick(self: Pipelined) -> None:
         self.lose(RunlogUnavailable("by the clock"))
@@ -195,7 +195,7 @@ async def test_a_loop_that_is_late_does_not_take_redis_for_silent(
 
 
 async def test_a_time_in_our_own_queue_is_not_redis_time(link: ReadProxy, keys: Keys) -> None:
-    """What waits behind thousands of others would be told that Redis is gone."""
+    """A command behind thousands of others must not be reported as a time-out of Redis."""
     runlog = AsyncRunLog(link.url, keys, timeout_s=0.3)
     await runlog.read("first")
     answers = [runlog.read(run_id) for run_id in RUNS]

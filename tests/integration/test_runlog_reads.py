@@ -1,4 +1,4 @@
-"""Reads: snapshot, lines and events of one moment; what does not fit or is not there is said, never cut in silence."""
+"""Reads: snapshot, lines and events of one moment; what is left out is counted, never cut silently."""
 
 import threading
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ async def runlog(store: Server) -> AsyncIterator[AsyncRunLog]:
 
 
 async def test_a_run_that_nobody_has_heard_of_reads_as_such(runlog: AsyncRunLog) -> None:
-    """It may not have started yet: that is no error."""
+    """An unknown run may start later: reading it is no error."""
     view = await runlog.read("later", START)
     assert not view.snapshot.exists
     assert (view.snapshot.status, view.snapshot.cursor, view.events) == ("unknown", START, None)
@@ -58,7 +58,7 @@ async def test_a_read_tells_all_that_was_committed(runlog: AsyncRunLog) -> None:
 
 
 async def test_events_after_a_cursor_are_all_there_or_none(runlog: AsyncRunLog, store: Server) -> None:
-    """A client that resumes gets what it missed to the last, or a new beginning; never a part."""
+    """A client that resumes gets all missed events or a snapshot; never a part."""
     with Witness.of(store, runlog.keys) as witness:
         done = await runlog.commit("r", [said(str(number)) for number in range(1, 6)])
         heard = witness.heard()
@@ -80,7 +80,7 @@ async def test_events_after_a_cursor_are_all_there_or_none(runlog: AsyncRunLog, 
 
 
 async def test_of_a_long_run_the_last_thousand_events_are_kept(runlog: AsyncRunLog, store: Server) -> None:
-    """A million events leave Redis' memory flat; who was away too long begins anew."""
+    """A million events must not grow Redis' memory; a client that was away for too long gets a snapshot."""
     sequence = ProducerSequence.fresh()
     count = 3000
     for _ in range(count // 250):
@@ -96,7 +96,7 @@ async def test_of_a_long_run_the_last_thousand_events_are_kept(runlog: AsyncRunL
 
 
 async def test_events_without_their_stream_are_not_there(runlog: AsyncRunLog, store: Server) -> None:
-    """An empty list would say that nothing was missed."""
+    """An empty list would tell the client that it has missed nothing."""
     done = await runlog.commit("r", [said("1"), said("2")])
     with look_at(store) as look:
         look.delete(runlog.keys.run("r")[1])
@@ -109,7 +109,7 @@ async def test_events_without_their_stream_are_not_there(runlog: AsyncRunLog, st
 
 
 async def test_a_thousand_lines_are_shown_and_no_more(runlog: AsyncRunLog) -> None:
-    """The newest, in order."""
+    """The newest lines, in order."""
     await runlog.commit("r", [said(str(number)) for number in range(1050)])
     snapshot = (await runlog.read("r")).snapshot
     assert [line.message for line in snapshot.logs] == [str(number) for number in range(50, 1050)]
@@ -133,7 +133,7 @@ async def test_the_number_of_lines_is_a_setting(store: Server) -> None:
 
 @pytest.mark.parametrize("line", ["x" * 16_000, "가" * 5000, "short"])
 async def test_a_snapshot_s_log_is_bounded_in_bytes(runlog: AsyncRunLog, line: str) -> None:
-    """The newest that fit in 256 KiB; how many are left out is said."""
+    """The newest lines that fit in 256 KiB; the others are counted."""
     count = 300
     for _ in range(count // 100):
         await runlog.commit("r", [said(line) for _ in range(100)])
@@ -156,7 +156,7 @@ async def test_a_snapshot_s_log_is_bounded_in_bytes(runlog: AsyncRunLog, line: s
 
 @pytest.mark.parametrize("store", ["valkey", "redis"], indirect=True)
 async def test_a_read_is_of_one_moment_while_others_write(runlog: AsyncRunLog, store: Server) -> None:
-    """A snapshot beside younger events, or older ones, would double or lose one for the client that joins."""
+    """A snapshot with newer or older events would double or lose an event for a new subscriber."""
     commits = 400
     failures: list[BaseException] = []
 
@@ -194,7 +194,7 @@ async def test_a_read_is_of_one_moment_while_others_write(runlog: AsyncRunLog, s
 
 
 async def test_a_read_without_a_server_is_an_outage(store: Server) -> None:
-    """Which is told from a run that is not there."""
+    """An outage must not be taken for a run that does not exist."""
     log = AsyncRunLog("redis://127.0.0.1:1/0", fresh_keys())
     with pytest.raises(RunlogUnavailable):
         await log.read("r")
@@ -206,7 +206,7 @@ async def test_a_read_without_a_server_is_an_outage(store: Server) -> None:
 
 
 async def test_a_read_of_something_else_is_an_error_and_no_outage(runlog: AsyncRunLog, store: Server) -> None:
-    """Waiting would not help."""
+    """A key that is not a run's is no passing error."""
     with look_at(store) as look:
         look.set(runlog.keys.run("r")[0], "not a hash")
     with pytest.raises(RunlogError) as raised:
@@ -215,7 +215,7 @@ async def test_a_read_of_something_else_is_an_error_and_no_outage(runlog: AsyncR
 
 
 async def test_scripts_that_the_server_has_forgotten_are_sent_again(runlog: AsyncRunLog, store: Server) -> None:
-    """Reads, deletions and leases too."""
+    """Reads, deletions and leases must survive SCRIPT FLUSH, too."""
     await runlog.commit("r", [said("1"), ended()])
     with look_at(store) as look:
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""What the commit script puts on the channel, as a relay sees it: sealed, and laid out so that it need not be read."""
+"""The script's messages, as a relay reads them: with a MAC, and with a layout from which frames can be cut."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.runlog import Log, Witness, read, said
 
 
 async def test_each_message_is_sealed_with_the_run_s_key(log: Log, witness: Witness, look: Any) -> None:
-    """A relay tells a made-up message from a committed one without asking Redis."""
+    """A relay must recognise a forged message without asking Redis."""
     await log.commit("r", [said("1"), said("2", progress=0.3)])
     key = read(look, log.keys, "r").seal_key
     assert len(key) == 16
@@ -22,7 +22,7 @@ async def test_each_message_is_sealed_with_the_run_s_key(log: Log, witness: Witn
 
 
 async def test_what_reports_is_written_so_that_a_relay_need_not_read_it(log: Log, witness: Witness, look: Any) -> None:
-    """It would be as right, and three times the work: nobody would notice, but for this."""
+    """If frames could not be cut, they would still be right, but would cost three times the CPU."""
     data = b'{"image":{"log":1,"status":"running","seq":1}}'
     reports = [said('한글 "q"'), said(None, progress=0.3), said("x", data=data), said("y", step="a")]
     await log.commit("여행", reports)

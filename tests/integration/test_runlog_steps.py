@@ -59,7 +59,7 @@ async def test_progress_of_steps_is_rolled_up_by_weight(log: Log, witness: Witne
     reports=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 100)), max_size=40),
 )
 def test_the_roll_up_is_exact(valkey_server: Server, weights: list[int], reports: list[tuple[int, int]]) -> None:
-    """A sum that is carried along must not drift from what the steps say; in the end it is 1, and not nearly."""
+    """The running sum must not drift from the steps' own values; at the end it is exactly 1."""
     log = RunLog(valkey_server.url, fresh_keys())
     sequence = ProducerSequence.fresh()
     best = [0] * len(weights)
@@ -88,7 +88,7 @@ def test_the_roll_up_is_exact(valkey_server: Server, weights: list[int], reports
 
 
 async def test_a_step_that_nobody_declared_joins_with_weight_one(log: Log, look: Any) -> None:
-    """A group whose size is known only while it runs; the run's progress does not go back for it."""
+    """The size of a group may be known only while it runs; the run's progress must not go down for it."""
     await log.commit("r", [said(step="a", progress=0.8)])
     await log.commit("r", [said(step="b", progress=0.0)])
     snapshot = read(look, log.keys, "r").snapshot
@@ -99,7 +99,7 @@ async def test_a_step_that_nobody_declared_joins_with_weight_one(log: Log, look:
 
 
 async def test_a_step_s_progress_never_goes_down(log: Log, look: Any) -> None:
-    """Within its attempt, as the run's."""
+    """Within an attempt a step's progress does not go down, as the run's."""
     sequence = ProducerSequence.fresh()
     await log.commit("r", [said(step="a", progress=0.8)], sequence)
     done = await log.commit("r", [said(step="a", progress=0.3)], sequence)
@@ -121,7 +121,7 @@ async def test_only_the_canvas_ends_the_run(log: Log, look: Any) -> None:
 
 
 async def test_finish_ends_the_run_only_when_all_steps_are_done(log: Log, witness: Witness) -> None:
-    """Each member says it; the last one's holds, whichever that is."""
+    """Each member commits `finish`; that of the last member counts, whichever it is."""
     await log.commit("r", [queued(steps=step_specs(["a", "b"]))])
     finish = said(kind="finish", state="END", attempt=1)
     done = await log.commit("r", [begun("a"), ended(step="a"), finish])
@@ -133,7 +133,7 @@ async def test_finish_ends_the_run_only_when_all_steps_are_done(log: Log, witnes
 
 
 async def test_finish_of_an_older_attempt_does_not_end_the_newer(log: Log) -> None:
-    """The last member of the attempt that was given up may come late."""
+    """The last member of a replaced attempt may come late."""
     life = [queued(steps=step_specs(["a"])), begun("a"), ended(step="a"), ended("FAILED"), queued(precondition="ended")]
     await log.commit("r", life)
     await log.commit("r", [begun("a", attempt=2), ended(step="a", attempt=2)])
@@ -164,7 +164,7 @@ async def test_a_member_delivered_again_fences_its_elder(log: Log, look: Any) ->
 
 
 async def test_a_step_whose_end_was_told_is_not_changed_by_what_comes_late(log: Log, look: Any) -> None:
-    """Messages of one worker are in order; those of a zombie are not."""
+    """Events of a replaced worker may come at any time."""
     await log.commit("r", [begun("a"), ended(step="a")])
     done = await log.commit("r", [said("late", step="a"), ended("FAILED", step="a")])
     assert done.fenced == 2
@@ -172,7 +172,7 @@ async def test_a_step_whose_end_was_told_is_not_changed_by_what_comes_late(log: 
 
 
 async def test_a_step_being_retried_says_so_and_begins_again(log: Log, look: Any) -> None:
-    """Celery's retry of one member: the run goes on."""
+    """When Celery retries one member, the run goes on."""
     await log.commit("r", [begun("a"), said(step="a", progress=0.5)])
     done = await log.commit("r", [said(kind="retrying", step="a", step_attempt=1)])
     assert (done.status, steps_of(look, log)["a"].status) == ("running", "retrying")
@@ -182,7 +182,7 @@ async def test_a_step_being_retried_says_so_and_begins_again(log: Log, look: Any
 
 
 async def test_a_step_that_begins_again_after_success_is_not_done_any_more(log: Log) -> None:
-    """Otherwise the canvas would end while it runs."""
+    """A step that begins again must not be counted as done: the canvas would end while it runs."""
     await log.commit("r", [queued(steps=step_specs(["a", "b"])), begun("a"), ended(step="a"), begun("a")])
     done = await log.commit("r", [begun("b"), ended(step="b"), said(kind="finish", state="END")])
     assert done.status == "running"
@@ -191,7 +191,7 @@ async def test_a_step_that_begins_again_after_success_is_not_done_any_more(log: 
 
 
 async def test_a_late_step_start_is_fenced_when_the_step_has_begun(log: Log) -> None:
-    """As a run's: what lay on a disk must not take a living worker's place."""
+    """As with a run's start: a replayed start must not replace a living worker."""
     await log.commit("r", [queued(steps=step_specs(["a", "b"])), begun("a")])
     late = await log.commit("r", [begun("a", only_if_not_superseded=True)])
     assert (late.given_step_attempt, late.fenced) == (0, 1)
@@ -199,7 +199,7 @@ async def test_a_late_step_start_is_fenced_when_the_step_has_begun(log: Log) -> 
 
 
 async def test_a_start_that_is_fenced_is_given_nothing(log: Log) -> None:
-    """A step of an attempt that a retry has replaced must know that it is not wanted."""
+    """A step of a replaced attempt must learn that it is not wanted."""
     sequence = ProducerSequence.fresh()
     await log.commit("r", [queued(steps=step_specs(["a", "b"])), begun("a", attempt=1)], sequence)
     await log.commit("r", [ended("FAILED"), queued(precondition="ended")])
@@ -208,14 +208,14 @@ async def test_a_start_that_is_fenced_is_given_nothing(log: Log) -> None:
 
 
 async def test_a_step_start_whose_reply_was_lost_is_given_the_same(log: Log) -> None:
-    """Sent again it must not fence itself off."""
+    """A start that is sent again must not fence itself."""
     first = await log.commit("r", [begun("a")], ProducerSequence("p"))
     again = await log.commit("r", [begun("a")], ProducerSequence("p"))
     assert (first.given_step_attempt, again.given_step_attempt) == (1, 1)
 
 
 async def test_a_step_fence_above_the_log_s_is_believed(log: Log, look: Any) -> None:
-    """The server has lost the step's second beginning; its third must not be given the same number."""
+    """If the server has lost a step's second attempt, the third must not get the same number."""
     await log.commit("r", [queued(steps=step_specs(["a", "b"])), begun("a"), said(step="a", progress=0.9)])
     done = await log.commit("r", [said(step="a", progress=0.2, attempt=1, step_attempt=2)])
     assert done.fenced == 0
@@ -226,7 +226,7 @@ async def test_a_step_fence_above_the_log_s_is_believed(log: Log, look: Any) -> 
 
 @pytest.mark.parametrize("in_one_batch", [False, True])
 async def test_a_new_attempt_resets_all_steps(log: Log, look: Any, in_one_batch: bool) -> None:
-    """Also those that were declared or begun in the very batch that begins it."""
+    """Also steps that were declared or begun in the same batch."""
     life = [
         queued(steps=step_specs({"a": 1, "b": 3})),
         begun("a"),
@@ -250,7 +250,7 @@ async def test_a_new_attempt_resets_all_steps(log: Log, look: Any, in_one_batch:
 
 @pytest.mark.parametrize("in_one_batch", [False, True])
 async def test_a_new_attempt_with_other_steps_has_those_only(log: Log, look: Any, in_one_batch: bool) -> None:
-    """A canvas may be put together anew for its retry."""
+    """A canvas may be built again for its retry."""
     life = [
         queued(steps=step_specs({"a": 1, "b": 3})),
         ended(step="a"),
@@ -267,7 +267,7 @@ async def test_a_new_attempt_with_other_steps_has_those_only(log: Log, look: Any
 
 
 async def test_steps_declared_again_with_other_weights_are_weighed_anew(log: Log, look: Any) -> None:
-    """A later declaration within the attempt adds to the earlier; what was done counts by the new weight."""
+    """A later declaration within the attempt adds to the earlier one; done work counts with the new weight."""
     await log.commit("r", [queued(steps=step_specs({"a": 1, "b": 1}))])
     await log.commit("r", [said(step="a", progress=0.5), said("more", steps=step_specs({"a": 3, "c": 2}))])
     await log.commit("r", [said(step="b", progress=0.5)])
@@ -278,7 +278,7 @@ async def test_steps_declared_again_with_other_weights_are_weighed_anew(log: Log
 
 @pytest.mark.parametrize("name", ["플롯", "a b", "s:nested", "quote\"'", "back\\slash/", "x" * 64])
 async def test_a_step_may_be_called_anything(log: Log, witness: Witness, look: Any, name: str) -> None:
-    """Names become fields of a hash and parts of a log line."""
+    """Steps' names become fields of a hash and parts of a log line."""
     await log.commit("r", [begun(name), said("line", step=name, progress=0.5)])
     snapshot = read(look, log.keys, "r").snapshot
     assert [(step.name, step.progress) for step in snapshot.steps] == [(name, 0.5)]

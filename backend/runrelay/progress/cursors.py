@@ -14,7 +14,7 @@ _CURSOR: Final = re.compile(rf"([a-z0-9]{{{EPOCH_CHARS}}})-(0|[1-9][0-9]{{0,14}}
 
 
 class Cursor(NamedTuple):
-    """Everything up to and including `seq` of the log named `epoch` has been seen."""
+    """The position after event `seq` of the log named `epoch`."""
 
     epoch: str
     seq: int
@@ -23,12 +23,12 @@ class Cursor(NamedTuple):
         return f"{self.epoch}-{self.seq}"
 
     def follows(self, other: Cursor) -> bool:
-        """Whether this is the very next position after `other`, so that nothing lies between."""
+        """Whether this is the next position after `other`, with no event between."""
         return self.epoch == other.epoch and self.seq == other.seq + 1
 
 
 START: Final = Cursor("0", 0)
-"""The position in a run that nobody has heard of: before the first event of whatever log comes."""
+"""The position in an unknown run: before the first event of any log."""
 
 
 def parse_cursor(text: str) -> Cursor:
@@ -46,5 +46,5 @@ def parse_cursor(text: str) -> Cursor:
 
 
 def new_epoch() -> str:
-    """A fresh name for a run's log: 12 of a-z0-9 by `secrets` (62 bits), so that two are never equal."""
+    """A new name for a run's log: 12 of a-z0-9 by `secrets` (62 bits), so two are never equal."""
     return "".join(secrets.choice(EPOCH_ALPHABET) for _ in range(EPOCH_CHARS))

@@ -1,7 +1,7 @@
-"""How deep JSON goes: bounded where it is taken in, so that whatever is made of it can be written again.
+"""The depth of JSON. It is bounded where a value comes in, so that messages with the value can be written again.
 
-A value becomes part of a message, of a frame and of a snapshot, each some levels deeper; orjson writes 254 levels,
-Lua's cjson reads 1,000, a browser's parser what its stack holds.
+A value becomes part of a message, of a frame and of a snapshot, each some levels deeper. orjson writes 254 levels,
+Lua's cjson reads 1,000, and a browser's parser as many as its stack holds.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import orjson
 __all__ = ["MAX_DEPTH", "check_depth", "depth_of", "is_shallow", "shallow"]
 
 MAX_DEPTH: Final = 100
-"""Of `data`, `result` and a pipeline's input: `1` has depth 0, `[1]` and `{}` have 1."""
+"""Limit of `data`, `result` and a pipeline's input. `1` has depth 0, `[1]` and `{}` have 1."""
 
 
 _WRITABLE: Final = 240
 
 
 def depth_of(value: Any, most: int = MAX_DEPTH) -> int:
-    """How many lists and objects lie within each other; `most + 1` for whatever goes deeper than `most`."""
+    """The number of lists and objects within each other; `most + 1` for all values that are deeper than `most`."""
     depth, level = 0, [value]
     while level := [each for each in level if isinstance(each, (list, tuple, dict))]:
         depth += 1
@@ -31,11 +31,10 @@ def depth_of(value: Any, most: int = MAX_DEPTH) -> int:
 
 
 def check_depth(name: str, raw: bytes) -> None:
-    """Refuse JSON that goes too deep.
+    """Refuse JSON that is too deep.
 
     Args:
-        raw: the JSON. Few brackets cannot go deep, and nearly all that is ever published has few: so it is decoded
-            only when it has many.
+        raw: the JSON. It is decoded only if it has more brackets than MAX_DEPTH; nearly all values have fewer.
 
     Raises:
         ValueError: it is deeper than MAX_DEPTH, or no JSON.
@@ -57,7 +56,7 @@ def is_shallow(raw: bytes) -> bool:
 
 
 def shallow(value: Any) -> Any:
-    """The value; or None if it could not be written again within a frame, as an older version, or somebody else, may
-    have put it there.
+    """The value; None if it is too deep to be written again in a frame. An older version, or another client of Redis,
+    may have stored such a value.
     """
     return value if depth_of(value, _WRITABLE) <= _WRITABLE else None

@@ -1,4 +1,4 @@
-"""Run ids: what a run may be called."""
+"""Run ids: which names a run may have."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ MAX_RUN_ID_CHARS: Final = 200
 def check_run_id(run_id: object) -> str:
     """Return `run_id`, as a plain `str`, if it can name a run: 1 to 200 code points, compared bytewise as UTF-8.
 
-    Of a subclass only the characters count: an enum's member, say, is formatted as its name, and makes other keys.
-    No control characters (they would break a log line), no `/`, `{`, `}` (a path segment, a hash tag), not
-    `.` or `..`, and no lone surrogate (it has no UTF-8).
+    A subclass of `str` is converted: a member of an enum, for example, is formatted as its name and would give other
+    keys. No control characters (they would break a log line), no `/`, `{`, `}` (a path segment, a hash tag), not `.` or
+    `..`, and no lone surrogate (it has no UTF-8).
 
     Raises:
         TypeError: it is not a string.

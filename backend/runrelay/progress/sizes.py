@@ -1,4 +1,4 @@
-"""Sizes: what of a run is left out, and in which order, so that a message about it is never larger than its limit."""
+"""Sizes: what is left out of a run's snapshot, and in which order, so that it is never larger than its limit."""
 
 from __future__ import annotations
 
@@ -12,35 +12,36 @@ from .text import cut_text
 __all__ = ["MAX_SNAPSHOT_BYTES", "cut_as_json", "fitted"]
 
 MAX_SNAPSHOT_BYTES: Final = 512 * 1024
-"""Of an `initial_state`, in every transport's form, and of a polled snapshot."""
+"""Limit of an `initial_state`, over every transport, and of a polled snapshot."""
 
 _STEP_ERRORS_BYTES: Final = 64 * 1024
 _STEP_ERROR_BYTES: Final = 200
-"""Of all steps' errors together, but at least so much of each."""
+"""Limits of all steps' errors together, and of what is kept of each in any case."""
 _RESULT_BYTES: Final = 64 * 1024
 _ERROR_BYTES: Final = 32 * 1024
 _LABEL_BYTES: Final = 4 * 1024
 _UNCUT: Final = frozenset(("type", "run_id", "id", "epoch", "result"))
-"""Without the first, nobody knows what a message is about; they are short, for a run id has at most 200 characters. A
-result is whole or not there: who reads it takes it for what the run has made."""
+"""Texts that are never cut. The first four identify the message, and are short: a run id has at most 200 characters. A
+result is complete or left out, because a client would take a part of it for the whole."""
 _COUNT_BYTES: Final = 32
-"""What a count that was 0, or not there, takes at most."""
+"""Bytes that a count needs at most, where it was 0 or absent."""
 
 
 def fitted(fields: Mapping[str, Any], limit_bytes: int = MAX_SNAPSHOT_BYTES) -> bytes:
     """`Snapshot.initial_state` or `Snapshot.polled` as JSON of at most `limit_bytes` (256 KiB or more).
 
-    If it is too large, these go, one after the other until the rest fits:
+    If it is too large, these parts are left out, one after the other until the rest fits:
 
-    1. of the steps' errors what is more than 64 KiB together (but 200 bytes of each stay): they would leave no room
-       for the log;
+    1. the steps' errors are cut to 64 KiB together, but to no less than 200 bytes each: they would leave no room for
+    the
+       log;
     2. the oldest log lines, counted in `logs_truncated`;
-    3. of the run's error what is more than 32 KiB, and of each other text what is more than 4 KiB;
-    4. a result of more than 64 KiB, which no publisher sends: it becomes null, and `result_truncated` true;
-       data of more than that, which no commit writes, becomes null;
+    3. the run's error is cut to 32 KiB, each other text to 4 KiB;
+    4. a result of more than 64 KiB, which no publisher sends, becomes null, and `result_truncated` true; data of more
+       than 64 KiB, which no commit writes, becomes null;
     5. the last steps, counted in `steps_truncated`.
 
-    What is left after that is less than 128 KiB. Texts are measured as JSON, where a character can take six bytes.
+    The rest has less than 128 KiB. Texts are measured as JSON, in which a character can have six bytes.
     """
     body = orjson.dumps(fields)
     if len(body) <= limit_bytes:
@@ -116,9 +117,9 @@ _IN_THIS_ORDER: Final[tuple[Callable[[dict[str, Any], int], None], ...]] = (
 
 
 def cut_as_json(text: str, limit_bytes: int) -> str:
-    """Return `text` cut to at most `limit_bytes` (200 or more) of JSON, the marker that says so included."""
+    """Return `text` cut to at most `limit_bytes` (200 or more) of JSON, with the marker that says so."""
     cut = text
-    for share in (1, 2, 6):  # a byte of text takes at most six, as `\\u0001`; most take one
+    for share in (1, 2, 6):  # a byte of text takes at most six bytes of JSON, as `\\u0001`; most take one
         cut = cut_text(text, (limit_bytes - 2) // share)
         if len(orjson.dumps(cut)) <= limit_bytes:
             break

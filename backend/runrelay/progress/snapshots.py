@@ -1,4 +1,4 @@
-"""Snapshots: what is known of a run at one position of its log, and how the relay says it."""
+"""Snapshots: a run at one position of its log, and the forms in which the relay sends it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Step:
     error: str | None = None
 
     def to_json(self, run_status: Status) -> dict[str, Any]:
-        """The step as clients see it: one still running when its run failed or was cancelled is cancelled."""
+        """The step as clients see it. One that still ran when its run failed or was cancelled is shown as cancelled."""
         status = self.status
         if is_ended(run_status) and run_status != "succeeded" and not is_ended(status) and status != "queued":
             status = "cancelled"

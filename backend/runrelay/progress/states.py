@@ -1,4 +1,4 @@
-"""States and statuses: the pipeline's own label, and what follows from it."""
+"""States (a pipeline's own labels) and statuses (which follow from states and kinds of events)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Level = Literal["debug", "info", "warning", "error"]
 
 STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 TERMINAL_STATES: Final[dict[str, Status]] = {"END": "succeeded", "FAILED": "failed", "CANCELLED": "cancelled"}
-"""The three states that end a run, with the status that each gives."""
+"""The three states that end a run, with the status that follows from each."""
 ENDED: Final = frozenset(TERMINAL_STATES.values())
 ACTIVE: Final = frozenset(STATUSES) - ENDED - {"unknown"}
 

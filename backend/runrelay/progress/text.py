@@ -1,4 +1,4 @@
-"""Text as it comes from people and programs: control characters found, length bounded in bytes."""
+"""Checks of text: control characters, and a length in bytes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_label(name: str, value: object, max_chars: int) -> str:
 
 
 def cut_text(text: str, limit_bytes: int) -> str:
-    """Return `text` with at most `limit_bytes` of UTF-8, the marker that says how much was cut included.
+    """Return `text` with at most `limit_bytes` of UTF-8, with the marker that says how much was cut.
 
     A lone surrogate, which has no UTF-8 (it comes from undecodable file names), becomes `?`.
     """

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from runrelay.progress import START, Cursor, new_epoch, parse_cursor
 from runrelay.progress.cursors import EPOCH_ALPHABET, EPOCH_CHARS
 
-# A machine that is busy with other things is no failure.
+# No deadline: a test must not fail because the machine is busy.
 steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 epochs = st.text(alphabet=EPOCH_ALPHABET, min_size=EPOCH_CHARS, max_size=EPOCH_CHARS)
@@ -63,7 +63,7 @@ def test_a_text_is_a_cursor_in_one_spelling_or_refused(text: str) -> None:
     ],
 )
 def test_what_is_nearly_a_cursor_is_refused(text: str) -> None:
-    """A cursor that is guessed at resumes somewhere else than the client stands."""
+    """A malformed cursor that is accepted resumes at another position than the client's."""
     with pytest.raises(ValueError, match="a cursor is '<epoch>-<seq>'"):
         parse_cursor(text)
 
@@ -78,7 +78,7 @@ def test_a_long_text_is_not_repeated_whole() -> None:
 @steady
 @given(epochs, epochs, seqs, seqs)
 def test_only_the_very_next_of_the_same_log_follows(one: str, other: str, seq: int, later: int) -> None:
-    """A hole taken for a neighbour would be a lost event."""
+    """If a gap were taken for the next position, an event would be lost."""
     assert Cursor(one, seq + 1).follows(Cursor(one, seq))
     assert Cursor(one, seq).follows(Cursor(other, later)) == (one == other and seq == later + 1)
 

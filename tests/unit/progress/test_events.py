@@ -1,4 +1,4 @@
-"""Events: what a producer may say, checked before it goes anywhere."""
+"""Events: the checks of what a producer publishes."""
 
 import decimal
 import math
@@ -21,25 +21,25 @@ from runrelay.progress.events import (
     encode_json,
 )
 
-# A machine that is busy with other things is no failure.
+# No deadline: a test must not fail because the machine is busy.
 steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def test_only_what_was_given_is_in_the_event() -> None:
-    """A default that slips in would overwrite what the run already shows."""
+    """A default value in an event would overwrite the run's own value."""
     event = make_event("RENDERING", 0.5, "렌더링 단계 시작", ts_ms=5)
     assert event == Event(5, "RENDERING", 0.5, "렌더링 단계 시작")
     assert make_event(ts_ms=5) == Event(5)
 
 
 def test_the_clock_is_the_producer_s_in_milliseconds() -> None:
-    """An event without a time is dated by the call."""
+    """An event without a time gets the time of the call."""
     before = make_event().ts_ms
     assert make_event().ts_ms >= before > 1_700_000_000_000
 
 
 def test_every_argument_arrives() -> None:
-    """An argument that is checked and then forgotten is lost without a word."""
+    """An argument that is checked and not kept would be lost silently."""
     event = make_event(
         "END", 1, "done", level="warning", step="render", data={"a": 1}, result=[1], error="e", attempt=3
     )
@@ -54,7 +54,7 @@ def test_every_argument_arrives() -> None:
 @steady
 @given(st.floats(min_value=0, max_value=1))
 def test_progress_within_bounds_is_taken_as_it_is(value: float) -> None:
-    """A value that is changed on the way makes a bar jump."""
+    """A value that is changed makes a progress bar jump."""
     assert check_progress(value) == value
     assert math.copysign(1, check_progress(value)) == 1
 
@@ -62,7 +62,7 @@ def test_progress_within_bounds_is_taken_as_it_is(value: float) -> None:
 @steady
 @given(st.floats(allow_nan=True, allow_infinity=True))
 def test_progress_is_within_bounds_or_refused(value: float) -> None:
-    """Whatever is accepted can be drawn; the tolerance forgives rounding and nothing else."""
+    """All accepted values can be drawn; the tolerance is for rounding errors only."""
     try:
         checked = check_progress(value)
     except ValueError:
@@ -75,7 +75,7 @@ def test_progress_is_within_bounds_or_refused(value: float) -> None:
 
 
 class Numeric:
-    """A number of another library: it knows how to become a float."""
+    """A number of another library, with `__float__`."""
 
     def __float__(self) -> float:
         return 0.25
@@ -102,14 +102,14 @@ def test_progress_is_anything_that_is_a_number(value: Any, checked: float) -> No
 
 @pytest.mark.parametrize("value", [1.7, -0.1, math.nan, math.inf, -math.inf, 50, 10**400, 1.00001])
 def test_progress_out_of_bounds_is_a_value_error(value: Any) -> None:
-    """A percent for a fraction must be noticed by who wrote it, at once."""
+    """A percentage instead of a fraction must be reported to the caller at once."""
     with pytest.raises(ValueError, match=r"progress must be within 0\.\.1, got"):
         make_event(progress=value)
 
 
 @pytest.mark.parametrize("value", [True, False, "0.5", b"1", [], {}, object()])
 def test_progress_of_another_type_is_a_type_error(value: Any) -> None:
-    """`True` is 1.0 to Python, and a mistake to whoever wrote it."""
+    """`True` is 1.0 in Python, but as a progress it is a mistake of the caller."""
     with pytest.raises(TypeError, match=r"progress must be a number within 0\.\.1, got"):
         make_event(progress=value)
 
@@ -118,7 +118,7 @@ def test_progress_of_another_type_is_a_type_error(value: Any) -> None:
 
 
 def test_a_log_line_over_its_limit_is_cut_and_says_so() -> None:
-    """A line that is refused instead would take its event with it."""
+    """If a long line were refused, its whole event would be lost."""
     for text in ("x" * 20_000, "우" * 6_000, "🎬" * 5_000):
         log = make_event(log=text).log
         assert log is not None
@@ -131,14 +131,14 @@ def test_a_log_line_over_its_limit_is_cut_and_says_so() -> None:
 @steady
 @given(st.text(alphabet=st.characters(exclude_categories=()), max_size=2000).map(lambda text: text * 9))
 def test_every_log_line_is_valid_utf_8_within_the_limit(text: str) -> None:
-    """Redis, JSON and the browser all take it for UTF-8."""
+    """Redis, JSON and the browser all expect UTF-8."""
     log = make_event(log=text).log
     assert log is not None
     assert len(log.encode()) <= MAX_LOG_BYTES
 
 
 def test_a_kind_of_string_is_a_string() -> None:
-    """Celery and others hand out subclasses of str."""
+    """Celery and other libraries return subclasses of str."""
 
     class Label(str):
         __slots__ = ()
@@ -167,7 +167,7 @@ def test_a_kind_of_string_is_a_string() -> None:
     ],
 )
 def test_a_wrong_value_is_a_value_error_with_the_limit(arguments: dict[str, Any], words: str) -> None:
-    """Who wrote it reads what is allowed, and what was given."""
+    """The message tells the caller the limit and the given value."""
     with pytest.raises(ValueError, match=words):
         make_event(**arguments)
 
@@ -187,14 +187,14 @@ def test_a_wrong_value_is_a_value_error_with_the_limit(arguments: dict[str, Any]
     ],
 )
 def test_a_wrong_type_is_a_type_error(arguments: dict[str, Any], words: str) -> None:
-    """Refused where it was written, not in another thread later."""
+    """The error must be raised in the caller, not later in another thread."""
     with pytest.raises(TypeError, match=words):
         make_event(**arguments)
 
 
 @pytest.mark.parametrize("state", [*TERMINAL_STATES, None, "RENDERING"])
 def test_a_result_or_error_belongs_to_an_end_or_to_a_step(state: str | None) -> None:
-    """A step's error is told while the run goes on."""
+    """A step's error is published while the run goes on."""
     assert make_event(state, step="s", result=1, error="e").error == "e"
     if state in TERMINAL_STATES:
         assert make_event(state, result=None, error="e").error == "e"
@@ -272,7 +272,7 @@ _OTHER_FIELDS = ("log", "data", "result", "error", "kind", "title", "pipeline", 
     )
 )
 def test_what_may_be_replaced_carries_nothing_that_its_successor_does_not(event: Event) -> None:
-    """Its run, step, attempt, state and progress are all that there is to it."""
+    """Such an event has nothing but its run, step, attempt, state and progress."""
     if event.is_progress_only:
         assert event.state not in TERMINAL_STATES
         assert all(getattr(event, name) == Event._field_defaults[name] for name in _OTHER_FIELDS)
@@ -282,7 +282,7 @@ def test_what_may_be_replaced_carries_nothing_that_its_successor_does_not(event:
 
 
 def test_steps_are_names_or_names_with_weights() -> None:
-    """Equal weights when nothing else is said."""
+    """Names without weights get equal weights."""
     assert step_specs(["plot", "render"]) == (StepSpec("plot", 1.0), StepSpec("render", 1.0))
     assert step_specs({"plot": 1, "render": 2.5}) == (StepSpec("plot", 1.0), StepSpec("render", 2.5))
     assert step_specs([]) == ()
@@ -303,7 +303,7 @@ def test_steps_are_names_or_names_with_weights() -> None:
     ],
 )
 def test_steps_that_cannot_be_rolled_up_are_refused(steps: Any, words: str) -> None:
-    """A weight of nought or none makes the run's progress a division by nought."""
+    """A weight of 0 or less makes the run's progress a division by zero."""
     with pytest.raises(ValueError, match=words):
         step_specs(steps)
 
@@ -317,7 +317,7 @@ def _nested(levels: int) -> Any:
 
 @pytest.mark.parametrize("levels", [100, 101, 253, 254, 255, 5000])
 def test_what_goes_too_deep_is_refused(levels: int) -> None:
-    """A frame of 254 levels could not be written any more, and every relay died of it."""
+    """A frame of 254 levels cannot be written, and once it stopped every relay."""
     if levels <= 100:
         assert make_event("END", result=_nested(levels)).result == b"[" * 100 + b"]" * 100
         return

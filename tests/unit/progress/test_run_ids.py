@@ -1,4 +1,4 @@
-"""Run ids: what a run may be called."""
+"""Run ids: which names are accepted."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from runrelay.progress import check_run_id
 from runrelay.progress.run_ids import MAX_RUN_ID_CHARS
 
-# A machine that is busy with other things is no failure.
+# No deadline: a test must not fail because the machine is busy.
 steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -30,7 +30,7 @@ steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     ],
 )
 def test_what_people_call_their_runs_is_taken_as_it_is(run_id: str) -> None:
-    """A run must be found under the very name that it was started with."""
+    """A run must be found under exactly the name that it was started with."""
     assert check_run_id(run_id) == run_id
 
 
@@ -52,14 +52,14 @@ def test_what_people_call_their_runs_is_taken_as_it_is(run_id: str) -> None:
     ],
 )
 def test_what_would_break_a_path_a_key_or_a_log_line_is_refused(run_id: str, words: str) -> None:
-    """Such an id would name another key, another path or another line than its own."""
+    """Such an id would give another key, path or log line than its own."""
     with pytest.raises(ValueError, match=words):
         check_run_id(run_id)
 
 
 @pytest.mark.parametrize("run_id", [None, 7, b"bytes", ["a"]])
 def test_another_type_is_a_type_error(run_id: object) -> None:
-    """A number that becomes a name by accident is never found again."""
+    """A number that is converted to a name by accident is never found again."""
     with pytest.raises(TypeError, match=type(run_id).__name__):
         check_run_id(run_id)
 
@@ -67,7 +67,7 @@ def test_another_type_is_a_type_error(run_id: object) -> None:
 @steady
 @given(st.text(max_size=220))
 def test_an_accepted_id_is_safe_wherever_it_is_written(run_id: str) -> None:
-    """It stands in a key's hash tag, in a path, in UTF-8 and on a line of a log file."""
+    """A run id is used in a key's hash tag, in a path, in UTF-8 and in a line of a log file."""
     try:
         check_run_id(run_id)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Sizes: whatever a run holds, what is said of it has a limit, and says what it leaves out."""
+"""Sizes: a snapshot of any run has a limit, and tells what is left out."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def run_of(recipe: dict[str, Any]) -> Snapshot:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(recipe=RECIPES)
 def test_no_run_is_too_large_to_be_shown(recipe: dict[str, Any]) -> None:
-    """Clients and proxies cut off, or fall over, at a message that is larger than was said."""
+    """Clients and proxies close the connection, or fail, at a message above the limit."""
     run = run_of(recipe)
     frame = initial_state_frame(run, recovered=True)
     batch = Batch([frame])
@@ -85,7 +85,7 @@ def test_no_run_is_too_large_to_be_shown(recipe: dict[str, Any]) -> None:
     polled = orjson.loads(raw)
     assert len(polled["logs"]) == len(polled["log_lines"])
     for fields in (joined, polled):
-        # what is there is the newest of the log and the first of the steps, and the rest is counted
+        # the newest lines of the log and the first steps are there, and the rest is counted
         lines, steps = fields["logs"], fields["steps"]
         assert lines == [line.message for line in run.logs][len(run.logs) - len(lines) :]
         assert len(lines) + fields["logs_truncated"] == len(run.logs) + run.logs_truncated
@@ -93,14 +93,14 @@ def test_no_run_is_too_large_to_be_shown(recipe: dict[str, Any]) -> None:
         assert len(steps) + fields.get("steps_truncated", 0) == len(run.steps) + run.steps_truncated
         assert fields["run_id"] == run.run_id
         assert fields["result"] == run.result or fields["result_truncated"] is True
-        # nothing goes as long as what goes before it is there
+        # no part is left out while a part that goes before it is still there
         if len(steps) < len(run.steps) or "result_truncated" in fields:
             assert not lines
 
 
 @pytest.mark.parametrize("steps", [0, 1000])
 def test_what_fits_is_whole(steps: int) -> None:
-    """Lines that are dropped although there is room."""
+    """Lines must not be dropped while there is room."""
     run = dataclasses.replace(
         RUN,
         steps=tuple(Step(f"step {n}", error="boom") for n in range(steps)),
@@ -114,7 +114,7 @@ def test_what_fits_is_whole(steps: int) -> None:
 
 
 def test_a_long_log_loses_its_oldest_lines_and_nothing_else() -> None:
-    """The end of a log is what one looks for."""
+    """The end of a log is the important part."""
     lines = [LogLine(n, 1, "info", None, f"{n} " + "\x01" * 1000) for n in range(250)]
     run = dataclasses.replace(RUN, logs=lines, error="e" * 60_000, steps=(Step("a", error="b" * 4_000),))
     fields = orjson.loads(fitted(run.initial_state(recovered=True)))
@@ -126,7 +126,7 @@ def test_a_long_log_loses_its_oldest_lines_and_nothing_else() -> None:
 
 
 def test_the_fields_are_left_as_they_were() -> None:
-    """A snapshot is kept for the time when Redis is away: it must not be cut by whoever shows it."""
+    """A snapshot is cached for the time when Redis is away: fitting it must not change it."""
     steps = [{"name": "a", "error": "\x01" * 70_000}]
     fields = {"logs": ["x" * 300_000] * 2, "logs_truncated": 0, "steps": steps, "result": None, "error": "e"}
     before = orjson.dumps(fields)
@@ -136,14 +136,14 @@ def test_the_fields_are_left_as_they_were() -> None:
 
 @given(text=texts(5_000), limit=st.integers(200, 4_000))
 def test_a_text_is_cut_by_its_size_as_json(text: Text, limit: int) -> None:
-    """Control characters, that take six bytes each: a limit that holds for plain text only."""
+    """Control characters take six bytes each in JSON: a limit for plain text only would be exceeded."""
     cut = cut_as_json(str(text), limit)
     assert len(orjson.dumps(cut)) <= limit
     assert cut == str(text) or (cut.endswith("bytes cut") and len(orjson.dumps(str(text))) > limit)
 
 
 def test_a_summary_has_the_beginning_of_an_error() -> None:
-    """A page of the list has two hundred runs, and each may have failed at length."""
+    """A page of the list has 200 runs, and each may have a long error."""
     failed = dataclasses.replace(RUN, status="failed", error="ValueError: no\n" + "\x01" * 60_000)
     error = failed.summary()["error"]
     assert error.startswith("ValueError: no\n")

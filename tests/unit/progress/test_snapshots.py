@@ -1,4 +1,4 @@
-"""Snapshots: what a run looks like to a list, a joining client and a poll."""
+"""Snapshots: a run in the list, in an initial_state and in the polled answer."""
 
 import dataclasses
 
@@ -34,7 +34,7 @@ RUN = Snapshot(
 
 
 def test_initial_state_has_the_contract_s_fields() -> None:
-    """A client written against the contract finds each of them, and lines as plain strings."""
+    """A client written against the contract needs each field, and log lines as plain strings."""
     frame = RUN.initial_state(recovered=True)
     assert frame == {
         "type": "initial_state",
@@ -114,12 +114,12 @@ def test_a_summary_has_no_logs_and_no_result() -> None:
     ],
 )
 def test_a_step_still_running_when_its_run_failed_is_shown_cancelled(step: Status, run: Status, shown: Status) -> None:
-    """Nothing runs any more in a run that has ended; what had ended before stays as it was."""
+    """In a run that has ended no step is shown as running; a step that had ended before is not changed."""
     assert Step("s", step).to_json(run)["status"] == shown
 
 
 def test_a_step_shows_all_its_fields() -> None:
-    """The page's steps are drawn from these."""
+    """The page draws the steps from these fields."""
     assert Step("plot", "failed", 0.25, 3, 2.0, 10, 20, "boom").to_json("failed") == {
         "name": "plot",
         "status": "failed",

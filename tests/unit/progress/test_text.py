@@ -6,17 +6,17 @@ from hypothesis import strategies as st
 
 from runrelay.progress.text import check_label, check_text, control_char, cut_text
 
-# A machine that is busy with other things is no failure.
+# No deadline: a test must not fail because the machine is busy.
 steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-# any code point, lone surrogates included: file names may have them
+# any code point, also lone surrogates: file names may have them
 texts = st.text(alphabet=st.characters(exclude_categories=()), max_size=400)
 
 
 @steady
 @given(texts, st.integers(min_value=64, max_value=1000))
 def test_a_cut_text_is_valid_and_within_its_limit(text: str, limit_bytes: int) -> None:
-    """One byte more than the limit, or half a character, would be refused further on and lost."""
+    """One byte above the limit, or half a character, would be refused later and lost."""
     cut = cut_text(text, limit_bytes)
     raw = cut.encode()
     assert len(raw) <= limit_bytes
@@ -47,14 +47,14 @@ def test_a_lone_surrogate_becomes_a_question_mark() -> None:
 @steady
 @given(texts)
 def test_a_control_character_is_found_wherever_it_stands(text: str) -> None:
-    """One that passes breaks a log line or a terminal."""
+    """A control character breaks a log line or a terminal."""
     found = control_char(text)
     controls = [char for char in text if ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 or 0xD800 <= ord(char) < 0xE000]
     assert found == (controls[0] if controls else None)
 
 
 def test_labels_have_a_length_and_no_control_characters() -> None:
-    """A state of no characters, or of a hundred, fits no page."""
+    """A state of 0 or of 100 characters cannot be shown."""
     assert check_label("state", "플롯 생성", 64) == "플롯 생성"
     assert check_label("state", "x" * 64, 64) == "x" * 64
     with pytest.raises(ValueError, match="state must have 1 to 64 characters, got 0"):

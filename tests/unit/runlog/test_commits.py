@@ -1,4 +1,4 @@
-"""Commits as Redis sees them: arguments made, replies read."""
+"""Commits: the arguments of the script, and its replies."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def args_of(*events: Event, **options: Any) -> list[Any]:
 
 
 def test_the_head_has_the_keys_and_what_concerns_the_whole_batch() -> None:
-    """The script counts on their order."""
+    """The script reads its arguments by position."""
     *head, named = args_of(make_event("S"))[:HEAD]
     assert head == [
         *Keys().run("우주"),
@@ -71,7 +71,7 @@ def test_an_ordinary_event_carries_no_control() -> None:
     ],
 )
 def test_a_batch_that_only_reports_says_so(events: list[Event], named: int | bytes) -> None:
-    """The script leaves out all that such a batch does not need: it must not do so for any other."""
+    """The script takes its short way (`plain`) for such a batch, and must not for any other."""
     assert args_of(*events)[HEAD - 1] == named
 
 
@@ -99,7 +99,7 @@ def test_a_batch_that_only_reports_says_so(events: list[Event], named: int | byt
     ],
 )
 def test_what_is_seldom_travels_as_control(event: Event, control: dict[str, Any]) -> None:
-    """A field that is forgotten here is lost without a word."""
+    """A field that is missing here is lost silently."""
     assert orjson.loads(args_of(event)[HEAD]) == control
 
 
@@ -131,7 +131,7 @@ def test_fences_of_run_and_step_travel_together(attempt: int | None, step_attemp
 
 
 def test_each_event_takes_the_same_number_of_arguments() -> None:
-    """The script steps from one to the next by it."""
+    """The script goes from one event to the next by this number."""
     many = [make_event(), make_event("END", 1, "x", result=1), Event(0, kind="start")]
     assert len(args_of(*many)) == HEAD + WIDTH * len(many)
 
@@ -140,7 +140,7 @@ def test_each_event_takes_the_same_number_of_arguments() -> None:
 
 
 def test_a_reply_is_read_into_its_fields() -> None:
-    """By the order that the script writes them in."""
+    """The fields of the reply are read by position."""
     reply = [b"ok", EPOCH.encode(), 3, 5, b"running", 2, 1, 0, b"cs", 99, 4]
     done = parse_commit("r", reply)
     assert done == Committed(EPOCH, 3, 5, "running", 2, 1, 0, True, True, 99, 4)
@@ -150,7 +150,7 @@ def test_a_reply_is_read_into_its_fields() -> None:
 
 
 def test_a_gap_and_a_refusal_are_raised() -> None:
-    """They are answers, not results."""
+    """A gap and a refusal must not be taken for a result."""
     with pytest.raises(SequenceGap) as gap:
         parse_commit("r", [b"gap", 7])
     assert gap.value.mark == 7
@@ -174,7 +174,7 @@ def test_a_refusal_is_named_by_the_condition_that_did_not_hold() -> None:
 
 
 def test_numberings_are_fresh() -> None:
-    """Two producers of one name would pass for each other."""
+    """Events of two producers with one id would be taken for each other's."""
     names = {ProducerSequence.fresh().producer for _ in range(1000)}
     assert len(names) == 1000
     assert ProducerSequence.fresh().next == 1

@@ -1,4 +1,4 @@
-"""Keys: the names that other people's tools are written against."""
+"""Keys: names that other tools depend on."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from runrelay.progress import check_run_id
 from runrelay.runlog import Keys
 
-# A machine that is busy with other things is no failure.
+# No deadline: a test must not fail because the machine is busy.
 steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def test_the_contract_s_names() -> None:
-    """`redis-cli SUBSCRIBE autoshorts:progress` is in people's fingers."""
+    """`redis-cli SUBSCRIBE autoshorts:progress` must work without a setting."""
     keys = Keys()
     assert keys.channel == "autoshorts:progress"
     assert keys.run("r") == (
@@ -27,7 +27,7 @@ def test_the_contract_s_names() -> None:
 
 
 def _slot(key: str) -> str:
-    """What Redis Cluster hashes of a key: the first non-empty braces, else all of it."""
+    """The part of a key that Redis Cluster hashes: that in the first non-empty braces, else the whole key."""
     start = key.find("{")
     end = key.find("}", start + 1)
     return key[start + 1 : end] if 0 <= start < end - 1 else key
@@ -56,6 +56,6 @@ def test_another_key_is_no_run(key: str) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "a{b", "a}", "a b", "a\n"])
 def test_a_prefix_does_not_move_the_hash_tag(prefix: str) -> None:
-    """A brace in it would put a run's three keys into three slots."""
+    """With a brace in the prefix a run's three keys would be in three slots."""
     with pytest.raises(ValueError, match="no braces and no spaces, got"):
         Keys(prefix)

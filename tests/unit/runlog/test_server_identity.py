@@ -1,4 +1,4 @@
-"""Servers: who they are, and which of their errors pass."""
+"""The identity of servers, and which of their errors are passing."""
 
 import pytest
 from redis.exceptions import (
@@ -39,7 +39,7 @@ def test_a_server_without_these_fields_is_known_by_what_it_tells() -> None:
     ],
 )
 def test_a_server_that_may_not_tell_has_no_identity(refusal: ResponseError) -> None:
-    """It will never tell: work goes on without."""
+    """Such a server will never tell its identity: commits go on without it."""
     assert identity(SERVER, refusal) == ""
 
 
@@ -47,7 +47,7 @@ def test_a_server_that_may_not_tell_has_no_identity(refusal: ResponseError) -> N
     "passing", [ResponseError("BUSY Redis is busy running a script."), ConnectionError("gone"), BusyLoadingError("")]
 )
 def test_a_server_that_cannot_tell_now_is_asked_again(passing: Exception) -> None:
-    """Taken for one that may not tell, it would be another server at each commit."""
+    """If the error were taken for a missing right, the identity would change with each commit."""
     with pytest.raises(type(passing)):
         identity(SERVER, passing)
 
@@ -69,7 +69,7 @@ def test_a_server_that_cannot_tell_now_is_asked_again(passing: Exception) -> Non
     ],
 )
 def test_what_passes_is_waited_for(error: ResponseError) -> None:
-    """Events wait in the outbox instead of being given up."""
+    """After a passing error events wait in the outbox, and are not given up."""
     assert is_passing(error)
 
 
@@ -83,5 +83,5 @@ def test_what_passes_is_waited_for(error: ResponseError) -> None:
     ],
 )
 def test_what_does_not_pass_is_not_waited_for(error: ResponseError) -> None:
-    """Waiting would hold up all that comes after it, for ever."""
+    """Waiting after such an error would block all later events for ever."""
     assert not is_passing(error)

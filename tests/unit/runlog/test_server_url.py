@@ -1,4 +1,4 @@
-"""URLs of servers: what sentinels' URLs mean, what is refused, and that no password is shown."""
+"""URLs of servers: sentinels' URLs, which URLs are refused, and that no password is shown."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from runrelay.settings import PublisherSettings
 
 
 def test_a_whole_url_is_read() -> None:
-    """A part of the URL that is forgotten, or taken for another."""
+    """A part of the URL must not be lost, or taken for another part."""
     url = (
         "rediss+sentinel://us%40er:p%3Ass@one:1,two,[::1]:3/my%20primary/5"
         "?sentinel_username=su&sentinel_password=s%26p&ssl_ca_certs=/ca.pem&socket_keepalive=yes"
@@ -28,7 +28,7 @@ def test_a_whole_url_is_read() -> None:
 
 
 def test_little_is_needed() -> None:
-    """A URL that has to be longer than this."""
+    """A short URL must be enough: the other parts have defaults."""
     assert parse_sentinel_url("redis+sentinel://one/primary") == SentinelUrl((("one", 26379),), "primary")
     assert parse_sentinel_url("redis+sentinel://:word@one/primary/").password == "word"
 
@@ -49,7 +49,7 @@ def test_little_is_needed() -> None:
     ],
 )
 def test_what_is_malformed_is_refused_with_the_right_form(url: str, why: str) -> None:
-    """An error that does not say which setting is wrong, how, and what it should be; or that says a password."""
+    """The error must tell which setting is wrong, why, and the right form, without a password."""
     with pytest.raises(ValueError, match=r"^CELERY_BROKER_URL: ") as caught:
         parse_sentinel_url(url, "CELERY_BROKER_URL")
     assert why in str(caught.value)
@@ -68,7 +68,7 @@ def test_what_is_malformed_is_refused_with_the_right_form(url: str, why: str) ->
     ],
 )
 def test_no_publisher_begins_with_a_url_that_leads_nowhere(url: str, why: str) -> None:
-    """A worker whose flusher fails in its thread, over and over, for a URL that is wrong."""
+    """A wrong URL must be reported at once, not again and again in the flusher's thread."""
     with pytest.raises(ValueError, match=r"^REDIS_URL: ") as caught:
         Publisher(PublisherSettings(redis_url=url))
     assert why in str(caught.value)
@@ -85,7 +85,7 @@ def test_no_publisher_begins_with_a_url_that_leads_nowhere(url: str, why: str) -
     ],
 )
 def test_good_urls_are_good(url: str) -> None:
-    """A way to connect that is not accepted."""
+    """All ways to connect must be accepted."""
     check_url(url)
 
 
@@ -103,7 +103,7 @@ def test_good_urls_are_good(url: str) -> None:
     ],
 )  # fmt: skip
 def test_no_password_is_shown(url: str, shown: str) -> None:
-    """A password, or half of one, in an error or at the top of a terminal."""
+    """No password, nor a part of it, may be in an error or a terminal."""
     assert without_password(url) == shown
 
 
@@ -111,7 +111,7 @@ def test_no_password_is_shown(url: str, shown: str) -> None:
     "url", ["redis://host/abc", "redis://:word@host/1x", "rediss://host/0?db=two", "redis://host/-1"]
 )
 def test_a_database_that_is_no_number_is_refused(url: str) -> None:
-    """redis-py takes database 0 instead, quietly: the events go to another application's."""
+    """redis-py would silently take database 0, and the events would go to another application's."""
     with pytest.raises(ValueError, match="the database must be a number") as refused:
         check_url(url)
     assert "word" not in str(refused.value)

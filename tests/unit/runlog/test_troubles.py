@@ -39,7 +39,7 @@ PLACE = "redis://…@host:6379/0"
     ],
 )  # fmt: skip
 def test_an_error_is_named(error: Exception, words: str) -> None:
-    """An error that is passed on in Redis' words, or under another name."""
+    """The trouble must be told in words for the operator, not in those of Redis."""
     seen = RunlogUnavailable("cannot subscribe")
     seen.__cause__ = error
     for each in (error, seen):
@@ -47,12 +47,12 @@ def test_an_error_is_named(error: Exception, words: str) -> None:
 
 
 def test_another_error_is_told_as_it_is() -> None:
-    """A reason that is lost because nobody has thought of it."""
+    """An unknown error must be shown as it is."""
     assert trouble_of(RunlogUnavailable("deaf"), PLACE, Keys()) == "deaf"
 
 
 def test_what_is_refused_is_said_once() -> None:
-    """Three keys of a run times ten commands is no reason that anybody reads."""
+    """Each refusal is told once, not for each of the run's keys and commands."""
     no_key = "ERR ACL failure in script: No permissions to access a key"
     refusals = [
         Refusal(True, "HGETALL", "k:run:{…}", no_key),
