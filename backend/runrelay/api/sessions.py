@@ -18,7 +18,7 @@ __all__ = ["MultiplexedSession", "RunSession", "RunSubscriber", "Session", "pars
 
 _PONG: Final = Batch.of({"type": "pong"})
 _TEXT_PING: Final = ("ping", b"ping")
-"""The heartbeat of clients that are not ours (react-use-websocket's default): they wait for the text `pong`."""
+"""The heartbeat of other clients (react-use-websocket's default), which expect the text `pong`."""
 _TEXT_PONG: Final = Batch([Frame("pong", b"pong")])
 
 
@@ -137,7 +137,7 @@ class RunSession:
         self._after = after
         self._counted = False
         self.stays_after_end = False
-        """See fanout.Subscriber. A client that comes back after the end would come back for ever: it is kept."""
+        """See fanout.Subscriber. A client that reconnects after every close is kept: see relay/returns.py."""
 
     @property
     def run_id(self) -> str | None:

@@ -137,7 +137,7 @@ class EventStream(Response):
         for task in (watch, write):
             if not task.cancelled():
                 task.result()
-        if write.cancelled() and gone.cancelled():  # the client takes nothing
+        if write.cancelled() and gone.cancelled():  # the client reads nothing
             raise StreamCutOff(self._ended()[2])
 
     async def _watch(self) -> None:
@@ -178,7 +178,7 @@ class EventStream(Response):
             return
         self._has_begun = True
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        # In the first event: a block with nothing else is an empty event to some parsers, and its data is not JSON.
+        # Sent within the first event: some parsers take a block with `retry` alone for an event whose data is not JSON.
         retry = f"retry: {random.randint(1000, 4000)}\n".encode()
         every_s = self._relay.settings.heartbeat_s
         due = loop.time() + every_s

@@ -62,15 +62,16 @@ class DirectConnection(DirectSocket, asyncio.Protocol):
     """
 
     __slots__ = (
-        "_alive", "_backlog_bytes", "_bounds", "_closing", "_discarded_bytes", "_exempt_bytes", "_goodbye", "_meter",
-        "_on_drained", "_on_lost", "_on_message", "_parsing", "_peers", "_ping", "_transport", "_unfinished", "closed",
+        "_alive", "_backlog_bytes", "_bounds", "_closing", "_discarded_bytes", "_exempt_bytes", "_meter", "_on_drained",
+        "_on_lost", "_on_message", "_parsing", "_peers", "_ping", "_retry_reason", "_transport", "_unfinished",
+        "closed",
     )  # fmt: skip
 
-    def __init__(self, bounds: ClientBounds, goodbye: Callable[[], str] = lambda: "") -> None:
+    def __init__(self, bounds: ClientBounds, retry_reason: Callable[[], str] = lambda: "") -> None:
         super().__init__()
         self.closed: tuple[CloseCode, str] | None = None
         self._bounds = bounds
-        self._goodbye = goodbye
+        self._retry_reason = retry_reason
         self._exempt_bytes = 0
         self._backlog_bytes = 0
         """Bytes that waited at the last tick; 0 if all were sent since."""
@@ -217,7 +218,7 @@ class DirectConnection(DirectSocket, asyncio.Protocol):
         if self._discarded_bytes is not None and self._transport is not None:
             # It is closed, and may not be read any more: then its loss would not be noticed.
             self._transport.abort()
-        self.close(CloseCode.SERVICE_RESTART, self._goodbye())
+        self.close(CloseCode.SERVICE_RESTART, self._retry_reason())
 
     # From the client
 
@@ -269,7 +270,7 @@ class DirectConnection(DirectSocket, asyncio.Protocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         self.send(error_batch(refusal))
-        self._fail(refusal.code, refusal.reason if refusal.retry_after_s is None else self._goodbye())
+        self._fail(refusal.code, refusal.reason if refusal.retry_after_s is None else self._retry_reason())
 
     def _discard(self, size: int) -> None:
         """Read what is on its way, so that our close reaches the client, but at most 1 MiB of it."""

@@ -7,6 +7,7 @@ limits.py          how many connections and subscriptions there may be, in total
 half_open.py       connections without a whole request: bounds and deadlines
 addresses.py       clients' addresses, and which proxies are trusted
 open_files.py      how many files the process may open
+returns.py         clients that reconnect to a run that has ended
 snapshot_cache.py  what polling is answered from while Redis is away
 
 leases.py          a lease in Redis: work that one relay does for all

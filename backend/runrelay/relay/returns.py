@@ -1,8 +1,10 @@
-"""Clients that come back again and again to a run that has ended.
+"""Clients that reconnect again and again to a run that has ended.
 
-A close with 1000 tells a client that the run is over. Some libraries reconnect after each close all the same:
-reconnecting-websocket, partysocket, `async for` of the websockets package. They come back every few seconds, each time
-for the whole initial state. Such a client is kept connected in the end: idle, and there if the run begins another
+Why: a close with 1000 says that the run is over, but some libraries reconnect after every close
+(reconnecting-websocket, partysocket, `async for` of the websockets package). They would reconnect every few seconds,
+each time for the whole initial state.
+
+How: after three such closes the client stays connected. It is idle, and gets the events if the run begins another
 attempt.
 """
 
@@ -15,33 +17,33 @@ from typing import Final, NamedTuple
 __all__ = ["Returns"]
 
 _CLOSES: Final = 3
-"""So often a client is told that the run is over. Several clients may have one address."""
+"""So many closes before a client stays connected. Several clients may have the same address."""
 _WITHIN_S: Final = 60.0
 _MOST: Final = 10_000
 
 
-class _Told(NamedTuple):
+class _Closes(NamedTuple):
     times: int
     at_s: float
 
 
 class Returns:
-    """How often clients were told lately that a run is over. Bounded; the oldest goes first."""
+    """Counts recent closes for the end of a run, by address and run. Bounded; the oldest is dropped first."""
 
     def __init__(self) -> None:
-        self._told: OrderedDict[tuple[str, str], _Told] = OrderedDict()
+        self._closes: OrderedDict[tuple[str, str], _Closes] = OrderedDict()
 
     def record(self, address: str, run_id: str) -> None:
         """A client of this address was closed because the run had ended."""
-        self._told[address, run_id] = _Told(self._count(address, run_id) + 1, time.monotonic())
-        self._told.move_to_end((address, run_id))
-        if len(self._told) > _MOST:
-            self._told.popitem(last=False)
+        self._closes[address, run_id] = _Closes(self._count(address, run_id) + 1, time.monotonic())
+        self._closes.move_to_end((address, run_id))
+        if len(self._closes) > _MOST:
+            self._closes.popitem(last=False)
 
     def is_return(self, address: str, run_id: str) -> bool:
-        """Whether clients of this address were told so three times, each within a minute of the one before."""
+        """Whether this address had three such closes, each within a minute of the one before."""
         return self._count(address, run_id) >= _CLOSES
 
     def _count(self, address: str, run_id: str) -> int:
-        told = self._told.get((address, run_id))
-        return 0 if told is None or time.monotonic() - told.at_s > _WITHIN_S else told.times
+        closes = self._closes.get((address, run_id))
+        return 0 if closes is None or time.monotonic() - closes.at_s > _WITHIN_S else closes.times
