@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import redis
 from celery import chain, chord, group
 
 from runrelay.celery import cancel, canvas, run_headers, send, step, step_names
@@ -21,67 +20,11 @@ from runrelay.publisher.publish import use_sink
 from runrelay.runlog import Keys
 from runrelay.settings import PublisherSettings
 from tests.support import celery_tasks as tasks
+from tests.support.announced import DEADLINE_S, Event, Watch, states
 from tests.support.celery_worker import worker
 from tests.support.servers import Server
 
-Event = dict[str, Any]
-DEADLINE_S = 40.0
-
 pytestmark = pytest.mark.slow
-
-
-class Watch:
-    """All messages on the channel, in order, from before the test's first task on."""
-
-    def __init__(self, client: redis.Redis, keys: Keys) -> None:
-        self.client = client
-        self.keys = keys
-        self.events: list[Event] = []
-        self._pubsub = client.pubsub(ignore_subscribe_messages=False)  # type: ignore[no-untyped-call]
-        self._pubsub.subscribe(keys.channel)
-        message = self._pubsub.get_message(timeout=5)
-        assert message is not None
-        assert message["type"] == "subscribe"
-
-    def until(self, what: Callable[[Event], bool]) -> Event:
-        """The first event of which `what` is true, waiting for it."""
-        for event in self.events:
-            if what(event):
-                return event
-        deadline = time.monotonic() + DEADLINE_S
-        while (left_s := deadline - time.monotonic()) > 0:
-            message = self._pubsub.get_message(timeout=left_s)
-            if message is not None and message["type"] == "message":
-                self.events.append(json.loads(message["data"]))
-                if what(self.events[-1]):
-                    return self.events[-1]
-        raise AssertionError(f"not announced within {DEADLINE_S} s; seen: {self.events}")
-
-    def ended(self, run_id: str) -> Event:
-        return self.until(lambda e: e["run_id"] == run_id and e["status"] in ("succeeded", "failed", "cancelled"))
-
-    def of(self, run_id: str) -> list[Event]:
-        return [event for event in self.events if event["run_id"] == run_id]
-
-    def fields(self, run_id: str) -> dict[str, str]:
-        fields: Any = self.client.hgetall(self.keys.run(run_id)[0])
-        return {name.decode(): value.decode() for name, value in fields.items()}
-
-    def result(self, run_id: str) -> Any:
-        """The run's result. Of a canvas it comes with the last member's end, which need not be the run's."""
-        return json.loads(self.fields(run_id)["result"])
-
-    def arrived(self, gate: str) -> int:
-        """Wait until a task has arrived and waits. Returns its process id."""
-        popped = self.client.blpop([f"{tasks.NAME}:at:{gate}"], timeout=int(DEADLINE_S))
-        assert popped is not None, f"no task came to the gate {gate}"
-        return int(popped[1])
-
-    def let_go(self, gate: str) -> None:
-        self.client.rpush(f"{tasks.NAME}:go:{gate}", 1)
-
-    def close(self) -> None:
-        self._pubsub.close()
 
 
 @pytest.fixture(scope="module")
@@ -113,15 +56,6 @@ def watch(valkey_server: Server, keys: Keys, running: None) -> Iterator[Watch]:
         watching = Watch(client, keys)
         yield watching
         watching.close()
-
-
-def states(events: list[Event]) -> list[tuple[str, str]]:
-    """The run's states and statuses, without repetitions."""
-    seen: list[tuple[str, str]] = []
-    for event in events:
-        if not seen or seen[-1] != (event["state"], event["status"]):
-            seen.append((event["state"], event["status"]))
-    return seen
 
 
 def test_a_task_is_queued_started_and_succeeds_without_a_line_of_its_own(watch: Watch) -> None:
