@@ -12,9 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runrelay.errors import RunlogError
+from runrelay.outbox.publisher import Publisher
 from runrelay.progress import Event, make_event
 from runrelay.progress.checks import MAX_DATA_BYTES
 from runrelay.runlog import AsyncRunLog, ProducerSequence
+from runrelay.settings import PublisherSettings
 from tests.support.runlog import (
     AsyncLog,
     Kind,
@@ -175,6 +177,21 @@ async def test_a_list_shows_data_only_if_a_setting_says_so(store: Server, connec
         assert snapshot is not None
         assert snapshot.summary().get("data") == ({"a": 1} if list_data else None)
         await lists.close()
+
+
+def test_a_worker_is_warned_once_for_each_run(store: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """A task that publishes too much data a hundred times a second must be told, and its log must stay readable."""
+    publisher = Publisher(PublisherSettings(redis_url=store.url, keys=fresh_keys()))
+    for run_id in ("one", "one", "two", "one"):
+        publisher.emit(run_id, make_event(data={"a": "x" * 3000}))
+        publisher.emit(run_id, make_event(data={"b": "x" * 3000}))
+        assert publisher.flush(10.0)
+    publisher.close()
+    warned = [record.getMessage() for record in caplog.records if "data was not merged" in record.getMessage()]
+    assert warned == [
+        f"run {run_id!r}: data was not merged, as the run's data would have more than 4 KiB"
+        for run_id in ("one", "two")
+    ]
 
 
 async def test_an_event_without_data_costs_no_read_of_it(log: Log, look: Any) -> None:

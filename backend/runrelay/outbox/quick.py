@@ -15,7 +15,6 @@ the same random calls, and compares what the commit script would get. Measured: 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final, SupportsFloat
 
@@ -79,12 +78,8 @@ def checked_event(
     state: str | None,
     progress: SupportsFloat | None,
     log: str | None,
-    level: str,
     step: str | None,
-    data: Mapping[str, Any] | None,
-    result: Any,
-    error: str | None,
-    attempt: int | None,
+    **given: Any,
 ) -> tuple[str, Event, TaskScope | None]:
     """The plain path: check all arguments and make the event. Returns the arguments of `Outbox.append`.
 
@@ -95,9 +90,7 @@ def checked_event(
     scope = scope_of(run_id)
     if scope is not None and step is None:
         step = scope.step
-    event = make_event(
-        state, progress, log, level=level, step=step, data=data, result=result, error=error, attempt=attempt
-    )
+    event = make_event(state, progress, log, step=step, **given)
     if scope is not None and state in TERMINAL_STATES and step == scope.step:
         scope.ended = state
     if len(_known_run_ids) > _MAX_KNOWN:

@@ -171,7 +171,8 @@ def publish_progress(
         and publish_quickly(outbox, run_id, state, progress, log)
     ):
         return
-    emit(*checked_event(run_id, state, progress, log, level, step, data, result, error, attempt))
+    given = {"level": level, "data": data, "result": result, "error": error, "attempt": attempt}
+    emit(*checked_event(run_id, state, progress, log, step, **given))
 
 
 def flush(timeout_s: float = 5.0) -> bool:

@@ -8,11 +8,13 @@ export function isJsonObject(value: unknown): value is JsonObject {
 
 /** `target` with the keys of `patch`: null removes a key, an object is merged, any other value replaces. */
 export function mergePatch(target: JsonObject | null, patch: JsonObject): JsonObject {
-  const merged: Record<string, Json> = { ...target };
+  // A Map, because `object["__proto__"] = value` sets no key.
+  const merged = new Map<string, Json>(Object.entries(target ?? {}));
   for (const [name, value] of Object.entries(patch)) {
-    const before = merged[name];
-    if (value === null) delete merged[name];
-    else merged[name] = isJsonObject(value) ? mergePatch(isJsonObject(before) ? before : null, value) : value;
+    const before = merged.get(name);
+    if (value === null) merged.delete(name);
+    else
+      merged.set(name, isJsonObject(value) ? mergePatch(isJsonObject(before) ? before : null, value) : value);
   }
-  return merged;
+  return Object.fromEntries(merged);
 }

@@ -213,6 +213,12 @@ describe("merge patch", () => {
   ])("%j with %j is %j", (target, patch, merged) => {
     expect(mergePatch(target, patch)).toEqual(merged);
   });
+
+  it("takes every name for a key, as the server does", () => {
+    const patch = JSON.parse('{"__proto__": {"a": 1}, "constructor": 2}');
+    expect(JSON.stringify(mergePatch({}, patch))).toBe('{"__proto__":{"a":1},"constructor":2}');
+    expect(JSON.stringify(mergePatch(patch, JSON.parse('{"__proto__": null}')))).toBe('{"constructor":2}');
+  });
 });
 
 describe("the list", () => {
