@@ -30,7 +30,7 @@ async def test_two_databases_on_one_channel_are_said_and_counted_apart(
         await eventually(lambda: here.relay.listener.statistics().pushes > heard + 2, "more probes")
     said = [record.getMessage() for record in caplog.records if "relays of database" in record.getMessage()]
     assert len(said) == 2, "once for each of the two"
-    assert any("relays of database 1 " in line and "this one has database 0" in line for line in said)
+    assert any("relays of database 1 " in line and "this relay uses database 0" in line for line in said)
     assert "RUNRELAY_PREFIX" in said[0]
 
     ours, theirs = Producer(valkey_server.url, keys), Producer(other_url, keys)
