@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import websockets
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, HTTPException
 from pydantic import BaseModel
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runrelay.api import create_app, relay_router
@@ -53,6 +54,37 @@ async def test_included_in_an_application(
             assert answer.status_code == status
             assert answer.headers["content-type"] == "application/problem+json", "our errors, without its handlers"
         assert (await served.http.get("/not/ours")).headers["content-type"] == "application/json", "its own are its own"
+
+
+@BOTH_PROTOCOLS
+async def test_the_application_s_dependencies_hold_for_sockets_too(
+    redis_url: str, prefix: str, producer: Producer, run_id: str, tmp_path: Path, protocol: str
+) -> None:
+    """`include_router(router, dependencies=[…])` protected every route but the sockets, which show the same."""
+
+    def members_only(connection: HTTPConnection) -> None:
+        if connection.headers.get("x-member") != "yes":
+            raise HTTPException(401, "members only")
+
+    app = FastAPI()
+    app.include_router(
+        router(Settings(redis_url=redis_url, prefix=prefix, files=tmp_path, drain_s=0.5)),
+        dependencies=[Depends(members_only)],
+    )
+    async with serve_here({}, ws=protocol, app=app) as served:
+        await producer.say(run_id, log="secret")
+        for url in (served.ws(run_id), served.ws()):
+            with pytest.raises(websockets.InvalidStatus) as refused:
+                async with watch(url):
+                    pass
+            assert refused.value.response.status_code in (401, 403)
+        assert (await served.http.get(served.run(run_id))).status_code == 401
+        assert (await served.http.get(served.run(run_id, "/events"))).status_code == 401
+        async with watch(served.ws(run_id), run_id, additional_headers={"X-Member": "yes"}) as client:
+            assert (await client.frame("initial_state"))["logs"] == ["secret"]
+        app.dependency_overrides[members_only] = lambda: None
+        async with watch(served.ws(run_id), run_id) as client:
+            await client.frame("initial_state")
 
 
 @BOTH_PROTOCOLS

@@ -15,6 +15,7 @@ import websockets
 from pydantic import SecretStr
 
 from tests.support.clients import eventually, watch
+from tests.support.recording_pipeline import Works, problem
 from tests.support.relay import BOTH_PROTOCOLS, FAST, Producer, Served, StartRelay
 from tests.support.servers import HOST
 
@@ -150,6 +151,37 @@ async def test_a_foreign_page_is_refused_before_accepting(
         async with watch(relay.ws(run_id), origin=origin):
             pass
     assert refused.value.response.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed", "status"),
+    [
+        ("https://evil.example", (), 403),
+        ("null", (), 403),  # a sandboxed frame
+        ("https://shop.example", ("https://shop.example",), 202),
+        (None, (), 202),
+    ],
+)
+async def test_a_form_on_a_foreign_page_changes_nothing(
+    start_relay: StartRelay, works: Works, run_id: str, origin: str | None, allowed: tuple[str, ...], status: int
+) -> None:
+    """A browser sends a form's POST to anywhere without asking first: any page could cancel and retry runs."""
+    relay = await start_relay({"test": works.pipeline()}, allowed_origins=allowed)
+    headers = {} if origin is None else {"Origin": origin}
+    body = {"pipeline": "test", "input": {"prompt": "x"}, "run_id": run_id}
+    answer = await relay.http.post("/api/runs", json=body, headers=headers)
+    assert answer.status_code == status
+    assert len(works.started) == (status == 202)
+    if status == 403:
+        assert "may not do this" in problem(answer, 403)["detail"]
+        assert (await relay.http.post("/api/runs", json=body)).status_code == 202
+    for method, path, done in (
+        ("POST", "/cancel", 202), ("POST", "/retry", 202), ("POST", "/cancel", 202), ("DELETE", "", 204),
+    ):  # fmt: skip
+        changed = await relay.http.request(method, relay.run(run_id, path), headers=headers)
+        assert changed.status_code == (403 if status == 403 else done)
+    assert len(works.cancelled) == (0 if status == 403 else 2)
+    assert (await relay.http.get(relay.run(run_id), headers=headers)).status_code == (200 if status == 403 else 404)
 
 
 def _token(seconds: float = 60, **claims: Any) -> str:

@@ -12,10 +12,12 @@ from ..codes import CloseCode
 from ..errors import Refusal
 from ..progress import Cursor, check_run_id, parse_cursor
 from ..relay.relay import Relay
-from .auth import Grant, authorize
+from .auth import Grant, authorize, is_foreign_origin
 
 __all__ = ["ListGrant", "RelayOf", "RunGrant", "RunId", "cursor_of", "grant_for"]
 
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing (RFC 9110, section 9.2.1)."""
 _RUN_ID = Path(description="The run's id.", examples=["20251105_1430_우주여행고양이"], min_length=1, max_length=200)
 
 
@@ -33,6 +35,10 @@ def _run_id(run_id: Annotated[str, _RUN_ID]) -> str:
 
 def _grant(request: Request) -> Grant:
     relay: Relay = request.state.runrelay
+    # A form on any page can send a POST without asking first, with what the browser knows of us.
+    if request.method not in _SAFE and is_foreign_origin(request, relay.settings):
+        origin = request.headers["origin"][:200]
+        raise Refusal(CloseCode.FORBIDDEN, f"pages of {origin!r} may not do this; see RUNRELAY_ALLOWED_ORIGINS")
     return authorize(request, relay.settings)
 
 

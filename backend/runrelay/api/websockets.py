@@ -66,15 +66,15 @@ class _Anything(Convertor[str]):
 register_url_convertor("runrelay_anything", _Anything())
 
 
-# Starlette's routes, not FastAPI's: nothing in the arguments has to be validated before the connection is accepted.
-# In the relay's own application `WebSocketShortcut` calls these handlers, and the routes are not searched.
-@router.websocket_route("/ws/{run_id:runrelay_anything}")
+# FastAPI's routes, so that the dependencies of an application that includes the router hold for the sockets, too. The
+# relay's own application has none: there `WebSocketShortcut` calls these handlers, and the routes are not searched.
+@router.websocket("/ws/{run_id:runrelay_anything}")
 async def watch_run(websocket: WebSocket) -> None:
     """One run, live. See docs/contract.md."""
     await _serve(websocket, RunSession(websocket.path_params["run_id"], websocket.query_params.get("after")))
 
 
-@router.websocket_route("/ws")
+@router.websocket("/ws")
 async def watch_many(websocket: WebSocket) -> None:
     """Many runs and the list of runs on one connection. See docs/contract.md."""
     await _serve(websocket, MultiplexedSession())
