@@ -12,6 +12,7 @@ from .states import Level
 from .text import check_label, check_text, cut_text
 
 __all__ = [
+    "LEVELS",
     "MAX_ATTEMPT",
     "MAX_DATA_BYTES",
     "MAX_ERROR_BYTES",
@@ -51,7 +52,7 @@ MAX_DATA_BYTES: Final = 4 * 1024
 """Of one event's `data`, and of the run's, which all of them are merged into (data.lua has the same number)."""
 MAX_RESULT_BYTES: Final = 64 * 1024
 PROGRESS_TOLERANCE: Final = 1e-6
-_LEVELS: Final = frozenset(get_args(Level))
+LEVELS: Final = frozenset(get_args(Level))
 
 
 class StepSpec(NamedTuple):
@@ -102,7 +103,7 @@ def check_log(log: object) -> str:
 
 def check_level(level: Any) -> Level:
     """Return the level of a log line: debug, info, warning or error."""
-    if level not in _LEVELS:
+    if level not in LEVELS:
         raise ValueError(f"level must be debug, info, warning or error, got {level!r}")
     found: Level = level
     return found

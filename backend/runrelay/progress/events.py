@@ -6,6 +6,7 @@ import time
 from typing import Any, Final, SupportsFloat
 
 from .checks import (
+    LEVELS,
     MAX_ATTEMPT,
     MAX_DATA_BYTES,
     MAX_ERROR_BYTES,
@@ -49,8 +50,8 @@ __all__ = [
     "step_specs",
 ]
 
-_new: Final = tuple.__new__
-_REST: Final = DEFAULTS[QUICK.stop :]
+_new: Final[Any] = tuple.__new__
+_REST: Final[Any] = tuple(DEFAULTS)[QUICK.stop :]
 _CHECKS: Final = {name: (Event._fields.index(name), field.check) for name, field in GIVEN.items() if field.check}
 """Of each field that a publisher may give: its place in the event, and its check."""
 _SHORT_CHARS: Final = MAX_LOG_BYTES // 4
@@ -92,19 +93,30 @@ def make_event(
         check_label("state", state, MAX_STATE_CHARS)
     if log is not None and (type(log) is not str or len(log) > _SHORT_CHARS or not log.isascii()):
         log = check_log(log)
-    if level != "info":
+    if level != "info" and level not in LEVELS:
         check_level(level)
     if step is not None:
         check_label("step", step, MAX_STEP_CHARS)
-    values = [time.time_ns() // 1_000_000 if ts_ms is None else ts_ms, state, progress, log, level, step, *_REST]
+    if ts_ms is None:
+        ts_ms = time.time_ns() // 1_000_000
+    event: Event = _new(Event, (ts_ms, state, progress, log, level, step) + _REST)  # noqa: RUF005 - a third of the time
+    for name in given:
+        if given[name] is not None:
+            return _with(event, given)
+    return event
+
+
+def _with(event: Event, given: dict[str, Any]) -> Event:
+    values = list(event)
     for name, value in given.items():
-        if value is not None:
-            if name in _OF_AN_END and step is None and state not in TERMINAL_STATES:
-                ends = ", ".join(TERMINAL_STATES)
-                raise ValueError(f"{name} belongs to a terminal state ({ends}), got state={state!r}")
-            try:
-                place, check = _CHECKS[name]
-            except KeyError:
-                raise TypeError(f"a publisher gives {', '.join(GIVEN)} of an event, got {name!r}") from None
-            values[place] = check(value)
-    return _new(Event, values)
+        if value is None:
+            continue
+        if name in _OF_AN_END and event.step is None and event.state not in TERMINAL_STATES:
+            ends = ", ".join(TERMINAL_STATES)
+            raise ValueError(f"{name} belongs to a terminal state ({ends}), got state={event.state!r}")
+        if name not in _CHECKS:
+            raise TypeError(f"a publisher gives {', '.join(GIVEN)} of an event, got {name!r}")
+        place, check = _CHECKS[name]
+        values[place] = check(value)
+    checked: Event = _new(Event, values)
+    return checked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final, Protocol
@@ -13,7 +13,7 @@ import orjson
 from ..errors import CommitRefused, NotARun, RunExists, RunlogError, RunNotEnded
 from ..progress import TERMINAL_STATES, Cursor, Event, Status, new_epoch
 from ..progress.checks import MAX_STEP_ERROR_BYTES
-from ..progress.fields import CONTROLS, NO_CONTROLS, WIRE_FIELDS, leading
+from ..progress.fields import CONTROLS, EVENT_FIELDS, NO_CONTROLS, WIRE_FIELDS, leading
 from ..progress.text import cut_text
 from .keys import Keys
 
@@ -142,8 +142,15 @@ class SequenceGap(RunlogError):
 _SPOKEN: Final = leading("ts_ms", "state", "progress", "log", "level", "step", "attempt", "step_attempt", "data")
 """What the script is given of an event beside its control, in the order in which `commit_args` unpacks it."""
 _CONTROL_NAMES: Final = Event._fields[CONTROLS]
-_wire_values: Final = attrgetter(*WIRE_FIELDS)
-_WIRE_HEADS: Final = tuple(b',"%b":' % name.encode() for name in WIRE_FIELDS)
+
+
+def _wire(names: Sequence[str]) -> tuple[tuple[bytes, ...], Callable[[Event], tuple[Any, ...]]]:
+    return tuple(b',"%b":' % name.encode() for name in names), attrgetter(*names)
+
+
+_WIRE: Final = _wire(WIRE_FIELDS)
+_WIRE_OF_REPORTS: Final = _wire([name for name in WIRE_FIELDS if not EVENT_FIELDS[name].control])
+"""The optional fields of an event without control: most events with data or a level have no others."""
 
 
 def mark_of(producer: str) -> str:
@@ -174,10 +181,10 @@ def _plain(value: Any) -> Any:
     return [spec._asdict() for spec in value] if isinstance(value, tuple) else value
 
 
-def _extra(event: Event) -> bytes:
+def _extra(event: Event, heads: tuple[bytes, ...], values_of: Callable[[Event], tuple[Any, ...]]) -> bytes:
     """The optional fields of the message: a fragment of JSON that follows the fixed ones, the level and data first."""
     parts: list[bytes] = []
-    for head, value in zip(_WIRE_HEADS, _wire_values(event), strict=True):
+    for head, value in zip(heads, values_of(event), strict=True):
         if value is not None and value != "info":
             parts += head, value if isinstance(value, bytes) else orjson.dumps(_plain(value))
     return b"".join(parts)
@@ -214,7 +221,11 @@ def commit_args(
             orjson.dumps(log) if log else b"",
             b"" if attempt is None and step_attempt is None else _fence(attempt, step_attempt),
             step or b"",
-            _extra(event) if control or data is not None or level != "info" else b"",
+            _extra(event, *_WIRE)
+            if control
+            else b""
+            if data is None and level == "info"
+            else _extra(event, *_WIRE_OF_REPORTS),
         )
     return [
         *keys.run(batch.run_id),
