@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from runrelay.errors import RunlogUnavailable
 from runrelay.files import run_folder
 from runrelay.pipelines import Pipeline
-from tests.support.clients import watch
+from tests.support.clients import eventually, watch
 from tests.support.recording_pipeline import Input, Works, problem, start_run
 from tests.support.relay import Producer, Served, StartRelay
 
@@ -203,6 +203,22 @@ async def test_who_watches_a_deleted_run_is_told_at_once_by_every_relay(
         assert (await one.http.delete(one.run(run_id))).status_code == 204
         for client in (here, there):
             await client.frame("stale", run_id=run_id)
+
+
+async def test_head_is_get_without_a_body(relay: Served, producer: Producer, run_id: str) -> None:
+    """Link checks, proxies and monitors got 404 for what is there. A stream must not be held open by one."""
+    await producer.say(run_id, "RENDERING", 0.5)
+    for path in ("/healthz", "/readyz", "/api/runs", relay.run(run_id), relay.run(run_id, "/events"), "/metrics"):
+        async with asyncio.timeout(10):
+            answer = await relay.http.head(path)
+        assert (answer.status_code, answer.content) == (200, b""), path
+    got = await relay.http.get(relay.run(run_id))
+    head = await relay.http.head(relay.run(run_id))
+    assert head.headers["etag"] == got.headers["etag"]
+    assert head.headers["content-type"] == got.headers["content-type"]
+    assert (await relay.http.head(relay.run("nobody"))).status_code == 404
+    assert (await relay.http.head(relay.run(run_id, "/cancel"))).status_code == 405
+    await eventually(lambda: relay.relay.limits.total == 0, "the stream is gone")
 
 
 async def test_what_a_deletion_left_can_be_deleted_again(

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, PlainTextResponse, Response
+from fastapi.routing import APIRoute
 from starlette.staticfiles import StaticFiles
+
+from .head import HeadRoute
 
 __all__ = ["install_dashboard"]
 
@@ -30,11 +33,17 @@ def install_dashboard(app: FastAPI) -> None:
         return FileResponse(index, headers=headers)
 
     for path in ("/", "/runs", "/runs/{rest:path}", "/new", "/new/{rest:path}"):
-        app.add_api_route(path, page, include_in_schema=False, response_class=Response)
+        app.router.add_api_route(
+            path, page, include_in_schema=False, response_class=Response, route_class_override=_PageRoute
+        )
     if (folder / "assets").is_dir():
         app.mount("/assets", _Immutable(directory=folder / "assets"), name="assets")
     if folder.is_dir():
         app.mount("/", StaticFiles(directory=folder, check_dir=False), name="dashboard files")
+
+
+class _PageRoute(HeadRoute, APIRoute):
+    """A page, by GET and by HEAD."""
 
 
 class _Immutable(StaticFiles):

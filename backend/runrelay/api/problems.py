@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from ..codes import CloseCode
 from ..errors import CommitRefused, NotARun, Refusal, RunlogError, RunlogUnavailable, RunNotFound
+from .head import HeadRoute
 
 __all__ = ["Problem", "ProblemResponse", "ProblemRoute", "StreamCutOff", "install_problems", "problem_of", "responses"]
 
@@ -168,7 +169,7 @@ async def answer(request: Request, error: Exception) -> Response:
     return problem.response()
 
 
-class ProblemRoute(APIRoute):
+class ProblemRoute(HeadRoute, APIRoute):
     """A route whose errors are problem documents, also in an application without our exception handlers."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
