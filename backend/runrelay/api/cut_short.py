@@ -6,12 +6,16 @@ Examples: a read that waits for a frozen Redis, a body that does not arrive, a s
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .problems import RETRY_AFTER_S, Problem
 
 __all__ = ["CutShort"]
+
+_CANCELLED = "asyncio.exceptions.CancelledError"
+"""The last line of its traceback."""
 
 
 class CutShort:
@@ -26,6 +30,9 @@ class CutShort:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, partial(_send_end, send))
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -44,3 +51,9 @@ class CutShort:
             if not has_begun:
                 headers = {"Retry-After": str(RETRY_AFTER_S), "Connection": "close"}
                 await Problem(503, "the relay is shutting down", headers=headers).response()(scope, receive, send)
+
+
+async def _send_end(send: Send, message: Message) -> None:
+    """Pass on a message of the lifespan. A server that is forced to exit cancels it, which is no failure of ours."""
+    is_cancelled = message["type"] == "lifespan.shutdown.failed" and message["message"].rstrip().endswith(_CANCELLED)
+    await send({"type": "lifespan.shutdown.complete"} if is_cancelled else message)
