@@ -20,7 +20,7 @@ import websockets
 from httpx_sse import connect_sse
 
 from runrelay import progress
-from tests.support.clients import DEADLINE_S, eventually
+from tests.support.clients import DEADLINE_S, eventually, watch
 from tests.support.relay import Producer, RelayProcess, Served, StartProcess, StartRelay
 
 
@@ -169,6 +169,10 @@ async def test_whoever_comes_back_to_an_ended_run_is_kept_in_the_end(
         await producer.say(run_id, log="once more")
         await eventually(lambda: lines_of(opened[-1]) == ["all", "once more"], "it is still there")
         assert len(opened) == 4
+        # a client that knows how to come back is told of the end, whoever else has its address
+        await producer.say(run_id, "END")
+        async with watch(relay.ws(run_id, "after=0-0")) as client:
+            assert await client.close_code() == 1000
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)

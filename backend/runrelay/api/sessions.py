@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -130,7 +131,7 @@ def _unknown(kind: str) -> Refusal:
 class RunSession:
     """`/ws/{run_id}`: the run's end closes the connection. The session is the run's fanout.Subscriber itself."""
 
-    __slots__ = ("_address", "_after", "_counted", "_relay", "_run_id", "connection", "stays_after_end")
+    __slots__ = ("_address", "_after", "_began_at_s", "_counted", "_relay", "_run_id", "connection", "stays_after_end")
 
     def __init__(self, run_id: str, after: str | None) -> None:
         self._run_id = run_id
@@ -149,7 +150,9 @@ class RunSession:
         run, cursor = run_and_cursor(self._run_id, self._after)
         grant.check_run(run)
         self._relay, self.connection, self._after, self._address = relay, connection, None, address
-        self.stays_after_end = relay.returns.is_return(address, run)
+        self._began_at_s = time.monotonic()
+        # one that brings a cursor is about to be told the rest: it knows how to come back, and when not to
+        self.stays_after_end = cursor is None and relay.returns.is_return(address, run)
         relay.limits.enter_run(run)
         self._counted = True
         relay.hub.join(run, self, cursor)
@@ -160,7 +163,8 @@ class RunSession:
 
     def run_ended(self) -> None:
         """See fanout.Subscriber."""
-        self._relay.returns.record(self._address, self._run_id)
+        if time.monotonic() - self._began_at_s < self._relay.settings.end_after_s + 1.0:  # it came after the end
+            self._relay.returns.record(self._address, self._run_id)
         self.connection.close(CloseCode.NORMAL, "the run has ended")
 
     def run_failed(self, error: Exception) -> None:
