@@ -63,12 +63,17 @@ def lines_of(fields: list[tuple[str, FieldType, str]]) -> tuple[list[str], list[
     return types, reads, empty
 
 
+def _union(keys: list[str]) -> str:
+    return " | ".join(f'"{key}"' for key in keys)
+
+
 def source() -> str:
     """The file's text."""
     kept: list[tuple[str, FieldType, str]] = [
         (name, field.type, field.about) for name, field in RUN_FIELDS.items() if field.summary != "never"
     ]
     summary = lines_of([*kept, ("seq", "whole", ""), ("id", "text", CURSOR), ("stale", "flag", "")])
+    last = [key_of(name) for name, field in RUN_FIELDS.items() if field.last]
     event = lines_of([(f.name, f.type, f.about) for f in FRAME_FIELDS if f.name not in ("run_id", "seq", "id")])
     return "\n".join(
         [
@@ -105,6 +110,13 @@ def source() -> str:
             "  readonly cursor: string;",
             "  readonly seq: number;",
             *event[0],
+            "}",
+            "",
+            "/** The fields of a run that are what the last event with such a field said. */",
+            f"export function keepLast(run: RunSummary, event: ProgressEvent): Pick<RunSummary, {_union(last)}> {{",
+            "  return {",
+            *(f"    {key}: event.{key} ?? run.{key}," for key in last),
+            "  };",
             "}",
             "",
             "/** An event's fields, each as its type says or empty; null when the value has no place in a log. */",

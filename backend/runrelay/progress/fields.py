@@ -208,6 +208,8 @@ if tuple(name for name, field in EVENT_FIELDS.items() if field.large) != ("log",
     raise TypeError("the large fields must be the log line, and those from `data` to `error`")
 if WIRE_FIELDS[:2] != ("level", "data"):
     raise TypeError("the level and the data must be the first optional fields of a message: the script looks there")
+if not all(EVENT_FIELDS[name].control for name in WIRE_FIELDS[2:]):
+    raise TypeError("an optional field of a message, but for the level and the data, must be a control field")
 
 
 class Kept(NamedTuple):
@@ -218,6 +220,8 @@ class Kept(NamedTuple):
     """Whether the list of runs shows it. All are in `initial_state`, but for `polled` ones."""
     polled: bool = False
     """Only in the polled snapshot."""
+    last: bool = False
+    """It is what the last event with a field of this name said; the client keeps it so, too (`keepLast`)."""
     example: Any = None
     about: str = ""
 
@@ -230,8 +234,8 @@ class RunFields:
     progress: Annotated[float | None, Kept("number", example=0.15)] = None
     status: Annotated[Status, Kept("status", example="running")] = "unknown"
     attempt: Annotated[int, Kept("whole", example=1)] = 1
-    title: Annotated[str | None, Kept(example="우주여행 고양이")] = None
-    pipeline: Annotated[str | None, Kept(example="shorts")] = None
+    title: Annotated[str | None, Kept(last=True, example="우주여행 고양이")] = None
+    pipeline: Annotated[str | None, Kept(last=True, example="shorts")] = None
     error: Annotated[str | None, Kept()] = None
     created_at: Annotated[int | None, Kept("whole", example=1762300000000)] = None
     started_at: Annotated[int | None, Kept("whole", example=1762300000100)] = None

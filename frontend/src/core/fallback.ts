@@ -1,9 +1,10 @@
 /** The fallback: which transport to try next. Pure. */
 
 import type { TransportKind } from "./types.js";
+import { TRANSPORT_KINDS } from "./types.js";
 
 /** Best first. A client may have its own list; a transport that is not in it is never used. */
-export const FALLBACK_ORDER: readonly TransportKind[] = ["websocket", "sse", "polling"];
+export const FALLBACK_ORDER: readonly TransportKind[] = TRANSPORT_KINDS;
 
 export interface Failure {
   readonly kind: TransportKind;

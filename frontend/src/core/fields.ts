@@ -102,6 +102,14 @@ export interface ProgressEvent {
   readonly dataIgnored: boolean;
 }
 
+/** The fields of a run that are what the last event with such a field said. */
+export function keepLast(run: RunSummary, event: ProgressEvent): Pick<RunSummary, "title" | "pipeline"> {
+  return {
+    title: event.title ?? run.title,
+    pipeline: event.pipeline ?? run.pipeline,
+  };
+}
+
 /** An event's fields, each as its type says or empty; null when the value has no place in a log. */
 export function readEventFields(value: Readonly<Record<string, unknown>>): ProgressEvent | null {
   const runId = text(value.run_id);

@@ -8,7 +8,7 @@
 import { relate, START } from "./cursor.js";
 import { withSample } from "./eta.js";
 import type { ProgressEvent } from "./fields.js";
-import { NO_SUMMARY } from "./fields.js";
+import { keepLast, NO_SUMMARY } from "./fields.js";
 import type { Snapshot, WireLogLine } from "./frames.js";
 import { mergePatch } from "./mergePatch.js";
 import type { LogLine, RunState, Step } from "./types.js";
@@ -82,8 +82,7 @@ function applyEvent(run: RunState, event: ProgressEvent): RunState {
     attempt: event.attempt,
     seq: event.seq,
     cursor: event.cursor,
-    title: event.title ?? run.title,
-    pipeline: event.pipeline ?? run.pipeline,
+    ...keepLast(run, event),
     // A new attempt begins without the outcome of the last one.
     error:
       (event.step === null ? event.error : null) ??

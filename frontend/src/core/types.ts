@@ -70,7 +70,9 @@ export interface RunState extends RunSummary {
   readonly samples: readonly ProgressSample[];
 }
 
-export type TransportKind = "websocket" | "sse" | "polling";
+/** The transports that there are, the best first: the order in which they are tried. */
+export const TRANSPORT_KINDS = ["websocket", "sse", "polling"] as const;
+export type TransportKind = (typeof TRANSPORT_KINDS)[number];
 
 export type ConnectionStatus =
   | "idle" // no subscriber
