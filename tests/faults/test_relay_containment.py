@@ -347,6 +347,21 @@ def test_a_worker_process_that_has_failed_is_replaced(dying_relay: Callable[...,
     asyncio.run(replaced())
 
 
+@pytest.mark.slow
+async def test_the_processes_of_a_killed_supervisor_end(
+    start_process: StartProcess, producer: Producer, run_id: str
+) -> None:
+    """They served on for good, kept their share of the port, and nobody would have replaced one that dies."""
+    relay = start_process(workers=2)
+    pids = _pids(relay)
+    assert len(pids) == 2
+    async with watch(relay.ws(run_id), run_id) as client:
+        await client.frame("initial_state")
+        relay.kill()
+        assert await client.close_code() == 1012
+    await eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "they have ended")
+
+
 def _answering(relay: RelayProcess) -> set[int]:
     try:
         return _pids(relay, 20)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from importlib.metadata import version
 from typing import Any
 
@@ -22,9 +22,15 @@ from .dashboard import install_dashboard
 from .log_config import guarded_logs, one_line_per_connection
 from .memory import giving_memory_back
 from .problems import install_problems, responses
-from .server import drain_on_signals
+from .server import drain_on_signals, end_with_supervisor
 
 __all__ = ["create_app", "from_environment", "relay_router"]
+
+
+@contextmanager
+def _until_asked_to_end(relay: Relay) -> Iterator[None]:
+    with drain_on_signals(relay), end_with_supervisor():
+        yield
 
 
 def relay_router(
@@ -58,7 +64,7 @@ def relay_router(
                     gc.collect()
                     gc.freeze()
                     gc.set_threshold(200_000, 20, 100)
-                with drain_on_signals(relay) if owns_process else nullcontext():
+                with _until_asked_to_end(relay) if owns_process else nullcontext():
                     async with giving_memory_back(lambda: relay.metrics.deliveries) if owns_process else nullcontext():
                         yield {"runrelay": relay}
 

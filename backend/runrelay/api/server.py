@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from ..relay.open_files import backlog, raise_limit
 from ..relay.relay import Relay
 from ..relay.settings import Settings
 
-__all__ = ["drain_on_signals", "serve"]
+__all__ = ["drain_on_signals", "end_with_supervisor", "serve"]
 
 
 @contextmanager
@@ -59,6 +60,29 @@ def drain_on_signals(relay: Relay) -> Iterator[None]:
     finally:
         for restored, handler in before.items():
             signal.signal(restored, handler)
+
+
+@contextmanager
+def end_with_supervisor() -> Iterator[None]:
+    """Let a process of `--workers` end when the supervisor that started it has died (out of memory, for example).
+
+    Without it the process keeps its share of the port for good, and nobody replaces it when it dies.
+    """
+    supervisor = multiprocessing.parent_process()
+    if supervisor is None:
+        yield
+        return
+    loop, sentinel = asyncio.get_running_loop(), supervisor.sentinel
+
+    def end() -> None:
+        loop.remove_reader(sentinel)
+        signal.raise_signal(signal.SIGTERM)  # drains, and ends as if the supervisor had asked for it
+
+    loop.add_reader(sentinel, end)
+    try:
+        yield
+    finally:
+        loop.remove_reader(sentinel)
 
 
 def serve(
