@@ -41,6 +41,6 @@ def test_every_message_type_in_use_is_in_the_list() -> None:
                         if isinstance(key, ast.Constant) and key.value == "type" and isinstance(value, ast.Constant):
                             said.add(value.value)
     said -= {"about:blank", "object", "string", "integer"}  # a problem document's, a JSON schema's
-    said = {kind for kind in said if str(kind).partition(".")[0] not in ("http", "websocket")}  # ASGI's own
+    said = {kind for kind in said if str(kind).partition(".")[0] not in ("http", "websocket", "lifespan")}  # ASGI's own
     assert said >= {"initial_state", "progress", "resumed", "upstream", "end", "pong", "error"}
     assert said <= set(MESSAGE_TYPES)
