@@ -91,6 +91,8 @@ class TcpProxy:
         """Break everything and stop listening."""
         assert self._server is not None, "the link is not started"
         self._server.close()
+        for _ in range(4):  # a connection that is just being accepted becomes one of our tasks
+            await asyncio.sleep(0)
         for pair in [*self.pairs]:
             pair.abort()
         for task in self._serving:
