@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from ..errors import RunlogError, RunlogUnavailable
 from ..metrics import RelayMetrics
-from ..runlog import AsyncRunLog, refusals_in_words, take_over, trouble_of
+from ..runlog import AsyncRunLog, denied_in_words, take_over, trouble_of
 from .containment import Containment, for_ever
 from .hub import Hub
 from .statistics import ListenerStatistics
@@ -240,12 +240,12 @@ class Listener:
         """
         now_s = asyncio.get_running_loop().time()
         everything = now_s >= self._everything_due_s
-        refusals = await self._runlog.refusals(everything=everything)
-        for_joins = [refusal for refusal in refusals if refusal.joins]
+        denied = await self._runlog.denied(everything=everything)
+        for_joins = [command for command in denied if command.joins]
         if for_joins:
-            raise RunlogUnavailable(refusals_in_words(for_joins))
+            raise RunlogUnavailable(denied_in_words(for_joins))
         if everything:
-            remark = refusals_in_words(refusals)
+            remark = denied_in_words(denied)
             self._everything_due_s = now_s + (_AGAIN_S if remark else _EVERYTHING_EVERY_S)
             if remark and remark != self.remark:
                 log.warning("clients are served, but Redis refuses something else: %s", remark)

@@ -8,22 +8,22 @@ from .mac import Signer
 from .pipelined import Pipelined, take_over
 from .reads import RunView
 from .sync import RunLog
-from .troubles import Refusal, refusals_in_words, trouble_of
+from .troubles import DeniedCommand, denied_in_words, trouble_of
 
 __all__ = [
     "LATEST_MS",
     "AsyncRunLog",
     "Batch",
     "Committed",
+    "DeniedCommand",
     "Keys",
     "Pipelined",
     "ProducerSequence",
-    "Refusal",
     "Retention",
     "RunLog",
     "RunView",
     "Signer",
-    "refusals_in_words",
+    "denied_in_words",
     "take_over",
     "trouble_of",
 ]

@@ -41,7 +41,7 @@ from .reads import (
 from .scripts import DELETE, EXPIRE_HEARTBEATS, LEASE, READ, RIGHTS, Script
 from .server_identity import LINK_ERRORS, judged, of_run
 from .topology import AsyncTopology
-from .troubles import Refusal, parse_refusals, rights_args
+from .troubles import DeniedCommand, parse_denied, rights_args
 
 __all__ = ["AsyncRunLog"]
 
@@ -297,13 +297,13 @@ class AsyncRunLog:
         """Take or renew a lease. True: `owner` holds it for `duration_ms` from the start of this call."""
         return bool(await self._control.run(LEASE, 1, [self.keys.lease(name), owner, duration_ms]))
 
-    def refusals(self, *, everything: bool) -> asyncio.Future[list[Refusal]]:
+    def denied(self, *, everything: bool) -> asyncio.Future[list[DeniedCommand]]:
         """The commands of relays that Redis refuses. See rights.lua.
 
         Args:
             everything: try also what a join does not need; that writes to Redis' log.
         """
-        return self._control.run(RIGHTS, 0, rights_args(self.keys, everything=everything), parse=parse_refusals)
+        return self._control.run(RIGHTS, 0, rights_args(self.keys, everything=everything), parse=parse_denied)
 
     async def server_now_ms(self) -> int:
         """Redis' clock in Unix milliseconds."""

@@ -20,7 +20,7 @@ from redis.exceptions import (
 
 from .keys import Keys
 
-__all__ = ["Refusal", "parse_refusals", "refusals_in_words", "rights_args", "trouble_of", "warn_no_identity"]
+__all__ = ["DeniedCommand", "denied_in_words", "parse_denied", "rights_args", "trouble_of", "warn_no_identity"]
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ _CLUSTER: Final = re.compile(r"MOVED|CLUSTERDOWN|CROSSSLOT|cluster|non local key
 _OF_A_CLUSTER: Final = "is a node of a cluster, which is not supported: name one server, or sentinels"
 
 
-class Refusal(NamedTuple):
+class DeniedCommand(NamedTuple):
     """A command that Redis refuses."""
 
     joins: bool
@@ -64,29 +64,29 @@ def rights_args(keys: Keys, *, everything: bool) -> list[str]:
     ]
 
 
-def parse_refusals(reply: Sequence[Any]) -> list[Refusal]:
+def parse_denied(reply: Sequence[Any]) -> list[DeniedCommand]:
     """Read the reply of rights.lua."""
     parts = [part.decode("utf-8", "replace") for part in reply]
     return [
-        Refusal(use == "join", command, key.replace(_NOBODYS_RUN, "…"), error)
+        DeniedCommand(use == "join", command, key.replace(_NOBODYS_RUN, "…"), error)
         for use, command, key, error in zip(*[iter(parts)] * 4, strict=True)
     ]
 
 
-def refusals_in_words(refusals: Iterable[Refusal]) -> str:
-    """The refusals in words, each once: `no right to the command HSET; no right to the key shop:alive`."""
+def denied_in_words(denied: Iterable[DeniedCommand]) -> str:
+    """Denied commands in words, each once: `no right to the command HSET; no right to the key shop:alive`."""
     said: dict[str, None] = {}  # in order, each once
-    for refusal in refusals:
-        if _CLUSTER.search(refusal.error):
+    for one in denied:
+        if _CLUSTER.search(one.error):
             said[f"it {_OF_A_CLUSTER}"] = None
-        elif (why := _server_says(refusal.error)) is not None:
+        elif (why := _server_says(one.error)) is not None:
             said[f"nothing can be written: {why}"] = None
-        elif not _NO_RIGHT.search(refusal.error):
-            said[f"{refusal.command} is refused: {refusal.error}"] = None
-        elif _KEY.search(refusal.error):
-            said[f"no right to the key {refusal.key}"] = None
+        elif not _NO_RIGHT.search(one.error):
+            said[f"{one.command} is refused: {one.error}"] = None
+        elif _KEY.search(one.error):
+            said[f"no right to the key {one.key}"] = None
         else:
-            said[f"no right to the command {refusal.command}"] = None
+            said[f"no right to the command {one.command}"] = None
     return "; ".join(said)
 
 

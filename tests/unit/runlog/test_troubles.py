@@ -15,7 +15,7 @@ from redis.exceptions import (
 
 from runrelay.errors import RunlogUnavailable
 from runrelay.runlog import Keys, trouble_of
-from runrelay.runlog.troubles import Refusal, refusals_in_words
+from runrelay.runlog.troubles import DeniedCommand, denied_in_words
 
 PLACE = "redis://…@host:6379/0"
 
@@ -54,13 +54,15 @@ def test_another_error_is_told_as_it_is() -> None:
 def test_what_is_refused_is_said_once() -> None:
     """Each refusal is told once, not for each of the run's keys and commands."""
     no_key = "ERR ACL failure in script: No permissions to access a key"
-    refusals = [
-        Refusal(True, "HGETALL", "k:run:{…}", no_key),
-        Refusal(True, "HMGET", "k:run:{…}", no_key),
-        Refusal(False, "ZADD", "k:alive", "ERR The user executing the script can't run this command or subcommand"),
-        Refusal(False, "HSET", "k:run:{…}", "READONLY You can't write against a read only replica."),
-        Refusal(False, "DEL", "k:run:{…}", "READONLY You can't write against a read only replica."),
+    denied = [
+        DeniedCommand(True, "HGETALL", "k:run:{…}", no_key),
+        DeniedCommand(True, "HMGET", "k:run:{…}", no_key),
+        DeniedCommand(
+            False, "ZADD", "k:alive", "ERR The user executing the script can't run this command or subcommand"
+        ),
+        DeniedCommand(False, "HSET", "k:run:{…}", "READONLY You can't write against a read only replica."),
+        DeniedCommand(False, "DEL", "k:run:{…}", "READONLY You can't write against a read only replica."),
     ]
-    assert refusals_in_words(refusals) == (
+    assert denied_in_words(denied) == (
         "no right to the key k:run:{…}; no right to the command ZADD; nothing can be written: it is a read only replica"
     )
