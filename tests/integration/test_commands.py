@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -354,3 +355,9 @@ def test_publish_has_an_option_for_each_field_that_a_publisher_may_give(redis_ur
     assert "data must be JSON" in run(env, "publish", "r", "--data", "{").stderr
     assert "data must be a JSON object, got list" in run(env, "publish", "r", "--data", "[]").stderr
     assert "would have more than 4 KiB" in run(env, "publish", "r", "--data", f'{{"x": "{"x" * 4085}"}}').stderr
+
+
+def test_the_version_is_told() -> None:
+    """The first thing that a report of a fault needs."""
+    answer = invoke("--version")
+    assert (answer.exit_code, answer.output) == (0, f"runrelay {version('runrelay')}\n")

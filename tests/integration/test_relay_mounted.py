@@ -183,7 +183,7 @@ async def test_a_page_of_an_allowed_origin_may_read_and_resume(
     asked = {
         "Origin": "https://app.example",
         "Access-Control-Request-Method": "GET",
-        "Access-Control-Request-Headers": "last-event-id",
+        "Access-Control-Request-Headers": "cache-control,last-event-id",
     }
     answer = await relay.http.options(relay.run(run_id, "/events"), headers=asked)
     assert answer.status_code == 200

@@ -90,7 +90,7 @@ def create_app(
             CORSMiddleware,
             allow_origins=list(chosen.allowed_origins),
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "If-None-Match"],
+            allow_headers=["Authorization", "Cache-Control", "Content-Type", "Last-Event-ID", "If-None-Match"],
             expose_headers=["ETag", "Last-Event-ID", "Retry-After", "Location"],
         )
     app.add_middleware(CutShort)

@@ -9,6 +9,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +36,21 @@ app = typer.Typer(
 _PIPE_WIDTH = 10_000
 _PIPELINES = "pipelines.app:app"
 _LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"runrelay {version('runrelay')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 @app.command()
