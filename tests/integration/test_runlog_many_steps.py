@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from runrelay.progress import Event, StepSpec
-from runrelay.progress.events import MAX_STEP_ERROR_BYTES, MAX_STEPS
+from runrelay.progress.checks import MAX_STEP_ERROR_BYTES, MAX_STEPS
 from runrelay.runlog import ProducerSequence
 from runrelay.runlog.scripts import COMMIT
 from tests.support.runlog import Log, Witness, ended, fields_of, queued, read, said

@@ -20,8 +20,8 @@ from ..errors import RunlogError, RunlogUnavailable, RunNotFound
 from ..files import delete_files, run_folder
 from ..pipelines import Pipeline
 from ..progress import Event, check_run_id, is_ended, make_event, step_specs
+from ..progress.checks import MAX_RESULT_BYTES
 from ..progress.depth import MAX_DEPTH, depth_of
-from ..progress.events import MAX_RESULT_BYTES
 from ..relay.relay import Relay
 from ..relay.senders import SendersBusy
 from .bodies import BodyRoute

@@ -20,7 +20,7 @@ from celery.canvas import group as Group
 from celery.canvas import maybe_signature
 
 from ..progress import Event, StepSpec, check_run_id, step_specs
-from ..progress.events import MAX_LOG_BYTES, MAX_STEP_CHARS, MAX_STEPS
+from ..progress.checks import MAX_LOG_BYTES, MAX_STEP_CHARS, MAX_STEPS
 from ..progress.text import check_label, check_text, cut_text
 from ..publisher.publish import commit
 from ..publisher.run_progress import MAX_TITLE_CHARS

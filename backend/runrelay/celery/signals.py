@@ -18,7 +18,8 @@ from ..errors import RunlogError
 from ..outbox.publisher import Publisher
 from ..outbox.scopes import TaskScope, enter_scope, leave_scope
 from ..progress import Event, StepSpec, check_run_id, make_event
-from ..progress.events import MAX_RESULT_BYTES, Kind, check_attempt, encode_json
+from ..progress.checks import MAX_RESULT_BYTES, check_attempt, encode_json
+from ..progress.fields import Kind
 from ..publisher.publish import commit, configure, current_sink, emit, shut_down
 from ..publisher.run_progress import error_text
 from ..settings import PublisherSettings

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..progress import Event
-from ..progress.events import MAX_LOG_BYTES
+from ..progress.checks import MAX_LOG_BYTES
 from ..runlog import ProducerSequence
 from .counts import Counts, Statistics
 from .overflow import DropPolicy

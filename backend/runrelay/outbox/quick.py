@@ -19,7 +19,7 @@ from time import time_ns
 from typing import TYPE_CHECKING, Any, Final, SupportsFloat
 
 from ..progress import TERMINAL_STATES, Event, Level, check_run_id, make_event
-from ..progress.events import MAX_LOG_BYTES
+from ..progress.checks import MAX_LOG_BYTES
 from ..progress.fields import DEFAULTS, QUICK
 from ..progress.text import cut_text
 from .scopes import TaskScope, ever_entered, scope_of

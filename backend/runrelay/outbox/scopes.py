@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..progress import Event
-from ..progress.events import Kind
+from ..progress.fields import Kind
 from ..runlog import Committed
 
 __all__ = [

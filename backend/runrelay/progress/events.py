@@ -7,48 +7,18 @@ from typing import Any, Final, SupportsFloat
 
 from .checks import (
     LEVELS,
-    MAX_ATTEMPT,
-    MAX_DATA_BYTES,
-    MAX_ERROR_BYTES,
     MAX_LOG_BYTES,
-    MAX_RESULT_BYTES,
     MAX_STATE_CHARS,
     MAX_STEP_CHARS,
-    MAX_STEP_ERROR_BYTES,
-    MAX_STEPS,
-    PROGRESS_TOLERANCE,
-    StepSpec,
-    check_attempt,
     check_level,
     check_log,
     check_progress,
-    encode_json,
-    step_specs,
 )
-from .fields import DEFAULTS, GIVEN, QUICK, Event, Kind
+from .fields import DEFAULTS, GIVEN, QUICK, Event
 from .states import TERMINAL_STATES
 from .text import check_label
 
-__all__ = [
-    "MAX_ATTEMPT",
-    "MAX_DATA_BYTES",
-    "MAX_ERROR_BYTES",
-    "MAX_LOG_BYTES",
-    "MAX_RESULT_BYTES",
-    "MAX_STATE_CHARS",
-    "MAX_STEPS",
-    "MAX_STEP_CHARS",
-    "MAX_STEP_ERROR_BYTES",
-    "PROGRESS_TOLERANCE",
-    "Event",
-    "Kind",
-    "StepSpec",
-    "check_attempt",
-    "check_progress",
-    "encode_json",
-    "make_event",
-    "step_specs",
-]
+__all__ = ["make_event"]
 
 _new: Final[Any] = tuple.__new__
 _REST: Final[Any] = tuple(DEFAULTS)[QUICK.stop :]

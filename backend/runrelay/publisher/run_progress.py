@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ..outbox.scopes import TaskScope, enter_scope, leave_scope, scope_of
 from ..progress import Event, check_run_id, make_event, step_specs
-from ..progress.events import MAX_ERROR_BYTES, MAX_RESULT_BYTES, MAX_STATE_CHARS, MAX_STEP_CHARS, encode_json
+from ..progress.checks import MAX_ERROR_BYTES, MAX_RESULT_BYTES, MAX_STATE_CHARS, MAX_STEP_CHARS, encode_json
 from ..progress.text import check_label, cut_text
 from .publish import emit, publish_progress
 from .spans import Span, current_span

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, SupportsFloat
 
-from ..progress.events import check_progress
+from ..progress.checks import check_progress
 from .publish import publish_progress
 
 __all__ = ["Span", "current_span"]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from ..progress import check_run_id
-from ..progress.events import MAX_STATE_CHARS, MAX_STEP_CHARS
+from ..progress.checks import MAX_STATE_CHARS, MAX_STEP_CHARS
 from ..progress.text import check_label
 from .publish import publish_progress
 from .spans import Span, current_span

@@ -7,7 +7,6 @@ import gc
 import os
 import socket
 import ssl
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,36 +19,19 @@ import uvloop
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from runrelay.codes import CloseCode
 from runrelay.fanout import direct_sends
 from runrelay.fanout.bounds import ClientBounds
-from runrelay.fanout.connections import Connection
 from runrelay.fanout.direct_connection import DirectConnection
-from runrelay.fanout.direct_sends import DirectSocket, GilContention
-from runrelay.fanout.frames import Batch, Frame
+from runrelay.fanout.direct_sends import DirectSocket
 from runrelay.fanout.subscribers import Subscribers
 from runrelay.metrics import RelayMetrics
 from tests.support.clients import eventually
+from tests.support.sends import Onlooker, SlowSends, said
 from tests.support.servers import HOST, make_certificate
 
 BOUND = 1 << 26
 LOOPS = pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
 NewLoop = Callable[[], asyncio.AbstractEventLoop]
-
-
-@dataclass(eq=False)
-class Onlooker:
-    """A subscriber; one connection can be several."""
-
-    connection: Connection
-
-    stays_after_end = False
-
-    def run_ended(self) -> None:
-        raise AssertionError("the run has not ended")
-
-    def run_failed(self, error: Exception) -> None:
-        raise AssertionError("nothing has failed") from error
 
 
 class Taking(asyncio.Protocol):
@@ -91,17 +73,6 @@ async def taken_over(connection: DirectConnection) -> AsyncIterator[socket.socke
             await asyncio.get_running_loop().sock_connect(client, (HOST, port))
             await eventually(lambda: connection._transport is not None, "the connection is taken over")
             yield client
-
-
-@pytest.fixture(autouse=True)
-def no_contention_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the machine was busy with: no GIL contention has been seen."""
-    monkeypatch.setattr(direct_sends, "gil_contention", GilContention())
-
-
-def said(number: int, size: int) -> Batch:
-    """A frame that says its number, and is long."""
-    return Batch([Frame.of({"type": "said", "number": number, "pad": "x" * size})])
 
 
 def frames(stream: bytes) -> Iterator[bytes]:
@@ -354,124 +325,3 @@ def test_behind_tls_everything_goes_through_the_transport(loop: NewLoop, tmp_pat
 
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(encrypted())
-
-
-class Clock:
-    """Time, and the CPU time of other threads; both move only when a test moves them."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now_s = 1000.0
-        self.others_s = 0.0
-        monkeypatch.setattr(direct_sends, "monotonic", lambda: self.now_s)
-        monkeypatch.setattr(direct_sends, "process_time", lambda: 50.0 + self.others_s)
-        monkeypatch.setattr(direct_sends, "thread_time", lambda: 50.0)
-
-
-class SlowSends:
-    """A connection whose sends take long, because of a busy thread (`contended`) or of another process (`slow`)."""
-
-    resume_bytes = 1000
-    closed: tuple[CloseCode, str] | None = None
-
-    def __init__(self, clock: Clock | None = None) -> None:
-        self.clock = clock
-        self.contended = self.slow = False
-        self.ways: list[str] = []
-        self.send_now: Callable[[bytes], int] | None = self._send_now
-
-    def _send_now(self, wire: bytes) -> int:
-        self.ways.append("kernel")
-        if self.clock is not None and (self.contended or self.slow):
-            self.clock.now_s += 1.1 * sys.getswitchinterval()
-            self.clock.others_s += sys.getswitchinterval() * self.contended
-        return len(wire)
-
-    def send(self, batch: Batch, *, exempt: bool = False) -> bool:
-        self.ways.append("transport")
-        return True
-
-    def send_rest(self, batch: Batch, taken: int) -> bool:
-        raise AssertionError("the kernel takes all or nothing")
-
-    def close(self, code: CloseCode, reason: str = "") -> None:
-        raise AssertionError("nobody is cut off")
-
-    def when_drained(self, callback: Callable[[], None]) -> bool:
-        return True
-
-    def tick(self) -> None:
-        pass
-
-
-class Narrow(SlowSends):
-    """A connection whose kernel takes a part; later sends must go behind the rest."""
-
-    def _send_now(self, wire: bytes) -> int:
-        assert self.ways == [], "the rest waits in the transport"
-        self.ways.append("kernel")
-        return 3
-
-    def send_rest(self, batch: Batch, taken: int) -> bool:
-        assert taken == 3
-        self.ways.append("rest")
-        return True
-
-
-def test_a_connection_with_two_subscriptions_is_not_sent_past_its_rest() -> None:
-    """A client that subscribes again is its run's subscriber twice for a moment, and both are read at once."""
-    connection = Narrow()
-    subscribers = Subscribers(RelayMetrics(), lambda frames: None)
-    for _ in range(3):
-        subscribers.add(Onlooker(connection))
-    subscribers.deliver(said(1, 10).frames)
-    assert connection.ways == ["kernel", "rest", "transport", "transport"]
-
-
-def test_with_a_busy_thread_sends_keep_the_gil(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each send would give the thread the GIL for 5 ms: a thousand clients would get their message after seconds."""
-    clock = Clock(monkeypatch)
-    connection = SlowSends(clock)
-    subscribers = Subscribers(RelayMetrics(), lambda frames: None)
-    for _ in range(100):
-        subscribers.add(Onlooker(connection))
-
-    def ways() -> dict[str, int]:
-        connection.ways.clear()
-        clock.now_s += 1
-        subscribers.deliver(said(1, 10).frames)
-        return {way: connection.ways.count(way) for way in connection.ways}
-
-    assert ways() == {"kernel": 100}
-    connection.contended = True
-    assert ways() == {"kernel": 40, "transport": 60}, "noticed after so many"
-    assert ways() == {"transport": 100}, "and remembered"
-    connection.contended = False
-    clock.now_s += 60
-    assert ways() == {"kernel": 100}, "for a while"
-
-
-def test_gil_contention_is_noticed_with_one_client_in_each_of_many_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No run sends often, so each alone would notice it too late."""
-    clock = Clock(monkeypatch)
-    connection = SlowSends(clock)
-    connection.contended = True
-    for _ in range(100):
-        subscribers = Subscribers(RelayMetrics(), lambda frames: None)
-        subscribers.add(Onlooker(connection))
-        subscribers.deliver(said(1, 10).frames)
-    assert connection.ways == ["kernel"] * 2 + ["transport"] * 98
-
-
-def test_slow_sends_because_of_another_process_are_no_gil_contention(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine sends are slow, too: the relay would lose the fast path though nothing competes for the GIL."""
-    clock = Clock(monkeypatch)
-    connection = SlowSends(clock)
-    connection.slow = True
-    subscribers = Subscribers(RelayMetrics(), lambda frames: None)
-    for _ in range(100):
-        subscribers.add(Onlooker(connection))
-    for _ in range(10):
-        clock.now_s += 1
-        clock.others_s += 0.02
-        subscribers.deliver(said(1, 10).frames)
-    assert {*connection.ways} == {"kernel"}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from runrelay import PublisherSettings, publish_progress
 from runrelay.outbox import Publisher, quick
 from runrelay.outbox.scopes import TaskScope, enter_scope, leave_scope
-from runrelay.progress.events import MAX_LOG_BYTES
+from runrelay.progress.checks import MAX_LOG_BYTES
 from runrelay.publisher.publish import use_sink
 from runrelay.runlog import Batch, Keys, Retention
 from runrelay.runlog.commits import NewLog, commit_args

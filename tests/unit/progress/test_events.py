@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runrelay.progress import TERMINAL_STATES, Event, StepSpec, make_event, step_specs
-from runrelay.progress.events import (
+from runrelay.progress.checks import (
     MAX_DATA_BYTES,
     MAX_ERROR_BYTES,
     MAX_LOG_BYTES,
