@@ -151,7 +151,7 @@ class RunSession:
         grant.check_run(run)
         self._relay, self.connection, self._after, self._address = relay, connection, None, address
         self._began_at_s = time.monotonic()
-        # one that brings a cursor is about to be told the rest: it knows how to come back, and when not to
+        # A client with a cursor knows when to stop: it is sent the rest and closed, as usual.
         self.stays_after_end = cursor is None and relay.returns.is_return(address, run)
         relay.limits.enter_run(run)
         self._counted = True
@@ -163,7 +163,7 @@ class RunSession:
 
     def run_ended(self) -> None:
         """See fanout.Subscriber."""
-        if time.monotonic() - self._began_at_s < self._relay.settings.end_after_s + 1.0:  # it came after the end
+        if time.monotonic() - self._began_at_s < self._relay.settings.end_after_s + 1.0:  # it joined after the end
             self._relay.returns.record(self._address, self._run_id)
         self.connection.close(CloseCode.NORMAL, "the run has ended")
 
