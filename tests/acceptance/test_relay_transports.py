@@ -116,7 +116,7 @@ async def test_cut_off_again_and_again(start_process: StartProcess, producer: Pr
 async def test_websocket_stream_polling_with_one_cursor(
     start_process: StartProcess, producer: Producer, run_id: str
 ) -> None:
-    """A client falls down the ladder of transports, and climbs it again, in the middle of a run; over two relays."""
+    """A client falls back from transport to transport, and back to the first, amid a run, over two relays."""
     relays = [start_process(), start_process()]
     told: list[int] = []
     cursor: str | None = None

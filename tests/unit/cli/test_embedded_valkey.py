@@ -176,7 +176,7 @@ def test_no_second_server_is_started_beside_one_that_does_not_end(
 ) -> None:
     """Two servers on one folder, which destroy its data."""
     monkeypatch.setattr("runrelay.cli.embedded_valkey._ORPHAN_S", 0.1)
-    with start_parent(folder, "--unleashed") as parent:
+    with start_parent(folder, "--no-parent-death-signal") as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline().split()[0])
         parent.kill()
@@ -250,7 +250,7 @@ def start_parent(folder: Path, *options: str) -> "subprocess.Popen[str]":
     )
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the leash is the Linux kernel's")
+@pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is the Linux kernel's")
 def test_the_server_ends_when_its_parent_is_killed_and_the_data_stays(folder: Path) -> None:
     with start_parent(folder) as parent:
         assert parent.stdout is not None
@@ -264,10 +264,10 @@ def test_the_server_ends_when_its_parent_is_killed_and_the_data_stays(folder: Pa
         assert client.get("written before") == "the parent's end"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the leash is the Linux kernel's")
+@pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is the Linux kernel's")
 def test_without_the_parent_death_signal_the_server_outlives_its_parent(folder: Path) -> None:
     """The negative control: the same kill, without the signal."""
-    with start_parent(folder, "--unleashed") as parent:
+    with start_parent(folder, "--no-parent-death-signal") as parent:
         assert parent.stdout is not None
         pid, port = map(int, parent.stdout.readline().split())
         parent.kill()
