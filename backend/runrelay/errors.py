@@ -9,6 +9,7 @@ from __future__ import annotations
 from .codes import CloseCode
 
 __all__ = [
+    "CannotBeSent",
     "CommitRefused",
     "ListenerDown",
     "NotARun",
@@ -33,6 +34,10 @@ class RunlogError(RunrelayError):
 
 class RunlogUnavailable(RunlogError):
     """Redis cannot be reached, or cannot write (loading, read only, out of memory)."""
+
+
+class CannotBeSent(RunlogError):
+    """Events that have no form in which they could be sent. Nothing was sent."""
 
 
 class NotARun(RunlogError):

@@ -12,6 +12,7 @@ import pytest
 
 from runrelay import publish_progress
 from runrelay.outbox import Publisher
+from runrelay.outbox.flusher import UNSENDABLE_NOTE
 from runrelay.outbox.scopes import TaskScope
 from runrelay.progress import Event, make_event
 from runrelay.publisher.publish import use_sink
@@ -104,7 +105,7 @@ def _outrun(server: Server) -> int:
     """Publish faster than Redis commits, and more than fits. Returns how many lines were dropped."""
     with publishing(settings_for(server, outbox_bytes=256 * 1024)) as publisher:
         publish_lines(publisher, "run", 0, 20_000)
-        assert publisher.flush(60)
+        assert publisher.flusher.wait(60)
         return publisher.counts.dropped_lines
 
 
@@ -124,7 +125,7 @@ def test_a_redis_that_hangs_does_not_hold_a_task_up(server: Server) -> None:
     """A task that waits for room for as long as Redis hangs."""
     with publishing(settings_for(server, outbox_bytes=256 * 1024)) as publisher:
         publish_lines(publisher, "run", 0, 10)
-        assert publisher.flush(10)
+        assert publisher.flusher.wait(10)
         server.pause()
         try:
             before = time.monotonic()
@@ -133,7 +134,7 @@ def test_a_redis_that_hangs_does_not_hold_a_task_up(server: Server) -> None:
         finally:
             server.resume()
         assert took_s < 15
-        assert publisher.flush(60)
+        assert publisher.flusher.wait(60)
         found = log_of(server, "run")
         notes = [line for line in found if line.startswith("… ")]
         assert sum(int(note.split()[1]) for note in notes) + len(found) - len(notes) == 20_000
@@ -192,11 +193,11 @@ def test_a_rejected_batch_does_not_block_its_run_or_others(server: Server, caplo
         for _ in range(2):
             publisher.emit("bad", Event(0, log="\ud800"))  # without the checks that would have replaced it
             publish_lines(publisher, "good", 0, 1)
-            assert publisher.flush(10)
+            assert not publisher.flush(10)
         publish_lines(publisher, "bad", 0, 5)
         assert publisher.flush(10)
         assert publisher.counts.rejected == 2
-    assert log_of(server, "bad") == lines(0, 5)
+    assert log_of(server, "bad") == [UNSENDABLE_NOTE] * 2 + lines(0, 5)
     assert log_of(server, "good") == ["line 0"] * 2
     assert len([record for record in caplog.records if "given up" in record.getMessage()]) == 1
 

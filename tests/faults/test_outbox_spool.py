@@ -56,7 +56,7 @@ def _outage(server: Server, publisher: Publisher) -> tuple[list[str], list[str]]
         publish_lines(publisher, "b", i, i + 10)
     server.start()
     publish_lines(publisher, "a", 3000, 3010)
-    assert publisher.flush(60)
+    assert publisher.flusher.wait(60)
     return log_of(server, "a"), log_of(server, "b")
 
 
@@ -272,10 +272,10 @@ def test_a_spool_that_cannot_be_read_does_not_stop_commits(
     _spool_of_the_dead(folder, "left", [make_event(log="line 0")])
     with publishing(settings_for(server, spool=folder)) as publisher:
         publish_lines(publisher, "run", 0, 1)
-        assert publisher.flush(30)
+        assert publisher.flusher.wait(30)
         for _ in range(3):
             publish_lines(publisher, "run", 1, 2)
-            assert publisher.flush(30)
+            assert publisher.flusher.wait(30)
     assert log_of(server, "run")[0] == "line 0"
     assert log_of(server, "left") == ["line 0"]
     assert len([record for record in caplog.records if "left as it is" in record.message]) == 2

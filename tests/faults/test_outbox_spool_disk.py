@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from runrelay.errors import CannotBeSent
 from runrelay.outbox import Publisher
 from runrelay.outbox.spool import disk as disk_spool
 from runrelay.outbox.spool.disk import DiskSpool
@@ -70,7 +71,7 @@ def fill(disk: Path) -> None:
 def goes_away(server: Server, publisher: Publisher, last: int, run_id: str = "a") -> None:
     """Stop Redis after ten lines, and publish the lines up to `last`."""
     publish_lines(publisher, run_id, 0, 10)
-    assert publisher.flush(FLUSH_S)
+    assert publisher.flusher.wait(FLUSH_S)
     server.stop()
     publish_lines(publisher, run_id, 10, 20)
     wait_until_down(publisher)
@@ -109,7 +110,7 @@ def test_a_worker_commits_again_after_an_outage_with_a_full_disk(server: Server,
     folder = disk / "spool"
     with publishing(settings_for(server, outbox_bytes=BOUND, spool=folder)) as publisher:
         outage_on_a_full_disk(server, publisher, disk)
-        assert publisher.flush(FLUSH_S)
+        assert publisher.flusher.wait(FLUSH_S)
         is_whole(server, publisher, 8000)
         assert list(folder.iterdir()) == [], "what is committed takes no room any more"
         dropped = publisher.counts.dropped_lines
@@ -118,7 +119,7 @@ def test_a_worker_commits_again_after_an_outage_with_a_full_disk(server: Server,
         goes_away(server, publisher, 4000, "b")
         publisher.emit("b", make_event("END"))
         server.start()
-        assert publisher.flush(FLUSH_S)
+        assert publisher.flusher.wait(FLUSH_S)
         assert publisher.counts.dropped_lines == dropped
     assert log_of(server, "b") == lines(0, 4000)
     assert status_of(server, "b") == "succeeded"
@@ -152,7 +153,7 @@ def test_a_batch_in_flight_that_was_spooled_is_settled_on_a_full_disk(server: Se
         fill(disk)
         publisher.emit("a", make_event("END"))
         server.start()
-        assert publisher.flush(FLUSH_S)
+        assert publisher.flusher.wait(FLUSH_S)
         is_whole(server, publisher, 300)
         assert publisher.counts.committed == 301, "each is counted once"
 
@@ -174,7 +175,7 @@ def test_no_failure_of_the_spool_stops_commits(
         publisher.emit("a", make_event("END"))
         publish_lines(publisher, "b", 0, 10)
         server.start()
-        assert publisher.flush(FLUSH_S)
+        assert publisher.flusher.wait(FLUSH_S)
         is_whole(server, publisher, 300)
     assert log_of(server, "b") == lines(0, 10)
     assert "the flusher has failed" not in caplog.text
@@ -206,7 +207,7 @@ def test_a_dead_process_spool_is_adopted_on_a_full_disk(server: Server, disk: Pa
     with publishing(settings_for(server, spool=folder)) as publisher:
         for i in range(100):
             publish_lines(publisher, "other", i, i + 1)
-            assert publisher.flush(FLUSH_S)
+            assert publisher.flusher.wait(FLUSH_S)
             if not list(folder.iterdir()):
                 break
         assert list(folder.iterdir()) == []
@@ -223,7 +224,7 @@ def test_a_file_that_is_deleted_under_its_owner_is_committed(server: Server, tmp
             path.unlink()
         publisher.emit("a", make_event("END"))
         server.start()
-        assert publisher.flush(FLUSH_S)
+        assert publisher.flusher.wait(FLUSH_S)
         assert publisher.counts.dropped_lines == 0
         is_whole(server, publisher, 3000)
 
@@ -239,14 +240,14 @@ def test_a_folder_that_becomes_read_only_does_not_stop_commits(server: Server, d
             _mount("-o", "remount,bind,ro", str(folder))
             publisher.emit("a", make_event("END"))
             server.start()
-            assert publisher.flush(FLUSH_S)
+            assert publisher.flusher.wait(FLUSH_S)
             is_whole(server, publisher, 2000)
             publisher.close(5.0)
         finally:
             subprocess.run(["umount", "--lazy", str(folder)], check=True)
     with publishing(settings_for(server, spool=folder)) as publisher:  # the file is left, with committed rows
         publish_lines(publisher, "b", 0, 1)
-        assert publisher.flush(FLUSH_S)
+        assert publisher.flusher.wait(FLUSH_S)
     assert len(log_of(server, "a")) == 2000
 
 
@@ -260,7 +261,7 @@ def test_a_spool_that_another_program_has_locked_does_not_stop_commits(server: S
         reader.execute("BEGIN IMMEDIATE")
         publisher.emit("a", make_event("END"))
         server.start()
-        assert publisher.flush(FLUSH_S)
+        assert publisher.flusher.wait(FLUSH_S)
         is_whole(server, publisher, 2000)
         reader.close()
 
@@ -291,7 +292,7 @@ def test_rows_that_are_lost_are_counted_in_the_log_and_the_run_ends(
         damage(publisher)
         publish_lines(publisher, "c", 0, 10)
         server.start()
-        assert publisher.flush(FLUSH_S)
+        assert publisher.flusher.wait(FLUSH_S)
         found = log_of(server, "a")
         assert status_of(server, "a") == "succeeded"
         assert found[:20] == lines(0, 20)
@@ -303,7 +304,7 @@ def test_rows_that_are_lost_are_counted_in_the_log_and_the_run_ends(
         goes_away(server, publisher, 2000, "d")
         publisher.emit("d", make_event("END"))
         server.start()
-        assert publisher.flush(FLUSH_S)
+        assert publisher.flusher.wait(FLUSH_S)
     assert log_of(server, "d") == lines(0, 2000)
 
 
@@ -321,7 +322,7 @@ def test_a_failed_write_leaves_nothing_on_disk(server: Server, disk: Path, monke
         assert list(folder.iterdir()) == []
         (disk / "of-another-program").unlink()
         server.start()
-        assert publisher.flush(FLUSH_S)
+        assert publisher.flusher.wait(FLUSH_S)
     assert log_of(server, "a") == lines(0, 300)
 
 
@@ -339,14 +340,14 @@ def test_a_row_that_cannot_be_sent_does_not_hold_up_the_others(
 
     def packs(runlog: RunLog, batches: list[Batch]) -> object:
         if any(batch.run_id == "bad" for batch in batches):
-            raise TypeError("cannot be packed")
+            raise CannotBeSent("cannot be packed")
         return commit_many(runlog, batches)
 
     monkeypatch.setattr(RunLog, "commit_many", packs)
     with publishing(settings_for(server, spool=folder)) as publisher:
         publish_lines(publisher, "other", 0, 1)
-        assert publisher.flush(FLUSH_S)
+        assert publisher.flusher.wait(FLUSH_S)
         publish_lines(publisher, "other", 1, 2)
-        assert publisher.flush(FLUSH_S)
+        assert publisher.flusher.wait(FLUSH_S)
         assert publisher.counts.rejected == 1
     assert log_of(server, "good") == log_of(server, "fine") == ["line 0"]

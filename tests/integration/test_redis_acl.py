@@ -199,7 +199,8 @@ def _publishes_everything(users: Users, run_id: str) -> None:
 
     def commit(*events: Event, producer: int = 0) -> None:
         sequence = sequences.setdefault(producer, ProducerSequence.fresh())
-        runlog.commit(Batch(run_id, sequence.producer, sequence.next, events))
+        if runlog.commit(Batch(run_id, sequence.producer, sequence.next, events)).unannounced:
+            raise RunlogError("nothing is announced")
         sequence.next += len(events)
 
     steps = (StepSpec("plan"), StepSpec("render"))

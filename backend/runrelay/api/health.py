@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse, Response
@@ -12,6 +14,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ..errors import RunlogUnavailable
 from ..relay.relay import Relay
 from .dependencies import ListGrant, RelayOf
 from .problems import Problem, ProblemRoute, responses
@@ -64,7 +67,7 @@ def _gauges(relay: Relay) -> dict[str, int]:
 
 @router.get("/api/stats", summary="Counters of this process", responses=responses(401, 403))
 async def stats(relay: RelayOf, grant: ListGrant) -> Response:
-    """Counters and gauges of this process."""
+    """Counters and gauges of this process; `given_up` is of all publishers."""
     return json_response(
         {
             "relay": relay.listener.relay_id,
@@ -73,8 +76,21 @@ async def stats(relay: RelayOf, grant: ListGrant) -> Response:
             "ready": relay.ready,
             **_gauges(relay),
             **relay.metrics.to_json(),
+            "given_up": await _given_up(relay),
         }
     )
+
+
+async def _given_up(relay: Relay) -> dict[str, Any] | None:
+    """Of all publishers on this Redis, in the last days. None: nothing, or Redis is away."""
+    if relay.hub.link != "up":
+        return None
+    try:
+        async with asyncio.timeout(1.0):
+            found = await relay.runlog.given_up()
+    except (RunlogUnavailable, TimeoutError):
+        return None
+    return None if found is None else found._asdict()
 
 
 class _RelayCollector(Collector):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..runlog import GivenUp
+
 __all__ = ["Counts", "Statistics"]
 
 
@@ -19,9 +21,22 @@ class Counts:
     dropped_updates: int = 0
     dropped_lines: int = 0
     rejected: int = 0
-    """Given up: the run log will never accept them."""
+    """Given up: they cannot be sent, or the run log will never accept them."""
+    unreported: GivenUp | None = None
+    """Of the rejected ones, what Redis does not know of yet."""
     spooled: int = 0
     """Written to the spool."""
+
+    def reject(self, count: int, run_id: str, why: str) -> None:
+        """Take note of events that are given up."""
+        self.rejected += count
+        before = 0 if self.unreported is None else self.unreported.events
+        self.unreported = GivenUp(before + count, run_id, why)
+
+    @property
+    def lost(self) -> int:
+        """Events that are not committed, and never will be."""
+        return self.rejected + self.dropped_updates + self.dropped_lines
 
 
 @dataclass(frozen=True, slots=True)

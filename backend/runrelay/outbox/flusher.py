@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from ..errors import CommitRefused, RunlogError, RunlogUnavailable
+from ..errors import CannotBeSent, CommitRefused, RunlogError, RunlogUnavailable
+from ..progress import TERMINAL_STATES, Event
+from ..progress.fields import CONTROLS, NO_CONTROLS
 from ..runlog import Batch, Committed, ProducerSequence, RunLog
 from .outbox import Outbox
 from .queues import InFlightBatch, QueuedEvent, RunQueue
@@ -32,6 +34,7 @@ HANGS_AFTER_S: Final = 1.0
 """A call to Redis that takes longer than this counts as hanging: no publishing thread waits for room then."""
 SPOOL_FROM: Final = 8
 """While Redis is away, the events in memory go to the spool when they take more than 1/SPOOL_FROM of the bound."""
+UNSENDABLE_NOTE: Final = "… 1 event that cannot be sent is given up"
 
 
 def backoff_s(failures: int, chance: float) -> float:
@@ -47,6 +50,10 @@ def backoff_s(failures: int, chance: float) -> float:
         return 0.0
     wait_s: float = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(failures - 2, 16))
     return wait_s * (0.5 + chance / 2)
+
+
+def _commit_of(batch: InFlightBatch) -> Batch:
+    return Batch(batch.queue.run_id, batch.producer, batch.first, batch.events)
 
 
 def _doubt(batches: Sequence[InFlightBatch]) -> None:
@@ -84,6 +91,7 @@ class Flusher:
         self._starting = threading.Lock()
         self._stopping = False
         self._failures = 0
+        self._why: RunlogUnavailable | None = None
         self._sent_s = 0.0
         self._sending = False
         self._retry: Sequence[InFlightBatch] = ()
@@ -225,7 +233,7 @@ class Flusher:
         # A batch that is sent again goes before the spool: what is spooled of its run is newer.
         replayed = "idle" if self._retry else self.spool.replay(runlog)
         if replayed == "sent" or replayed == "away":
-            self._reached(replayed == "sent")
+            self._reached(replayed == "sent", runlog)
             if replayed == "away":
                 return True
         batches = self._retry or self.outbox.take(time.monotonic())
@@ -241,47 +249,80 @@ class Flusher:
             self.outbox.wakeup.wait(self.spool.replay_again_s())
         return replayed != "idle"
 
-    def _reached(self, reached: bool) -> None:
+    def _reached(self, reached: bool, runlog: RunLog) -> None:
         if not reached:
             self._failures += 1
             if self._failures == 2:
-                _log.warning("Redis is away: progress waits in memory until it is back")
+                why = "no answer" if self._why is None else runlog.trouble(self._why)
+                _log.warning("Redis is away: progress waits in memory until it is back: %s", why)
         elif self._failures:
             if self._failures > 1:
                 _log.info("Redis is back")
             self._failures = 0
 
     def _send(self, runlog: RunLog, batches: Sequence[InFlightBatch]) -> None:
-        commits = [Batch(batch.queue.run_id, batch.producer, batch.first, batch.events) for batch in batches]
+        commits = [_commit_of(batch) for batch in batches]
         results: Sequence[Committed | RunlogError]
         try:
             results = runlog.commit_many(commits)
+        except CannotBeSent as error:
+            before = self.outbox.counts.rejected
+            self._retry = [batch for batch in batches if self._can_be_sent(runlog, batch, error)]
+            if self.outbox.counts.rejected == before:
+                self._reached(False, runlog)
+            return
         except Exception as error:
-            # Not an answer of the server: one of these commits cannot even be sent. Send each by itself.
+            # A mistake in this program or in a library. Nothing is known of the batches, so they are sent again.
             runlog.close()
             _doubt(batches)
-            if len(batches) > 1:
-                for i, batch in enumerate(batches):
-                    self._retry = batches[i:]
-                    self._send(runlog, [batch])
-                    if self._retry:
-                        self._retry = [*self._retry, *batches[i + 1 :]]
-                        return
-                return
-            results = [RunlogError(f"cannot be sent: {error!r}")]
+            if not self._failures:
+                _log.exception("a commit has failed, and is tried again")
+            results = [RunlogUnavailable(f"a commit has failed: {error!r}")] * len(batches)
+        self._why = next((result for result in results if isinstance(result, RunlogUnavailable)), None)
         self._retry = [batch for batch, result in zip(batches, results, strict=True) if not self._settle(batch, result)]
-        self._reached(not self._retry)
-        if self._to_index and not self._retry:
-            try:
-                runlog.index(self._to_index)
-                self._to_index.clear()
-            except RunlogUnavailable:
-                pass  # tried again with the next commit; a listing repairs the list, too
-            except RunlogError as error:  # a foreign key under the list's name: the entries would pile up here
-                _log.debug("%d runs cannot be entered in the list of runs: %s", len(self._to_index), error)
-                self._to_index.clear()
-        if not self._retry and (retired := self.outbox.retired()):
+        self._reached(not self._retry, runlog)
+        if self._retry:
+            return
+        self._enter_in_list(runlog)
+        counts = self.outbox.counts
+        if counts.unreported is not None and runlog.report_given_up(counts.unreported):
+            counts.unreported = None
+        if retired := self.outbox.retired():
             runlog.delete_marks(retired)
+
+    def _can_be_sent(self, runlog: RunLog, batch: InFlightBatch, error: CannotBeSent) -> bool:
+        """Give up what has no form in which it could be sent: these events alone, where nothing depends on them.
+
+        A line in the run's log takes the place of each, so that the numbers of the others stay. Returns False if the
+        whole batch is given up.
+        """
+        poisoned = runlog.unsendable(_commit_of(batch))
+        if not poisoned:
+            return True
+        for index in poisoned:
+            event = batch.events[index]
+            if event[CONTROLS] != NO_CONTROLS or event.state in TERMINAL_STATES:
+                break
+            batch.events[index] = Event(event.ts_ms, log=UNSENDABLE_NOTE, level="warning")
+        if runlog.unsendable(_commit_of(batch)):
+            self._give_up(batch, error)
+            self.outbox.settle(batch)
+            self.spool.ack(batch)
+            return False
+        self._count_given_up(batch.queue, len(poisoned), error)
+        return True
+
+    def _enter_in_list(self, runlog: RunLog) -> None:
+        if not self._to_index:
+            return
+        try:
+            runlog.index(self._to_index)
+            self._to_index.clear()
+        except RunlogUnavailable:
+            pass  # tried again with the next commit; a listing repairs the list, too
+        except RunlogError as error:  # a foreign key under the list's name: the entries would pile up here
+            _log.debug("%d runs cannot be entered in the list of runs: %s", len(self._to_index), error)
+            self._to_index.clear()
 
     def _settle(self, batch: InFlightBatch, result: Committed | RunlogError) -> bool:
         """Take the result of a batch. Returns False if it is not known what became of it: it must be sent again."""
@@ -318,16 +359,19 @@ class Flusher:
     def _give_up(self, batch: InFlightBatch, error: RunlogError) -> None:
         """Drop a batch that the run log will never accept, so that the run's later events can go."""
         queue = batch.queue
-        self.outbox.counts.rejected += len(batch.events)
-        if not queue.rejected:
-            queue.rejected = True
-            _log.error("run %r: %d events are given up: %s", queue.run_id, len(batch.events), error)
+        self._count_given_up(queue, len(batch.events), error)
         # A refusal changes nothing in Redis, so the numbers can be used again. After any other error that is not known.
         queue.sequence = (
             ProducerSequence(batch.producer, batch.first)
             if isinstance(error, CommitRefused)
             else ProducerSequence.fresh()
         )
+
+    def _count_given_up(self, queue: RunQueue, count: int, error: RunlogError) -> None:
+        self.outbox.counts.reject(count, queue.run_id, str(error))
+        if not queue.rejected:
+            queue.rejected = True
+            _log.error("run %r: %d events are given up: %s", queue.run_id, count, error)
 
     def _record_index(self, queue: RunQueue, result: Committed) -> None:
         now_s = time.monotonic()

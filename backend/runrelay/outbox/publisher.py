@@ -55,6 +55,7 @@ class Publisher:
         )
         self._heartbeat: Heartbeat | None = None
         self._exit_hook = False
+        self._lost_told = 0
 
     @property
     def heartbeat(self) -> Heartbeat:
@@ -104,8 +105,16 @@ class Publisher:
             self.flusher.start()
 
     def flush(self, timeout_s: float = 5.0, *, while_down: bool = True) -> bool:
-        """Wait up to `timeout_s` until everything published so far is committed. Returns whether it is."""
-        return self.flusher.wait(timeout_s, while_down=while_down)
+        """Wait up to `timeout_s` until everything published so far is committed. Returns whether it is.
+
+        It is not, too, if events were given up (`Counts.lost`) since the last call that waited for all.
+        """
+        if not self.flusher.wait(timeout_s, while_down=while_down):
+            return False
+        lost, told = self.counts.lost, self._lost_told
+        if while_down:
+            self._lost_told = lost
+        return lost == told
 
     def commit(self, run_id: str, event: Event) -> Committed:
         """Commit one event now, in the calling thread, without the outbox: for what must be so before work goes on.
@@ -138,7 +147,7 @@ class Publisher:
 
         Returns whether everything is committed.
         """
-        done = self.flush(timeout_s, while_down=False)
+        done = self.flusher.wait(timeout_s, while_down=False)
         ended = self.flusher.stop(timeout_s)
         if self.spool.enabled:
             if not done:

@@ -176,5 +176,8 @@ def publish_progress(
 
 
 def flush(timeout_s: float = 5.0) -> bool:
-    """Wait up to `timeout_s` seconds until all events of this process are committed. Returns whether they are."""
+    """Wait up to `timeout_s` seconds until all events of this process are committed. Returns whether they are.
+
+    False, too, if events were given up since the last call: dropped while Redis was away, or they cannot be sent.
+    """
     return (_sink or current_sink()).flush(timeout_s)

@@ -2,6 +2,7 @@
 
 from .aio import AsyncRunLog
 from .commits import Batch, Committed, ProducerSequence, Retention
+from .given_up import GivenUp
 from .keys import Keys
 from .listing import LATEST_MS
 from .mac import Signer
@@ -16,6 +17,7 @@ __all__ = [
     "Batch",
     "Committed",
     "DeniedCommand",
+    "GivenUp",
     "Keys",
     "Pipelined",
     "ProducerSequence",

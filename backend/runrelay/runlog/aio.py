@@ -23,6 +23,7 @@ from .commits import (
     RunLogSettings,
     refusal,
 )
+from .given_up import FIELDS, GivenUp, parse_given_up
 from .keys import Keys
 from .listing import escaped, hashes, listed, prune, silent_since
 from .pipelined import Pipelined
@@ -202,6 +203,15 @@ class AsyncRunLog:
             yield [run_id for run_id in ids if run_id is not None]
             if cursor == 0:
                 return
+
+    async def given_up(self) -> GivenUp | None:
+        """What publishers have given up in the last days, if anything."""
+        try:
+            return parse_given_up(await self._control.call("HMGET", self.keys.given_up, *FIELDS))
+        except RunlogUnavailable:
+            raise
+        except RunlogError:  # a foreign key under this name
+            return None
 
     # Writes
 

@@ -13,7 +13,8 @@
 -- Returns  {"ok", epoch, seq before, seq after, status, attempt, given, step given, changes, updated_at, fenced, superseded below}
 --              given, step given: the attempt that this producer's last start was allocated (0: it was fenced)
 --              superseded below: work that was sent for a lower attempt is not wanted any more; absent if all events only report
---              changes: "c" a run was created, "s" its status changed, "d" an event's data was too large to be merged
+--              changes: "c" a run was created, "s" its status changed, "d" an event's data was too large to be merged,
+--                       "p" not announced: Redis refuses to publish on the channel
 --          {"gap", mark}                     the batch does not follow what this producer committed before
 --          {"refused", status, attempt}      a condition (`precondition`) did not hold
 --          an error that begins with NOTARUN, or of Lua's: the key is not a run's, or is damaged; nothing was written then
@@ -134,4 +135,4 @@ if created and count == 0 then return {'ok', '0', 0, 0, 'unknown', 0, given, ste
 
 -- include append.lua
 -- include publish.lua
-return {'ok', epoch, seq_before, seq, status, attempt, given, step_given, changes, now, fenced, queued}
+return {'ok', epoch, seq_before, seq, status, attempt, given, step_given, changes .. unheard, now, fenced, queued}

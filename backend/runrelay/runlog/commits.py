@@ -124,6 +124,8 @@ class Committed:
     superseded_below: int = 0
     """Work that was sent for an attempt below this must not begin: a later attempt was queued, or the work could not be
     sent in time. 0 if the batch only reports."""
+    unannounced: bool = False
+    """Redis has refused to publish the messages: no right to the channel. Relays read them at their next check."""
 
     @property
     def cursor(self) -> Cursor:
@@ -279,7 +281,8 @@ def _committed(run_id: str, reply: Any) -> Committed:
             updated_at,
             fenced,
             b"d" in changes,
-            *more,
+            more[0] if more else 0,
+            b"p" in changes,
         )
     if word == b"gap":
         raise SequenceGap(reply[1])

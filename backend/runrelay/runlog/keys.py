@@ -56,6 +56,11 @@ class Keys:
         """Sorted set: run ids by their workers' last heartbeat. The reaper reads the oldest."""
         return f"{self.prefix}:alive"
 
+    @property
+    def given_up(self) -> str:
+        """Hash: how many events publishers have given up, and why the last ones."""
+        return f"{self.prefix}:run:given-up"
+
     def lease(self, name: str) -> str:
         """Key of a lease, which at most one relay holds."""
         return f"{self.prefix}:lease:{name}"

@@ -38,4 +38,8 @@ if renew then
   local expires_s = has_ended(status) and ended_expiry_s or expiry_s
   for i = 1, 3 do redis.call('EXPIRE', KEYS[i], expires_s) end
 end
-for i = 1, count do redis.call('PUBLISH', channel, messages[i]) end
+-- Everything is written. Who has no right to the channel is told so, and the relays read the events at their next check.
+local unheard = ''
+for i = 1, count do
+  if type(redis.pcall('PUBLISH', channel, messages[i])) ~= 'number' then unheard = 'p' end
+end

@@ -273,8 +273,8 @@ class _AsyncPrimarySSLConnection(_AsyncPrimaryConnection, aio_sentinel.SentinelM
 
 
 def _options(url: SentinelUrl, given: dict[str, Any]) -> dict[str, Any]:
-    """A connection's options. Those of the URL override the given ones, as with other URLs."""
-    return {**given, "db": url.db, "username": url.username, "password": url.password, **url.options}
+    """A connection's options. The given ones override those of the URL, as with other URLs."""
+    return {**url.options, **given, "db": url.db, "username": url.username, "password": url.password}
 
 
 def pool(sentinels: Sentinels, **options: Any) -> Any:

@@ -10,12 +10,16 @@ from urllib.parse import parse_qs, unquote, urlencode
 
 from redis.connection import parse_url
 
+from .url_options import usable_options
+
 __all__ = ["SENTINEL_FORM", "SentinelUrl", "is_sentinel_url", "parse_sentinel_url", "without_password"]
 
 SENTINEL_FORM: Final = (
     "redis+sentinel://[user:password@]host[:port][,host[:port]…]/master_name[/db][?sentinel_password=…]"
 )
-_TLS: Final = {"redis+sentinel": False, "rediss+sentinel": True}
+_TLS: Final = {
+    "redis+sentinel": False, "rediss+sentinel": True, "valkey+sentinel": False, "valkeys+sentinel": True
+}  # fmt: skip
 _SENTINEL_PORT: Final = 26379
 _HOST: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^\[\]:\s]+)(?::(?P<port>\d{1,5}))?")
 _PASSWORD: Final = re.compile(r"((?:^|[?&])[^=&]*password=)[^&]*")
@@ -78,7 +82,8 @@ def _parsed(url: str) -> SentinelUrl:
     if unknown := sorted(name for name in given if name.startswith("sentinel_")):
         raise ValueError(f"there is no option {unknown[0]}")
     # redis-py converts its options to their types
-    options = parse_url(f"redis://localhost/?{urlencode(given, doseq=True)}")  # type: ignore[no-untyped-call]
+    usable = usable_options(given, tls=tls)
+    options = parse_url(f"redis://localhost/?{urlencode(usable)}")  # type: ignore[no-untyped-call]
     for name in ("host", "db", "username", "password"):
         options.pop(name, None)
     return SentinelUrl(

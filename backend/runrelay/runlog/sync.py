@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from hiredis import pack_command
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
-from ..errors import CommitRefused, NotARun, RunlogError, RunlogUnavailable
+from ..errors import CannotBeSent, CommitRefused, NotARun, RunlogError, RunlogUnavailable
 from ..progress import is_ended
 from .commits import (
     Batch,
@@ -24,12 +25,13 @@ from .commits import (
     parse_commit,
     refusal,
 )
+from .given_up import GivenUp, report_commands
 from .keys import Keys
 from .reads import parse_status
 from .scripts import COMMIT, HEARTBEAT, Script
-from .server_identity import IDENTITY_COMMANDS, LINK_ERRORS, identity, is_passing, judged, of_run
+from .server_identity import IDENTITY_COMMANDS, identity, is_passing, judged, of_run
 from .topology import Topology
-from .troubles import warn_no_identity
+from .troubles import trouble_of, warn_no_identity, warn_unannounced
 
 __all__ = ["RunLog"]
 
@@ -85,8 +87,11 @@ class RunLog:
         Returns:
             One result per batch, in order. `RunlogUnavailable`: the server cannot write now, or the connection broke
             (it is not known which commits were executed): send the same batch again with the same numbers; that is
-            idempotent. `CommitRefused`: its condition did not hold. Another `RunlogError`: the server will never accept
-            this batch.
+            idempotent. `CommitRefused`: its condition did not hold. `NotARun`: what is stored under the run's name is
+            no run. Whatever else goes wrong may pass, and is `RunlogUnavailable`.
+
+        Raises:
+            CannotBeSent: an event has no form in which it could be sent; `unsendable` finds it. Nothing is committed.
 
         If the server has lost what it had acknowledged (`SequenceGap`), the batch is sent again as the first of a new
         epoch.
@@ -105,17 +110,7 @@ class RunLog:
             connection = self._connected()
         except RunlogUnavailable as error:
             return [error] * len(batches)
-        calls = [
-            commit_args(
-                self.keys,
-                self.retention,
-                batch,
-                new_log=self._new_log,
-                server=self._server,
-                server_lost_data=server_lost_data,
-            )
-            for batch in batches
-        ]
+        calls = [self._args(batch, server_lost_data=server_lost_data) for batch in batches]
         replies = self._call_script(connection, COMMIT, calls)
         results = [self._committed(batch, reply) for batch, reply in zip(batches, replies, strict=True)]
         # A new epoch is for one log only. After an error it may have been used.
@@ -125,15 +120,58 @@ class RunLog:
             self._new_log = NewLog.fresh()
         return results
 
+    def _args(self, batch: Batch, *, server_lost_data: bool = False) -> list[str | bytes | int]:
+        try:
+            return commit_args(
+                self.keys,
+                self.retention,
+                batch,
+                new_log=self._new_log,
+                server=self._server,
+                server_lost_data=server_lost_data,
+            )
+        except Exception as error:
+            raise CannotBeSent(f"an event of run {batch.run_id!r} cannot be encoded: {error}") from error
+
+    def unsendable(self, batch: Batch) -> list[int]:
+        """The indexes of a batch's events for which `commit_many` raises `CannotBeSent`. Nothing is sent."""
+        found = []
+        for index, event in enumerate(batch.events):
+            try:
+                _packed([tuple(self._args(replace(batch, events=[event])))])
+            except CannotBeSent:
+                found.append(index)
+        return found
+
+    def trouble(self, error: BaseException) -> str:
+        """An error of this run log in words for the operator, without secrets."""
+        return trouble_of(error, self._topology.place, self.keys)
+
     def _committed(self, batch: Batch, reply: Any) -> Committed | RunlogError:
         if isinstance(reply, RunlogError):
-            return of_run(batch.run_id, reply)
+            return self._may_pass(of_run(batch.run_id, reply))
         try:
-            return parse_commit(batch.run_id, reply)
+            done = parse_commit(batch.run_id, reply)
+            if done.unannounced:
+                warn_unannounced(self._topology.place, self.keys.channel_of(batch.run_id))
+            return done
         except CommitRefused as error:
             return refusal(batch.events[0], error)
         except RunlogError as error:
+            return self._may_pass(error)
+
+    def _may_pass(self, error: RunlogError) -> RunlogError:
+        """The error, or `RunlogUnavailable` unless it is about this run alone.
+
+        Only what is stored under a run's name can make one run's commits fail for ever. All else (another server behind
+        the address, a cluster, a proxy, a right) may be put right by somebody. Then the events that waited can go.
+        """
+        if isinstance(error, (CommitRefused, NotARun, RunlogUnavailable, SequenceGap)):
             return error
+        self.close()  # the next connection may lead to another server
+        found = RunlogUnavailable(str(error))
+        found.__cause__ = error.__cause__ or error
+        return found
 
     def heartbeat(self, run_ids: Sequence[str]) -> dict[str, str | None]:
         """Record that the workers of these runs are alive, and renew the runs' expiry. Returns the runs' statuses.
@@ -174,6 +212,14 @@ class RunLog:
             (reply,) = self._call(self._connected(), [("ZADD", self.keys.runs, "GT", *pairs)])
             self._checked(reply)
 
+    def report_given_up(self, given_up: GivenUp) -> bool:
+        """Add to what publishers have given up (given_up.py). Returns False if it must be tried again."""
+        try:
+            replies = self._call(self._connected(), report_commands(self.keys, given_up))
+        except RunlogUnavailable:
+            return False
+        return not any(isinstance(reply, RunlogUnavailable) for reply in replies)
+
     def delete_marks(self, producers: Sequence[tuple[str, str]]) -> None:
         """Delete the marks of producers (run id, producer id) that will send no batch any more.
 
@@ -200,12 +246,14 @@ class RunLog:
                 self._server = identity(*self._call(self._connection, IDENTITY_COMMANDS))
                 if not self._server:
                     warn_no_identity(self._topology.place)
-        except (*LINK_ERRORS, ResponseError) as error:
-            self.close()
-            raise RunlogUnavailable(f"cannot connect to the run log: {error}") from error
         except RunlogUnavailable:
             self.close()
             raise
+        except Exception as error:
+            # Of any class: a name server, TLS and the codecs have errors of their own. An error of connecting says
+            # nothing about the events, which wait.
+            self.close()
+            raise RunlogUnavailable(f"cannot connect to the run log: {error}") from error
         return self._connection
 
     def _call_script(self, connection: Any, script: Script, calls: Sequence[list[str | bytes | int]]) -> list[Any]:
@@ -236,19 +284,28 @@ class RunLog:
     def _call(self, connection: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Send commands and read their replies. An error is a reply; a broken connection is the reply of the rest."""
         replies: list[Any] = []
+        packed = _packed(commands)
         try:
             if not connection.is_connected:
                 # redis-py would connect by itself, perhaps to a server whose identity was not read
                 raise RedisConnectionError("the connection was closed")
-            # redis-py's packing checks each argument in Python, which takes longer than hiredis takes for all
-            connection.send_packed_command([b"".join([pack_command(command) for command in commands])])
+            connection.send_packed_command([packed])
             for _ in commands:
                 try:
                     replies.append(connection.read_response())
                 except ResponseError as error:
                     replies.append(error)
-        except LINK_ERRORS as error:
+        except Exception as error:  # also of the parser: what it could not read was not about these commands alone
             self.close()
             lost = RunlogUnavailable(f"lost the connection to the run log: {error}")
+            lost.__cause__ = error
             replies += [lost] * (len(commands) - len(replies))
         return replies
+
+
+def _packed(commands: Sequence[tuple[Any, ...]]) -> bytes:
+    # redis-py's packing checks each argument in Python, which takes longer than hiredis takes for all
+    try:
+        return b"".join([pack_command(command) for command in commands])
+    except Exception as error:
+        raise CannotBeSent(f"a command cannot be encoded: {error}") from error

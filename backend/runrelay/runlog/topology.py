@@ -14,13 +14,17 @@ from urllib.parse import parse_qs, urlsplit
 
 from redis import ConnectionPool
 from redis.asyncio import ConnectionPool as AsyncConnectionPool
+from redis.exceptions import RedisError
 
 from . import sentinels
 from .server_url import is_sentinel_url, parse_sentinel_url, without_password
+from .url_options import as_redis_url
 
 __all__ = ["AsyncTopology", "Topology", "check_url"]
 
 _SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
+"""Beside them, the same with `valkey` for `redis`."""
+_OF_VALKEY: Final = ("valkey", "valkeys", "valkey+sentinel", "valkeys+sentinel")
 _UNKNOWN_OPTION: Final = re.compile(r"\w+\.__init__\(\) got an unexpected keyword argument")
 
 
@@ -61,7 +65,7 @@ class Topology:
         return without_password(self._url)
 
     def pool(self, **options: Any) -> ConnectionPool:
-        """A pool with these options of redis-py's connections. The URL's own options override them.
+        """A pool with these options of redis-py's connections. They override the URL's (url_options.py).
 
         Raises:
             ValueError: no connection can be made from the URL; the message says why.
@@ -70,12 +74,12 @@ class Topology:
             if self._sentinels is not None:
                 made: ConnectionPool = sentinels.pool(self._sentinels, **options)
             else:
-                if self._url.partition("://")[0] not in _SCHEMES:
+                if self._url.partition("://")[0] not in _SCHEMES + _OF_VALKEY:
                     raise ValueError(f"must begin with one of {', '.join(f'{scheme}://' for scheme in _SCHEMES)}")
                 _check_database(self._url)
-                made = ConnectionPool.from_url(self._url, **options)
+                made = ConnectionPool.from_url(as_redis_url(self._url), **options)
             made.connection_class(**made.connection_kwargs)  # an unknown option is found here
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RedisError) as error:
             text = _UNKNOWN_OPTION.sub("there is no option", str(error))
             raise ValueError(f"{self._setting}: {text}, got {without_password(self._url)!r}") from None
         return made
@@ -108,11 +112,11 @@ class AsyncTopology:
         return without_password(self._url)
 
     def pool(self, **options: Any) -> AsyncConnectionPool:
-        """A pool with these options of redis-py's connections. The URL's own options override them."""
+        """A pool with these options of redis-py's connections. They override the URL's (url_options.py)."""
         if self._sentinels is not None:
             made: AsyncConnectionPool = sentinels.async_pool(self._sentinels, **options)
             return made
-        return AsyncConnectionPool.from_url(self._url, **options)
+        return AsyncConnectionPool.from_url(as_redis_url(self._url), **options)
 
     async def watch(self) -> None:
         """Close connections that lead to a server that is not the primary any more, until cancelled.

@@ -20,7 +20,15 @@ from redis.exceptions import (
 
 from .keys import Keys
 
-__all__ = ["DeniedCommand", "denied_in_words", "parse_denied", "rights_args", "trouble_of", "warn_no_identity"]
+__all__ = [
+    "DeniedCommand",
+    "denied_in_words",
+    "parse_denied",
+    "rights_args",
+    "trouble_of",
+    "warn_no_identity",
+    "warn_unannounced",
+]
 
 log = logging.getLogger(__name__)
 
@@ -140,4 +148,16 @@ def warn_no_identity(place: str) -> None:
         "data (restarted, or failed over), numbers of lost events may be given out twice. Allow +info for "
         "every user that commits, publishers and relays, or for none (docs/redis-acl.md)",
         place,
+    )
+
+
+@cache
+def warn_unannounced(place: str, channel: str) -> None:
+    """Log once for each server that it takes events and announces none, and what follows from that."""
+    log.warning(
+        "Redis at %s commits events and does not announce them: there is no right to the channel %s, or to PUBLISH. "
+        "Pages show them seconds late. Allow &%s and +publish for this user (docs/redis-acl.md)",
+        place,
+        channel,
+        channel,
     )

@@ -44,7 +44,7 @@ def test_little_is_needed() -> None:
         ("redis+sentinel://one:x/primary", "found 'one:x'"),
         ("redis+sentinel://one/primary/first", "the database must be 0 or more"),
         ("redis+sentinel://one/primary?sentinel_pasword=x", "there is no option sentinel_pasword"),
-        ("redis+sentinel://one/primary?socket_timeout=soon", "socket_timeout"),
+        ("redis+sentinel://one/primary?socket_read_size=soon", "socket_read_size"),
         ("redis+sentinel://user:hunter2@one/?sentinel_password=hunter2", "…@one/?sentinel_password=…'"),
     ],
 )

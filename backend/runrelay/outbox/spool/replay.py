@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-from ...errors import RunlogError
+from ...errors import CannotBeSent, RunlogError, RunlogUnavailable
 from ...progress import Event
 from ...runlog import Batch, Committed, RunLog
 from ..outbox import BATCH_EVENTS, Outbox
@@ -57,11 +57,13 @@ def commit_rows(
     ]
     try:
         return list(zip(batches, runlog.commit_many(commits), strict=True))
-    except Exception as error:
-        runlog.close()
+    except CannotBeSent as error:
         if len(batches) == 1:
-            return [(batches[0], RunlogError(f"cannot be sent: {error!r}"))]
+            return [(batches[0], error)]
         return [pair for rows in batches for pair in commit_rows([rows], scopes, runlog)]
+    except Exception as error:  # a mistake, here or in a library: it is not known what became of the rows
+        runlog.close()
+        return [(rows, RunlogUnavailable(f"a commit has failed: {error!r}")) for rows in batches]
 
 
 def count(outbox: Outbox, rows: Sequence[Row], result: Committed | RunlogError) -> None:
@@ -70,7 +72,7 @@ def count(outbox: Outbox, rows: Sequence[Row], result: Committed | RunlogError) 
         outbox.counts.committed += len(rows)
         outbox.counts.fenced += result.fenced
     else:
-        outbox.counts.rejected += len(rows)
+        outbox.counts.reject(len(rows), rows[0].run_id, str(result))
         _log.error("run %r: %d events are given up: %s", rows[0].run_id, len(rows), result)
 
 
