@@ -12,7 +12,7 @@ import orjson
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-__all__ = ["DEADLINE_S", "Client", "Story", "StreamClient", "eventually", "watch", "watch_stream"]
+__all__ = ["DEADLINE_S", "Client", "Story", "StreamClient", "asked_until", "eventually", "watch", "watch_stream"]
 
 DEADLINE_S = 15.0
 T = TypeVar("T")
@@ -26,6 +26,18 @@ async def eventually(met: Callable[[], object], what: str, deadline_s: float = D
         if loop.time() > deadline:
             raise AssertionError(f"not within {deadline_s} s: {what}")
         await asyncio.sleep(0.01)
+
+
+async def asked_until(
+    http: httpx.AsyncClient, url: str, met: Callable[[httpx.Response], bool], deadline_s: float = DEADLINE_S
+) -> httpx.Response:
+    """Ask a URL again until its answer meets a condition; returns that answer."""
+    async with asyncio.timeout(deadline_s):
+        while True:
+            answer = await http.get(url)
+            if met(answer):
+                return answer
+            await asyncio.sleep(0.01)
 
 
 class Story:

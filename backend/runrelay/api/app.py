@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from importlib.metadata import version
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..relay.settings import Settings
 from . import actions, health, runs, sse, websockets
 from .cut_short import CutShort
 from .dashboard import install_dashboard
+from .foreign_server import let_go_with_the_server
 from .log_config import guarded_logs, one_line_per_connection
 from .memory import giving_memory_back
 from .problems import install_problems, responses
@@ -27,10 +28,15 @@ from .server import drain_on_signals, end_with_supervisor
 __all__ = ["create_app", "from_environment", "relay_router"]
 
 
-@contextmanager
-def _until_asked_to_end(relay: Relay) -> Iterator[None]:
-    with drain_on_signals(relay), end_with_supervisor():
-        yield
+@asynccontextmanager
+async def _until_asked_to_end(relay: Relay, owns_process: bool) -> AsyncIterator[None]:
+    """Within the block, the relay lets its clients go before the server closes them, or waits for them."""
+    if owns_process:
+        with drain_on_signals(relay), end_with_supervisor():
+            yield
+    else:
+        async with let_go_with_the_server(relay):
+            yield
 
 
 def relay_router(
@@ -43,7 +49,8 @@ def relay_router(
     Args:
         settings: read from the environment if absent.
         pipelines: by name; those of the entry points if absent.
-        owns_process: the process is the relay's own: it drains on SIGTERM and SIGINT, and ends if the relay fails.
+        owns_process: the process is the relay's own: it ends only when the clients have gone (for `drain_s` at most),
+            and it ends if the relay fails.
     """
     chosen = settings or Settings()
 
@@ -64,7 +71,7 @@ def relay_router(
                     gc.collect()
                     gc.freeze()
                     gc.set_threshold(200_000, 20, 100)
-                with _until_asked_to_end(relay) if owns_process else nullcontext():
+                async with _until_asked_to_end(relay, owns_process):
                     async with giving_memory_back(lambda: relay.metrics.deliveries) if owns_process else nullcontext():
                         yield {"runrelay": relay}
 

@@ -24,6 +24,8 @@ _CONTROL_BUT_LINES: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029
 _ACCESS: Final = "uvicorn.access"
 _REQUESTS: Final = (_ACCESS, "uvicorn.error")
 """Loggers whose lines contain URLs of requests."""
+_SERVERS: Final = ("uvicorn.error", "hypercorn.error")
+"""Loggers that log an exception of the application with its traceback."""
 _FLOODED: Final = ("uvicorn.error", "asyncio")
 """Loggers, apart from our own, whose lines a client can cause. Not the access log: there every line is wanted."""
 
@@ -149,7 +151,8 @@ def guarded_logs(lines_per_s: float) -> Iterator[None]:
     own = [name for name in logging.Logger.manager.loggerDict if name.startswith("runrelay.")]
     for name in (*_REQUESTS, *own):
         logging.getLogger(name).addFilter(_harmless)
-    logging.getLogger("uvicorn.error").addFilter(_no_cut_offs)
+    for name in _SERVERS:
+        logging.getLogger(name).addFilter(_no_cut_offs)
     if not lines_per_s:
         yield
         return

@@ -194,6 +194,11 @@ class Relay:
             log.critical("the process ends with code %d, so that another can be started", EXIT_CODE)
             self._end_process(EXIT_CODE)
 
+    def send_away(self) -> None:
+        """Refuse new clients, and let the connected ones go: sockets, streams and held requests. Waits for nothing."""
+        if not self.hub.closing:
+            self._close_clients()
+
     async def drain(self) -> None:
         """Refuse new clients, send the connected ones away, and wait up to `drain_s` for them to go."""
         if self.hub.closing:
