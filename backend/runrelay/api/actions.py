@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import orjson
-from fastapi import APIRouter, Body, Request
+from fastapi import Body, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field, ValidationError
 
@@ -27,12 +27,13 @@ from ..relay.senders import SendersBusy
 from .bodies import BodyRoute
 from .dependencies import ListGrant, RelayOf, RunGrant, RunId
 from .problems import Problem, responses
+from .route_table import RouteTable
 from .runs import json_response
 
-__all__ = ["router"]
+__all__ = ["routes"]
 
 log = logging.getLogger(__name__)
-router = APIRouter(tags=["runs"], route_class=BodyRoute)
+routes = RouteTable(BodyRoute, tags=["runs"])
 
 
 class StartRequest(BaseModel):
@@ -43,7 +44,7 @@ class StartRequest(BaseModel):
     run_id: str | None = Field(None, examples=["20251105_1430_우주여행고양이"], description="Made if absent.")
 
 
-@router.get(
+@routes.get(
     "/api/pipelines",
     summary="What can be started",
     responses={
@@ -73,7 +74,7 @@ async def pipelines(relay: RelayOf, grant: ListGrant) -> Response:
     return json_response({"pipelines": found})
 
 
-@router.post(
+@routes.post(
     "/api/runs",
     status_code=202,
     summary="Start a run",
@@ -183,7 +184,7 @@ async def _send(relay: Relay, pipeline: Pipeline, run_id: str, value: BaseModel,
         log.info("the work of run %r was sent after all: the run has begun", run_id)
 
 
-@router.post(
+@routes.post(
     "/api/runs/{run_id}/cancel",
     status_code=202,
     summary="Stop a run",
@@ -213,7 +214,7 @@ async def cancel(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
     return json_response({"run_id": run_id, "status": done.status}, 202)
 
 
-@router.post(
+@routes.post(
     "/api/runs/{run_id}/retry",
     status_code=202,
     summary="Do an ended run again",
@@ -240,7 +241,7 @@ async def retry(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
     return json_response({"run_id": run_id, "attempt": done.attempt}, 202)
 
 
-@router.delete(
+@routes.delete(
     "/api/runs/{run_id}",
     status_code=204,
     summary="Delete an ended run, with its files",

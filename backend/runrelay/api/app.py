@@ -23,6 +23,7 @@ from .foreign_server import let_go_with_the_server
 from .log_config import guarded_logs, one_line_per_connection
 from .memory import giving_memory_back
 from .problems import install_problems, responses
+from .router_relay import RouterRelay
 from .server import drain_on_signals, end_with_supervisor
 
 __all__ = ["create_app", "from_environment", "relay_router"]
@@ -42,9 +43,10 @@ async def _until_asked_to_end(relay: Relay, owns_process: bool) -> AsyncIterator
 def relay_router(
     settings: Settings | None = None, pipelines: dict[str, Pipeline] | None = None, *, owns_process: bool = False
 ) -> APIRouter:
-    """All routes of the relay. The relay starts and stops with the application's lifespan.
+    """All routes of a relay. It starts and stops with the application's lifespan. Each router has a relay of its own.
 
-    Include it in an application (do not mount it: the lifespan of a mounted application does not run).
+    Include it in an application (do not mount it: the lifespan of a mounted application does not run). While the relay
+    does not run, every request is answered with 503 and what is missing.
 
     Args:
         settings: read from the environment if absent.
@@ -52,10 +54,19 @@ def relay_router(
         owns_process: the process is the relay's own: it ends only when the clients have gone (for `drain_s` at most),
             and it ends if the relay fails.
     """
-    chosen = settings or Settings()
+    return _relay_router(settings or Settings(), pipelines, owns_process)[0]
+
+
+def _relay_router(
+    chosen: Settings, pipelines: dict[str, Pipeline] | None, owns_process: bool
+) -> tuple[APIRouter, RouterRelay]:
+    own = RouterRelay()
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
+        if own.in_this_loop is not None:  # the router is included twice, under two prefixes
+            yield {"runrelay": own.in_this_loop}
+            return
         # `os._exit`, not an exception: the clients are closed already, and an orderly end may hang on what has failed.
         relay = Relay(chosen, pipelines, end_process=os._exit if owns_process else None)
         with guarded_logs(chosen.log_lines_per_s):
@@ -63,7 +74,7 @@ def relay_router(
                 one_line_per_connection()
                 warn_if_too_few_files(chosen.max_connections)
             async with relay.running():
-                app.state.runrelay = relay
+                app.state.runrelay = relay  # for tests and debuggers; with two routers the one started last
                 relay.answers_handshakes = owns_process
                 if owns_process:
                     # A full garbage collection stops the loop: 20 to 60 ms with a thousand clients. So what exists now
@@ -71,15 +82,16 @@ def relay_router(
                     gc.collect()
                     gc.freeze()
                     gc.set_threshold(200_000, 20, 100)
-                async with _until_asked_to_end(relay, owns_process):
-                    async with giving_memory_back(lambda: relay.metrics.deliveries) if owns_process else nullcontext():
-                        yield {"runrelay": relay}
+                memory = giving_memory_back(lambda: relay.metrics.deliveries) if owns_process else nullcontext()
+                async with _until_asked_to_end(relay, owns_process), memory:
+                    with own.running(relay):
+                        yield {"runrelay": relay}  # for the protocol classes of `runrelay serve`
 
     # FastAPI would describe its own answer to invalid input, which `install_problems` replaces.
     router = APIRouter(lifespan=lifespan, responses=responses(422))
-    for part in (runs, actions, sse, websockets, health):
-        router.include_router(part.router)
-    return router
+    for routes in (runs.routes, actions.routes, sse.routes, websockets, health.routes):
+        router.include_router(routes.router(own))
+    return router, own
 
 
 def create_app(
@@ -101,9 +113,10 @@ def create_app(
             expose_headers=["ETag", "Last-Event-ID", "Retry-After", "Location"],
         )
     app.add_middleware(CutShort)
-    app.add_middleware(websockets.WebSocketShortcut)
+    router, relay = _relay_router(chosen, pipelines, owns_process)
+    app.add_middleware(websockets.WebSocketShortcut, relay=relay)
     install_problems(app)
-    app.include_router(relay_router(chosen, pipelines, owns_process=owns_process))
+    app.include_router(router)
     if chosen.dashboard:
         install_dashboard(app)
     return app

@@ -10,9 +10,9 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
-from ..relay.relay import Relay
 from .dependencies import grant_for
 from .problems import Problem, ProblemRoute, answer
+from .router_relay import relay_of
 
 __all__ = ["BodyRoute"]
 
@@ -37,7 +37,7 @@ class BodyRoute(ProblemRoute):
         check_grant = grant_for(self.dependant)
 
         async def admitted(request: Request) -> Response:
-            relay: Relay = request.state.runrelay
+            relay = relay_of(request)
             most = self.max_body_bytes or relay.settings.max_body_bytes
             try:
                 check_grant(request)

@@ -46,7 +46,8 @@ class CutShort:
         try:
             await self._app(scope, receive, record_begin)
         except asyncio.CancelledError:
-            if not scope["state"]["runrelay"].hub.closing:
+            relay = scope.get("runrelay")  # none: it was cancelled before a route was found
+            if relay is None or not relay.hub.closing:
                 raise
             if not has_begun:
                 headers = {"Retry-After": str(RETRY_AFTER_S), "Connection": "close"}

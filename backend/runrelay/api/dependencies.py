@@ -13,6 +13,7 @@ from ..errors import Refusal
 from ..progress import Cursor, check_run_id, parse_cursor
 from ..relay.relay import Relay
 from .auth import Grant, authorize, is_foreign_origin
+from .router_relay import relay_of
 
 __all__ = ["ListGrant", "RelayOf", "RunGrant", "RunId", "cursor_of", "grant_for"]
 
@@ -21,9 +22,8 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _RUN_ID = Path(description="The run's id.", examples=["20251105_1430_우주여행고양이"], min_length=1, max_length=200)
 
 
-def _relay(request: Request) -> Relay:
-    relay: Relay = request.state.runrelay
-    return relay
+async def _relay(request: Request) -> Relay:
+    return relay_of(request)
 
 
 def _run_id(run_id: Annotated[str, _RUN_ID]) -> str:
@@ -34,7 +34,7 @@ def _run_id(run_id: Annotated[str, _RUN_ID]) -> str:
 
 
 def _grant(request: Request) -> Grant:
-    relay: Relay = request.state.runrelay
+    relay = relay_of(request)
     # A form on any page can send a POST without asking first, with what the browser knows of us.
     if request.method not in _SAFE and is_foreign_origin(request, relay.settings):
         origin = request.headers["origin"][:200]

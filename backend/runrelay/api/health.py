@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -18,14 +17,15 @@ from ..errors import RunlogUnavailable
 from ..relay.relay import Relay
 from .dependencies import ListGrant, RelayOf
 from .problems import Problem, ProblemRoute, responses
+from .route_table import RouteTable
 from .runs import json_response
 
-__all__ = ["router"]
+__all__ = ["routes"]
 
-router = APIRouter(tags=["operation"], route_class=ProblemRoute)
+routes = RouteTable(ProblemRoute, tags=["operation"])
 
 
-@router.get("/healthz", summary="The relay is alive", response_class=PlainTextResponse, responses=responses(503))
+@routes.get("/healthz", summary="The relay is alive", response_class=PlainTextResponse, responses=responses(503))
 async def healthz(relay: RelayOf) -> str:
     """Whether the process and the relay in it are alive. A relay that has failed does not recover: restart the
     process.
@@ -35,7 +35,7 @@ async def healthz(relay: RelayOf) -> str:
     return "ok\n"
 
 
-@router.get(
+@routes.get(
     "/readyz", summary="Clients see the current state", response_class=PlainTextResponse, responses=responses(503)
 )
 async def readyz(relay: RelayOf) -> str:
@@ -65,7 +65,7 @@ def _gauges(relay: Relay) -> dict[str, int]:
     }
 
 
-@router.get("/api/stats", summary="Counters of this process", responses=responses(401, 403))
+@routes.get("/api/stats", summary="Counters of this process", responses=responses(401, 403))
 async def stats(relay: RelayOf, grant: ListGrant) -> Response:
     """Counters and gauges of this process; `given_up` is of all publishers."""
     return json_response(
@@ -104,7 +104,7 @@ class _RelayCollector(Collector):
             yield CounterMetricFamily(f"runrelay_{name}", name.replace("_", " "), value)
 
 
-@router.get("/metrics", summary="The same for Prometheus", response_class=PlainTextResponse)
+@routes.get("/metrics", summary="The same for Prometheus", response_class=PlainTextResponse)
 async def metrics(relay: RelayOf) -> Response:
     """Counters and gauges in the Prometheus text format."""
     registry = CollectorRegistry()

@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from ..codes import CloseCode
 from ..errors import CommitRefused, NotARun, Refusal, RunlogError, RunlogUnavailable, RunNotFound
 from .head import HeadRoute
+from .router_relay import NotRunning, RouterRelay
 
 __all__ = ["Problem", "ProblemResponse", "ProblemRoute", "StreamCutOff", "install_problems", "problem_of", "responses"]
 
@@ -138,6 +140,8 @@ def problem_of(error: Exception) -> Problem:
         return _refused(error)
     if isinstance(error, RunlogUnavailable):
         return _unavailable(error)
+    if isinstance(error, NotRunning):
+        return Problem(503, str(error))
     if isinstance(error, RunNotFound):
         return Problem(404, str(error))
     if isinstance(error, NotARun):
@@ -160,7 +164,7 @@ def problem_of(error: Exception) -> Problem:
 async def answer(request: Request, error: Exception) -> Response:
     """Answer an error with its problem document."""
     problem = problem_of(error)
-    relay = getattr(request.state, "runrelay", None)
+    relay = request.scope.get("runrelay")
     if isinstance(error, RunlogError) and problem.status in (409, 502) and relay is not None:
         if not isinstance(error, CommitRefused):
             relay.hub.containment.record(error, "a request", request.path_params.get("run_id"))
@@ -171,6 +175,19 @@ async def answer(request: Request, error: Exception) -> Response:
 
 class ProblemRoute(HeadRoute, APIRoute):
     """A route whose errors are problem documents, also in an application without our exception handlers."""
+
+    router_relay: ClassVar[RouterRelay | None] = None
+    """The relay that answers: of the router that the route belongs to. None while the route is only declared."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See Starlette."""
+        if self.router_relay is not None:
+            try:
+                self.router_relay.attach(scope)
+            except NotRunning as error:
+                await problem_of(error).response()(scope, receive, send)
+                return
+        await super().handle(scope, receive, send)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the route's handler."""

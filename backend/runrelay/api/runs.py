@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import Header, Query, Request
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BeforeValidator
 
@@ -24,10 +24,11 @@ from ..runlog import RunView
 from .dependencies import ListGrant, RelayOf, RunGrant, RunId, cursor_of
 from .file_response import RunFile
 from .problems import RETRY_AFTER_S, Problem, ProblemRoute, responses
+from .route_table import RouteTable
 
-__all__ = ["router"]
+__all__ = ["routes"]
 
-router = APIRouter(tags=["runs"], route_class=ProblemRoute)
+routes = RouteTable(ProblemRoute, tags=["runs"])
 
 _MAX_WAIT_S = 60
 _EVENT_BYTES = MAX_SNAPSHOT_BYTES
@@ -59,7 +60,7 @@ def json_response(body: Any, status: int = 200, headers: dict[str, str] | None =
     )
 
 
-@router.get(
+@routes.get(
     "/api/runs/{run_id}",
     summary="A run, as it is now",
     responses={
@@ -174,7 +175,7 @@ def _answer_from_cache(relay: Relay, run_id: str, error: RunlogUnavailable) -> R
     return json_response(body, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
-@router.get(
+@routes.get(
     "/api/runs",
     summary="The list of runs, newest first",
     responses={
@@ -258,7 +259,7 @@ def _list_position(cursor: str | None) -> tuple[int, str] | None:
     return score, run_id
 
 
-@router.get(
+@routes.get(
     "/api/runs/{run_id}/logs",
     summary="A run's log as text",
     response_class=StreamingResponse,
@@ -281,7 +282,7 @@ async def logs(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
     return StreamingResponse(text(), media_type="text/plain; charset=utf-8", headers=headers)
 
 
-@router.get(
+@routes.get(
     "/api/runs/{run_id}/files/{name}",
     summary="A file that a run made",
     response_class=FileResponse,

@@ -8,7 +8,7 @@ import random
 from contextlib import ExitStack
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import Header, Query, Request
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -20,12 +20,14 @@ from ..relay.addresses import address_of
 from ..relay.relay import Relay
 from .dependencies import RunGrant, RunId, cursor_of
 from .problems import Problem, ProblemRoute, StreamCutOff, problem_of, responses
+from .route_table import RouteTable
+from .router_relay import relay_of
 from .sessions import RunSubscriber, refusal_of
 
-__all__ = ["router"]
+__all__ = ["routes"]
 
 log = logging.getLogger(__name__)
-router = APIRouter(tags=["runs"], route_class=ProblemRoute)
+routes = RouteTable(ProblemRoute, tags=["runs"])
 
 _HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -37,7 +39,7 @@ _NOTHING: Final = Batch([])
 _HEARTBEAT: Final = b"event: heartbeat\ndata: {}\n\n"
 
 
-@router.get(
+@routes.get(
     "/api/runs/{run_id}/events",
     summary="A run's events as a stream",
     response_class=Response,
@@ -60,7 +62,7 @@ async def events(
 
     `end` is sent some seconds after a terminal event; then the stream is closed.
     """
-    relay: Relay = request.state.runrelay
+    relay = relay_of(request)
     if relay.hub.closing:
         raise Problem(503, "the relay is shutting down", headers={"Retry-After": "2"})
     cursor = cursor_of(last_event_id or lastEventId or after)

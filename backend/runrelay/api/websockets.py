@@ -34,13 +34,12 @@ from ..relay.addresses import address_of
 from ..relay.half_open import Reason
 from ..relay.relay import Relay, retry_reason
 from .auth import Grant, authorize, is_foreign_origin
+from .router_relay import RouterRelay
 from .sessions import MultiplexedSession, RunSession, Session, dispatch, refusal_of
 
 __all__ = ["Client", "WebSocketShortcut", "router"]
 
 log = logging.getLogger(__name__)
-router = APIRouter()
-
 _ABORT_AFTER_S = 5.0
 _DENIAL = "websocket.http.response"
 """The ASGI extension for an HTTP response of our own to a handshake; without it, every refusal is a 403."""
@@ -66,18 +65,34 @@ class _Anything(Convertor[str]):
 register_url_convertor("runrelay_anything", _Anything())
 
 
-# FastAPI's routes, so that the dependencies of an application that includes the router hold for the sockets, too. The
-# relay's own application has none: there `WebSocketShortcut` calls these handlers, and the routes are not searched.
-@router.websocket("/ws/{run_id:runrelay_anything}")
-async def watch_run(websocket: WebSocket) -> None:
-    """One run, live. See docs/contract.md."""
-    await _serve(websocket, RunSession(websocket.path_params["run_id"], websocket.query_params.get("after")))
+def router(relay: RouterRelay) -> APIRouter:
+    """The routes of WebSockets, answered by `relay`.
+
+    They are FastAPI's routes, so that the dependencies of an application that includes the router hold for them, too.
+    The relay's own application has none: there `WebSocketShortcut` calls the same handlers, and these routes are not
+    searched.
+    """
+    routes = APIRouter()
+
+    @routes.websocket("/ws/{run_id:runrelay_anything}")
+    async def watch_run(websocket: WebSocket) -> None:
+        """One run, live. See docs/contract.md."""
+        await _watch_run(relay, websocket)
+
+    @routes.websocket("/ws")
+    async def watch_many(websocket: WebSocket) -> None:
+        """Many runs and the list of runs on one connection. See docs/contract.md."""
+        await _watch_many(relay, websocket)
+
+    return routes
 
 
-@router.websocket("/ws")
-async def watch_many(websocket: WebSocket) -> None:
-    """Many runs and the list of runs on one connection. See docs/contract.md."""
-    await _serve(websocket, MultiplexedSession())
+async def _watch_run(relay: RouterRelay, websocket: WebSocket) -> None:
+    await _serve(relay, websocket, RunSession(websocket.path_params["run_id"], websocket.query_params.get("after")))
+
+
+async def _watch_many(relay: RouterRelay, websocket: WebSocket) -> None:
+    await _serve(relay, websocket, MultiplexedSession())
 
 
 class WebSocketShortcut:
@@ -87,35 +102,35 @@ class WebSocketShortcut:
     same paths as this class, so that both give the same answers.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, relay: RouterRelay) -> None:
         self._app = app
+        self._relay = relay
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
         path: str = scope["path"] if scope["type"] == "websocket" else ""
         if path == "/ws":
-            await watch_many(WebSocket(scope, receive, send))
+            await _watch_many(self._relay, WebSocket(scope, receive, send))
         elif path.startswith("/ws/"):
             scope["path_params"] = {"run_id": path[4:]}
-            await watch_run(WebSocket(scope, receive, send))
+            await _watch_run(self._relay, WebSocket(scope, receive, send))
         else:
             await self._app(scope, receive, send)
 
 
-async def _serve(websocket: WebSocket, session: Session) -> None:
+async def _serve(router_relay: RouterRelay, websocket: WebSocket, session: Session) -> None:
     """Refuse the connection, or accept it and serve it on the fastest way that the server offers."""
-    relay: Relay = websocket.state.runrelay
+    relay = router_relay.in_this_loop
+    if relay is None:
+        await _deny(websocket, router_relay.not_running())
+        return
     if is_foreign_origin(websocket, relay.settings):
         relay.metrics.refused += 1
         await websocket.close()  # before accepting: 403
         return
     if relay.limits.is_full or relay.hub.closing or relay.failure is not None:
         relay.metrics.refused += 1
-        if _DENIAL in websocket.scope.get("extensions", {}):
-            why = "too many connections\n" if relay.limits.is_full else "the relay is shutting down\n"
-            await websocket.send_denial_response(Response(why, 503, {"Retry-After": "2"}))
-        else:
-            await websocket.close()
+        await _deny(websocket, "too many connections" if relay.limits.is_full else "the relay is shutting down")
         return
     await websocket.accept()
     protocol: FanoutProtocol | None = websocket.scope.get("extensions", {}).get(EXTENSION)
@@ -135,6 +150,14 @@ async def _serve(websocket: WebSocket, session: Session) -> None:
         _serve_direct(websocket, Client(relay, session, address), protocol)
     else:
         await _serve_queued(websocket, Client(relay, session, address))
+
+
+async def _deny(websocket: WebSocket, why: str) -> None:
+    """Refuse the handshake with 503, or where the server cannot, with 403."""
+    if _DENIAL in websocket.scope.get("extensions", {}):
+        await websocket.send_denial_response(Response(f"{why}\n", 503, {"Retry-After": "2"}))
+    else:
+        await websocket.close()
 
 
 class Client:
