@@ -289,7 +289,7 @@ class World(RuleBasedStateMachine):
         cursors = [None, str(START), *self.contents]
         after = cursors[pick % len(cursors)]
         if not self.topic.in_use and not self.reads:
-            self.topic.close()
+            self.topic.discard()
             self.topic = self._made()  # the hub has forgotten the last one
         viewer = Viewer(after, self.contents, direct=pick % 2 == 0)
         cursor = None
@@ -340,7 +340,7 @@ class World(RuleBasedStateMachine):
         try:
             self._finish()
         finally:
-            self.topic.close()
+            self.topic.discard()
             for join in self.viewers.values():
                 join.cancel()
             for task in self.repairs:

@@ -390,7 +390,7 @@ class Hub:
     def _tidy(self, topic: Topic) -> None:
         if not topic.in_use and self._topics.get(topic.run_id) is topic:
             del self._topics[topic.run_id], self._topics_by_prefix[message_prefix(topic.run_id)]
-            topic.close()
+            topic.discard()
 
     def _read(self, run_id: str, after: Cursor | None, event_bytes: int, later: bool) -> Awaitable[RunView]:
         return self.runlog.read(run_id, after, event_bytes=event_bytes, later=later)

@@ -84,6 +84,10 @@ class Join:
         self.answered()
 
 
+def _nothing(join: Join, outcome: Catchup | Exception) -> None:
+    """In place of the callback of a topic that is not used any more."""
+
+
 class SharedRead:
     """A read that is under way, or that is finished and reused."""
 
@@ -94,6 +98,21 @@ class SharedRead:
         self.view = view
         self.waiting: dict[Join, None] = {}
         self.outcome: Catchup | Exception | None = None
+
+
+def _outcome(view: asyncio.Future[RunView], after: Cursor | None) -> Catchup | Exception:
+    """The result of a read that has ended. Its error is not raised here: the traceback would hold this frame, and the
+    frame the error, a reference cycle for each read that fails.
+    """
+    if view.cancelled():
+        return RunlogUnavailable("the read was cancelled")  # no join waits for it, or it would wait for ever
+    error = view.exception()
+    if isinstance(error, Exception):
+        return error
+    try:
+        return Catchup.of(view.result(), after)
+    except Exception as unexpected:
+        return unexpected
 
 
 class SharedReads:
@@ -140,15 +159,9 @@ class SharedReads:
                 reading.view.cancel()
 
     def _answer(self, reading: SharedRead, view: asyncio.Future[RunView]) -> None:
-        outcome: Catchup | Exception
-        try:
-            if view.cancelled():  # no join waits for it, or it would wait for ever
-                raise RunlogUnavailable("the read was cancelled")
-            outcome = Catchup.of(view.result(), reading.key[0])
-        except Exception as error:  # a failure of the joins that wait for this read
-            outcome = error
+        outcome = reading.outcome = _outcome(view, reading.key[0])
+        if isinstance(outcome, Exception):  # a failure of the joins that wait for this read
             self._stop_sharing(reading)
-        reading.outcome = outcome
         waiting, reading.waiting = reading.waiting, {}
         for join in waiting:
             join.reading = None
@@ -159,7 +172,7 @@ class SharedReads:
         if self._readings.get(reading.key) is reading:
             del self._readings[reading.key]
 
-    def discard(self, join: Join) -> None:
+    def renew(self, join: Join) -> None:
         """The read that a join was given is out of date: the next join gets another."""
         reading = self._readings.get((join.after, join.subscriber.connection.resume_bytes))
         if reading is not None and reading.outcome is not None:
@@ -195,10 +208,14 @@ class SharedReads:
             self._recent.clear()
 
     def close(self) -> None:
-        """Nobody joins any more. What was read is freed now: a topic is a reference cycle, which waits for the
-        collector.
-        """
+        """Nobody joins for now: free what was read."""
         self._readings.clear()
         self._recent.clear()
         if self._retention is not None:
             self._retention.cancel()
+            self._retention = None
+
+    def discard(self) -> None:
+        """Nobody will join any more: let the topic go."""
+        self.close()
+        self._then = _nothing

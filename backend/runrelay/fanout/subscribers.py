@@ -36,6 +36,10 @@ class Subscriber(Protocol):
         """The run cannot be followed any more: it is no run (NotARun), or something failed. Nothing more is sent."""
 
 
+def _nothing(frames: Sequence[Frame]) -> None:
+    """In place of the callback of a topic that is not used any more."""
+
+
 class Subscribers:
     """Subscribers that all have been sent the same frames, or are being sent them.
 
@@ -118,6 +122,21 @@ class Subscribers:
         self._waiting.clear()
         self._batch = None
         self.idle.set()
+
+    def end(self, run_id: str) -> None:
+        """The run has ended: let the subscribers go that do not stay for another attempt."""
+        for subscriber in [*self.members]:
+            if subscriber.stays_after_end:
+                continue
+            self.remove(subscriber)
+            try:
+                subscriber.run_ended()
+            except Exception as error:
+                self._containment.record(error, "a subscriber", run_id)
+
+    def detach(self) -> None:
+        """Call the callbacks no more: nobody will be sent anything."""
+        self._on_delivered, self._on_failed = _nothing, None
 
     def _send(self, batch: Batch, connections: Collection[Connection]) -> None:
         cut_off = broadcast(batch, connections, self._fail)

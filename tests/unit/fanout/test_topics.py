@@ -151,4 +151,4 @@ async def test_a_run_s_end_during_a_delivery_waits_for_it() -> None:
             await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert not topic.statistics().ends_soon, "the new attempt has called the end off"
-    topic.close()
+    topic.discard()
