@@ -7,6 +7,7 @@ overflow.py    the drop policy: which events are given up when Redis is away for
 counts.py      counters, and how much waits
 flusher.py     the thread that commits
 wakeup.py      how that thread waits, and how it is woken
+forks.py       a forked child is noticed, and begins anew
 quick.py       the quick publish path, and the plain one that it must equal
 scopes.py      the task that an event comes from, and so the attempt that fences it
 heartbeat.py   the thread that reports that the runs of this process are alive

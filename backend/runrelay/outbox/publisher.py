@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import sys
 import weakref
 from typing import Final
@@ -15,6 +14,7 @@ from ..runlog import Batch, Committed, ProducerSequence, RunLog
 from ..settings import PublisherSettings
 from .counts import Counts, Statistics
 from .flusher import Flusher
+from .forks import import_early, on_fork
 from .heartbeat import Heartbeat
 from .outbox import Outbox
 from .scopes import TaskScope
@@ -37,6 +37,7 @@ class Publisher:
 
     def __init__(self, settings: PublisherSettings | None = None) -> None:
         self.settings = settings or PublisherSettings()
+        import_early()
         self._connect().close()  # no connection is made, but a wrong URL is refused here and not in the flusher
         self._begin()
         _publishers.add(self)
@@ -169,6 +170,7 @@ class Publisher:
 _publishers: weakref.WeakSet[Publisher] = weakref.WeakSet()
 
 
+@on_fork
 def _after_fork() -> None:
     for publisher in _publishers:
         publisher.forked()
@@ -191,7 +193,3 @@ def _close_all() -> None:
     for publisher in list(_publishers):
         publisher.close()
     _exiting = True
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -5,27 +5,33 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
-from typing import Any, Protocol, SupportsFloat
+from typing import Any, Final, Protocol, SupportsFloat
 
+from ..outbox.forks import is_forked_child, on_fork, same_process, start_anew
 from ..outbox.outbox import Outbox
 from ..outbox.publisher import Publisher
 from ..outbox.quick import checked_event, publish_quickly
 from ..outbox.scopes import TaskScope
-from ..progress import Event
+from ..progress import TERMINAL_STATES, Event
 from ..runlog import Committed
 from ..settings import PublisherSettings
 
 __all__ = [
+    "FORKED_FLUSH_S",
     "Sink",
     "commit",
     "configure",
     "current_sink",
     "emit",
     "flush",
+    "flush_if_forked",
     "publish_progress",
     "shut_down",
     "use_sink",
 ]
+
+FORKED_FLUSH_S: Final = 1.0
+"""The longest that a forked child waits at the end of a run for its events to be committed."""
 
 
 class Sink(Protocol):
@@ -58,15 +64,11 @@ def _quick_outbox_of(sink: Sink | None) -> Outbox | None:
     return sink.outbox if isinstance(sink, Publisher) and sink.settings.quick_path else None
 
 
+@on_fork  # the publishers' own hook was registered before, and has made the child's outbox by then
 def _after_fork() -> None:
     global _choosing, _quick_outbox
     _choosing = threading.Lock()
     _quick_outbox = _quick_outbox_of(_sink)
-
-
-if hasattr(os, "register_at_fork"):
-    # Hooks run in the order of their registration: the publishers' own hook has made the child's outbox by then.
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def current_sink() -> Sink:
@@ -76,6 +78,8 @@ def current_sink() -> Sink:
         ValueError: a setting in the environment is wrong.
     """
     global _sink, _quick_outbox
+    if not same_process[0]:
+        start_anew()
     if _sink is None:
         with _choosing:
             if _sink is None:
@@ -123,7 +127,16 @@ def shut_down() -> None:
 
 def emit(run_id: str, event: Event, scope: TaskScope | None = None, follow: Event | None = None) -> None:
     """Append an event that was checked already."""
-    (_sink or current_sink()).emit(run_id, event, scope, follow)
+    current_sink().emit(run_id, event, scope, follow)
+
+
+def flush_if_forked() -> None:
+    """In a forked child, wait for what was published: the run has ended, and so may the process, without exit hooks.
+
+    At most `FORKED_FLUSH_S` seconds, and not while Redis is known to be away.
+    """
+    if is_forked_child():
+        current_sink().flush(FORKED_FLUSH_S, while_down=False)
 
 
 def publish_progress(
@@ -140,6 +153,9 @@ def publish_progress(
     attempt: int | None = None,
 ) -> None:
     """Publish an event of a run. Takes microseconds, never waits for Redis and never fails because of it.
+
+    Except the end of a run in a forked child (`os.fork`, RQ's work horse): such a process may end at once, without exit
+    hooks, so the call waits until the end is committed, at most a second.
 
     Args:
         run_id: 1 to 200 characters; no control characters, no `/`, `{`, `}`.
@@ -159,6 +175,8 @@ def publish_progress(
     Raises:
         TypeError, ValueError: an argument is wrong; nothing is published. At the first call also: a setting is wrong.
     """
+    if not same_process[0]:
+        start_anew()
     outbox = _quick_outbox
     if (
         outbox is not None
@@ -173,6 +191,8 @@ def publish_progress(
         return
     given = {"level": level, "data": data, "result": result, "error": error, "attempt": attempt}
     emit(*checked_event(run_id, state, progress, log, step, **given))
+    if state in TERMINAL_STATES and step is None:
+        flush_if_forked()
 
 
 def flush(timeout_s: float = 5.0) -> bool:
@@ -180,4 +200,4 @@ def flush(timeout_s: float = 5.0) -> bool:
 
     False, too, if events were given up since the last call: dropped while Redis was away, or they cannot be sent.
     """
-    return (_sink or current_sink()).flush(timeout_s)
+    return current_sink().flush(timeout_s)

@@ -13,7 +13,7 @@ from ..outbox.scopes import TaskScope, enter_scope, leave_scope, scope_of
 from ..progress import Event, check_run_id, make_event, step_specs
 from ..progress.checks import MAX_ERROR_BYTES, MAX_RESULT_BYTES, MAX_STATE_CHARS, MAX_STEP_CHARS, encode_json
 from ..progress.text import check_label, cut_text
-from .publish import emit, publish_progress
+from .publish import emit, flush_if_forked, publish_progress
 from .spans import Span, current_span
 
 __all__ = ["MAX_TITLE_CHARS", "RunProgress", "StepSpan", "error_text", "run_progress"]
@@ -121,6 +121,7 @@ class RunProgress(Span):
         else:
             event = make_event("FAILED", error=error_text(error))
         emit(self.run_id, event, scope)
+        flush_if_forked()
 
 
 def run_progress(

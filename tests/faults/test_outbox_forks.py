@@ -1,0 +1,163 @@
+"""Children that are forked: what they publish arrives, however they were forked and however they end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+from runrelay.runlog import Keys
+from tests.support.publishing import lines, log_of
+from tests.support.servers import Server
+
+StartServer = Callable[..., Server]
+_TIMEOUT_S = 60
+_WAITS_LONG = {"RUNRELAY_FLUSH_MS": "3600000"}
+"""After its first batch the flusher waits for an hour, unless somebody waits for it."""
+
+
+def _program(text: str, server: Server, *arguments: str, **environ: str) -> str:
+    """Run a program against this server. Returns what it has printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", text, *arguments],
+        env={**os.environ, "REDIS_URL": server.url, **environ},
+        timeout=_TIMEOUT_S,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _status(server: Server, run_id: str) -> str | None:
+    with server.client(decode_responses=True) as client:
+        return str(client.hget(Keys().run(run_id)[0], "status"))
+
+
+_WORK_HORSE = """
+import os, sys
+how, end = sys.argv[1:]
+if how != "fresh":
+    from runrelay import flush, publish_progress
+if how == "begun":
+    publish_progress("parent's", log="line 0")
+    assert flush(10)
+if os.fork() == 0:
+    from runrelay import flush, publish_progress, run_progress
+    publish_progress("run", log="line 0")
+    assert flush(10)
+    if end == "block":
+        with run_progress("run"):
+            for i in range(1, 50):
+                publish_progress("run", log=f"line {i}")
+    else:
+        for i in range(1, 50):
+            publish_progress("run", log=f"line {i}")
+        publish_progress("run", "END")
+    os._exit(0)
+os.wait()
+"""
+
+
+@pytest.mark.parametrize("end", ["block", "call"])
+@pytest.mark.parametrize("how", ["fresh", "imported", "begun"])
+def test_a_child_that_leaves_without_exit_hooks_has_flushed(start_valkey: StartServer, how: str, end: str) -> None:
+    """The whole progress of a short job of RQ, whose work horse is forked and ends by `os._exit`."""
+    server = start_valkey()
+    _program(_WORK_HORSE, server, how, end, **_WAITS_LONG)
+    assert log_of(server, "run") == lines(0, 50)
+    assert _status(server, "run") == "succeeded"
+
+
+_NO_CHILD = """
+import os, time
+from runrelay import publish_progress
+from runrelay.outbox.forks import is_forked_child
+publish_progress("run", log="line 0")
+before = time.monotonic()
+publish_progress("run", "END")
+print(is_forked_child(), time.monotonic() - before < 0.5, flush=True)
+os._exit(0)
+"""
+
+
+def test_a_program_that_was_not_forked_does_not_wait(start_valkey: StartServer) -> None:
+    """The control, and a call that waits for Redis in each program: this one hangs."""
+    server = start_valkey()
+    server.pause()
+    try:
+        assert _program(_NO_CHILD, server).split() == ["False", "True"]
+    finally:
+        server.resume()
+
+
+def test_a_child_does_not_wait_for_a_redis_that_is_away(start_valkey: StartServer) -> None:
+    """A job that is held up at its end while Redis is away."""
+    server = start_valkey()
+    server.stop()
+    before = time.monotonic()
+    _program(_WORK_HORSE.replace("assert flush(10)", "flush(0)"), server, "imported", "block")
+    assert time.monotonic() - before < 10
+
+
+_WITHOUT_HOOKS = """
+import ctypes, os
+from runrelay import flush, publish_progress, run_progress
+for i in range(5):
+    publish_progress("run", log=f"line {i}")
+assert flush(10)
+fork = ctypes.PyDLL(None).fork  # as uWSGI forks: in C, and Python runs no hooks
+if fork() == 0:
+    for i in range(5, 10):
+        publish_progress("run", log=f"line {i}")
+    os._exit(0 if flush(10) else 1)
+assert os.wait()[1] == 0
+publish_progress("run", log="line 10")
+assert flush(10)
+"""
+
+
+def test_a_fork_without_hooks_is_noticed_at_the_next_call(start_valkey: StartServer) -> None:
+    """A child under uWSGI has the parent's numbers and no flusher: its lines are lost, or taken for the parent's."""
+    server = start_valkey()
+    _program(_WITHOUT_HOOKS, server)
+    assert log_of(server, "run") == lines(0, 11)
+
+
+_CONNECTS_WHILE_IT_FORKS = """
+import os, sys, threading
+
+connecting, forked = threading.Event(), threading.Event()
+
+class Slow:
+    '''Holds the flusher's imports up until the process has forked.'''
+    def find_spec(self, name, path=None, target=None):
+        if threading.current_thread().name == "runrelay-flusher":
+            connecting.set()
+            forked.wait(30)
+
+for name in ("encodings.idna", "stringprep", "ctypes"):
+    assert name not in sys.modules
+sys.meta_path.insert(0, Slow())
+from runrelay import flush, publish_progress
+publish_progress("run", log="line 0")
+if "encodings.idna" not in sys.modules:
+    assert connecting.wait(30)
+if os.fork() == 0:
+    publish_progress("run", log="line 1")
+    os._exit(0 if flush(10) else 1)
+forked.set()
+assert os.wait()[1] == 0, "the child cannot commit"
+assert flush(10)
+"""
+
+
+def test_a_fork_while_the_parent_connects_leaves_the_child_able_to(start_valkey: StartServer) -> None:
+    """A child in which a module that connecting needs is half imported for ever, and whose events are never sent."""
+    server = start_valkey()
+    _program(_CONNECTS_WHILE_IT_FORKS, server, REDIS_URL=server.url.replace("127.0.0.1", "localhost"))
+    assert sorted(log_of(server, "run")) == lines(0, 2)
