@@ -52,8 +52,10 @@ class CapturedProgress:
 
     def __init__(self) -> None:
         self.events: list[CapturedEvent] = []
-        self._steps: dict[str, dict[str, bool]] = {}
-        """Per run its steps, and whether they have succeeded."""
+        self._steps: dict[str, dict[str, str | None]] = {}
+        """Per run its steps, and the terminal state of each that has ended."""
+        self._errors: dict[str, str] = {}
+        """Per run whose canvas will fail: why."""
         self._finished: set[str] = set()
 
     def of(self, run_id: str) -> list[CapturedEvent]:
@@ -87,10 +89,15 @@ class CapturedProgress:
     # the methods of a sink, in place of the process' publisher's
 
     def emit(self, run_id: str, event: Event, scope: TaskScope | None = None, follow: Event | None = None) -> None:
-        """Keep an event. The end of a canvas is kept only if all of its steps have succeeded, as in the run log."""
+        """Keep an event. The end of a canvas is kept only if all of its steps have ended, as in the run log."""
         check_run_id(run_id)
-        if not self._passes(run_id, event):
-            return
+        if event.kind == "finish":
+            ended = self._finished_as(run_id, event)
+            if ended is None:
+                return
+            event = ended
+        else:
+            self._note(run_id, event)
         attempt = event.attempt if scope is None or event.attempt is not None else scope.attempt
         self.events.append(CapturedEvent.of(run_id, event, attempt))
         if scope is not None and event.kind in STARTS:
@@ -98,20 +105,35 @@ class CapturedProgress:
         if follow is not None:
             self.emit(run_id, follow)
 
-    def _passes(self, run_id: str, event: Event) -> bool:
+    def _finished_as(self, run_id: str, event: Event) -> Event | None:
+        """The event that ends a canvas, or None if it has ended already, or some of its steps have not."""
         steps = self._steps.setdefault(run_id, {})
-        if event.kind == "finish":
-            if run_id in self._finished or not steps or not all(steps.values()):
-                return False
-            self._finished.add(run_id)
-        elif event.kind in ("queue", "start"):
+        if event.error is not None:
+            self._errors.setdefault(run_id, event.error)
+        for name in _names(event.lost, steps):
+            steps[name] = "END"
+        if run_id in self._finished or not steps or not all(steps.values()):
+            return None
+        self._finished.add(run_id)
+        bad = {"FAILED", "CANCELLED"}.intersection(filter(None, steps.values()))
+        if not bad:
+            return event if event.state == "END" else None
+        state = "FAILED" if "FAILED" in bad else "CANCELLED"
+        return event._replace(state=state, log=None, result=None, error=self._errors.get(run_id))
+
+    def _note(self, run_id: str, event: Event) -> None:
+        """Keep account of a run's steps."""
+        steps = self._steps.setdefault(run_id, {})
+        if event.kind in ("queue", "start"):
             self._finished.discard(run_id)
+            self._errors.pop(run_id, None)
             steps.clear()
         for spec in event.steps or ():
-            steps.setdefault(spec.name, False)
+            steps.setdefault(spec.name, None)
         if event.step is not None and (event.kind == "step_start" or not steps.get(event.step)):
-            steps[event.step] = event.state == "END"
-        return True
+            steps[event.step] = event.state if event.state in TERMINAL_STATES else None
+            for name in _names(event.lost, steps):
+                steps[name] = "END"  # it will not run: nothing waits for it
 
     def commit(self, run_id: str, event: Event) -> Committed:
         """Keep an event. Returns what an empty run log would."""
@@ -130,6 +152,15 @@ class CapturedProgress:
     def _committed(self, event: Event) -> Committed:
         count, attempt = len(self.events), event.attempt or 1
         return Committed("captured0000", count - 1, count, "running", attempt, attempt, 1, False, False, 0, 0)
+
+
+def _names(lost: bytes | None, steps: dict[str, str | None]) -> list[str]:
+    """The names of the steps that will not run; see `Event.lost`."""
+    names, found = list(steps), []
+    for first, count in [] if lost is None else orjson.loads(lost):
+        if first in steps:
+            found += names[names.index(first) :][:count]
+    return found
 
 
 @contextmanager

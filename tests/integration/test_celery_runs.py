@@ -15,13 +15,11 @@ from celery import chain, chord, group
 from runrelay.celery import cancel, canvas, run_headers, send, step, step_names
 from runrelay.outbox import Publisher
 from runrelay.progress import make_event
-from runrelay.publisher import configure
-from runrelay.publisher.publish import use_sink
 from runrelay.runlog import Keys
 from runrelay.settings import PublisherSettings
 from tests.support import celery_tasks as tasks
 from tests.support.announced import DEADLINE_S, Event, Watch, states
-from tests.support.celery_worker import worker
+from tests.support.celery_worker import sending, worker
 from tests.support.servers import Server
 
 pytestmark = pytest.mark.slow
@@ -34,14 +32,8 @@ def keys() -> Keys:
 
 @pytest.fixture(scope="module")
 def sent(valkey_server: Server, keys: Keys) -> Iterator[Publisher]:
-    """This process sends: its Celery application and its publisher use the tests' server."""
-    tasks.URL = valkey_server.url
-    tasks.app.conf.update(broker_url=valkey_server.url, result_backend=valkey_server.url)
-    publisher = configure(PublisherSettings(redis_url=valkey_server.url, keys=keys))
-    yield publisher
-    publisher.close()
-    use_sink(None)
-    tasks.app.close()
+    with sending(valkey_server.url, keys) as publisher:
+        yield publisher
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import redis
 from celery import Celery, chain, chord
+from celery.exceptions import Ignore, Reject
 
 from runrelay import flush, publish_progress, run_progress
 from runrelay.celery import install, signals
@@ -212,3 +214,64 @@ def killed_part(previous: Any, run_id: str) -> str:
     if _count(run_id) == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return "survived"
+
+
+# Members of canvases, and the ways in which a task ends
+
+
+@task()
+def told(*previous: Any, run_id: str, name: str = "told") -> Any:
+    """A member that says one line, and returns what it was given, and its name."""
+    publish_progress(run_id, log=f"{name} was here")
+    return [*previous, name]
+
+
+@task()
+def breaks(*previous: Any, run_id: str, after: str | None = None) -> None:
+    if after is not None:
+        _gate(after)
+    raise RuntimeError("a part broke")
+
+
+@task()
+def waits(*previous: Any, run_id: str, gate: str) -> str:
+    _gate(gate)
+    publish_progress(run_id, log=f"after {gate}")
+    return gate
+
+
+@task(bind=True)
+def ends_as(self: Any, *previous: Any, run_id: str, how: str) -> Any:
+    """A task that ends in one of the ways that Celery does not signal as success or failure."""
+    publish_progress(run_id, log=f"ends as {how}")
+    if how == "ignore":
+        raise Ignore("somebody else has done it")
+    if how == "ignore as failed":
+        meta = {"exc_type": "ValueError", "exc_message": ["no disk"], "exc_module": "builtins"}
+        self.update_state(state="FAILURE", meta=meta)
+        raise Ignore
+    if how == "ignore as succeeded":
+        self.update_state(state="SUCCESS", meta={"answer": 7})
+        raise Ignore
+    if how == "reject":
+        raise Reject("not for us", requeue=False)
+    if how == "reject once" and _count(f"reject {run_id}") == 1:
+        raise Reject("try another", requeue=True)
+    if how == "enough":
+        self.request.chain = None
+    if how == "not json":
+        return object()
+    if how == "own words":
+        publish_progress(run_id, "FAILED", error="by its own words")
+        raise RuntimeError("and an exception")
+    return how
+
+
+@task(acks_late=False)
+def exits(*previous: Any, run_id: str) -> None:
+    sys.exit(3)
+
+
+@task()
+def add(x: int, y: int) -> int:
+    return x + y

@@ -10,11 +10,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from runrelay.outbox import Publisher
+from runrelay.publisher import configure
+from runrelay.publisher.publish import use_sink
+from runrelay.runlog import Keys
+from runrelay.settings import PublisherSettings
 from tests.support import celery_tasks as tasks
 
-__all__ = ["worker"]
+__all__ = ["sending", "worker"]
 
 _DEADLINE_S = 40.0
+
+
+@contextmanager
+def sending(url: str, keys: Keys) -> Iterator[Publisher]:
+    """This process sends: its Celery application and its publisher use the server at `url`."""
+    tasks.URL = url
+    tasks.app.conf.update(broker_url=url, result_backend=url)
+    publisher = configure(PublisherSettings(redis_url=url, keys=keys))
+    yield publisher
+    publisher.close()
+    use_sink(None)
+    tasks.app.close()
 
 
 @contextmanager

@@ -1,8 +1,12 @@
 """Celery tasks as runs: `install(app)` once, then `send(task.s(…), run_id)`. Needs the extra `celery`.
 
-signals.py   install: Celery's signals become events of a run
-canvas.py    a task or canvas as a run: headers, step names, task ids; cancelling it
-gate.py      a task whose work is no longer wanted does not begin
+signals.py       install: Celery's signals become events of a run
+ends.py          what a task's end publishes, also where Celery does not signal it
+canvas.py        a task or canvas as a run: headers, step names, task ids; cancelling it
+shapes.py        the shape of a canvas: its members, the first, the last, what comes after each
+header.py        the header of a task's message
+gate.py          a task whose work is no longer wanted does not begin
+task_classes.py  a method of every task of an application is replaced
 """
 
 from ..errors import without_extra

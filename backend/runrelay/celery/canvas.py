@@ -1,8 +1,11 @@
 """A Celery task or canvas as a run: its tasks' headers, step names and task ids.
 
-A task's message has one header, `runrelay`, with its run and step. The members of a canvas have it in their own
-options: Celery keeps those in the messages of chains and chords, so that each member's message has it. A task that is
-sent by a task does not inherit it.
+A task's message has one header, `runrelay`, with its run and step (header.py). The members of a canvas have it in their
+own options: Celery keeps those in the messages of chains and chords, so that each member's message has it. A task that
+is sent by a task does not inherit it.
+
+The caller's signatures are never changed: a copy is marked (shapes.py). So one signature can be used in several places
+and for several runs, and nothing of one run goes into the next.
 """
 
 from __future__ import annotations
@@ -10,13 +13,10 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from celery import Celery, Signature
-from celery.canvas import _chain as Chain
-from celery.canvas import chord as Chord
-from celery.canvas import group as Group
 from celery.canvas import maybe_signature
 
 from ..progress import Event, StepSpec, check_run_id, step_specs
@@ -24,10 +24,11 @@ from ..progress.checks import MAX_LOG_BYTES, MAX_STEP_CHARS, MAX_STEPS
 from ..progress.text import check_label, check_text, cut_text
 from ..publisher.publish import commit
 from ..publisher.run_progress import MAX_TITLE_CHARS
+from .header import HEADER, mark
+from .shapes import check_canvas, clone, copied, first, is_single, last, leaves, members
 
 __all__ = ["HEADER", "cancel", "canvas", "mark_as", "run_headers", "send", "step", "step_names", "task_id", "task_ids"]
 
-HEADER: Final = "runrelay"
 _CANCELLED_ATTEMPTS: Final = 1000
 _NAMED: Final = 20
 """The most names in an error text."""
@@ -73,13 +74,15 @@ def run_headers(
 
 
 def step(signature: Signature, name: str) -> Signature:
-    """Set the step name of a canvas' member. By default it is the task's name after the last dot.
+    """A copy of a canvas' member with this step name. By default it is the task's name after the last dot.
 
     Raises:
         TypeError, ValueError: the name is wrong.
     """
     check_label("step", name, MAX_STEP_CHARS)
-    return _with_info(signature, {"step": name})
+    copy = clone(signature)
+    mark(copy, {"step": name})
+    return copy
 
 
 def step_names(signature: Signature) -> list[str]:
@@ -87,7 +90,8 @@ def step_names(signature: Signature) -> list[str]:
 
     Members of the same name get numbers: `image`, `image-2`, `image-3`.
     """
-    return [] if _is_single(signature) else [name for _, name in _named(signature)]
+    copy = copied(signature)
+    return [] if is_single(copy) else [member.name for member in members(copy)]
 
 
 def canvas(
@@ -102,14 +106,19 @@ def canvas(
 ) -> Signature:
     """Make a task, or a chain, group or chord (nested ones too), one run; its members are the run's steps.
 
-    The signature is changed in place and returned: `canvas(…).apply_async()` sends it. The run is committed as queued.
+    Returns a marked copy of the signature: `canvas(…).apply_async()` sends it. The signature itself stays as it is. The
+    run is committed as queued.
+
+    The run ends when its last member has ended: as succeeded if all have succeeded, else as failed, or as cancelled if
+    some were revoked and none has failed. If a member of a group does not succeed, the others go on. Members that are
+    not sent any more, as Celery does it after a failure, are not waited for.
 
     A run keeps 1,000 steps. Of a larger canvas the first members are kept, and those that `weights` names. The others
-    are counted (`steps_truncated`): their events are delivered, and the run ends when they have succeeded, too.
+    are counted (`steps_truncated`): their events are delivered, and the run's end waits for them, too.
 
     Args:
         run_id: as for `publish_progress`.
-        signature: the task or canvas.
+        signature: the task or canvas. `chunks` becomes the group that Celery sends it as.
         weights: the steps' shares of the whole by name (any positive unit); equal by default.
         title, pipeline: shown to people.
         closing: the run's last log line, published with the event that ends it as succeeded. The run's result is the
@@ -124,15 +133,17 @@ def canvas(
     run_id = run_headers(run_id, title=title, pipeline=pipeline)[HEADER]["run_id"]
     if closing is not None:
         closing = cut_text(check_text("closing", closing), MAX_LOG_BYTES)
-    members = list(_members(signature))
-    if not members and not _is_single(signature):
-        raise ValueError(f"a canvas must have members, got an empty {signature.subtask_type}: its run would never end")
-    kept, beyond = _kept([name for _, name in members], weights)
+    check_canvas(signature)
+    made = copied(maybe_signature(signature))
+    found = [] if is_single(made) else members(made)
+    if not found and not is_single(made):
+        raise ValueError(f"a canvas must have members, got an empty {made.subtask_type}: its run would never end")
+    kept, beyond = _kept([member.name for member in found], weights)
     specs = _specs(kept, weights)
     if beyond:
         _log.warning(
             "run %r: a run keeps at most %d steps, its canvas has %s members: the others are only counted",
-            run_id, MAX_STEPS, f"{len(members):,}",
+            run_id, MAX_STEPS, f"{len(found):,}",
         )  # fmt: skip
     if attempt is None:
         event = Event(
@@ -145,26 +156,31 @@ def canvas(
             more_steps=len(beyond) or None,
         )
         attempt = commit(run_id, event).attempt
-    info = {"run_id": run_id, "attempt": attempt}
-    if not members:
-        _with_info(signature, {**info, "title": title, "pipeline": pipeline, "closing": closing})
-        signature.set(task_id=task_id(run_id, attempt))
-        return signature
-    first, last = set(map(id, _first(signature))), _last(signature)
-    for member, name in members:
+    info = {"run_id": run_id, "attempt": attempt, "closing": closing}
+    if not found:
+        mark(made, {**info, "title": title, "pipeline": pipeline})
+        made.set(task_id=task_id(run_id, attempt))
+        return made
+    starting, ends = set(map(id, first(made))), last(made)
+    for member in found:
         # Celery sends the next member before it signals that one has succeeded, so any of them may end the run.
-        more: dict[str, Any] = {"step": name, "last": member is last, "closing": closing, "beyond": beyond.get(name)}
-        if id(member) in first:
+        more: dict[str, Any] = {
+            "step": member.name,
+            "last": member.signature is ends,
+            "beyond": beyond.get(member.name),
+            "rest": [[found[at].name, count] for at, count in member.rest],
+        }
+        if id(member.signature) in starting:
             # The steps are declared again with the first members: a log that was lost does not have them, and a relay
             # that has queued the run does not know the weights. A list of 1,000 goes with one member only.
-            declares = member is members[0][0] if beyond else weights
+            declares = member is found[0] if beyond else weights
             more["steps"] = [list(spec) for spec in specs] if declares else None
             more["more_steps"] = len(beyond) or None
-            more["first"] = member is members[0][0]
+            more["first"] = member is found[0]
             more |= {"title": title, "pipeline": pipeline}
-        _with_info(member, {**info, **more})
-        member.set(task_id=task_id(run_id, attempt, name))
-    return signature
+        mark(member.signature, {**info, **more})
+        member.signature.set(task_id=task_id(run_id, attempt, member.name))
+    return made
 
 
 def send(
@@ -193,7 +209,7 @@ def send(
         raise ValueError(f"task_id must not be given, it is derived from the run; got {options['task_id']!r}")
     ready = canvas(run_id, signature, weights=weights, title=title, pipeline=pipeline, closing=closing, attempt=attempt)
     if headers is not None:  # headers given to apply_async would replace the run's
-        for member in _leaves(ready):
+        for member in leaves(ready):
             member.set(headers={**headers, **member.options["headers"]})
     return ready.apply_async(**options)
 
@@ -215,78 +231,9 @@ def cancel(app: Celery, run_id: str, attempt: int, steps: Iterable[str] = ()) ->
 
 def mark_as(signature: Signature, task_id: str, info: Mapping[str, Any]) -> None:
     """Set the header of the member with this task id to `info`."""
-    for leaf in _leaves(signature):
+    for leaf in leaves(signature):
         if leaf.options.get("task_id") == task_id:
-            _with_info(leaf, info)
-
-
-def _is_single(signature: Signature) -> bool:
-    return not isinstance(signature, (Chain, Group, Chord))
-
-
-def _children(signature: Signature) -> list[list[Signature]]:
-    """A canvas' parts in order; the members of one part run at the same time."""
-    if isinstance(signature, Chain):
-        return [[task] for task in _signatures(signature, "tasks")]
-    if isinstance(signature, Group):
-        return [_signatures(signature, "tasks")]
-    header = signature.tasks
-    parts = _children(header) if isinstance(header, Signature) else [_signatures(signature, "header")]
-    return [*parts, [signature.body]]
-
-
-def _signatures(signature: Signature, name: str) -> list[Signature]:
-    """A list of members, changed in place: members that are plain dictionaries (from JSON) become signatures."""
-    items = signature.kwargs[name]
-    if isinstance(items, list) and all(isinstance(item, Signature) for item in items):
-        return items
-    members = [maybe_signature(item, app=signature.app) for item in items]
-    signature.kwargs[name] = members
-    return members
-
-
-def _leaves(signature: Signature) -> Iterator[Signature]:
-    if _is_single(signature):
-        yield signature
-        return
-    for part in _children(signature):
-        for child in part:
-            yield from _leaves(child)
-
-
-def _first(signature: Signature) -> list[Signature]:
-    """The members that start at once."""
-    if _is_single(signature):
-        return [signature]
-    return [leaf for child in _children(signature)[0] for leaf in _first(child)]
-
-
-def _last(signature: Signature) -> Signature | None:
-    """The member that ends last, if there is exactly one: its return value is the run's result."""
-    if _is_single(signature):
-        return signature
-    part = _children(signature)[-1]
-    return _last(part[0]) if len(part) == 1 else None
-
-
-def _named(signature: Signature) -> Iterator[tuple[Signature, str]]:
-    taken: set[str] = set()
-    counts: dict[str, int] = {}
-    for leaf in _leaves(signature):
-        own = (leaf.options.get("headers") or {}).get(HEADER, {}).get("step")
-        base = own or str(leaf.task).rpartition(".")[2][:MAX_STEP_CHARS]
-        name, count = base, counts.get(base, 1)
-        while name in taken:
-            count += 1
-            number = f"-{count}"
-            name = base[: MAX_STEP_CHARS - max(5, len(number))] + number
-        counts[base] = count
-        taken.add(name)
-        yield leaf, name
-
-
-def _members(signature: Signature) -> Iterator[tuple[Signature, str]]:
-    return iter(()) if _is_single(signature) else _named(signature)
+            mark(leaf, info)
 
 
 def _kept(names: list[str], weights: Mapping[str, float] | None) -> tuple[list[str], dict[str, int]]:
@@ -295,8 +242,8 @@ def _kept(names: list[str], weights: Mapping[str, float] | None) -> tuple[list[s
         return names, {}
     weighted = {name for name in names if weights and name in weights}
     room = MAX_STEPS - len(weighted)
-    first = [name for name in names if name not in weighted][: max(0, room)]
-    kept = weighted.union(first)
+    others = [name for name in names if name not in weighted][: max(0, room)]
+    kept = weighted.union(others)
     left = [name for name in names if name not in kept]
     return [name for name in names if name in kept], {name: number for number, name in enumerate(left, 1)}
 
@@ -312,11 +259,3 @@ def _specs(names: list[str], weights: Mapping[str, float] | None) -> tuple[StepS
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
-
-
-def _with_info(signature: Signature, info: Mapping[str, Any]) -> Signature:
-    headers = dict(signature.options.get("headers") or {})
-    known = {name: value for name, value in info.items() if value is not None}
-    headers[HEADER] = {**headers.get(HEADER, {}), **known}
-    signature.set(headers=headers)
-    return signature

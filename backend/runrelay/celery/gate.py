@@ -22,18 +22,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import wraps
 from typing import Any, Final
 
-from celery import Celery, signals
+from celery import Celery
 from celery.exceptions import Ignore
+
+from .task_classes import on_every_task
 
 __all__ = ["START_WAIT_S", "Gate"]
 
 START_WAIT_S: Final = 5.0
 """The longest that a task's body waits for the commit of its start. It does not wait while Redis is known to be
 away."""
-_GUARDED: Final = "_runrelay_guarded"
 
 _log = logging.getLogger("runrelay.celery")
 
@@ -52,29 +52,13 @@ class Gate:
     def __init__(self, app: Celery, unwanted: Callable[[Any], str | None]) -> None:
         self._app = app
         self._unwanted = unwanted
-        # Each task class by itself: a user's class does not inherit from the application's. `worker_init` comes when
-        # all modules are imported, and before the worker builds its tracers.
-        app.on_after_finalize.connect(self._guard_all, weak=False)
-        signals.worker_init.connect(self._guard_all, weak=False)
-        if app.finalized:
-            self._guard_all()
+        on_every_task(app, "before_start", self._guarding)
 
-    def _guard_all(self, **_: Any) -> None:
-        for task in list(self._app.tasks.values()):
-            if not getattr(type(task).before_start, _GUARDED, False):
-                self._guard(type(task))
-
-    def _guard(self, task_class: Any) -> None:
-        before_start = task_class.before_start
-
-        @wraps(before_start)
+    def _guarding(self, before_start: Any) -> Any:
         def guarded(task: Any, task_id: str, args: Any, kwargs: Any) -> Any:
             if task.app is self._app and (why := self._unwanted(task)) is not None:
                 _log.warning("task %s[%s] is not executed: %s", task.name, task_id, why)
                 raise Ignore(why)
             return before_start(task, task_id, args, kwargs)
 
-        # Celery's tracer does not call a `before_start` whose module is Celery's own.
-        guarded.__module__ = __name__
-        setattr(guarded, _GUARDED, True)
-        task_class.before_start = guarded
+        return guarded

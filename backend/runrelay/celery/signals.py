@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from celery import Celery, signals
@@ -17,14 +18,16 @@ from celery.utils.serialization import UnpickleableExceptionWrapper
 from ..errors import RunlogError
 from ..outbox.publisher import Publisher
 from ..outbox.scopes import TaskScope, enter_scope, leave_scope
-from ..progress import Event, StepSpec, check_run_id, make_event
-from ..progress.checks import MAX_RESULT_BYTES, check_attempt, encode_json
+from ..progress import Event, make_event
 from ..progress.fields import Kind
 from ..publisher.publish import commit, configure, current_sink, emit, shut_down
 from ..publisher.run_progress import error_text
 from ..settings import PublisherSettings
-from .canvas import HEADER, mark_as
+from .canvas import mark_as
+from .ends import StateSet, fail, succeed, tell_unsignalled_end
 from .gate import START_WAIT_S, Gate
+from .header import HEADER, TaskInfo, info_of
+from .task_classes import on_every_task
 
 __all__ = ["TASK_FLUSH_S", "install"]
 
@@ -62,26 +65,17 @@ def install(app: Celery, *, settings: PublisherSettings | None = None) -> None:
         _installed[id(app)] = Installation(app)
 
 
-class _Execution(NamedTuple):
-    info: _Info
+@dataclass(slots=True)
+class _Execution:
+    """One execution of a task in this process."""
+
+    info: TaskInfo
     scope: TaskScope
-
-
-class _Info(NamedTuple):
-    """The header of a task's message, checked."""
-
-    run_id: str
-    attempt: int | None = None
-    step: str | None = None
-    title: str | None = None
-    pipeline: str | None = None
-    steps: tuple[StepSpec, ...] | None = None
-    more_steps: int | None = None
-    beyond: int | None = None
-    """Of a member whose step is not kept: its number among those, from 1."""
-    first: bool = False
-    last: bool = False
-    closing: str | None = None
+    in_chain: bool
+    """Members of a chain come after the task."""
+    told: bool = False
+    """What becomes of the task is published: its end, its retry, or another task has its place."""
+    said: StateSet | None = None
 
 
 class Installation:
@@ -92,6 +86,7 @@ class Installation:
         # Requests by task id, for the worker's main process. It never sees a task's end, hence the weak references.
         self._requests: WeakValueDictionary[str, Any] = WeakValueDictionary()
         Gate(app, self._why_unwanted)
+        on_every_task(app, "update_state", self._noting_states)
         signals.before_task_publish.connect(self._before_publish, weak=False)
         signals.task_received.connect(self._received, weak=False)
         signals.task_prerun.connect(self._prerun, weak=False)
@@ -117,7 +112,7 @@ class Installation:
         info = headers.get(HEADER)
         if not isinstance(info, dict) or info.get("attempt") is not None or info.get("step") is not None:
             return
-        checked = _info({HEADER: info})
+        checked = info_of({HEADER: info})
         if checked is None or current_sink().down:
             return
         event = _event("queue", state="QUEUED", title=checked.title, pipeline=checked.pipeline)
@@ -133,40 +128,43 @@ class Installation:
         execution = self._execution_of(task)
         if execution is None:
             return
-        info, scope = execution
         headers.setdefault(HEADER, task.request.get(HEADER))
         if (headers.get("retries") or 0) > (task.request.retries or 0):
             # Committed before the message can be delivered: else the next attempt could start first, and `retrying` of
             # this one would be fenced.
-            self._publish_retry(info, scope, sys.exc_info()[1])
+            self._publish_retry(execution, sys.exc_info()[1])
             setattr(task.request, _RETRY_PUBLISHED, sys.exc_info()[1] is not None)
             current_sink().flush(TASK_FLUSH_S, while_down=False)
+        execution.told = True
 
     def _before_replacement(self, task: Any, body: Any) -> None:
         """A task replaces itself by a canvas: the member with its id, which ends last, gets its header."""
-        if self._execution_of(task) is None or not isinstance(body, tuple):
+        execution = self._execution_of(task)
+        if execution is None or not isinstance(body, tuple):
             return
+        execution.told = True
         embedded = body[2]
         for signature in (*(embedded.get("chain") or ()), embedded.get("chord")):
             if signature is not None:
                 mark_as(maybe_signature(signature, app=self.app), task.request.id, task.request.get(HEADER))
 
-    def _publish_retry(self, info: _Info, scope: TaskScope, reason: Any) -> None:
+    def _publish_retry(self, execution: _Execution, reason: Any) -> None:
+        info, scope = execution.info, execution.scope
         log = None if reason is None else _reason(reason)
         event = make_event(None if info.step else "RETRYING", log=log, level="warning", step=info.step)
         emit(info.run_id, event._replace(kind="retrying"), scope)
 
     def _received(self, request: Any = None, **_: Any) -> None:
-        if request.app is self.app and _info(request.request_dict) is not None:
+        if request.app is self.app and info_of(request.request_dict) is not None:
             self._requests[request.id] = request
 
     def _prerun(self, task: Any = None, **_: Any) -> None:
-        info = self._info_of(task)
+        info = info_of(task.request) if task.app is self.app else None
         if info is None:
             return
         attempt = None if info.step is None else info.attempt
         scope = TaskScope(info.run_id, info.step, attempt, sent_for=info.attempt, more_step=info.beyond)
-        setattr(task.request, _EXECUTION, _Execution(info, scope))
+        setattr(task.request, _EXECUTION, _Execution(info, scope, in_chain=bool(task.request.chain)))
         enter_scope(scope)
         if info.step is None:
             event = _event(
@@ -196,95 +194,61 @@ class Installation:
             return None
         return f"attempt {execution.info.attempt} of run {execution.info.run_id!r} was cancelled, withdrawn or replaced"
 
-    def _success(self, sender: Any = None, result: Any = None, **_: Any) -> None:
-        execution = self._execution_of(sender)
-        if execution is None:
-            return
-        info, scope = execution
-        if scope.failure is not None:
-            self._fail(info, scope, scope.failure)
-            return
-        if scope.ended not in (None, "END"):
-            self._end_run_as(info, scope)
-            return
-        value = scope.result if scope.result is not None else result
-        encoded = _encoded(value) if info.step is None or info.last else None
-        if scope.ended is None:
-            log = info.closing if info.step is None else None
-            event = Event(_now_ms(), state="END", log=log, step=info.step, result=encoded)
-            emit(info.run_id, event, scope)
-        if info.step is not None:
-            # Ends the run if all of its steps have succeeded. The commit script knows that; no member needs to.
-            event = _event("finish", state="END", log=info.closing, attempt=scope.attempt, result=encoded)
-            emit(info.run_id, event)
+    def _noting_states(self, update_state: Any) -> Any:
+        """`Task.update_state` that is noted, too: a task that raises `Ignore` afterwards has said how it ends."""
 
-    def _end_run_as(self, info: _Info, scope: TaskScope) -> None:
-        """The task itself has published that its step failed or was cancelled: the run ends the same way."""
-        if info.step is not None:
-            emit(info.run_id, Event(_now_ms(), state=scope.ended, attempt=scope.attempt))
+        def noting(task: Any, task_id: Any = None, state: Any = None, meta: Any = None, **more: Any) -> Any:
+            execution = self._execution_of(task)
+            if execution is not None and state is not None and task_id in (None, task.request.id):
+                execution.said = StateSet(str(state), meta)
+            return update_state(task, task_id, state, meta, **more)
+
+        return noting
+
+    def _success(self, sender: Any = None, result: Any = None, **_: Any) -> None:
+        execution = self._told(sender)
+        if execution is not None:
+            # `self.request.chain = None` in the task: Celery does not send what comes after it
+            dropped = execution.in_chain and not sender.request.chain
+            succeed(execution.info, execution.scope, result, rest_dropped=dropped)
 
     def _failure(self, sender: Any = None, task_id: str = "", exception: Any = None, **_: Any) -> None:
-        execution = self._execution_of(sender)
+        execution = self._told(sender)
         if execution is not None:
-            if not execution.scope.ended:
-                if isinstance(exception, UnpickleableExceptionWrapper):  # the exception that it wraps is being handled
-                    exception = sys.exc_info()[1] or exception
-                self._fail(execution.info, execution.scope, error_text(exception))
-            else:
-                self._end_run_as(execution.info, execution.scope)
+            if isinstance(exception, UnpickleableExceptionWrapper):  # the exception that it wraps is being handled
+                exception = sys.exc_info()[1] or exception
+            fail(execution.info, execution.scope, error_text(exception))
             return
         # In the worker's main process: the task's process has died, or was killed for its time limit.
         info = self._info_of_request(sender, task_id)
         if info is not None:
-            self._fail(info, None, f"{type(exception).__name__}: {exception}")
-
-    def _fail(self, info: _Info, scope: TaskScope | None, error: str) -> None:
-        if info.step is None:
-            event = make_event("FAILED", error=error)
-            # only the task's own process knows the attempt that its start was given
-            emit(info.run_id, event if scope is not None else event._replace(base_attempt=info.attempt), scope)
-            return
-
-        # The run fails only if the step's failure is not fenced: otherwise another execution of the step is at work.
-        event = make_event("FAILED", step=info.step, error=error, attempt=info.attempt)
-        event = event._replace(more_step=info.beyond)  # the worker's main process has no scope that would add it
-        run_fails = make_event("FAILED", error=f"{info.step}: {error}", attempt=info.attempt)
-        emit(info.run_id, event, scope, run_fails)
+            fail(info, None, f"{type(exception).__name__}: {exception}")
 
     def _retry(self, sender: Any = None, reason: Any = None, **_: Any) -> None:
-        execution = self._execution_of(sender)
+        execution = self._told(sender)
         if execution is None:
             return
-        info, scope = execution
-        scope.failure = None
+        execution.scope.failure = None
         published = getattr(sender.request, _RETRY_PUBLISHED, None)
         if published is None or (published is False and getattr(reason, "exc", None) is not None):
-            self._publish_retry(info, scope, reason)
+            self._publish_retry(execution, reason)
 
     def _revoked(
         self, sender: Any = None, request: Any = None, terminated: Any = None, expired: Any = None, **_: Any
     ) -> None:
-        if sender.app is not self.app:
-            return
-        info = _info(request)
-        if info is None:
-            return
-        why = "expired" if expired else "terminated" if terminated else "revoked"
-        event = make_event("CANCELLED", error=f"the task was {why}")
-        if info.step is None:
-            emit(info.run_id, event._replace(base_attempt=info.attempt))
-        else:
-            emit(info.run_id, event._replace(attempt=info.attempt))
+        info = info_of(request) if sender.app is self.app else None
+        if info is not None:
+            why = "expired" if expired else "terminated" if terminated else "revoked"
+            fail(info, None, f"the task was {why}", "CANCELLED")
 
-    def _postrun(self, task: Any = None, **_: Any) -> None:
+    def _postrun(self, task: Any = None, state: Any = None, retval: Any = None, **_: Any) -> None:
         execution = self._execution_of(task)
         if execution is not None:
+            if not execution.told:
+                tell_unsignalled_end(execution.info, execution.scope, task, state, retval, execution.said)
             setattr(task.request, _EXECUTION, None)
             leave_scope(execution.scope)
             current_sink().flush(TASK_FLUSH_S, while_down=False)
-
-    def _info_of(self, task: Any) -> _Info | None:
-        return _info(task.request) if task.app is self.app else None
 
     def _execution_of(self, task: Any) -> _Execution | None:
         if task.app is not self.app:
@@ -292,10 +256,17 @@ class Installation:
         found = getattr(task.request, _EXECUTION, None)
         return found if isinstance(found, _Execution) else None
 
-    def _info_of_request(self, task: Any, task_id: str) -> _Info | None:
+    def _told(self, task: Any) -> _Execution | None:
+        """The execution of a task of which Celery signals what became of it."""
+        execution = self._execution_of(task)
+        if execution is not None:
+            execution.told = True
+        return execution
+
+    def _info_of_request(self, task: Any, task_id: str) -> TaskInfo | None:
         # `pop`: Celery signals a time limit twice, when the process is killed and when it has ended
         request = self._requests.pop(task_id, None) if task.app is self.app else None
-        return None if request is None else _info(request.request_dict)
+        return None if request is None else info_of(request.request_dict)
 
 
 def _worker_started(**_: Any) -> None:
@@ -310,55 +281,8 @@ def _worker_ended(**_: Any) -> None:
     shut_down()
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 def _event(kind: Kind, **fields: Any) -> Event:
-    return Event(_now_ms(), kind=kind, **fields)
-
-
-def _info(request: Any) -> _Info | None:
-    """A request's header, checked. None if there is none, or if it cannot be used, which is logged."""
-    get = request.get
-    raw = get(HEADER) or (get("headers") or {}).get(HEADER)
-    if raw is None:
-        return None
-    try:
-        steps, attempt = raw.get("steps"), raw.get("attempt")
-        return _Info(
-            check_run_id(raw["run_id"]),
-            attempt=None if attempt is None else check_attempt(attempt),
-            step=raw.get("step"),
-            title=raw.get("title"),
-            pipeline=raw.get("pipeline"),
-            more_steps=_number(raw.get("more_steps")),
-            beyond=_number(raw.get("beyond")),
-            steps=None if not steps else tuple(StepSpec(str(name), float(weight)) for name, weight in steps),
-            first=bool(raw.get("first")),
-            last=bool(raw.get("last")),
-            closing=raw.get("closing"),
-        )
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        _log.warning("a task's header %r cannot be used: %s", HEADER, error)
-        return None
-
-
-def _number(value: Any) -> int | None:
-    if value is not None and not (type(value) is int and value > 0):
-        raise ValueError(f"a number of steps must be 1 or more, got {value!r}")
-    return value
-
-
-def _encoded(value: Any) -> bytes | None:
-    """A return value as a result, or None if it is no JSON or too large: a task may return anything."""
-    if value is None:
-        return None
-    try:
-        return encode_json("result", value, MAX_RESULT_BYTES)
-    except (TypeError, ValueError) as error:
-        _log.debug("a return value is not shown as the result: %s", error)
-        return None
+    return Event(time.time_ns() // 1_000_000, kind=kind, **fields)
 
 
 def _reason(reason: Any) -> str:

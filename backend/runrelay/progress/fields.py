@@ -64,7 +64,7 @@ start:      a single-task run begins; the commit allocates its attempt
 step_start: a member of a canvas begins; the commit allocates the step's attempt
 retrying:   the task failed and will be tried again
 stalled:    the worker is gone; only if its heartbeat is older than `stale_before_ms`
-finish:     the run ends, but only if every one of its steps has succeeded
+finish:     the run ends, but only if none of its steps runs or will run; as succeeded if all have succeeded
 """
 
 
@@ -147,6 +147,9 @@ class Event(NamedTuple):
     for them too."""
     more_step: Annotated[int | None, Field(type="whole", control=True)] = None
     """Of an event with `step`: the number of this step among those beyond the limit, from 1."""
+    lost: Annotated[bytes | None, Field(type="json", control=True)] = None
+    """Of the end of a canvas' member: the parts of the canvas that will not run because of it, as JSON: of each part
+    the name of its first member, and how many members it has."""
 
     @property
     def is_progress_only(self) -> bool:

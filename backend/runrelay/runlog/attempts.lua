@@ -23,11 +23,30 @@ function begin_attempt(new_attempt, declared)
   end
   for i = 0, math.ceil(sums.more / 1000) - 1 do set['m:' .. i], clear['m:' .. i] = nil, true end
   sums.done, sums.weighted, sums.more_done, sums.dropped, sums.last, sums.count = 0, 0, 0, 0, nil, #names
+  sums.over, sums.lost, sums.spared, sums.failed, sums.stopped = 0, 0, 0, nil, nil
+  set.fails_with, clear.fails_with = nil, true
   if declared then sums.weight, sums.more = 0, 0 end
 end
 
+-- Whether this is the error of the step for which the run will fail: the first that has failed, or else the first that was
+-- stopped. An execution of a step that was replaced may say `finish`, too: its step has not failed.
+local function is_why(error)
+  local name = sums.failed or sums.stopped
+  return name and error and string.sub(error, 1, #name + 2) == name .. ': '
+end
+-- The state and the error of a run whose steps have all ended, but not all of them well.
+function conclude()
+  local why, name = set.fails_with or redis.call('HGET', hash, 'fails_with') or nil, sums.failed or sums.stopped
+  if name and not is_why(why) then
+    local step = step_of(name)
+    why = name .. ': ' .. (step and step.error or 'it did not succeed')
+  end
+  set.fails_with, clear.fails_with = nil, true
+  return sums.stopped and not sums.failed and 'CANCELLED' or 'FAILED', why
+end
+
 -- Whether an event passes the fences of the run's attempt and of its end. Allocates the attempt of a start.
-function admit(kind, control, fence)
+function admit(kind, control, fence, new_state)
   local over = has_ended(status)
   if kind == 'queue' then
     begin_attempt(attempt + 1, control.steps)
@@ -52,7 +71,12 @@ function admit(kind, control, fence)
     return status == 'running' and fence == attempt and heartbeat < control.stale_before_ms
   elseif kind == 'finish' then
     step_of('')
-    return fence == attempt and not over and sums.count > 0 and sums.done >= sums.count and sums.more_done >= sums.more
+    if fence ~= attempt or over or sums.count == 0 then return false end
+    if control.lost then lose(control.lost, new_state == 'END') end
+    if control.error and is_why(control.error) then set.fails_with, clear.fails_with = control.error, nil end
+    -- Parts are lost and no step has failed: the member that had failed was executed again, and the parts will come.
+    return sums.done + sums.more_done + sums.over + sums.lost + sums.spared >= sums.count + sums.more
+      and (sums.over > 0 or sums.lost == 0 and new_state == 'END')
   end
   -- The attempt that a task was sent for is known even where the attempt of its start is not (the task died, or never ran).
   if control and control.base_attempt and control.base_attempt < queued then return false end

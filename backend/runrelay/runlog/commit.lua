@@ -47,7 +47,7 @@ local state_json = json(state)
 local data, merged, data_ignored  -- data: the run's, nil before it is read
 
 local steps, sums, names, names_changed, TERMINAL, STATUS_OF
-local rounded, step_of, load_names, declare, unkept, begin_attempt, admit, fold_step
+local rounded, step_of, load_names, declare, unkept, lose, fold_step, begin_attempt, conclude, admit
 if not plain then
   steps = {}
   TERMINAL = {END = 'succeeded', FAILED = 'failed', CANCELLED = 'cancelled'}
@@ -83,7 +83,13 @@ for b = FIRST, #ARGV, WIDTH do
     else
       local run_fence = fence
       if step_name ~= '' then run_fence, step_fence = string.match(fence, '^(%d*)/?(%d*)$') end
-      pass = admit(kind, control, tonumber(run_fence) or attempt)
+      pass = admit(kind, control, tonumber(run_fence) or attempt, new_state)
+      if pass and kind == 'finish' and sums.over > 0 then
+        local why
+        new_state, why = conclude()
+        control, log, log_json = {kind = kind, error = why}, '', ''
+        extra = why and ',"error":' .. json(why) or ''
+      end
     end
     if attempt == 0 and pass then
       attempt = 1

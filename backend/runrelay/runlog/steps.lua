@@ -3,7 +3,12 @@
 -- A field `s:<name>` for each step. `steps` has their count and sums, so that one event reads only its own step. `step_names`
 -- lists them, so that a read need not look through the producers' marks. A step beyond MAX_STEPS is only counted: its events
 -- pass, but the step is not kept. Of a canvas' members beyond (`more`; the run's end waits for them) the log keeps one
--- character each, whether it has succeeded, in fields `m:<number>` of 1,000 characters.
+-- character each in fields `m:<number>` of 1,000 characters: 1 it has succeeded, x it has ended otherwise.
+--
+-- The run of a canvas ends when no member runs or will run: `done` have succeeded, `over` have ended otherwise. Of the rest,
+-- Celery does not send parts: `lost` because a member before them did not succeed, `spared` because one that did has said that
+-- they are not needed. Several members may say so of one part: a field `l:<attempt>/<its first member>` has its size (negative:
+-- spared), so that it is counted once.
 
 function rounded(value) return string.format('%.10g', math.floor(value * 1e6 + 0.5) / 1e6) end
 function step_of(name)
@@ -11,6 +16,7 @@ function step_of(name)
     local raw = redis.call('HGET', hash, 'steps')
     sums = raw and cjson.decode(raw) or {count = 0, done = 0, weight = 0, weighted = 0}
     sums.more, sums.more_done, sums.dropped = sums.more or 0, sums.more_done or 0, sums.dropped or 0
+    sums.over, sums.lost, sums.spared = sums.over or 0, sums.lost or 0, sums.spared or 0
   end
   if steps[name] == nil then
     local raw = name ~= '' and redis.call('HGET', hash, 's:' .. name)
@@ -54,9 +60,9 @@ function unkept(name, nth)
   end
   local field, at = 'm:' .. math.floor((nth - 1) / 1000), (nth - 1) % 1000 + 1
   local done = set[field] or not clear[field] and redis.call('HGET', hash, field) or string.rep('0', 1000)
-  local over = string.sub(done, at, at) == '1'
-  return {name = name, status = over and 'succeeded' or 'running', attempt = 1, weight = 0, unkept = true,
-    started_at = over and 0 or nil, mark = function(char)
+  local status_ = ({['1'] = 'succeeded', x = 'failed'})[string.sub(done, at, at)]
+  return {name = name, status = status_ or 'running', attempt = 1, weight = 0, unkept = true,
+    started_at = status_ and 0 or nil, mark = function(char)
       set[field], clear[field] = string.sub(done, 1, at - 1) .. char .. string.sub(done, at + 1), nil
     end}
 end
@@ -69,10 +75,48 @@ local function count_done(step, by)
     sums.more_done, sums.weighted = sums.more_done + by, sums.weighted + by
   end
 end
+-- One more step has ended without success (1), or one that had has begun again (-1).
+local function count_over(step, by)
+  if step.unkept and not step.mark then return end
+  if step.mark then step.mark(by > 0 and 'x' or '0') end
+  sums.over = sums.over + by
+  local which = step.status == 'failed' and 'failed' or 'stopped'
+  if by > 0 then
+    sums[which] = sums[which] or step.name
+  elseif sums[which] == step.name then
+    sums[which] = nil
+  end
+end
+-- Parts of the canvas will not run: pairs of the first member's name and the number of members.
+function lose(parts, spared)
+  local which = spared and 'spared' or 'lost'
+  for _, part in ipairs(cjson.decode(parts)) do
+    local field = 'l:' .. attempt .. '/' .. part[1]
+    if not (set[field] or not clear[field] and redis.call('HGET', hash, field)) then
+      set[field], clear[field] = spared and -part[2] or part[2], nil
+      sums[which] = sums[which] + part[2]
+    end
+  end
+end
+-- A part begins after all: the member before it was executed again.
+local function find_again(name)
+  local field = 'l:' .. attempt .. '/' .. name
+  local size = sums.lost + sums.spared > 0 and (set[field] or not clear[field] and redis.call('HGET', hash, field))
+  if size then
+    local which = tonumber(size) < 0 and 'spared' or 'lost'
+    set[field], clear[field] = nil, true
+    sums[which] = sums[which] - math.abs(tonumber(size))
+  end
+end
 
 -- Begins an attempt of a step.
 local function begin_step(step, number_)
-  if step.status == 'succeeded' then count_done(step, -1) end
+  if step.status == 'succeeded' then
+    count_done(step, -1)
+  elseif has_ended(step.status) then
+    count_over(step, -1)
+  end
+  find_again(step.name)
   sums.weighted = sums.weighted - (step.progress or 0) * step.weight
   step.status, step.attempt, step.started_at = 'running', number_, now
   step.progress, step.finished_at, step.error = nil, nil, nil
@@ -94,8 +138,13 @@ function fold_step(step, kind, control, new_state, value, fence)
   if step.status == 'succeeded' then
     value = 1
     count_done(step, 1)
+  elseif has_ended(step.status) then
+    count_over(step, 1)
   end
-  if has_ended(step.status) then step.finished_at, step.error = now, control and control.error end
+  if has_ended(step.status) then
+    step.finished_at, step.error = now, control and control.error
+    if control and control.lost then lose(control.lost, step.status == 'succeeded') end
+  end
   if value and value > (step.progress or 0) then
     sums.weighted = sums.weighted + (value - (step.progress or 0)) * step.weight
   end

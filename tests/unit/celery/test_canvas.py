@@ -77,6 +77,7 @@ def test_a_single_task_has_no_step() -> None:
     """A single task that ends a step, and never the run."""
     made = canvas("run", sig("alone"), attempt=2, title="T", pipeline="p")
     assert info(made) == {"run_id": "run", "attempt": 2, "title": "T", "pipeline": "p"}
+    assert "step" not in info(canvas("run", step(sig("alone"), "named"), attempt=2))
     assert made.options["task_id"] == task_id("run", 2)
 
 
@@ -89,13 +90,19 @@ def test_a_canvas_without_an_attempt_queues_the_run() -> None:
     assert info(made.tasks[0])["attempt"] == 1
 
 
-def test_a_reused_signature_gets_the_new_run_s_headers() -> None:
-    """The second run of a signature, whose events go to the first."""
+def test_a_reused_signature_has_nothing_of_an_earlier_run() -> None:
+    """A run with another customer's title, closing line or steps, because its signature was used before."""
     made = chain(sig("a"), sig("a"), app=app)
-    for run_id in ("one", "two"):
-        canvas(run_id, made, attempt=1)
-    assert [info(leaf)["run_id"] for leaf in made.tasks] == ["two", "two"]
-    assert [info(leaf)["step"] for leaf in made.tasks] == ["a", "a-2"]
+    before = repr(dict(made)), [dict(leaf) for leaf in made.tasks]
+    first = canvas("one", made, attempt=1, title="One's", closing="bye, One", weights={"a": 2.0})
+    assert (repr(dict(made)), [dict(leaf) for leaf in made.tasks]) == before, "the caller's object is as it was"
+    for again in (made, first):
+        second = canvas("two", again, attempt=1)
+        assert [info(leaf)["run_id"] for leaf in second.tasks] == ["two", "two"]
+        assert [info(leaf)["step"] for leaf in second.tasks] == ["a", "a-2"]
+        assert not {"title", "closing", "steps"} & {name for leaf in second.tasks for name in info(leaf)}
+    alone = canvas("one", sig("alone"), attempt=1, title="One's", closing="bye, One")
+    assert info(canvas("two", alone, attempt=1)) == {"run_id": "two", "attempt": 1}
 
 
 def test_every_member_has_the_closing_line() -> None:

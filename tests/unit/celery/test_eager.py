@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 import pytest
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import Celery, chain, group, signals
+from celery.exceptions import Ignore
 from celery.local import Proxy
 
 from runrelay import publish_progress, run_progress
 from runrelay.celery import install, run_headers, send
-from runrelay.celery.signals import _info
+from runrelay.celery.header import info_of
 from runrelay.testing import capture_progress
 
 app = Celery("eager-test", broker="memory://", backend="cache+memory://", set_as_current=False)
@@ -91,5 +92,55 @@ def test_a_task_that_was_killed_fails_once() -> None:
 def test_a_header_with_a_wrong_attempt_is_ignored(attempt: object, caplog: pytest.LogCaptureFixture) -> None:
     """A run that cannot be read again, because of an attempt of 10**18."""
     request = {"runrelay": {"run_id": "run", "attempt": attempt}}
-    assert _info(request) is None
+    assert info_of(request) is None
     assert "cannot be used: attempt must be" in caplog.text
+
+
+@pytest.mark.parametrize("propagates", [True, False])
+def test_an_eager_task_that_fails_ends_its_run(propagates: bool) -> None:
+    """A run that stays running in a user's test: with `task_eager_propagates` Celery signals no failure."""
+    app.conf.task_eager_propagates = propagates
+    try:
+        for run_id, signature in (("alone", breaks.s("alone")), ("chained", work.si("chained") | breaks.si("chained"))):
+            with capture_progress() as captured:
+                if propagates:
+                    with pytest.raises(OSError, match="no disk"):
+                        send(signature, run_id)
+                else:
+                    send(signature, run_id)
+            end = captured.ended(run_id)
+            assert end is not None
+            assert end.state == "FAILED"
+            assert str(end.error).splitlines()[0].endswith("OSError: no disk")
+    finally:
+        app.conf.task_eager_propagates = False
+
+
+@app.task(bind=True)  # type: ignore[untyped-decorator]
+def ignored(self: Any, state: str | None) -> None:
+    if state is not None:
+        self.update_state(state=state, meta={"answer": 7} if state == "SUCCESS" else OSError("no disk"))
+    raise Ignore
+
+
+@pytest.mark.parametrize(("said", "state"), [(None, "CANCELLED"), ("FAILURE", "FAILED"), ("SUCCESS", "END")])
+def test_a_task_that_ignores_itself_ends_its_run(said: str | None, state: str) -> None:
+    """A run that stays running, because a task that raises `Ignore` has neither succeeded nor failed."""
+    with capture_progress() as captured:
+        send(ignored.s(said), "run")
+    end = captured.ended("run")
+    assert end is not None
+    assert end.state == state
+    assert end.error == {
+        None: "the task has ended itself without a result (celery.exceptions.Ignore)",
+        "FAILURE": "OSError: no disk",
+        "SUCCESS": None,
+    }.get(said)
+    assert end.result == ({"answer": 7} if said == "SUCCESS" else None)
+
+
+def test_a_task_without_a_run_may_end_as_it_likes() -> None:
+    """Events of a run that does not exist, from a task that has none."""
+    with capture_progress() as captured:
+        ignored.delay("FAILURE")
+    assert captured.events == []
