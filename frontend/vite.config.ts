@@ -5,7 +5,7 @@ const relay = process.env.RUNRELAY_URL ?? "http://127.0.0.1:8000";
 
 export default defineConfig({
   plugins: [react()],
-  base: "/",
+  base: "./", // the relay says in the page where its root is: it may be served under any path
   build: {
     outDir: "../backend/runrelay/dashboard",
     emptyOutDir: true,

@@ -18,11 +18,12 @@ from ..relay.relay import Relay
 from ..relay.settings import Settings
 from . import actions, health, runs, sse, websockets
 from .cut_short import CutShort
-from .dashboard import install_dashboard
+from .dashboard import dashboard_router
 from .foreign_server import let_go_with_the_server
 from .log_config import guarded_logs, one_line_per_connection
 from .memory import giving_memory_back
 from .problems import install_problems, responses
+from .public_root import PublicRoot
 from .router_relay import RouterRelay
 from .server import drain_on_signals, end_with_supervisor
 
@@ -41,7 +42,11 @@ async def _until_asked_to_end(relay: Relay, owns_process: bool) -> AsyncIterator
 
 
 def relay_router(
-    settings: Settings | None = None, pipelines: dict[str, Pipeline] | None = None, *, owns_process: bool = False
+    settings: Settings | None = None,
+    pipelines: dict[str, Pipeline] | None = None,
+    *,
+    dashboard: bool = False,
+    owns_process: bool = False,
 ) -> APIRouter:
     """All routes of a relay. It starts and stops with the application's lifespan. Each router has a relay of its own.
 
@@ -51,10 +56,14 @@ def relay_router(
     Args:
         settings: read from the environment if absent.
         pipelines: by name; those of the entry points if absent.
+        dashboard: also the dashboard's pages: `/`, `/runs/…`, `/new/…`, below the `prefix` of `include_router`.
         owns_process: the process is the relay's own: it ends only when the clients have gone (for `drain_s` at most),
             and it ends if the relay fails.
     """
-    return _relay_router(settings or Settings(), pipelines, owns_process)[0]
+    router, _ = _relay_router(settings or Settings(), pipelines, owns_process)
+    if dashboard:
+        router.include_router(dashboard_router())
+    return router
 
 
 def _relay_router(
@@ -115,10 +124,11 @@ def create_app(
     app.add_middleware(CutShort)
     router, relay = _relay_router(chosen, pipelines, owns_process)
     app.add_middleware(websockets.WebSocketShortcut, relay=relay)
+    app.add_middleware(PublicRoot, root_path=chosen.root_path)
     install_problems(app)
     app.include_router(router)
     if chosen.dashboard:
-        install_dashboard(app)
+        app.include_router(dashboard_router())
     return app
 
 

@@ -1,55 +1,75 @@
-"""The dashboard: static files that were built; all of its routes are answered with one document."""
+"""The dashboard: static files that were built. All of its pages are one document, whose links are relative.
+
+Where the dashboard is, only the browser knows: a proxy may take a prefix off the path and say nothing of it. But every
+page knows how deep it lies below the dashboard's root. So the document that is sent names its files, and the root
+itself, by a relative path (`./` or `../`). It is right behind any proxy, under any mount and any prefix.
+"""
 
 from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from typing import Final
 
-from fastapi import FastAPI
-from fastapi.responses import FileResponse, PlainTextResponse, Response
+from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse, Response
 from fastapi.routing import APIRoute
 from starlette.staticfiles import StaticFiles
 
 from .head import HeadRoute
 
-__all__ = ["install_dashboard"]
+__all__ = ["dashboard_router"]
 
-_CSP = (
+_CSP: Final = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' blob:; "
     "connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'self'"
 )
-
-
-def install_dashboard(app: FastAPI) -> None:
-    """Serve the dashboard at `/`, `/runs/…` and `/new/…`. If it was not built, answer 503 with how to build it."""
-    folder = Path(str(resources.files("runrelay"))) / "dashboard"
-    index = folder / "index.html"
-
-    async def page() -> Response:
-        if not index.is_file():
-            text = "the dashboard is not built: run `make setup`, or `npm ci && npm run build` in frontend/\n"
-            return PlainTextResponse(text, 503)
-        headers = {"Cache-Control": "no-cache", "Content-Security-Policy": _CSP, "X-Content-Type-Options": "nosniff"}
-        return FileResponse(index, headers=headers)
-
-    for path in ("/", "/runs", "/runs/{rest:path}", "/new", "/new/{rest:path}"):
-        app.router.add_api_route(
-            path, page, include_in_schema=False, response_class=Response, route_class_override=_PageRoute
-        )
-    if (folder / "assets").is_dir():
-        app.mount("/assets", _Immutable(directory=folder / "assets"), name="assets")
-    if folder.is_dir():
-        app.mount("/", StaticFiles(directory=folder, check_dir=False), name="dashboard files")
+_HEADERS: Final = {"Cache-Control": "no-cache", "Content-Security-Policy": _CSP, "X-Content-Type-Options": "nosniff"}
+_NOT_BUILT: Final = "the dashboard is not built: run `make setup`, or `npm ci && npm run build` in frontend/\n"
+_ROOT: Final = '<meta name="runrelay-root" content="/" />'
+"""In frontend/index.html; what it says is for Vite's own server."""
 
 
 class _PageRoute(HeadRoute, APIRoute):
-    """A page, by GET and by HEAD."""
+    """A page or a file, by GET and by HEAD."""
 
 
-class _Immutable(StaticFiles):
-    """Files whose names contain a digest of their contents, so that they may be cached for ever."""
+def dashboard_router() -> APIRouter:
+    """The pages `/`, `/runs/…` and `/new/…` and their files. Pages of a dashboard that was not built are 503."""
+    folder = Path(str(resources.files("runrelay"))) / "dashboard"
+    files = StaticFiles(directory=folder, check_dir=False)
+    router = APIRouter(include_in_schema=False, route_class=_PageRoute)
 
-    def file_response(self, *args: object, **kwargs: object) -> Response:
-        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
+    async def page(request: Request) -> Response:
+        try:
+            text = (folder / "index.html").read_text("utf-8")
+        except FileNotFoundError:
+            return PlainTextResponse(_NOT_BUILT, 503)
+        root = "../" * _depth(request) or "./"
+        text = text.replace('="./', f'="{root}').replace(_ROOT, _ROOT.replace('"/"', f'"{root}"'))
+        return Response(text, 200, _HEADERS, media_type="text/html")
+
+    for path in ("/", "/runs", "/runs/{rest:path}", "/new", "/new/{rest:path}"):
+        router.add_api_route(path, page, response_class=Response)
+
+    @router.get("/assets/{name}", response_class=Response)
+    async def asset(request: Request, name: str) -> Response:
+        response = await files.get_response(f"assets/{name}", request.scope)
+        # The names contain a digest of the contents.
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return response
+
+    @router.get("/favicon.svg", response_class=Response)
+    async def favicon(request: Request) -> Response:
+        return await files.get_response("favicon.svg", request.scope)
+
+    return router
+
+
+def _depth(request: Request) -> int:
+    """How many folders below the dashboard's root a page lies, as the browser counts: `/runs/a%2Fb` is one."""
+    rest: str | None = request.path_params.get("rest")
+    if rest is None:
+        return 0
+    raw: bytes = request.scope.get("raw_path") or b""
+    return 1 + rest.count("/") - raw.lower().count(b"%2f")

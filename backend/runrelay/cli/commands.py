@@ -99,6 +99,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address; RUNRELAY_HOST or 127.0.0.1 by default.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Relay processes on this port.")] = 1,
     reload: Annotated[bool, typer.Option(help="Restart when sources change.")] = False,
+    root_path: Annotated[
+        str | None, typer.Option(help="Path under which a proxy serves it, as /relay; RUNRELAY_ROOT_PATH by default.")
+    ] = None,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """The relay: WebSocket, SSE, polling, API, dashboard. Needs a Redis or Valkey (REDIS_URL)."""
@@ -111,6 +114,8 @@ def serve(
         os.environ["PORT"] = str(port)
     if host is not None:
         os.environ["RUNRELAY_HOST"] = host
+    if root_path is not None:
+        os.environ["RUNRELAY_ROOT_PATH"] = root_path
     if log_level not in _LOG_LEVELS:
         raise fail(f"log level must be one of {', '.join(_LOG_LEVELS)}, got {log_level!r}")
     # uvicorn passes this dictionary to each process that it starts, and configures logging there from it alone

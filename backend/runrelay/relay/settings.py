@@ -100,6 +100,11 @@ class Settings(BaseSettings):
         default=None, min_length=1, description="With it, every request needs a token (HS256)."
     )
     jwt_audience: str | None = None
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="Path under which a proxy serves the relay, as /relay.",
+    )
     dashboard: bool = Field(default=True, description="Serve the dashboard at /.")
 
     @field_validator("trusted_proxies", mode="before")

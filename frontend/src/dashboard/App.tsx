@@ -5,6 +5,7 @@ import { Link } from "./Link";
 import { NewRunPage } from "./pages/NewRunPage";
 import { RunPage } from "./pages/RunPage";
 import { RunsPage } from "./pages/RunsPage";
+import { ROOT } from "./root";
 import { pageOf, useAddress } from "./router";
 import { SignIn } from "./shell/SignIn";
 import { TopBar } from "./shell/TopBar";
@@ -30,7 +31,7 @@ export function App(): ReactNode {
             <div className="empty">
               <h1 className="empty-title">{words.missing}</h1>
               <p className="muted">{words.missingHint}</p>
-              <Link className="button" href="/">
+              <Link className="button" href={ROOT}>
                 {words.backToRuns}
               </Link>
             </div>

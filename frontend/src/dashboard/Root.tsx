@@ -3,6 +3,7 @@ import type { ReactNode } from "react";
 import { useMemo } from "react";
 import { RelayClient, RelayProvider } from "../react/index";
 import { App } from "./App";
+import { ROOT } from "./root";
 import { useToken } from "./session";
 
 /** One relay client and one cache for each token: data of one token must not be shown for the next. */
@@ -11,6 +12,7 @@ export function Root(): ReactNode {
   const relay = useMemo(
     () =>
       new RelayClient({
+        baseUrl: ROOT,
         logDetails: true,
         maxLogLines: 50_000,
         token: token ?? undefined,

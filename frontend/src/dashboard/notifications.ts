@@ -1,6 +1,7 @@
 /** Desktop notifications, if the reader wants them: for runs that end while the page is hidden. */
 
 import { preferences, setPreferences } from "./preferences";
+import { ROOT } from "./root";
 
 export function canNotify(): boolean {
   return "Notification" in globalThis;
@@ -16,7 +17,7 @@ export async function setNotify(wanted: boolean): Promise<boolean> {
 export function notifyEnd(title: string, body: string): void {
   if (!preferences().notify || !canNotify() || Notification.permission !== "granted") return;
   if (document.visibilityState === "visible") return;
-  const notification = new Notification(title, { body, icon: "/favicon.svg", tag: title });
+  const notification = new Notification(title, { body, icon: `${ROOT}favicon.svg`, tag: title });
   notification.onclick = () => {
     window.focus();
     notification.close();

@@ -1,6 +1,7 @@
 /** The router. Three pages need no library: the address is the state, and one hook reads it. */
 
 import { useSyncExternalStore } from "react";
+import { ROOT } from "./root";
 
 export type Page =
   | { readonly name: "runs" }
@@ -25,11 +26,11 @@ export function pageOf(pathname: string): Page {
 }
 
 export function runPath(runId: string): string {
-  return `/runs/${encodeURIComponent(runId)}`;
+  return `${ROOT}runs/${encodeURIComponent(runId)}`;
 }
 
 export function newPath(pipeline?: string): string {
-  return pipeline === undefined ? "/new" : `/new/${encodeURIComponent(pipeline)}`;
+  return pipeline === undefined ? `${ROOT}new` : `${ROOT}new/${encodeURIComponent(pipeline)}`;
 }
 
 export function navigate(to: string, how: "push" | "replace" = "push"): void {
@@ -47,7 +48,7 @@ function subscribe(changed: () => void): () => void {
   };
 }
 
-/** Path and query of the page, e.g. `/runs/x?step=qa`. */
+/** Path and query of the page below the root, e.g. `/runs/x?step=qa`. */
 export function useAddress(): string {
-  return useSyncExternalStore(subscribe, () => location.pathname + location.search);
+  return useSyncExternalStore(subscribe, () => location.pathname.slice(ROOT.length - 1) + location.search);
 }

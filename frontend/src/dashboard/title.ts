@@ -2,6 +2,7 @@
 
 import { useEffect } from "react";
 import type { RunStatusName as RunStatus } from "../react/index";
+import { ROOT } from "./root";
 
 export function useTitle(title: string): void {
   useEffect(() => {
@@ -41,7 +42,7 @@ export function faviconSvg(status: RunStatus, progress: number | null): string {
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">${ring}${mark}</svg>`;
 }
 
-const HOME = "/favicon.svg";
+const HOME = `${ROOT}favicon.svg`;
 
 /** Show a run in the tab's icon while mounted. Redrawn in steps of 2 %. */
 export function useFavicon(status: RunStatus, progress: number | null): void {

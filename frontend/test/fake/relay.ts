@@ -327,7 +327,9 @@ export class FakeRelay {
     const isPage = extname(path) === "";
     const file = join(this.root, isPage ? "index.html" : normalize(path));
     try {
-      const body = await readFile(file);
+      const content = await readFile(file);
+      // As the relay does: the files of a page are named from where it lies. Here that is always the root.
+      const body = isPage ? content.toString().replaceAll(`="./`, `="/`) : content;
       response.writeHead(200, {
         "content-type": TYPES[isPage ? ".html" : extname(path)] ?? "application/octet-stream",
         "content-security-policy":

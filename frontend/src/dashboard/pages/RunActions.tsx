@@ -4,6 +4,7 @@ import { useRef } from "react";
 import type { UseRun } from "../../react/index";
 import { isEnded, useRelayClient } from "../../react/index";
 import { Icon } from "../icons";
+import { ROOT } from "../root";
 import { navigate } from "../router";
 import { useWords } from "../words";
 
@@ -12,7 +13,7 @@ export function RunActions({ watched }: { watched: UseRun }): ReactNode {
   const words = useWords();
   const relay = useRelayClient();
   const { run, status, cancel, retry } = watched;
-  const remove = () => relay.api.delete(run.runId).then(() => navigate("/"));
+  const remove = () => relay.api.delete(run.runId).then(() => navigate(ROOT));
   // One mutation for all three actions: a new action clears the error of the last one.
   const { mutate, error, isPending } = useMutation({ mutationFn: (act: () => Promise<void>) => act() });
   // The server does not have this run: no action is possible.

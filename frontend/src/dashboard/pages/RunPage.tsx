@@ -19,6 +19,7 @@ import { Link } from "../Link";
 import { LogView } from "../log/LogView";
 import { Notice } from "../Notice";
 import { notifyEnd } from "../notifications";
+import { ROOT } from "../root";
 import { useFavicon, useTitle } from "../title";
 import { useWords } from "../words";
 import { Attempts } from "./Attempts";
@@ -50,7 +51,7 @@ export function RunPage({ runId }: { runId: string }): ReactNode {
   return (
     <div className="page run-page" data-status={status}>
       <header className="run-head">
-        <Link className="back" href="/">
+        <Link className="back" href={ROOT}>
           <Icon name="back" /> {words.runs}
         </Link>
         <div className="run-head-main">

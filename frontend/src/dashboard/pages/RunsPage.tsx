@@ -6,6 +6,7 @@ import { RetryPanel, STATUS_SETS, useConnection, useRelayClient, useRuns } from 
 import { Icon } from "../icons";
 import { Link } from "../Link";
 import { Notice } from "../Notice";
+import { ROOT } from "../root";
 import { navigate, newPath, runPath, useAddress } from "../router";
 import { useTitle } from "../title";
 import { useWords } from "../words";
@@ -52,7 +53,7 @@ export function RunsPage(): ReactNode {
       else next.set(name, value);
     }
     const query = next.toString();
-    navigate(query === "" ? "/" : `/?${query}`, "replace");
+    navigate(query === "" ? ROOT : `${ROOT}?${query}`, "replace");
   };
 
   useEffect(() => {
