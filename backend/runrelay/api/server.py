@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 
@@ -17,7 +17,11 @@ from ..relay.open_files import backlog, raise_limit
 from ..relay.relay import Relay
 from ..relay.settings import Settings
 
-__all__ = ["drain_on_signals", "end_with_supervisor", "serve"]
+__all__ = ["drain_on_signals", "end_with_supervisor", "plain_path_reason", "serve"]
+
+_FAST_UVICORN: Final = "0.54"
+"""The fast path relies on inner parts of uvicorn, which change: see fanout/uvicorn.py and http_protocol.py. It is for
+this version only; tests check what it relies on."""
 
 
 @contextmanager
@@ -85,6 +89,17 @@ def end_with_supervisor() -> Iterator[None]:
         loop.remove_reader(sentinel)
 
 
+def plain_path_reason() -> str | None:
+    """Why `serve` takes the plain path instead of the fast one, in words; None if it takes the fast one."""
+    if uvicorn.__version__.rpartition(".")[0] == _FAST_UVICORN:
+        return None
+    return (
+        f"uvicorn {uvicorn.__version__} is installed, and the fast path is for {_FAST_UVICORN}: each client takes more "
+        f"memory and time, and there are no limits on connections without a whole request; to have both: "
+        f"pip install 'uvicorn=={_FAST_UVICORN}.*'"
+    )
+
+
 def serve(
     settings: Settings,
     *,
@@ -104,6 +119,7 @@ def serve(
         SystemExit: the port is taken, or the application does not start.
     """
     raise_limit()
+    fast = plain_path_reason() is None
     uvicorn.run(
         "runrelay.api.app:from_environment",
         factory=True,
@@ -112,8 +128,8 @@ def serve(
         workers=workers,
         reload=reload,
         reload_dirs=[*sources] if reload else None,
-        http="runrelay.api.handshake:FirstBytes",
-        ws=ws,
+        http="runrelay.api.handshake:FirstBytes" if fast else "httptools",
+        ws=ws if fast else "websockets-sansio",
         ws_max_size=settings.max_frame_bytes * 2,  # above our own limit, whose error frame says what was wrong
         ws_per_message_deflate=False,
         ws_ping_interval=20.0,

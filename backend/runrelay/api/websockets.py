@@ -17,6 +17,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, WebSocket
 from fastapi.responses import Response
@@ -28,14 +29,16 @@ from ..codes import CloseCode
 from ..errors import Refusal
 from ..fanout import Connection, Meter, QueuedConnection, error_batch
 from ..fanout.connections import close_reason
-from ..fanout.direct_connection import DirectConnection, Message
-from ..fanout.uvicorn import EXTENSION, FanoutProtocol
+from ..fanout.direct_connection import EXTENSION, DirectConnection, Message
 from ..relay.addresses import address_of
 from ..relay.half_open import Reason
 from ..relay.relay import Relay, retry_reason
 from .auth import Grant, authorize, is_foreign_origin
 from .router_relay import RouterRelay
 from .sessions import MultiplexedSession, RunSession, Session, dispatch, refusal_of
+
+if TYPE_CHECKING:
+    from ..fanout.uvicorn import FanoutProtocol  # needs one version of uvicorn: see server.py
 
 __all__ = ["Client", "WebSocketShortcut", "router"]
 

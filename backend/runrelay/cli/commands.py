@@ -108,6 +108,7 @@ def serve(
     import uvicorn.config
 
     from ..api.log_config import log_config
+    from ..api.server import plain_path_reason
     from ..api.server import serve as run
 
     if port is not None:
@@ -120,7 +121,10 @@ def serve(
         raise fail(f"log level must be one of {', '.join(_LOG_LEVELS)}, got {log_level!r}")
     # uvicorn passes this dictionary to each process that it starts, and configures logging there from it alone
     uvicorn.config.LOGGING_CONFIG.update(log_config(log_level))
-    run(settings(), workers=workers, reload=reload, sources=_sources(), log_level=log_level)
+    given = settings()
+    if (reason := plain_path_reason()) is not None:
+        err.print(escape(reason), style="yellow", soft_wrap=True)
+    run(given, workers=workers, reload=reload, sources=_sources(), log_level=log_level)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -55,7 +55,7 @@ def forget_empty(environ: MutableMapping[str, str]) -> None:
 
 
 def settings() -> Settings:
-    """The relay's settings. If the environment is wrong, a line is printed for each wrong variable.
+    """The relay's settings. If the environment is wrong, a line is printed for each wrong or unknown variable.
 
     Raises:
         typer.Exit: a variable is wrong.
@@ -63,8 +63,11 @@ def settings() -> Settings:
     from pydantic import ValidationError
     from pydantic_settings import SettingsError
 
+    from ..environment import unknown_names
     from ..relay import Settings
 
+    for sentence in unknown_names(os.environ):
+        err.print(escape(clean(sentence)), style="yellow", soft_wrap=True)
     try:
         found = Settings()
     except ValidationError as error:

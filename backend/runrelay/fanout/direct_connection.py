@@ -23,7 +23,10 @@ from .connections import close_reason
 from .direct_sends import DirectSocket
 from .frames import Batch, error_batch
 
-__all__ = ["DirectConnection", "Handshaken", "Message"]
+__all__ = ["EXTENSION", "DirectConnection", "Handshaken", "Message"]
+
+EXTENSION: Final = "runrelay.fanout"
+"""Key in the ASGI scope's `extensions` of the protocol that a connection can be taken from: see uvicorn.py."""
 
 Message = str | bytes
 """A client's message: text, or the bytes of a binary message."""

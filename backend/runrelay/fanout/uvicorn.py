@@ -17,17 +17,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from .direct_connection import DirectConnection
+from .direct_connection import EXTENSION, DirectConnection
 
 __all__ = ["EXTENSION", "DirectConnection", "FanoutProtocol"]
 
 log = logging.getLogger(__name__)
-
-EXTENSION: Final = "runrelay.fanout"
 
 
 class FanoutProtocol(WebSocketsSansIOProtocol):

@@ -12,16 +12,19 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..errors import CannotBeSent, CommitRefused, RunlogError, RunlogUnavailable
 from ..progress import TERMINAL_STATES, Event
 from ..progress.fields import CONTROLS, NO_CONTROLS
-from ..runlog import Batch, Committed, ProducerSequence, RunLog
+from ..runlog import Batch, Committed, ProducerSequence
 from .outbox import Outbox
 from .queues import InFlightBatch, QueuedEvent, RunQueue
 from .scopes import STARTS
 from .spool import Spool
+
+if TYPE_CHECKING:
+    from ..runlog import RunLog
 
 __all__ = ["Flusher", "backoff_s"]
 

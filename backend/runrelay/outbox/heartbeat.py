@@ -6,11 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..errors import RunlogError
 from ..progress import Event
-from ..runlog import RunLog
 from .scopes import TaskScope, active_scopes
+
+if TYPE_CHECKING:
+    from ..runlog import RunLog
 
 __all__ = ["Heartbeat"]
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import atexit
+
+# redis-py imports it with a program's first event, and in the program's exit hooks that is not possible any more.
+import concurrent.futures.thread  # noqa: F401
 import logging
 import sys
 import weakref
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..errors import RunlogError
 from ..progress import Event
-from ..runlog import Batch, Committed, ProducerSequence, RunLog
+from ..runlog import Batch, Committed, ProducerSequence
 from ..settings import PublisherSettings
 from .counts import Counts, Statistics
 from .flusher import Flusher
@@ -19,6 +22,9 @@ from .heartbeat import Heartbeat
 from .outbox import Outbox
 from .scopes import TaskScope
 from .spool import Spool, open_spool
+
+if TYPE_CHECKING:
+    from ..runlog import RunLog
 
 __all__ = ["EXIT_FLUSH_S", "Publisher"]
 
@@ -69,6 +75,8 @@ class Publisher:
         self.heartbeat.beat_soon()
 
     def _connect(self) -> RunLog:
+        from ..runlog import RunLog  # needs redis-py: see runlog/__init__.py
+
         return RunLog(self.settings.redis_url, self.settings.keys, self.settings.retention)
 
     @property

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Final, Protocol, SupportsFloat
 
+from ..environment import warn_unknown_names
 from ..outbox.forks import is_forked_child, on_fork, same_process, start_anew
 from ..outbox.outbox import Outbox
 from ..outbox.publisher import Publisher
@@ -54,7 +55,7 @@ class Sink(Protocol):
         """Whether Redis is known to be away."""
 
 
-_choosing = threading.Lock()
+_choosing = threading.RLock()
 _sink: Sink | None = None
 _quick_outbox: Outbox | None = None
 """The sink's outbox, if the sink is a publisher whose settings allow the quick path (outbox/quick.py)."""
@@ -64,10 +65,23 @@ def _quick_outbox_of(sink: Sink | None) -> Outbox | None:
     return sink.outbox if isinstance(sink, Publisher) and sink.settings.quick_path else None
 
 
+def _before_fork() -> None:
+    # The first event imports redis-py. A child that is forked in the middle of that would never have the whole of it.
+    _choosing.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    _choosing.release()
+
+
+if hasattr(os, "register_at_fork"):  # a child makes a lock of its own
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)
+
+
 @on_fork  # the publishers' own hook was registered before, and has made the child's outbox by then
 def _after_fork() -> None:
     global _choosing, _quick_outbox
-    _choosing = threading.Lock()
+    _choosing = threading.RLock()
     _quick_outbox = _quick_outbox_of(_sink)
 
 
@@ -84,6 +98,7 @@ def current_sink() -> Sink:
         with _choosing:
             if _sink is None:
                 publisher = Publisher(PublisherSettings.from_env(os.environ))
+                warn_unknown_names(os.environ)
                 _sink, _quick_outbox = publisher, _quick_outbox_of(publisher)
     return _sink
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
+import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -27,6 +27,14 @@ def error_text(error: BaseException) -> str:
     summary = "".join(traceback.format_exception_only(error)).strip()
     trace = "".join(traceback.format_exception(error, limit=-_FRAMES)).strip()
     return cut_text(f"{summary}\n\n{trace}" if trace != summary else summary, MAX_ERROR_BYTES)
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    """Whether this is `asyncio.CancelledError`. Without importing asyncio, which takes a worker long: where nobody has
+    imported it, nobody can have raised its error.
+    """
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 
 class StepSpan(Span):
@@ -116,7 +124,7 @@ class RunProgress(Span):
             return
         if error is None:
             event = make_event("END", result=scope.result if self._result is None else self._result)
-        elif isinstance(error, asyncio.CancelledError):
+        elif _is_cancellation(error):
             event = make_event("CANCELLED")
         else:
             event = make_event("FAILED", error=error_text(error))

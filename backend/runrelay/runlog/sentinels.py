@@ -37,6 +37,8 @@ ASK_S: Final = 1.0
 CHECK_S: Final = 2.0
 """Seconds between two checks that a connection still leads to the primary."""
 Address = tuple[str, int]
+_CALLS_ON_CONNECT: Final = not hasattr(Connection, "on_connect_check_health")
+"""redis-py 5 calls `on_connect` after a connect; later ones call `on_connect_check_health`, as `on_connect` does."""
 
 
 class _Asked:
@@ -228,6 +230,15 @@ class _PrimaryConnection(sync.SentinelManagedConnection):
     def on_connect_check_health(self, check_health: bool = True) -> None:
         """Called after authentication and before a subscription is renewed; see redis-py."""
         super().on_connect_check_health(check_health=check_health)
+        self._check_role()
+
+    def on_connect(self) -> None:
+        """The same in redis-py 5; see `_CALLS_ON_CONNECT`."""
+        super().on_connect()  # type: ignore[no-untyped-call]
+        if _CALLS_ON_CONNECT:
+            self._check_role()
+
+    def _check_role(self) -> None:
         self.send_command("ROLE", check_health=False)  # type: ignore[no-untyped-call]
         try:
             reply = self.read_response()
@@ -262,6 +273,15 @@ class _AsyncPrimaryConnection(aio_sentinel.SentinelManagedConnection):
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         """Called after authentication and before a subscription is renewed; see redis-py."""
         await super().on_connect_check_health(check_health=check_health)
+        await self._check_role()
+
+    async def on_connect(self) -> None:
+        """The same in redis-py 5; see `_CALLS_ON_CONNECT`."""
+        await super().on_connect()
+        if _CALLS_ON_CONNECT:
+            await self._check_role()
+
+    async def _check_role(self) -> None:
         await self.send_command("ROLE", check_health=False)
         reply = await _reply(self)
         if not _is_primary(reply):

@@ -11,15 +11,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from redis.exceptions import (
-    BusyLoadingError,
-    ConnectionError,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    ResponseError,
-    TimeoutError,
-)
+from redis import exceptions
+from redis.exceptions import ConnectionError, NoPermissionError, ResponseError, TimeoutError
 
 from ..errors import NotARun, RunlogError, RunlogUnavailable
 
@@ -31,7 +24,11 @@ LINK_ERRORS: Final = (ConnectionError, TimeoutError, OSError)
 
 _DIGITS: Final = 16
 """Characters kept of each id, which has 40: enough to tell servers apart, and the run's hash stays small in Redis."""
-_PASSING: Final = (BusyLoadingError, NoPermissionError, OutOfMemoryError, ReadOnlyError)
+_PASSING: Final = tuple(
+    getattr(exceptions, name)
+    for name in ("BusyLoadingError", "NoPermissionError", "OutOfMemoryError", "ReadOnlyError")
+    if hasattr(exceptions, name)  # redis-py 5.0 has no class for OOM, and keeps the word in the text
+)
 _PASSING_WORDS: Final = (
     "OOM ", "READONLY ", "LOADING ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ", "CLUSTERDOWN ", "TRYAGAIN ",
     "BUSY ", "ACL failure in script", "The user executing the script can't ",

@@ -241,7 +241,7 @@ class RunLog:
                 self.close()
             if self._connection is None:
                 self._connection = self._pool.make_connection()
-            if not self._connection.is_connected:
+            if not _is_open(self._connection):
                 self._connection.connect()
                 self._server = identity(*self._call(self._connection, IDENTITY_COMMANDS))
                 if not self._server:
@@ -286,7 +286,7 @@ class RunLog:
         replies: list[Any] = []
         packed = _packed(commands)
         try:
-            if not connection.is_connected:
+            if not _is_open(connection):
                 # redis-py would connect by itself, perhaps to a server whose identity was not read
                 raise RedisConnectionError("the connection was closed")
             connection.send_packed_command([packed])
@@ -309,3 +309,7 @@ def _packed(commands: Sequence[tuple[Any, ...]]) -> bytes:
         return b"".join([pack_command(command) for command in commands])
     except Exception as error:
         raise CannotBeSent(f"a command cannot be encoded: {error}") from error
+
+
+def _is_open(connection: Any) -> bool:
+    return connection._sock is not None  # older redis-py has no `is_connected` for threads

@@ -21,16 +21,19 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ...errors import RunlogUnavailable
-from ...runlog import Committed, RunLog
+from ...runlog import Committed
 from ..outbox import Outbox
 from ..queues import InFlightBatch, QueuedEvent
 from ..scopes import STARTS, TaskScope
 from . import Replayed
 from .file import SpoolFile, abandoned, encode
 from .replay import append_follow, batches_of, commit_rows, count, scope_of_row
+
+if TYPE_CHECKING:
+    from ...runlog import RunLog
 
 __all__ = ["DiskSpool"]
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from ...errors import CannotBeSent, RunlogError, RunlogUnavailable
 from ...progress import Event
-from ...runlog import Batch, Committed, RunLog
+from ...runlog import Batch, Committed
 from ..outbox import BATCH_EVENTS, Outbox
 from ..scopes import STARTS, TaskScope
 from .file import Row
+
+if TYPE_CHECKING:
+    from ...runlog import RunLog
 
 __all__ = ["append_follow", "batches_of", "commit_rows", "count", "scope_of_row"]
 
