@@ -1,10 +1,11 @@
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
+import { compressed } from "./compressed.ts";
 
 const relay = process.env.RUNRELAY_URL ?? "http://127.0.0.1:8000";
 
 export default defineConfig({
-  plugins: [react()],
+  plugins: [react(), compressed()],
   base: "./", // the relay says in the page where its root is: it may be served under any path
   build: {
     outDir: "../backend/runrelay/dashboard",

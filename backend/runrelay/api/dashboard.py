@@ -8,14 +8,16 @@ itself, by a relative path (`./` or `../`). It is right behind any proxy, under 
 from __future__ import annotations
 
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
 
+from .compression import accepted_codings
 from .head import HeadRoute
 
 __all__ = ["dashboard_router"]
@@ -30,14 +32,45 @@ _ROOT: Final = '<meta name="runrelay-root" content="/" />'
 """In frontend/index.html; what it says is for Vite's own server."""
 
 
+_FORMS: Final = (("br", ".br"), ("gzip", ".gz"))
+"""Content codings and the endings of their files, the smallest first; frontend/compressed.ts makes them."""
+
+
+_MEDIA_TYPES: Final = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
 class _PageRoute(HeadRoute, APIRoute):
     """A page or a file, by GET and by HEAD."""
+
+
+class _Compressed(StaticFiles):
+    """Files, each with its compressed forms beside it: `x.js.br` and `x.js.gz`, made when the dashboard is built."""
+
+    async def best(self, name: str, request: Request) -> Response:
+        """A file in the smallest form that the client accepts. Raises HTTPException (404) if there is no such file."""
+        accepted = accepted_codings(request)
+        for coding, ending in _FORMS:
+            if PurePath(name).suffix not in _MEDIA_TYPES or coding not in accepted:
+                continue
+            if (await run_in_threadpool(self.lookup_path, name + ending))[1] is not None:
+                response = await self.get_response(name + ending, request.scope)
+                response.headers["Content-Encoding"] = coding
+                response.headers["Content-Type"] = _MEDIA_TYPES[PurePath(name).suffix]
+                break
+        else:
+            response = await self.get_response(name, request.scope)
+        response.headers.add_vary_header("Accept-Encoding")
+        return response
 
 
 def dashboard_router() -> APIRouter:
     """The pages `/`, `/runs/…` and `/new/…` and their files. Pages of a dashboard that was not built are 503."""
     folder = Path(str(resources.files("runrelay"))) / "dashboard"
-    files = StaticFiles(directory=folder, check_dir=False)
+    files = _Compressed(directory=folder, check_dir=False)
     router = APIRouter(include_in_schema=False, route_class=_PageRoute)
 
     async def page(request: Request) -> Response:
@@ -54,14 +87,14 @@ def dashboard_router() -> APIRouter:
 
     @router.get("/assets/{name}", response_class=Response)
     async def asset(request: Request, name: str) -> Response:
-        response = await files.get_response(f"assets/{name}", request.scope)
+        response = await files.best(f"assets/{name}", request)
         # The names contain a digest of the contents.
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return response
 
     @router.get("/favicon.svg", response_class=Response)
     async def favicon(request: Request) -> Response:
-        return await files.get_response("favicon.svg", request.scope)
+        return await files.best("favicon.svg", request)
 
     return router
 

@@ -16,7 +16,9 @@ from starlette.types import Receive, Scope, Send
 
 from ..codes import CloseCode
 from ..errors import CommitRefused, NotARun, Refusal, RunlogError, RunlogUnavailable, RunNotFound
+from .compression import compressed
 from .head import HeadRoute
+from .problem_page import problem_page, wants_page
 from .router_relay import NotRunning, RouterRelay
 
 __all__ = ["Problem", "ProblemResponse", "ProblemRoute", "StreamCutOff", "install_problems", "problem_of", "responses"]
@@ -85,13 +87,27 @@ class Problem(Exception):
         """The problem document."""
         body = {
             "type": "about:blank",
-            "title": _TITLES.get(self.status, "Error"),
+            "title": self._title,
             "status": self.status,
             "detail": self.detail,
             **self.more,
         }
+        return ProblemResponse(body, self.status, self._all_headers)
+
+    def response_to(self, request: Request) -> Response:
+        """The problem document, or for a browser that was sent to this address, a page."""
+        if wants_page(request):
+            return problem_page(self.status, self._title, self.detail, self._all_headers)
+        return self.response()
+
+    @property
+    def _title(self) -> str:
+        return _TITLES.get(self.status, "Error")
+
+    @property
+    def _all_headers(self) -> dict[str, str]:
         # Without this, a cache may keep a 404 after the run has begun.
-        return ProblemResponse(body, self.status, {"Cache-Control": "no-store", **(self.headers or {})})
+        return {"Cache-Control": "no-store", **(self.headers or {})}
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -164,13 +180,15 @@ def problem_of(error: Exception) -> Problem:
 async def answer(request: Request, error: Exception) -> Response:
     """Answer an error with its problem document."""
     problem = problem_of(error)
+    if problem.status == 404 and problem.detail == "Not Found":  # Starlette's, of a path without a route
+        problem = Problem(404, f"there is nothing at {request.url.path[:200]}")
     relay = request.scope.get("runrelay")
     if isinstance(error, RunlogError) and problem.status in (409, 502) and relay is not None:
         if not isinstance(error, CommitRefused):
             relay.hub.containment.record(error, "a request", request.path_params.get("run_id"))
     elif problem.status == 500 and not isinstance(error, StreamCutOff):
         log.error("unexpected error at %s %s", request.method, request.url.path, exc_info=error)
-    return problem.response()
+    return await compressed(request, problem.response_to(request))
 
 
 class ProblemRoute(HeadRoute, APIRoute):
@@ -195,7 +213,7 @@ class ProblemRoute(HeadRoute, APIRoute):
 
         async def guarded(request: Request) -> Response:
             try:
-                return await handle(request)
+                return await compressed(request, await handle(request))
             except Exception as error:
                 return await answer(request, error)
 
