@@ -9,13 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .publisher import RunLogHandler, configure, flush, publish_progress, run_progress, track
+    from .publisher import RunLogHandler, configure, current_run, flush, publish_progress, run_progress, track
     from .settings import PublisherSettings
 
 __all__ = [
     "PublisherSettings",
     "RunLogHandler",
     "configure",
+    "current_run",
     "flush",
     "publish_progress",
     "run_progress",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -161,3 +164,76 @@ def test_a_fork_while_the_parent_connects_leaves_the_child_able_to(start_valkey:
     server = start_valkey()
     _program(_CONNECTS_WHILE_IT_FORKS, server, REDIS_URL=server.url.replace("127.0.0.1", "localhost"))
     assert sorted(log_of(server, "run")) == lines(0, 2)
+
+
+_CHILDREN = """
+import multiprocessing, os, sys
+from runrelay import flush, publish_progress, run_progress
+
+def as_step(number):
+    with run_progress("run", title=f"part {number}"):
+        publish_progress("run", log=f"line {number}")
+
+def own_run(number):
+    with run_progress("other"):
+        publish_progress("other", log=f"line {number}")
+
+def in_a_pool(number):
+    publish_progress("run", log=f"line {number}")
+    assert flush()
+
+if __name__ == "__main__":
+    how = sys.argv[1]
+    context = multiprocessing.get_context("fork" if how == "pool" else how)
+    if how == "pool":
+        publish_progress("run", log="line 0")
+        assert flush()
+        with context.Pool(2) as pool:
+            pool.map(in_a_pool, range(1, 20))
+    else:
+        with run_progress("run"):
+            assert flush()
+            works = ((as_step, 0), (as_step, 1), (own_run, 0))
+            children = [context.Process(target=work, args=(number,)) for work, number in works]
+            for child in children:
+                child.start()
+            for child in children:
+                child.join()
+                assert child.exitcode == 0
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["spawn", pytest.param("forkserver", marks=pytest.mark.long)])
+def test_a_block_in_a_spawned_child_is_a_step_of_its_parent_s_run(
+    start_valkey: StartServer, tmp_path: Path, how: str
+) -> None:
+    """A run that a child of its own worker begins anew, as attempt 2, and ends."""
+    server = start_valkey()
+    (tmp_path / "children.py").write_text(_CHILDREN)
+    subprocess.run(
+        [sys.executable, str(tmp_path / "children.py"), how],
+        env={**os.environ, "REDIS_URL": server.url},
+        timeout=_TIMEOUT_S,
+        check=True,
+    )
+    with server.client(decode_responses=True) as client:
+        fields: Any = client.hgetall(Keys().run("run")[0])
+        steps = {name.removeprefix("s:"): json.loads(value) for name, value in fields.items() if name[:2] == "s:"}
+        assert (fields["attempt"], fields["status"]) == ("1", "succeeded")
+        assert {name: step["status"] for name, step in steps.items()} == {"part 0": "succeeded", "part 1": "succeeded"}
+        assert client.hget(Keys().run("other")[0], "attempt") == "1"
+    assert sorted(log_of(server, "run")) == lines(0, 2)
+
+
+def test_a_pool_whose_function_flushes_loses_nothing(start_valkey: StartServer, tmp_path: Path) -> None:
+    """What the troubleshooting page tells those who use `with Pool()`, which kills its children."""
+    server = start_valkey()
+    (tmp_path / "children.py").write_text(_CHILDREN)
+    subprocess.run(
+        [sys.executable, str(tmp_path / "children.py"), "pool"],
+        env={**os.environ, "REDIS_URL": server.url, **_WAITS_LONG},
+        timeout=_TIMEOUT_S,
+        check=True,
+    )
+    assert sorted(log_of(server, "run"), key=lambda line: int(line[5:])) == lines(0, 20)

@@ -225,6 +225,7 @@ def _publishes_everything(users: Users, run_id: str) -> None:
         if runlog.heartbeat([run_id])[run_id] is None:
             raise RunlogError("the heartbeat is refused")
         runlog.index({run_id: 1})
+        runlog.stop_heartbeats([run_id])
     finally:
         runlog.close()
 

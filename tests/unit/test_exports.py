@@ -17,6 +17,7 @@ PUBLIC = {
         "PublisherSettings",
         "RunLogHandler",
         "configure",
+        "current_run",
         "flush",
         "publish_progress",
         "run_progress",

@@ -6,6 +6,8 @@ canvas.py        a task or canvas as a run: headers, step names, task ids; cance
 shapes.py        the shape of a canvas: its members, the first, the last, what comes after each
 header.py        the header of a task's message
 gate.py          a task whose work is no longer wanted does not begin
+headerless.py    tasks whose message names no run, and which publish all the same
+log_capture.py   what a task logs becomes lines of its run's log
 task_classes.py  a method of every task of an application is replaced
 """
 

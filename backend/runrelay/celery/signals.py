@@ -27,6 +27,8 @@ from .canvas import mark_as
 from .ends import StateSet, fail, succeed, tell_unsignalled_end
 from .gate import START_WAIT_S, Gate
 from .header import HEADER, TaskInfo, info_of
+from .headerless import HeaderlessTasks
+from .log_capture import LogCapture
 from .task_classes import on_every_task
 
 __all__ = ["TASK_FLUSH_S", "install"]
@@ -38,9 +40,10 @@ _RETRY_PUBLISHED: Final = "_runrelay_retry_published"
 
 _log = logging.getLogger("runrelay.celery")
 _installed: dict[int, Installation] = {}
+_captured: set[int] = set()
 
 
-def install(app: Celery, *, settings: PublisherSettings | None = None) -> None:
+def install(app: Celery, *, settings: PublisherSettings | None = None, capture_logs: bool = False) -> None:
     """Publish the life of this application's tasks. Call it once, where the application is made.
 
     Of tasks that work for a run (`send`, `canvas`, or `headers=run_headers(…)`), being queued, started, retried,
@@ -51,6 +54,7 @@ def install(app: Celery, *, settings: PublisherSettings | None = None) -> None:
     Args:
         app: the Celery application.
         settings: for the process' publisher, instead of the environment's.
+        capture_logs: what these tasks log (of the levels that the worker logs) becomes lines of their runs' logs.
 
     Raises:
         ValueError: a setting is wrong. Raised here, and not in the first task.
@@ -63,6 +67,10 @@ def install(app: Celery, *, settings: PublisherSettings | None = None) -> None:
         app = app._get_current_object()
     if id(app) not in _installed:
         _installed[id(app)] = Installation(app)
+        HeaderlessTasks(app, TASK_FLUSH_S)
+    if capture_logs and id(app) not in _captured:
+        _captured.add(id(app))
+        LogCapture(app)
 
 
 @dataclass(slots=True)

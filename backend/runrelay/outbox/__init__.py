@@ -10,6 +10,7 @@ wakeup.py      how that thread waits, and how it is woken
 forks.py       a forked child is noticed, and begins anew
 quick.py       the quick publish path, and the plain one that it must equal
 scopes.py      the task that an event comes from, and so the attempt that fences it
+children.py    which runs a spawned process works for
 heartbeat.py   the thread that reports that the runs of this process are alive
 spool/         events that do not fit in memory wait on disk
 """

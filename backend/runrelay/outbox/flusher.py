@@ -356,6 +356,9 @@ class Flusher:
         if last.scope is not None and last.event.kind in STARTS:
             last.scope.begun(last.event, result)
             self._on_begun()
+        elif last.scope is not None and last.scope.open and not last.scope.heard:
+            last.scope.heard = True
+            self._on_begun()
         if last.follow is not None and not result.fenced:
             self.outbox.append(run_id, last.follow)
 

@@ -44,6 +44,12 @@ class Heartbeat:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._wake = threading.Event()
+        self._done: set[str] = set()
+
+    def forget(self, run_id: str) -> None:
+        """Nobody here works for this run any more, which has not ended: its silence says nothing from now on."""
+        self._done.add(run_id)
+        self.beat_soon()
 
     def beat_soon(self) -> None:
         """Send a heartbeat now, in the thread, which is started if it is not there: a run has begun."""
@@ -67,7 +73,7 @@ class Heartbeat:
         try:
             while self._thread is threading.current_thread():
                 # without runs there is nothing to do until one begins
-                self._wake.wait(self._every_s if active_scopes else None)
+                self._wake.wait(self._every_s if active_scopes or self._done else None)
                 self._wake.clear()
                 if self._thread is threading.current_thread():
                     try:
@@ -82,6 +88,7 @@ class Heartbeat:
 
     def beat(self, runlog: RunLog) -> None:
         """Send one heartbeat. If Redis is away, nothing happens until the next one."""
+        self._remove_done(runlog)
         scopes = [scope for scopes in list(active_scopes.values()) for scope in scopes if scope.attempt != 0]
         if not scopes:
             return
@@ -95,3 +102,14 @@ class Heartbeat:
                 _log.info("run %r was marked stalled; it goes on", scope.run_id)
                 event = Event(time.time_ns() // 1_000_000, step=scope.step)
                 self._emit(scope.run_id, event, scope)
+
+    def _remove_done(self, runlog: RunLog) -> None:
+        # Another process that works for the run enters it again with its next heartbeat.
+        done = [run_id for run_id in list(self._done) if run_id not in active_scopes]
+        if done:
+            try:
+                runlog.stop_heartbeats(done)
+            except RunlogError as error:
+                _log.debug("the heartbeats of %d runs are not removed: %s", len(done), error)
+                return
+        self._done.difference_update(done)

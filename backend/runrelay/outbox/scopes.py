@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..progress import Event
 from ..progress.fields import Kind
 from ..runlog import Committed
+from .children import announce_to_children, share_runs
 
 __all__ = [
     "STARTS",
@@ -19,6 +20,7 @@ __all__ = [
     "current_run_id",
     "enter_scope",
     "entered",
+    "entered_scope_of",
     "leave_scope",
     "scope_of",
 ]
@@ -57,6 +59,14 @@ class TaskScope:
     before: TaskScope | None = None
     """The scope around this one in the context that has entered it."""
     left: bool = False
+    open: bool = False
+    """Of a task without a header, which takes the first run that it publishes to for its own."""
+    heard: bool = False
+    """An event of it is committed."""
+    loops: set[tuple[float, float, str | None]] = field(default_factory=set)
+    """The parts of the progress, and their steps, that loops of it have reported."""
+    said_of_loops: bool = False
+    """It was logged that two loops report the same part."""
 
     def fence(self, event: Event) -> Event:
         """The event with the attempts of this scope. An attempt that the event names itself stays."""
@@ -79,6 +89,17 @@ class TaskScope:
         if given == 0 and self.sent_for is not None:
             self.unwanted = self.sent_for < committed.superseded_below or committed.status == "cancelled"
 
+    def adopt(self, run_id: str) -> TaskScope | None:
+        """Take a run for the task's own, if it is the only one that the task publishes to."""
+        if self.run_id:
+            # A second run: the task looks after the work of others, and its end says nothing of theirs.
+            self.open = False
+            _forget(self)
+            return None
+        self.run_id = run_id
+        active_scopes.setdefault(run_id, []).append(self)
+        return self
+
     def _starts(self, event: Event) -> bool:
         return event.kind == "start" or (event.kind == "step_start" and event.step == self.step)
 
@@ -87,6 +108,7 @@ _current: ContextVar[TaskScope | None] = ContextVar("runrelay_scope", default=No
 # Before Python 3.14, threads that a task starts do not have its context, but they work for its run. A process that the
 # task forks keeps both: it still works for the task.
 active_scopes: dict[str, list[TaskScope]] = {}
+share_runs(active_scopes)
 ever_entered: list[bool] = []
 """Empty until a scope is entered in this process: until then `scope_of` returns None. A list, so that the quick path
 can import it and tests it without a look-up in this module."""
@@ -103,9 +125,11 @@ def enter_scope(scope: TaskScope) -> None:
     """Make `scope` the current one of this context."""
     if not ever_entered:
         ever_entered.append(True)
+    announce_to_children()
     scope.before = _still_entered(_current.get())
     _current.set(scope)
-    active_scopes.setdefault(scope.run_id, []).append(scope)
+    if scope.run_id:
+        active_scopes.setdefault(scope.run_id, []).append(scope)
 
 
 def leave_scope(scope: TaskScope) -> None:
@@ -113,6 +137,10 @@ def leave_scope(scope: TaskScope) -> None:
     scope.left = True
     if _current.get() is scope:
         _current.set(_still_entered(scope))
+    _forget(scope)
+
+
+def _forget(scope: TaskScope) -> None:
     scopes = active_scopes.get(scope.run_id, [])
     if scope in scopes:
         scopes.remove(scope)
@@ -131,10 +159,16 @@ def entered(scope: TaskScope) -> Iterator[TaskScope]:
 
 
 def scope_of(run_id: str) -> TaskScope | None:
-    """The scope of events of this run: the context's current one, or else the only one of this run in the process."""
+    """The scope of events of this run: the context's current one, or else the only one of this run in the process.
+
+    The scope of a task without a header becomes that of the first run for which this is called.
+    """
     scope = _current.get()
-    if scope is not None and scope.run_id == run_id:
-        return scope
+    if scope is not None:
+        if scope.run_id == run_id:
+            return scope
+        if scope.open and not scope.left:
+            return scope.adopt(run_id)
     if active_scopes:
         scopes = active_scopes.get(run_id)
         if scopes is not None and len(scopes) == 1:
@@ -143,9 +177,19 @@ def scope_of(run_id: str) -> TaskScope | None:
 
 
 def current_run_id() -> str | None:
-    """The run of the scope that the calling code is in, if there is one."""
+    """The run of the scope that the calling code is in, if there is one.
+
+    Only of this context: another thread or greenlet of the process may work for another run, or for none.
+    """
     scope = _still_entered(_current.get())
-    if scope is not None:
-        return scope.run_id
-    runs = list(active_scopes)
-    return runs[0] if len(runs) == 1 else None
+    return None if scope is None else scope.run_id or None
+
+
+def entered_scope_of(run_id: str) -> TaskScope | None:
+    """The scope that works for this run and ends it, if the calling code is part of such work.
+
+    Not that of a task without a header, which does not end its run when it succeeds.
+    """
+    current = _current.get()
+    scope = None if current is not None and current.open else scope_of(run_id)
+    return None if scope is None or scope.left or scope.open else scope

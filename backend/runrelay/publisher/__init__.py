@@ -10,7 +10,7 @@ log_handler.py    a logging handler that publishes records as log lines
 
 from ..outbox.publisher import Publisher
 from .log_handler import RunLogHandler
-from .publish import configure, flush, publish_progress
+from .publish import configure, current_run, flush, publish_progress
 from .run_progress import RunProgress, run_progress
 from .spans import Span
 from .track import track
@@ -21,6 +21,7 @@ __all__ = [
     "RunProgress",
     "Span",
     "configure",
+    "current_run",
     "flush",
     "publish_progress",
     "run_progress",

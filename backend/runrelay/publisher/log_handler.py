@@ -20,7 +20,8 @@ class RunLogHandler(logging.Handler):
     Records of runrelay's own loggers and of the Redis client are left out: publishing them would cause new ones.
 
     Args:
-        run_id: the run; by default that of the task or block that the code is in, if there is one.
+        run_id: the run; by default that of the task or block that the code is in (`current_run`), if there is one.
+            Threads of your own are in none, unless they are given the context.
         level: as for `logging.Handler`.
 
     Raises:

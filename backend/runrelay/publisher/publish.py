@@ -12,7 +12,7 @@ from ..outbox.forks import is_forked_child, on_fork, same_process, start_anew
 from ..outbox.outbox import Outbox
 from ..outbox.publisher import Publisher
 from ..outbox.quick import checked_event, publish_quickly
-from ..outbox.scopes import TaskScope
+from ..outbox.scopes import TaskScope, current_run_id
 from ..progress import TERMINAL_STATES, Event
 from ..runlog import Committed
 from ..settings import PublisherSettings
@@ -22,6 +22,7 @@ __all__ = [
     "Sink",
     "commit",
     "configure",
+    "current_run",
     "current_sink",
     "emit",
     "flush",
@@ -208,6 +209,15 @@ def publish_progress(
     emit(*checked_event(run_id, state, progress, log, step, **given))
     if state in TERMINAL_STATES and step is None:
         flush_if_forked()
+
+
+def current_run() -> str | None:
+    """The id of the run that the calling code works for: that of the task or `run_progress` block that it is in.
+
+    None elsewhere. A thread or greenlet of its own is elsewhere, unless it was given the context
+    (`contextvars.copy_context().run(…)`; `asyncio` does so by itself).
+    """
+    return current_run_id()
 
 
 def flush(timeout_s: float = 5.0) -> bool:

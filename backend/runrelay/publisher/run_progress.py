@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final
 
-from ..outbox.scopes import TaskScope, enter_scope, leave_scope, scope_of
+from ..outbox.children import current_process_name, runs_of_parent
+from ..outbox.scopes import TaskScope, enter_scope, entered_scope_of, leave_scope, scope_of
 from ..progress import Event, check_run_id, make_event, step_specs
 from ..progress.checks import MAX_ERROR_BYTES, MAX_RESULT_BYTES, MAX_STATE_CHARS, MAX_STEP_CHARS, encode_json
 from ..progress.text import check_label, cut_text
@@ -94,16 +95,23 @@ class RunProgress(Span):
 
     def __enter__(self) -> RunProgress:
         self._pid = os.getpid()
-        outer = scope_of(self.run_id)
-        if outer is None or outer.left:
-            self._scope = TaskScope(self.run_id)
+        outer = entered_scope_of(self.run_id)
+        if outer is None:
+            begin = self._begin if self.run_id not in runs_of_parent() else self._as_step()
+            self._scope = TaskScope(self.run_id, begin.step)
             enter_scope(self._scope)
-            emit(self.run_id, self._begin, self._scope)
+            emit(self.run_id, begin, self._scope)
         elif self._declare is not None:
             # inside a member of a canvas: the canvas declares the run's steps, not its members
             steps = self._declare.steps if outer.step is None else None
             emit(self.run_id, self._declare._replace(step=outer.step, steps=steps), outer)
         return self
+
+    def _as_step(self) -> Event:
+        """The beginning of a step: this process was spawned by one that works for the run, which ends it."""
+        name = cut_text(self._begin.title or current_process_name(), MAX_STEP_CHARS)
+        state = None if self._begin.state == "STARTED" else self._begin.state
+        return make_event(state, step=name, attempt=self._begin.base_attempt)._replace(kind="step_start")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -113,7 +121,7 @@ class RunProgress(Span):
         scope = self._scope
         if scope is None:
             # The block is part of a task, which ends the run: after an exception it may be retried.
-            outer = scope_of(self.run_id)
+            outer = entered_scope_of(self.run_id)
             if outer is not None:
                 outer.failure = None if error is None else error_text(error)
                 outer.result = outer.result if self._result is None else self._result
@@ -123,11 +131,12 @@ class RunProgress(Span):
         if scope.ended:
             return
         if error is None:
-            event = make_event("END", result=scope.result if self._result is None else self._result)
+            result = scope.result if self._result is None else self._result
+            event = make_event("END", result=result, step=scope.step)
         elif _is_cancellation(error):
-            event = make_event("CANCELLED")
+            event = make_event("CANCELLED", step=scope.step)
         else:
-            event = make_event("FAILED", error=error_text(error))
+            event = make_event("FAILED", error=error_text(error), step=scope.step)
         emit(self.run_id, event, scope)
         flush_if_forked()
 
@@ -147,6 +156,9 @@ def run_progress(
 
     Inside a task of an application with `install(app)` that works for this run, the block is part of the task: the
     task's end ends the run, after its retries. If the task is a member of a canvas, it ends the task's step.
+
+    In a process that `multiprocessing` has spawned from one that works for this run, the block is a step of the run:
+    its name is the title, or the process' name.
 
         with run_progress("film-7", title="A film") as run:
             with run.span(0.0, 0.4, state="PLOT"):

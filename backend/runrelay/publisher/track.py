@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import operator
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from ..outbox.scopes import scope_of
 from ..progress import check_run_id
 from ..progress.checks import MAX_STATE_CHARS, MAX_STEP_CHARS
 from ..progress.text import check_label
 from .publish import publish_progress
 from .spans import Span, current_span
 
-__all__ = ["STEPS", "Percent", "track"]
+__all__ = ["STEPS", "Percent", "say_if_repeated", "track"]
 
 T = TypeVar("T")
 STEPS = 100
+_log = logging.getLogger("runrelay.publisher")
 
 
 class Percent:
@@ -70,9 +73,27 @@ def track(
     if total is not None and not math.isfinite(total):
         raise ValueError(f"total must be a finite number, got {total!r}")
     part = current_span(run_id).span(*span)
+    step = part.step_name if step is None else step
+    say_if_repeated(part, step)
     if total is None:
         total = operator.length_hint(items, 0) or None
-    return _tracked(items, part, Percent(total), state, part.step_name if step is None else step)
+    return _tracked(items, part, Percent(total), state, step)
+
+
+def say_if_repeated(part: Span, step: str | None) -> None:
+    """Log a warning if an earlier loop has reported the same part of the run's progress: this one will show nothing."""
+    scope = scope_of(part.run_id)
+    if scope is None:
+        return
+    loop = (part.low, part.high, step or scope.step)
+    if loop in scope.loops and not scope.said_of_loops:
+        scope.said_of_loops = True
+        _log.warning(
+            "run %r: a second loop reports the same part of the progress, %g..%g, and shows nothing, as progress never "
+            "goes down. Give each loop its part: track(…, span=(0.0, 0.5))",
+            part.run_id, part.low, part.high,
+        )  # fmt: skip
+    scope.loops.add(loop)
 
 
 def _tracked(items: Iterable[T], part: Span, percent: Percent, state: str | None, step: str | None) -> Iterator[T]:

@@ -203,6 +203,11 @@ class RunLog:
                 raise answer  # another error (the key is not a sorted set) changes nothing for the runs
         return statuses
 
+    def stop_heartbeats(self, run_ids: Sequence[str]) -> None:
+        """Remove the heartbeats of runs that nobody executes, and that have not ended: they do not become stalled."""
+        (reply,) = self._call(self._connected(), [("ZREM", self.keys.alive, *run_ids)])
+        self._checked(reply)
+
     def index(self, updated_at: Mapping[str, int]) -> None:
         """Enter runs in the list of runs with their times of update (Unix ms)."""
         pairs: list[str | int] = []

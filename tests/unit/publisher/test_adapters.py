@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -71,6 +72,17 @@ def test_a_bar_outside_of_a_run_is_drawn(captured: CapturedProgress) -> None:
     assert list(tqdm([1, 2], desc="by hand", file=out)) == [1, 2]
     assert "by hand: 100%" in out.getvalue()
     assert captured.events == []
+
+
+def test_a_bar_of_a_thread_outside_of_the_only_run_is_drawn(captured: CapturedProgress) -> None:
+    """A bar that is neither drawn nor anybody's, but moves the run of another thread."""
+    out = io.StringIO()
+    with run_progress("run"):
+        thread = threading.Thread(target=lambda: list(tqdm([1, 2], desc="aside", file=out)))
+        thread.start()
+        thread.join()
+    assert "aside: 100%" in out.getvalue()
+    assert [event.progress for event in captured.of("run")] == [None, None]
 
 
 def test_a_bar_inside_a_run_is_not_drawn(captured: CapturedProgress, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from runrelay import publish_progress, run_progress, track
+from runrelay import current_run, publish_progress, run_progress, track
 from runrelay.outbox.scopes import TaskScope, current_run_id, entered
 from runrelay.publisher.run_progress import error_text
 from runrelay.publisher.spans import current_span
@@ -212,6 +213,25 @@ def test_track_without_a_total_publishes_no_progress(captured: CapturedProgress)
     assert progress_of(captured)[1:] == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
 
 
+def test_a_second_loop_over_the_same_part_is_said(captured: CapturedProgress, caplog: pytest.LogCaptureFixture) -> None:
+    """A loop whose progress never shows, because an earlier one has reported all of it, and nobody says why."""
+    with run_progress("run") as run:
+        list(track(range(3), "run"))
+        with run.span(0.0, 0.5):
+            list(track(range(3), "run", span=(0.0, 0.5)))
+            list(track(range(3), "run", span=(0.5, 1.0)))
+        with run.step("a"):
+            list(track(range(3), "run"))
+        assert not caplog.records
+        for _ in range(3):
+            track(range(3), "run")
+    with run_progress("run"):
+        list(track(range(3), "run"))
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "run 'run': a second loop reports the same part of the progress, 0..1" in said
+    assert "span=(0.0, 0.5)" in said
+
+
 def test_track_of_a_loop_that_is_left_does_not_reach_its_end(captured: CapturedProgress) -> None:
     """A loop that is shown as done because it was left early."""
     for item in track(range(10), "run"):
@@ -229,6 +249,22 @@ def test_track_of_more_items_than_the_total_stays_within_one(captured: CapturedP
 def _reading(run_id: str) -> Iterator[int]:
     with run_progress(run_id) as run, run.span(0.2, 0.4):
         yield from range(3)
+
+
+def test_the_current_run_is_that_of_the_context_alone(captured: CapturedProgress) -> None:
+    """Lines of a thread that works for somebody else, which go into the only run of the process."""
+    found: list[str | None] = []
+    assert current_run() is None
+    with run_progress("run"):
+        assert current_run() == "run"
+        context = contextvars.copy_context()
+        for work in (lambda: found.append(current_run()), lambda: context.run(lambda: found.append(current_run()))):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+        with run_progress("inner"):
+            assert current_run() == "inner"
+    assert (found, current_run()) == ([None, "run"], None)
 
 
 def test_blocks_in_generators_can_be_left_in_any_order(captured: CapturedProgress) -> None:

@@ -73,6 +73,7 @@ EVENTS = st.builds(
     stale_before_ms=st.none() | st.integers(0, 2**53),
     more_steps=st.none() | st.integers(1, 1000),
     more_step=st.none() | st.integers(0, 1000),
+    lost=st.none() | st.just(b'[["a",2]]'),
 )
 
 
