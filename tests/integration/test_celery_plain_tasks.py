@@ -125,6 +125,18 @@ def test_a_task_that_publishes_to_several_runs_fails_none_of_them(watch: Watch) 
     assert [watch.fields(run_id)["status"] for run_id in ("p-one", "p-two")] == ["running", "running"]
 
 
+def test_a_run_that_has_an_owner_is_not_failed_by_others(watch: Watch) -> None:
+    """A run that fails, and whose task is no longer heard, because a task that it has sent has failed."""
+    send(tasks.owner.s("p-owned"), "p-owned")
+    watch.until(lambda e: e["run_id"] == "p-owned" and e["log"] == "half")
+    with pytest.raises(ValueError, match="full"):  # in the same process, which is the only one that is free
+        tasks.fails.delay("p-owned").get(timeout=_DEADLINE_S)
+    assert watch.fields("p-owned")["status"] == "running"
+    watch.client.rpush(f"{tasks.NAME}:go:owner", 1)
+    end = watch.ended("p-owned")
+    assert (end["status"], end["result"], end["attempt"]) == ("succeeded", "all the same", 1)
+
+
 def test_a_block_in_such_a_task_is_its_own_run(watch: Watch) -> None:
     """A block that takes the task for its run's, which does not end it: the run never ends."""
     tasks.with_block.delay("p-block")

@@ -116,3 +116,11 @@ def bystander(words: str) -> list[Any]:
     handler = RunLogHandler()
     handler.handle(logging.LogRecord("shop.films", logging.WARNING, "f.py", 1, words, (), None))
     return seen
+
+
+@task()
+def owner(run_id: str) -> str:
+    """Sent as a run: it sends a task that reports to its run, and fails."""
+    fails.delay(run_id)
+    _wait("owner")
+    return "all the same"

@@ -4,6 +4,9 @@ The first run that such a task publishes to counts as its own, as long as it is 
 the task fails, and the worker's heartbeats let it become stalled when the worker dies. It does not end when the task
 succeeds, because several tasks may work for one run: that is left to the task (`END`). No attempt is begun, so nothing
 is fenced: for that the message must name the run (`send`, `run_headers`).
+
+A run that a start has begun (`send`, `run_progress`) has an owner, which alone ends it: it does not fail with a task
+that its own task has sent, and that reports to it.
 """
 
 from __future__ import annotations
@@ -48,9 +51,13 @@ class HeaderlessTasks:
             enter_scope(scope)
 
     def _failure(self, sender: Any = None, exception: Any = None, **_: Any) -> None:
-        scope = self._adopted(sender)
+        self._fail(self._adopted(sender), exception)
+
+    def _fail(self, scope: TaskScope | None, error: Any) -> None:
         if scope is not None and scope.ended is None:
-            emit(scope.run_id, make_event("FAILED", error=error_text(exception)), scope)
+            scope.ended = "FAILED"
+            event = make_event("FAILED", error=error_text(error))
+            emit(scope.run_id, event._replace(only_if_unbegun=True), scope)
 
     def _before_publish(self, headers: dict[str, Any] | None = None, **_: Any) -> None:
         """A task sends itself again. This is committed first: else the next try could end before it."""
@@ -63,13 +70,16 @@ class HeaderlessTasks:
         reason = sys.exc_info()[1]
         log = None if reason is None else f"retrying: {type(reason).__name__}: {reason}"
         event = make_event("RETRYING", log=log, level="warning")
-        emit(scope.run_id, event._replace(kind="retrying"), scope)
+        emit(scope.run_id, event._replace(kind="retrying", only_if_unbegun=True), scope)
         current_sink().flush(self._flush_s, while_down=False)
 
-    def _postrun(self, task: Any = None, **_: Any) -> None:
+    def _postrun(self, task: Any = None, state: Any = None, **_: Any) -> None:
         scope = self._scope_of(task)
         if scope is None:
             return
+        error = sys.exc_info()[1] if state is None else None
+        if isinstance(error, Exception):  # eager mode with `task_eager_propagates`: there is no signal
+            self._fail(self._adopted(task), error)
         setattr(task.request, _SCOPE, None)
         leave_scope(scope)
         if scope.run_id:

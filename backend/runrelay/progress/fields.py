@@ -138,6 +138,8 @@ class Event(NamedTuple):
     only_if_not_superseded: Annotated[bool, Field(type="flag", control=True)] = False
     """Only for a start that is replayed from the spool of a process that died: ignore it if another attempt has
     started since."""
+    only_if_unbegun: Annotated[bool, Field(type="flag", control=True)] = False
+    """Ignore the event if a start has begun the run: whoever has begun it says what becomes of it."""
     stale_before_ms: Annotated[int | None, Field(type="whole", control=True)] = None
     """Of a stalled: only if the worker's last heartbeat is older (Unix ms, Redis' clock)."""
     input: Annotated[bytes | None, Field(type="json", control=True)] = None

@@ -48,6 +48,7 @@ end
 -- Whether an event passes the fences of the run's attempt and of its end. Allocates the attempt of a start.
 function admit(kind, control, fence, new_state)
   local over = has_ended(status)
+  if control and control.only_if_unbegun and (begun > 0 or over) then return false end
   if kind == 'queue' then
     begin_attempt(attempt + 1, control.steps)
     begun, queued = 0, attempt

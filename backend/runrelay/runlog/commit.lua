@@ -120,8 +120,8 @@ for b = FIRST, #ARGV, WIDTH do
 -- include fold_event.lua
     else
       if kind == 'step_start' then step_given = 0 end
-      -- A condition that does not hold (stalled, finish) is no event of an older attempt.
-      if kind ~= 'stalled' and kind ~= 'finish' then fenced = fenced + 1 end
+      -- A condition that does not hold is no event of an older attempt.
+      if kind ~= 'stalled' and kind ~= 'finish' and not (control and control.only_if_unbegun) then fenced = fenced + 1 end
     end
   end
 end

@@ -70,6 +70,7 @@ EVENTS = st.builds(
     base_attempt=st.none() | st.integers(1, 5),
     reopen=st.booleans(),
     only_if_not_superseded=st.booleans(),
+    only_if_unbegun=st.booleans(),
     stale_before_ms=st.none() | st.integers(0, 2**53),
     more_steps=st.none() | st.integers(1, 1000),
     more_step=st.none() | st.integers(0, 1000),
