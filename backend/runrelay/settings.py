@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from .runlog import Keys, Retention
+from .runlog import MIN_LOG_BYTES, Keys, Retention
 
 __all__ = ["DEFAULT_REDIS_URL", "PublisherSettings"]
 
@@ -59,6 +59,7 @@ class PublisherSettings:
                 run_ttl_s=_whole(environ, "RUNRELAY_RUN_TTL_S", kept.run_ttl_s, 1),
                 ended_run_ttl_s=_whole(environ, "RUNRELAY_ENDED_RUN_TTL_S", kept.ended_run_ttl_s, 1),
                 log_lines=_whole(environ, "RUNRELAY_LOG_LINES", kept.log_lines, 1),
+                log_bytes=_whole(environ, "RUNRELAY_LOG_BYTES", kept.log_bytes, MIN_LOG_BYTES),
             ),
             flush_ms=_number(environ, "RUNRELAY_FLUSH_MS", 0.0, 0.0),
             outbox_bytes=_whole(environ, "RUNRELAY_OUTBOX_BYTES", 64 * 1024 * 1024, _MIN_OUTBOX_BYTES),

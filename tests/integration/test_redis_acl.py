@@ -212,6 +212,8 @@ def _publishes_everything(users: Users, run_id: str) -> None:
         commit(*(make_event(log=f"line {n}") for n in range(130)))
         if not users.look.llen(users.keys.run(run_id)[2]):
             raise RunlogError("no line is kept")
+        if users.look.hget(users.keys.run(run_id)[0], "log_bytes") in (None, b"0"):
+            raise RunlogError("the log is not bounded in bytes")
         commit(make_event("FAILED", error="broken"))
         commit(Event(1, state="QUEUED", kind="queue"))
         for number in range(2):

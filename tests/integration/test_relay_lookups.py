@@ -113,6 +113,27 @@ async def test_the_log_as_a_file(relay: Served, producer: Producer, run_id: str)
     problem(await relay.http.get(relay.run("never seen", "/logs")), 404)
 
 
+async def test_the_log_page_by_page(relay: Served, producer: Producer, run_id: str) -> None:
+    """A log of 10,000 lines is larger than an `initial_state`; the reader scrolls up, and a line keeps its number."""
+    for n in range(1, 1_301, 100):
+        await producer.commit(run_id, [make_event(log=f"line {m}", level="error") for m in range(n, n + 100)])
+    snapshot = (await relay.http.get(relay.run(run_id))).json()
+    assert (snapshot["logs_truncated"], snapshot["logs"][0]) == (300, "line 301")
+    assert "logs_trimmed" not in snapshot
+    body = (await relay.http.get(relay.run(run_id, "/logs?before=301&limit=250"))).json()
+    assert [(line["n"], line["message"]) for line in body["lines"]] == [(n, f"line {n}") for n in range(51, 301)]
+    assert {"run_id": run_id, "logs_trimmed": 0, "total": 1300}.items() <= body.items()
+    line = body["lines"][0]
+    assert set(line) == {"n", "seq", "ts", "level", "step", "message"}
+    assert (line["seq"], line["level"]) == (51, "error")
+    newest = (await relay.http.get(relay.run(run_id, "/logs?limit=2"))).json()
+    assert [line["n"] for line in newest["lines"]] == [1299, 1300]
+    assert (await relay.http.get(relay.run(run_id, "/logs?before=1"))).json()["lines"] == []
+    problem(await relay.http.get(relay.run("never seen", "/logs?limit=5")), 404)
+    for wrong in ("before=0", "before=x", "limit=0", "limit=1001", f"before={1 << 70}"):
+        problem(await relay.http.get(relay.run(run_id, f"/logs?{wrong}")), 422)
+
+
 @pytest_asyncio.fixture
 async def film(relay: Served, tmp_path: Path, run_id: str) -> bytes:
     """A run with files, and a file beside it that nobody may read."""

@@ -14,7 +14,7 @@ from runrelay.runlog import Retention
 from runrelay.settings import PublisherSettings
 from tests.support.servers import Server
 
-BASE = PublisherSettings(retention=Retention(log_lines=1_000_000))
+BASE = PublisherSettings(retention=Retention(log_lines=1_000_000, log_bytes=1 << 30))
 
 
 def settings_for(server: Server, **changes: Any) -> PublisherSettings:

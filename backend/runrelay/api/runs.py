@@ -20,7 +20,8 @@ from ..progress import ACTIVE, MAX_SNAPSHOT_BYTES, STATUSES, Cursor, Snapshot, f
 from ..progress.fields import RUN_FIELDS
 from ..relay.addresses import address_of
 from ..relay.relay import Relay
-from ..runlog import RunView
+from ..runlog import LogPage, RunView
+from ..runlog.reads import MAX_WHOLE
 from .dependencies import ListGrant, RelayOf, RunGrant, RunId, cursor_of
 from .file_response import RunFile
 from .problems import RETRY_AFTER_S, Problem, ProblemRoute, responses
@@ -36,6 +37,7 @@ _EVENT_BYTES = MAX_SNAPSHOT_BYTES
 _PAGE = 200
 _PAGE_BY_DEFAULT = 50
 _MAX_SCANNED = 5_000
+_MOST_LINES = 1_000
 
 _EXAMPLE = {
     **Snapshot("20251105_1430_우주여행고양이", Cursor("k3x9m2p7q1za", 7)).polled(),
@@ -44,6 +46,12 @@ _EXAMPLE = {
     "log_lines": [
         {"seq": 7, "ts": 1762300003000, "level": "info", "step": "plan", "message": "시나리오 CSV 생성 완료"}
     ],
+}
+_LOG_PAGE = {
+    "run_id": "20251105_1430_우주여행고양이",
+    "lines": [{"n": 7, **_EXAMPLE["log_lines"][0]}],
+    "logs_trimmed": 0,
+    "total": 7,
 }
 _SUMMARY = {name: _EXAMPLE[name] for name in Snapshot("").summary()}
 
@@ -261,16 +269,38 @@ def _list_position(cursor: str | None) -> tuple[int, str] | None:
 
 @routes.get(
     "/api/runs/{run_id}/logs",
-    summary="A run's log as text",
+    summary="A run's log, as text or page by page",
     response_class=StreamingResponse,
     responses={
-        200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "All lines that are kept."},
-        **responses(400, 401, 403, 404, 409, 502, 503),
+        200: {
+            "content": {
+                "text/plain": {"schema": {"type": "string"}},
+                "application/json": {"example": _LOG_PAGE},
+            },
+            "description": "All lines that are kept; with `before` or `limit` a page of them.",
+        },
+        **responses(400, 401, 403, 404, 409, 422, 502, 503),
     },
 )
-async def logs(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
-    """All kept lines of the log, as text to be saved in a file."""
-    view = await relay.runlog.read(run_id, log_bytes=1 << 30)
+async def logs(
+    relay: RelayOf,
+    run_id: RunId,
+    grant: RunGrant,
+    before: Annotated[
+        int | None, Query(ge=1, le=MAX_WHOLE, description="The lines right before the line of this number.")
+    ] = None,
+    limit: Annotated[int | None, Query(ge=1, le=_MOST_LINES, description="Lines at most, 1,000 by default.")] = None,
+) -> Response:
+    """All kept lines as text, to be saved in a file; with `before` or `limit` a page of at most 256 KiB as JSON.
+
+    A line has its number in the run for good, counted from 1 over all attempts.
+    """
+    if before is not None or limit is not None:
+        page = await relay.runlog.log_page(run_id, before, limit or _MOST_LINES)
+        if page is None:
+            raise RunNotFound(run_id)
+        return json_response(_page_json(run_id, page))
+    view = await relay.runlog.read(run_id, log_lines=MAX_WHOLE, log_bytes=1 << 30)
     if not view.snapshot.exists:
         raise RunNotFound(run_id)
 
@@ -280,6 +310,11 @@ async def logs(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
 
     headers = {"Content-Disposition": 'attachment; filename="run.log"', "Cache-Control": "no-store"}
     return StreamingResponse(text(), media_type="text/plain; charset=utf-8", headers=headers)
+
+
+def _page_json(run_id: str, page: LogPage) -> dict[str, Any]:
+    lines = [{"n": number, **line.to_json()} for number, line in enumerate(page.lines, page.first)]
+    return {"run_id": run_id, "lines": lines, "logs_trimmed": page.trimmed, "total": page.total}
 
 
 @routes.get(

@@ -95,7 +95,9 @@ class Snapshot(RunFields):
     """Steps that are not in `steps`, because a run's log keeps only so many."""
     logs: Sequence[LogLine] = field(default=(), repr=False)
     logs_truncated: int = 0
-    """Lines of the log that are not in `logs`, because they do not fit."""
+    """Lines of the run before those in `logs`: the first of them has the number `logs_truncated + 1`."""
+    logs_trimmed: int = 0
+    """How many of these are no longer kept."""
     stale: bool = False
     """The snapshot may be old: the log cannot be read, or is gone."""
 
@@ -149,8 +151,9 @@ class Snapshot(RunFields):
     def _whole(self) -> dict[str, Any]:
         """The summary's fields and those that are too large for a list."""
         fields = {**self.summary(), "error": self.error, "steps": [step.to_json(self.status) for step in self.steps]}
-        if self.steps_truncated:
-            fields["steps_truncated"] = self.steps_truncated
+        for name in ("steps_truncated", "logs_trimmed"):  # there only if there are some
+            if count := getattr(self, name):
+                fields[name] = count
         for name in _NOT_IN_SUMMARY:
             fields[name] = getattr(self, name)
         return fields

@@ -9,7 +9,7 @@ from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ..fanout import ClientBounds
-from ..runlog import Keys, Retention
+from ..runlog import MIN_LOG_BYTES, Keys, Retention
 from .addresses import TrustedProxies
 
 __all__ = ["Settings"]
@@ -88,7 +88,8 @@ class Settings(BaseSettings):
     list_data: bool = Field(
         default=False, description="Show the runs' data in the list and its feed: up to 4 KiB more for each run."
     )
-    log_lines: int = Field(default=1000, ge=1, le=5000)
+    log_lines: int = Field(default=10_000, ge=1, description="Lines of a run's log that are kept.")
+    log_bytes: int = Field(default=2 << 20, ge=MIN_LOG_BYTES, description="Bytes of them that are kept.")
     run_ttl_s: int = Field(default=24 * 3600, ge=1)
     ended_run_ttl_s: int = Field(default=3600, ge=1)
 
@@ -135,4 +136,4 @@ class Settings(BaseSettings):
 
     def retention(self) -> Retention:
         """How much of a run is kept, and how long."""
-        return Retention(self.run_ttl_s, self.ended_run_ttl_s, log_lines=self.log_lines)
+        return Retention(self.run_ttl_s, self.ended_run_ttl_s, log_lines=self.log_lines, log_bytes=self.log_bytes)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from .commits import Batch, Committed, ProducerSequence, Retention
+from .commits import MIN_LOG_BYTES, Batch, Committed, ProducerSequence, Retention
 from .given_up import GivenUp
 from .keys import Keys
 from .listing import LATEST_MS
 from .mac import Signer
-from .reads import RunView
+from .reads import LogPage, RunView
 
 if TYPE_CHECKING:
     from .aio import AsyncRunLog
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LATEST_MS",
+    "MIN_LOG_BYTES",
     "AsyncRunLog",
     "Batch",
     "Committed",
     "DeniedCommand",
     "GivenUp",
     "Keys",
+    "LogPage",
     "Pipelined",
     "ProducerSequence",
     "Retention",

@@ -30,16 +30,20 @@ from .pipelined import Pipelined
 from .reads import (
     LISTED_BY_SETTING,
     LOG_BYTES,
+    LOG_LINES,
     SUMMARY_FIELDS,
+    LogPage,
     RunView,
     names,
+    page_args,
+    parse_page,
     parse_position,
     parse_status,
     parse_summary,
     parse_view,
     read_args,
 )
-from .scripts import DELETE, EXPIRE_HEARTBEATS, LEASE, READ, RIGHTS, Script
+from .scripts import DELETE, EXPIRE_HEARTBEATS, LEASE, LOG_PAGE, READ, RIGHTS, Script
 from .server_identity import LINK_ERRORS, judged, of_run
 from .topology import AsyncTopology
 from .troubles import DeniedCommand, parse_denied, rights_args
@@ -138,18 +142,29 @@ class AsyncRunLog:
         Args:
             after: read the messages after this position; None reads none.
             event_bytes: bytes of messages at most; `RunView.events` is None if there are more.
-            log_lines: lines of the log at most; by default all that are kept, 0 for none.
+            log_lines: lines of the log at most; by default 1,000 of those that are to be kept, 0 for none.
             log_bytes: bytes of the log at most.
             later: let other reads go first.
 
         The future's exception is NotARun if the key is not a run's. If it is cancelled before the read is sent, the
         read is not sent.
         """
-        lines = self.retention.log_lines if log_lines is None else log_lines
+        lines = min(LOG_LINES, self.retention.log_lines) if log_lines is None else log_lines
         args = read_args(self.keys, run_id, after, event_bytes=event_bytes, log_lines=lines, log_bytes=log_bytes)
         # A reply that may be much larger than a snapshot must not delay the replies behind it.
         way = self._reads if log_bytes <= LOG_BYTES else self._lists
         return way.run(READ, 3, args, parse=partial(parse_view, run_id), later=later, run_id=run_id)
+
+    def log_page(self, run_id: str, before: int | None, lines: int) -> asyncio.Future[LogPage | None]:
+        """Read up to `lines` lines of a log, at most 256 KiB of them, in one atomic step.
+
+        Args:
+            before: the lines that come right before the one of this number; None: the newest.
+
+        The future's result is None if there is no such run, its exception NotARun if the key is not a run's.
+        """
+        args = page_args(self.keys, run_id, before, lines)
+        return self._lists.run(LOG_PAGE, 2, args, parse=partial(parse_page, run_id), run_id=run_id)
 
     async def positions(self, run_ids: Sequence[str]) -> list[Cursor | None]:
         """The cursors of these runs' logs; None for a run that is gone, or a key that is not a run's."""

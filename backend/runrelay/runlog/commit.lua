@@ -4,11 +4,11 @@
 -- ARGV  1 channel           2 run id as JSON       3 epoch to take if a new log begins     4 the server's identity
 --       5 producer          6 number of the first event (contiguous per producer and run, from 1)
 --       7 "1": the caller knows that this server has lost data (it was refused for a gap)
---       8 expiry in s       9 expiry after the end in s      10 events to keep      11 log lines to keep
---       12 seal key to take if a new log begins
---       13 empty if an event of the batch does more than report (it has a control or a step, or ends the run); else the
+--       8 expiry in s       9 expiry after the end in s      10 events to keep      11 log lines to keep, 12 their bytes
+--       13 seal key to take if a new log begins
+--       14 empty if an event of the batch does more than report (it has a control or a step, or ends the run); else the
 --          highest attempt that an event names
---       14… per event the nine arguments of commits.py: control ts state progress log log-as-JSON fence step extra
+--       15… per event the nine arguments of commits.py: control ts state progress log log-as-JSON fence step extra
 --
 -- Returns  {"ok", epoch, seq before, seq after, status, attempt, given, step given, changes, updated_at, fenced, superseded below}
 --              given, step given: the attempt that this producer's last start was allocated (0: it was fenced)
@@ -24,14 +24,15 @@
 -- first write, which is refused or not in the same way.)
 --
 -- Parts: read_run (the run's values, `plain`), attempts (fencing, new attempts), steps, fold_event (with data), append, publish
--- (with marks). They are parts of one text and share its locals; scripts.py puts them together at import.
+-- (with trim and marks). They are parts of one text and share its locals; scripts.py puts them together at import.
 
 local hash, stream, logs = KEYS[1], KEYS[2], KEYS[3]
 local channel, run_id_json, new_epoch, server = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local mark_field, number, server_lost_data = 'p:' .. ARGV[5], tonumber(ARGV[6]), ARGV[7] == '1'
-local expiry_s, ended_expiry_s, events_kept, lines_kept = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
-local new_seal_key, highest_fence = ARGV[12], tonumber(ARGV[13])
-local FIRST, WIDTH, TRIM_EVERY, MAX_STEPS, MARKS, MAX_DATA_BYTES = 14, 9, 64, 1000, 300, 4096
+local expiry_s, ended_expiry_s, events_kept = ARGV[8], ARGV[9], ARGV[10]
+local lines_kept, bytes_kept = tonumber(ARGV[11]), tonumber(ARGV[12])
+local new_seal_key, highest_fence = ARGV[13], tonumber(ARGV[14])
+local FIRST, WIDTH, TRIM_EVERY, MAX_STEPS, MARKS, MAX_DATA_BYTES = 15, 9, 64, 1000, 300, 4096
 
 -- include ends.lua
 -- include read_run.lua

@@ -18,6 +18,7 @@ from ..progress.text import cut_text
 from .keys import Keys
 
 __all__ = [
+    "MIN_LOG_BYTES",
     "Batch",
     "Committed",
     "NewLog",
@@ -32,6 +33,10 @@ __all__ = [
 ]
 
 
+MIN_LOG_BYTES: Final = 64 * 1024
+"""The least bound of a log's bytes: a line alone has up to 16 KiB."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retention:
     """How much of a run is kept, and for how long."""
@@ -39,7 +44,8 @@ class Retention:
     run_ttl_s: int = 24 * 3600
     ended_run_ttl_s: int = 3600
     events: int = 1000
-    log_lines: int = 1000
+    log_lines: int = 10_000
+    log_bytes: int = 2 << 20
 
 
 class RunLogSettings(Protocol):
@@ -242,6 +248,7 @@ def commit_args(
         retention.ended_run_ttl_s,
         retention.events,
         retention.log_lines,
+        retention.log_bytes,
         new_log.seal_key,
         named if plain else b"",
         *rows,

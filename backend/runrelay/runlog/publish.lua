@@ -11,9 +11,14 @@ if #lines > 0 then
     local pushed = redis.pcall('RPUSH', logs, unpack(lines, i, math.min(i + CHUNK - 1, #lines)))
     if type(pushed) == 'number' then length = pushed end
   end
-  if length == #lines then renew = true end
-  -- Trimmed with slack, so that a full list is not trimmed at each commit.
-  if length > lines_kept + 100 then redis.call('LTRIM', logs, -lines_kept, -1) end
+  local is_new = length == #lines
+  if is_new then
+    renew = true
+    if not created then set.log_counted = '0' end  -- the list was lost
+  end
+  if math.floor(length / TRIM_EVERY) > math.floor((length - #lines) / TRIM_EVERY) then
+-- include trim.lua
+  end
 end
 if count > 0 and anew then set.epoch, set.server, set.seal_key, set.begun_at = epoch, server, seal_key, now_text end
 if created then set.created_at, set.progress = now, progress or '' end

@@ -4,17 +4,18 @@
 -- ARGV  1 the cursor's epoch, or "" for no events   2 the cursor's seq   3 bytes of events at most
 --       4 log lines at most (0: none)               5 bytes of log lines at most
 --       6… names of the hash's fields to read
--- Returns {values of the hash's fields (epoch, seq, steps, false, then those that were asked for), events or false, log lines newest first, how many there are, the steps}
+-- Returns {values of the hash's fields (epoch, seq, steps, false, false, then those that were asked for), events or false, log lines newest first,
+--          how many lines are kept, the steps, how many lines were trimmed}
 --         no values at all: there is no such key
 --         events are false when those after the cursor are not all there, or are more than fits
 --
 -- The hash is read by field names and never as a whole, because it has a mark of each producer.
 
 local CHUNK, EVENTS = 1000, 250
-local values = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'steps', 'step_names', unpack(ARGV, 6))
-local log_epoch, seq, sums, names = values[1], tonumber(values[2]), values[3], values[4]
-if not log_epoch and redis.call('EXISTS', KEYS[1]) == 0 then return {{}, false, {}, 0, {}} end
-values[4] = false  -- only this script needs it
+local values = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'steps', 'step_names', 'lines_trimmed', unpack(ARGV, 6))
+local log_epoch, seq, sums, names, trimmed = values[1], tonumber(values[2]), values[3], values[4], values[5]
+if not log_epoch and redis.call('EXISTS', KEYS[1]) == 0 then return {{}, false, {}, 0, {}, false} end
+values[4], values[5] = false, false
 
 local steps, missing = {}, 0
 local function take(fields)
@@ -64,7 +65,8 @@ if (epoch == log_epoch or epoch == '0') and after <= seq then
 end
 
 local lines, taken, room = {}, 0, tonumber(ARGV[5])
-local length = math.min(redis.call('LLEN', KEYS[3]), tonumber(ARGV[4]))
+local kept = redis.call('LLEN', KEYS[3])
+local length = math.min(kept, tonumber(ARGV[4]))
 while taken < length and room > 0 do
   local chunk = redis.call('LRANGE', KEYS[3], -math.min(taken + 50, length), -(taken + 1))
   for i = #chunk, 1, -1 do
@@ -74,4 +76,4 @@ while taken < length and room > 0 do
   end
   taken = taken + #chunk
 end
-return {values, events, lines, length, steps}
+return {values, events, lines, kept, steps, trimmed}

@@ -16,14 +16,15 @@ from ..progress.fields import RUN_FIELDS, FieldType
 from .keys import Keys
 
 __all__ = [
-    "LISTED_BY_SETTING", "LOG_BYTES", "SUMMARY_FIELDS", "RunView", "names", "parse_position", "parse_status",
-    "parse_summary", "parse_view", "read_args", "run_ids",
+    "LISTED_BY_SETTING", "LOG_BYTES", "LOG_LINES", "SUMMARY_FIELDS", "LogPage", "RunView", "names", "page_args",
+    "parse_page", "parse_position", "parse_status", "parse_summary", "parse_view", "read_args", "run_ids",
 ]  # fmt: skip
 
 MAX_WHOLE: Final = (1 << 53) - 1
 """The largest integer that a double holds exactly, and so Lua and a browser."""
+LOG_LINES: Final = 1000
 LOG_BYTES = 256 * 1024
-"""Bytes of log lines that a snapshot has at most: the newest lines."""
+"""Log lines, and their bytes, that a snapshot has at most: the newest lines."""
 
 SUMMARY_FIELDS: Final = (
     "epoch",
@@ -35,7 +36,7 @@ SUMMARY_FIELDS: Final = (
 LISTED_BY_SETTING: Final = tuple(name for name, kept in RUN_FIELDS.items() if kept.summary == "by setting")
 """Fields of the hash that a list of runs shows if a setting says so."""
 
-_SCRIPT_FIELDS: Final = ("epoch", "seq", "steps", "step_names")
+_SCRIPT_FIELDS: Final = ("epoch", "seq", "steps", "step_names", "lines_trimmed")
 """Fields of the hash whose values read.lua answers first. It reads them by itself, because it needs them."""
 _FIELDS: Final = (*RUN_FIELDS, "seal_key", "input")
 """Fields of the hash that read.lua is asked for, in the order in which it answers their values."""
@@ -88,13 +89,15 @@ def _view(
     values: list[bytes | None],
     events: list[bytes] | None,
     lines: list[bytes],
-    length: int,
+    kept: int,
     steps: list[bytes],
+    trimmed: bytes | None,
 ) -> RunView:
     if not values:
         return RunView(Snapshot(run_id), None)
     fields = {name: value for name, value in zip((*_SCRIPT_FIELDS, *_FIELDS), values, strict=True) if value is not None}
     logs = [line for line in map(_log_line, reversed(lines)) if line is not None]
+    before = _count(trimmed)
     in_order = sorted(map(orjson.loads, steps), key=lambda step: int(step["i"]))
     return RunView(
         _snapshot(
@@ -103,12 +106,49 @@ def _view(
             steps=tuple(map(_step, in_order)),
             steps_truncated=_steps_left_out(fields.get("steps")),
             logs=logs,
-            logs_truncated=length - len(logs),
+            logs_truncated=before + kept - len(logs),
+            logs_trimmed=before,
         ),
         None if events is None else [bytes(event) for event in events],
         fields["seal_key"],
         fields.get("input"),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Consecutive lines of a run's log."""
+
+    first: int
+    """The number of the first of `lines` in its run, from 1; where it would be if there are no lines."""
+    lines: Sequence[LogLine]
+    trimmed: int
+    """How many lines are no longer kept: line `trimmed + 1` is the oldest."""
+    total: int
+    """How many lines the run has logged."""
+
+
+def page_args(keys: Keys, run_id: str, before: int | None, lines: int) -> list[str | int]:
+    """The log page script's keys (two) and arguments: the `lines` lines before number `before`, or the newest."""
+    hash_key, _, log_key = keys.run(run_id)
+    return [hash_key, log_key, "" if before is None else before, lines, LOG_BYTES]
+
+
+def parse_page(run_id: str, reply: Any) -> LogPage | None:
+    """Read the log page script's reply. None: there is no such run.
+
+    Raises:
+        NotARun: the key is not a run's, or something in it is damaged.
+    """
+    try:
+        if reply is None:
+            return None
+        trimmed, kept, first, raw = reply
+        before = _count(trimmed)
+        lines = [_log_line(line) or LogLine(0, 0, "info", None, "") for line in raw]  # each keeps its number
+        return LogPage(before + first + 1, lines, before, before + kept)
+    except Exception as error:  # other clients of Redis can write anything
+        raise NotARun(run_id, f"{type(error).__name__}: {error}") from error
 
 
 def names(raw: Iterable[bytes]) -> list[str]:
@@ -183,6 +223,13 @@ def _log_line(raw: bytes) -> LogLine | None:
         return LogLine(_whole(seq), _whole(ts_ms), level, step or None, message)
     except ValueError:
         return None
+
+
+def _count(raw: bytes | None) -> int:
+    count = 0 if raw is None else _whole(raw)
+    if count < 0:
+        raise ValueError(f"a count is not negative, got {count}")
+    return count
 
 
 def _steps_left_out(raw: bytes | None) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
-__all__ = ["COMMIT", "DELETE", "EXPIRE_HEARTBEATS", "HEARTBEAT", "LEASE", "READ", "RIGHTS", "Script"]
+__all__ = ["COMMIT", "DELETE", "EXPIRE_HEARTBEATS", "HEARTBEAT", "LEASE", "LOG_PAGE", "READ", "RIGHTS", "Script"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,5 +43,6 @@ READ: Final = Script.load("read")
 HEARTBEAT: Final = Script.load("heartbeat")
 DELETE: Final = Script.load("delete")
 EXPIRE_HEARTBEATS: Final = Script.load("expire_heartbeats")
+LOG_PAGE: Final = Script.load("log_page")
 LEASE: Final = Script.load("lease")
 RIGHTS: Final = Script.load("rights")

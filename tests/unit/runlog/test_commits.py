@@ -10,7 +10,7 @@ from runrelay.progress import Cursor, Event, StepSpec, make_event
 from runrelay.runlog import Batch, Committed, Keys, ProducerSequence, Retention
 from runrelay.runlog.commits import NewLog, SequenceGap, commit_args, parse_commit, refusal
 
-HEAD, WIDTH = 3 + 13, 9
+HEAD, WIDTH = 3 + 14, 9
 EPOCH = "k3x9m2p7q1za"
 NEW_LOG = NewLog(EPOCH, "0123456789abcdef")
 
@@ -35,7 +35,8 @@ def test_the_head_has_the_keys_and_what_concerns_the_whole_batch() -> None:
         86400,
         3600,
         1000,
-        1000,
+        10_000,
+        2 << 20,
         "0123456789abcdef",
     ]
     assert named == 0
