@@ -1,4 +1,8 @@
 import { afterEach, beforeEach, vi } from "vitest";
+import { loadFallbacks } from "../src/core/transports";
+
+// So that they are opened at once: a test scripts what they do, not how they are loaded (lazyTransport.test.ts does).
+await loadFallbacks();
 
 // Warnings are errors: a warning of React or of a library is a fault of the code or of the test.
 beforeEach(() => {

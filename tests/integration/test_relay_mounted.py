@@ -183,12 +183,13 @@ async def test_a_page_of_an_allowed_origin_may_read_and_resume(
     asked = {
         "Origin": "https://app.example",
         "Access-Control-Request-Method": "GET",
-        "Access-Control-Request-Headers": "cache-control,last-event-id",
+        "Access-Control-Request-Headers": "cache-control,last-event-id,x-tenant",
     }
     answer = await relay.http.options(relay.run(run_id, "/events"), headers=asked)
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == "https://app.example"
     assert "last-event-id" in answer.headers["access-control-allow-headers"].lower()
+    assert "x-tenant" in answer.headers["access-control-allow-headers"].lower(), "a header of the client's own"
     async with watch_stream(
         relay.http, relay.run(run_id, "/events"), run_id, headers={"Origin": "https://app.example"}
     ) as stream:
@@ -197,6 +198,7 @@ async def test_a_page_of_an_allowed_origin_may_read_and_resume(
         assert headers["access-control-allow-origin"] == "https://app.example"
         assert "Last-Event-ID" in headers["access-control-expose-headers"]
     snapshot = await relay.http.get(relay.run(run_id), headers={"Origin": "https://app.example"})
+    assert snapshot.headers["access-control-allow-credentials"] == "true", "a client with `credentials: include`"
     assert "ETag" in snapshot.headers["access-control-expose-headers"]
 
 
@@ -209,3 +211,14 @@ async def test_a_foreign_page_reads_nothing(
     await producer.say(run_id, "RENDERING")
     answer = await relay.http.get(relay.run(run_id), headers={"Origin": "https://evil.example"})
     assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_where_every_page_may_read_none_may_with_cookies(
+    start_relay: StartRelay, producer: Producer, run_id: str
+) -> None:
+    """Any page could read what its visitor may see."""
+    relay = await start_relay(allowed_origins=("*",))
+    await producer.say(run_id, "RENDERING")
+    answer = await relay.http.get(relay.run(run_id), headers={"Origin": "https://any.example", "Cookie": "session=1"})
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-credentials" not in answer.headers

@@ -121,7 +121,9 @@ def create_app(
             CORSMiddleware,
             allow_origins=list(chosen.allowed_origins),
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Cache-Control", "Content-Type", "Last-Event-ID", "If-None-Match"],
+            # Any header of an origin that is allowed: a proxy of its own may want some. Cookies, unless `*` is allowed.
+            allow_headers=["*"],
+            allow_credentials="*" not in chosen.allowed_origins,
             expose_headers=["ETag", "Last-Event-ID", "Retry-After", "Location"],
         )
     app.add_middleware(CutShort)

@@ -4,14 +4,13 @@
  */
 
 import type { EventStreamOpener } from "./eventStream.js";
-import { eventStreams } from "./eventStream.js";
 
 export type PageSignal = "online" | "offline" | "hidden" | "visible";
 
 export interface Environment {
   readonly WebSocket: typeof WebSocket | undefined;
-  /** Opens a stream of Server-Sent Events; undefined where a response cannot be read in pieces. */
-  readonly eventStream: EventStreamOpener | undefined;
+  /** Opens a stream of Server-Sent Events, or `fetch` does; undefined where a response cannot be read in pieces. */
+  readonly eventStream: EventStreamOpener | "fetch" | undefined;
   readonly fetch: typeof fetch;
   /** 0..1, for jitter. */
   readonly random: () => number;
@@ -30,7 +29,7 @@ export function pageEnvironment(): Environment {
   const send: typeof fetch = (...request) => globalThis.fetch(...request);
   return {
     WebSocket: globalThis.WebSocket,
-    eventStream: typeof ReadableStream === "undefined" ? undefined : eventStreams(send),
+    eventStream: typeof ReadableStream === "undefined" ? undefined : "fetch",
     fetch: send,
     random: Math.random,
     origin: typeof location === "undefined" ? null : location.origin,
@@ -50,4 +49,29 @@ export function pageEnvironment(): Environment {
       return () => owner.abort();
     },
   };
+}
+
+/** What the client's requests carry. A browser's WebSocket cannot carry headers; it sends cookies by itself. */
+export interface RequestOptions {
+  /** As for `fetch`: `include` sends cookies to a relay on another origin, which must allow that. */
+  readonly credentials?: RequestCredentials;
+  /** Headers of your own, or a function that makes them for each request. */
+  readonly headers?: Readonly<Record<string, string>> | (() => Readonly<Record<string, string>>);
+}
+
+/** The same environment, its requests with these options. */
+export function withRequests(
+  environment: Environment,
+  { credentials, headers }: RequestOptions,
+): Environment {
+  if (credentials === undefined && headers === undefined) return environment;
+  const send: typeof fetch = (address, init) => {
+    const own = typeof headers === "function" ? headers() : headers;
+    return environment.fetch(address, {
+      credentials,
+      ...init,
+      headers: { ...own, ...(init?.headers as Record<string, string> | undefined) },
+    });
+  };
+  return { ...environment, fetch: send };
 }

@@ -8,7 +8,7 @@ export type { MessageType } from "./codes.js";
 export { CloseCode, isTerminalCode, MESSAGE_TYPES } from "./codes.js";
 /** `LinkOptions` is the former name, kept for code that imports it. */
 export type { ConnectionOptions, ConnectionOptions as LinkOptions } from "./connectionOptions.js";
-export type { Environment, PageSignal } from "./environment.js";
+export type { Environment, PageSignal, RequestOptions } from "./environment.js";
 export { pageEnvironment } from "./environment.js";
 export { remainingMs } from "./eta.js";
 export type { Frame, ProgressEvent, Snapshot } from "./frames.js";

@@ -5,8 +5,8 @@ import { RelayApi } from "./api.js";
 import { Connection } from "./connection.js";
 import type { ConnectionOptions } from "./connectionOptions.js";
 import { CONNECTION_DEFAULTS } from "./connectionOptions.js";
-import type { Environment } from "./environment.js";
-import { pageEnvironment } from "./environment.js";
+import type { Environment, RequestOptions } from "./environment.js";
+import { pageEnvironment, withRequests } from "./environment.js";
 import type { Frame } from "./frames.js";
 import { MAX_LOG_LINES } from "./reducer.js";
 import { RunClient } from "./runClient.js";
@@ -18,7 +18,7 @@ import { RelayUrls } from "./urls.js";
 
 export type Token = string | (() => string | null | Promise<string | null>);
 
-export interface RelayClientOptions {
+export interface RelayClientOptions extends RequestOptions {
   /** The relay's address (`https://relay.example.com`). Default: the page's origin. */
   readonly baseUrl?: string;
   /** A bearer token, or a function that gets one. The function is called again after 4401 or 401. */
@@ -53,7 +53,7 @@ export class RelayClient {
   /** Does not connect: the first subscriber does. So a client can be made while a page renders on a server. */
   constructor(options: RelayClientOptions = {}) {
     this.#options = options;
-    this.#environment = options.environment ?? pageEnvironment();
+    this.#environment = withRequests(options.environment ?? pageEnvironment(), options);
     this.#urls = new RelayUrls(options.baseUrl ?? "", this.#environment.origin);
     const token = (renew: boolean) => this.#token(renew);
     this.api = new RelayApi(this.#urls, this.#environment, token, () =>

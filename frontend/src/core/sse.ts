@@ -9,6 +9,7 @@ import { isTerminalCode } from "./codes.js";
 import { relate, START } from "./cursor.js";
 import type { Environment } from "./environment.js";
 import type { EventStreamOpener } from "./eventStream.js";
+import { eventStreams } from "./eventStream.js";
 import type { Frame } from "./frames.js";
 import { readFrame } from "./frames.js";
 import { Liveness } from "./liveness.js";
@@ -50,7 +51,8 @@ export class SseTransport implements Transport {
     pingRelay: () => Promise<unknown>,
   ) {
     if (environment.eventStream === undefined) throw new Error("this environment cannot read streams");
-    this.#openStream = environment.eventStream;
+    const { eventStream } = environment;
+    this.#openStream = eventStream === "fetch" ? eventStreams(environment.fetch) : eventStream;
     this.#cursorOf = cursorOf;
     this.#environment = environment;
     this.#address = address;

@@ -1,9 +1,7 @@
 /** The registry of transports. A new transport is named here, and its kind in types.ts. */
 
 import type { Environment } from "./environment.js";
-import type { PollRequest } from "./polling.js";
-import { PollingTransport } from "./pollingTransport.js";
-import { SseTransport } from "./sse.js";
+import { lazyTransport } from "./lazyTransport.js";
 import type { Transport, TransportEvents } from "./transport.js";
 import type { TransportKind } from "./types.js";
 import type { RelayUrls } from "./urls.js";
@@ -24,7 +22,7 @@ interface TransportSpec {
    * True for a transport that streams single runs: it is used only while a run is watched, and proven only by a run.
    */
   readonly needsRun: boolean;
-  /** Throws when this environment has no such transport. */
+  /** Throws, or closes, when this environment has no such transport. */
   create(context: TransportContext, events: TransportEvents): Transport;
 }
 
@@ -37,26 +35,25 @@ const TRANSPORTS: Readonly<Record<TransportKind, TransportSpec>> = {
   },
   sse: {
     needsRun: true,
-    create: (context, events) => {
-      const { urls, environment } = context;
-      const address = (runId: string, after: string | null) =>
-        urls.http(`${urls.run(runId)}/events`, { after });
-      return new SseTransport(
-        environment,
-        events,
-        address,
-        pollOf(context),
-        context.cursorOf,
-        context.pingRelay,
-      );
-    },
+    create: (context, events) =>
+      loaded?.openSse(context, events) ??
+      lazyTransport("sse", events, async () => (await loadFallbacks()).openSse(context, events)),
   },
   polling: {
     needsRun: false,
     create: (context, events) =>
-      new PollingTransport(context.environment, events, pollOf(context), context.pingRelay),
+      loaded?.openPolling(context, events) ??
+      lazyTransport("polling", events, async () => (await loadFallbacks()).openPolling(context, events)),
   },
 };
+
+let loaded: typeof import("./fallbackTransports.js") | undefined;
+
+/** Load the transports that are used when a WebSocket cannot be. */
+export async function loadFallbacks(): Promise<typeof import("./fallbackTransports.js")> {
+  loaded = await import("./fallbackTransports.js");
+  return loaded;
+}
 
 export function needsRun(kind: TransportKind): boolean {
   return TRANSPORTS[kind].needsRun;
@@ -68,9 +65,4 @@ export function openTransport(
   events: TransportEvents,
 ): Transport {
   return TRANSPORTS[kind].create(context, events);
-}
-
-function pollOf({ urls, token }: TransportContext): (runId: string) => PollRequest {
-  const headers: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` };
-  return (runId) => ({ address: (query) => urls.http(urls.run(runId), query), headers });
 }

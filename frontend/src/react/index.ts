@@ -21,6 +21,7 @@ export type {
   ProgressSample,
   Quality,
   RelayClientOptions,
+  RequestOptions,
   RunClientState,
   RunFilter,
   RunListState,
