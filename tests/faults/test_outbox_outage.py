@@ -58,7 +58,7 @@ def test_several_threads_and_runs_across_restarts(server: Server) -> None:
 class Impatient(Publisher):
     """A publisher whose calls time out after 0.2 s."""
 
-    def _connect(self) -> RunLog:
+    def _connect(self, **_: float) -> RunLog:
         return RunLog(
             self.settings.redis_url, self.settings.keys, self.settings.retention, timeout_s=0.2, connect_timeout_s=0.2
         )

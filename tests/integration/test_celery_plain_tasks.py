@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
+from celery import chain
 
 from runrelay.celery import send
 from runrelay.publisher import configure
@@ -165,3 +166,13 @@ def test_lines_of_one_task_are_not_in_another_s_run(watch: Watch, pool: str) -> 
     assert seen == [None, None]
     assert _logged(watch, run_id) == [f"of {run_id}, by a module's logger", f"of {run_id}, by the task's logger"]
     assert not [event for event in watch.events if "aside" in (event["log"] or "")]
+
+
+def test_a_run_whose_task_no_worker_knows_fails(watch: Watch) -> None:
+    """A run that stays queued for ever, because the worker has thrown its message away."""
+    send(tasks.app.signature("shop.nobody"), "u-single")
+    end = watch.ended("u-single")
+    assert (end["status"], "has no task of the name 'shop.nobody'" in end["error"]) == ("failed", True)
+    send(chain(tasks.app.signature("shop.nobody"), tasks.logs.si("u-chain")), "u-chain")
+    end = watch.ended("u-chain")
+    assert (end["status"], "has no task of the name" in end["error"]) == ("failed", True)

@@ -24,6 +24,7 @@ PUBLIC = {
         "track",
     ],
     "runrelay.celery": [
+        "asend",
         "cancel",
         "canvas",
         "install",

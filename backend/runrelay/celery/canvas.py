@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -27,7 +28,18 @@ from ..publisher.run_progress import MAX_TITLE_CHARS
 from .header import HEADER, mark
 from .shapes import check_canvas, clone, copied, first, is_single, last, leaves, members
 
-__all__ = ["HEADER", "cancel", "canvas", "mark_as", "run_headers", "send", "step", "step_names", "task_id", "task_ids"]
+__all__ = [
+    "HEADER",
+    "cancel",
+    "canvas",
+    "mark_as",
+    "marked",
+    "run_headers",
+    "step",
+    "step_names",
+    "task_id",
+    "task_ids",
+]
 
 _CANCELLED_ATTEMPTS: Final = 1000
 _NAMED: Final = 20
@@ -126,9 +138,33 @@ def canvas(
         attempt: the attempt that the caller has already queued, as a relay does. Without it, `queued` is committed
             here, as a new attempt if the run exists.
 
+    A member that has a task id already (`freeze`) keeps it. Others get an id that is derived from the run, by which
+    `cancel` finds them.
+
     Raises:
         TypeError, ValueError: an argument is wrong, `weights` has a name that is no step, or the canvas is empty.
         RunlogUnavailable: without `attempt`: Redis cannot be reached. The canvas must not be sent then.
+    """
+    given: dict[str, Any] = {"weights": weights, "title": title, "pipeline": pipeline, "closing": closing}
+    return marked(run_id, signature, **given, attempt=attempt)
+
+
+def marked(
+    run_id: str,
+    signature: Signature,
+    *,
+    weights: Mapping[str, float] | None,
+    title: str | None,
+    pipeline: str | None,
+    closing: str | None,
+    attempt: int | None,
+    queued: bool = True,
+) -> Signature:
+    """What `canvas` does.
+
+    Args:
+        queued: False: no attempt of this run was queued, and none is: Redis is away. The run begins with the start of
+            its first task. `attempt` is None then.
     """
     run_id = run_headers(run_id, title=title, pipeline=pipeline)[HEADER]["run_id"]
     if closing is not None:
@@ -145,7 +181,7 @@ def canvas(
             "run %r: a run keeps at most %d steps, its canvas has %s members: the others are only counted",
             run_id, MAX_STEPS, f"{len(found):,}",
         )  # fmt: skip
-    if attempt is None:
+    if attempt is None and queued:
         event = Event(
             time.time_ns() // 1_000_000,
             state="QUEUED",
@@ -156,10 +192,13 @@ def canvas(
             more_steps=len(beyond) or None,
         )
         attempt = commit(run_id, event).attempt
-    info = {"run_id": run_id, "attempt": attempt, "closing": closing}
+    # Without a word from Redis: a run that nobody has heard of. The start of a single task finds its attempt itself.
+    info = {"run_id": run_id, "attempt": attempt or (1 if found else None), "closing": closing}
+    attempt = attempt or 1
+    own_ids = _own_ids(made)
     if not found:
         mark(made, {**info, "title": title, "pipeline": pipeline})
-        made.set(task_id=task_id(run_id, attempt))
+        made.set(task_id=own_ids.get(id(made)) or task_id(run_id, attempt))
         return made
     starting, ends = set(map(id, first(made))), last(made)
     for member in found:
@@ -173,45 +212,28 @@ def canvas(
         if id(member.signature) in starting:
             # The steps are declared again with the first members: a log that was lost does not have them, and a relay
             # that has queued the run does not know the weights. A list of 1,000 goes with one member only.
-            declares = member is found[0] if beyond else weights
+            declares = member is found[0] if beyond else weights or not queued
             more["steps"] = [list(spec) for spec in specs] if declares else None
             more["more_steps"] = len(beyond) or None
             more["first"] = member is found[0]
             more |= {"title": title, "pipeline": pipeline}
         mark(member.signature, {**info, **more})
-        member.signature.set(task_id=task_id(run_id, attempt, member.name))
+        member.signature.set(task_id=own_ids.get(id(member.signature)) or task_id(run_id, attempt, member.name))
     return made
 
 
-def send(
-    signature: Signature,
-    run_id: str,
-    *,
-    weights: Mapping[str, float] | None = None,
-    title: str | None = None,
-    pipeline: str | None = None,
-    closing: str | None = None,
-    attempt: int | None = None,
-    headers: Mapping[str, Any] | None = None,
-    **options: Any,
-) -> Any:
-    """Send a task or canvas as a run: `canvas(…).apply_async(**options)`. Returns Celery's result.
+def _own_ids(made: Signature) -> dict[int, str]:
+    """The task ids that the caller has given, by the members' `id()`.
 
-    Args:
-        weights, title, pipeline, closing, attempt: as for `canvas`.
-        headers: your own; every member gets them beside the run's.
-        options: as for `apply_async`. Not `task_id`: it is derived from the run, so that the run can be cancelled.
-
-    Raises:
-        TypeError, ValueError, RunlogUnavailable: as `canvas` does.
+    Not those of an earlier run (a signature that `canvas` has marked), nor one that stands in several places.
     """
-    if "task_id" in options:
-        raise ValueError(f"task_id must not be given, it is derived from the run; got {options['task_id']!r}")
-    ready = canvas(run_id, signature, weights=weights, title=title, pipeline=pipeline, closing=closing, attempt=attempt)
-    if headers is not None:  # headers given to apply_async would replace the run's
-        for member in leaves(ready):
-            member.set(headers={**headers, **member.options["headers"]})
-    return ready.apply_async(**options)
+    found = {
+        id(leaf): str(leaf.options["task_id"])
+        for leaf in leaves(made)
+        if leaf.options.get("task_id") and "run_id" not in ((leaf.options.get("headers") or {}).get(HEADER) or {})
+    }
+    several = Counter(found.values())
+    return {place: own for place, own in found.items() if several[own] == 1}
 
 
 def cancel(app: Celery, run_id: str, attempt: int, steps: Iterable[str] = ()) -> None:

@@ -30,6 +30,7 @@ from .header import HEADER, TaskInfo, info_of
 from .headerless import HeaderlessTasks
 from .log_capture import LogCapture
 from .task_classes import on_every_task
+from .unknown_tasks import UnknownTasks
 
 __all__ = ["TASK_FLUSH_S", "install"]
 
@@ -68,6 +69,7 @@ def install(app: Celery, *, settings: PublisherSettings | None = None, capture_l
     if id(app) not in _installed:
         _installed[id(app)] = Installation(app)
         HeaderlessTasks(app, TASK_FLUSH_S)
+        UnknownTasks(app)
     if capture_logs and id(app) not in _captured:
         _captured.add(id(app))
         LogCapture(app)

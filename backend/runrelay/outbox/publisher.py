@@ -8,10 +8,12 @@ import atexit
 import concurrent.futures.thread  # noqa: F401
 import logging
 import sys
+import time
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from ..errors import RunlogError
+from ..errors import RunlogError, RunlogUnavailable
 from ..progress import Event
 from ..runlog import Batch, Committed, ProducerSequence
 from ..settings import PublisherSettings
@@ -30,6 +32,12 @@ __all__ = ["EXIT_FLUSH_S", "Publisher"]
 
 EXIT_FLUSH_S: Final = 5.0
 """How long a process waits at its end for its events to be committed, unless Redis is known to be away."""
+KEPT_RUNLOGS: Final = 4
+"""The most connections that `commit` keeps. More threads than this make some of their own for a call."""
+COMMIT_TIMEOUT_S: Final = 2.0
+COMMIT_CONNECT_TIMEOUT_S: Final = 1.0
+COMMIT_AWAY_S: Final = 2.0
+"""After a `commit` that Redis did not take, it counts as away for so long: callers that can do without do not wait."""
 
 _log = logging.getLogger("runrelay.publisher")
 
@@ -63,6 +71,9 @@ class Publisher:
         self._heartbeat: Heartbeat | None = None
         self._exit_hook = False
         self._lost_told = 0
+        self._runlogs: deque[RunLog] = deque()
+        """Connections of `commit` that nobody uses now."""
+        self._away_until_s = 0.0
 
     @property
     def heartbeat(self) -> Heartbeat:
@@ -74,15 +85,15 @@ class Publisher:
     def _begun(self) -> None:
         self.heartbeat.beat_soon()
 
-    def _connect(self) -> RunLog:
+    def _connect(self, **timeouts: float) -> RunLog:
         from ..runlog import RunLog  # needs redis-py: see runlog/__init__.py
 
-        return RunLog(self.settings.redis_url, self.settings.keys, self.settings.retention)
+        return RunLog(self.settings.redis_url, self.settings.keys, self.settings.retention, **timeouts)
 
     @property
     def down(self) -> bool:
-        """Whether Redis is known to be away."""
-        return self.flusher.down
+        """Whether Redis is known to be away: to the flusher, or by a `commit` of the last seconds."""
+        return self.flusher.down or time.monotonic() < self._away_until_s
 
     @property
     def counts(self) -> Counts:
@@ -128,22 +139,47 @@ class Publisher:
     def commit(self, run_id: str, event: Event) -> Committed:
         """Commit one event now, in the calling thread, without the outbox: for what must be so before work goes on.
 
+        Connections are kept for the next call. One that its server has closed meanwhile is replaced once: the same
+        numbers are sent again, which is idempotent.
+
         Raises:
             RunlogUnavailable: Redis cannot be reached or cannot write; the event may be committed or not.
             RunlogError: it was refused.
         """
-        runlog = self._connect()
         sequence = ProducerSequence.fresh()
+        batch = Batch(run_id, sequence.producer, sequence.next, [event])
+        kept = self._kept_runlog()
+        runlog = kept or self._connect(timeout_s=COMMIT_TIMEOUT_S, connect_timeout_s=COMMIT_CONNECT_TIMEOUT_S)
         try:
-            done = runlog.commit(Batch(run_id, sequence.producer, sequence.next, [event]))
+            try:
+                done = runlog.commit(batch)
+            except RunlogUnavailable:
+                if kept is None:
+                    raise
+                done = runlog.commit(batch)  # the first call has closed the connection
             try:
                 runlog.index({run_id: done.updated_at})
                 runlog.delete_marks([(run_id, sequence.producer)])  # its only batch is acknowledged
             except RunlogError:
                 _log.debug("run %r is not in the list of runs yet: its next event or a listing adds it", run_id)
-            return done
-        finally:
+        except BaseException as error:
+            # also an interruption: a reply that was not read would be taken for the next command's
             runlog.close()
+            if isinstance(error, RunlogUnavailable):
+                self._away_until_s = time.monotonic() + COMMIT_AWAY_S
+            raise
+        self._away_until_s = 0.0
+        if len(self._runlogs) < KEPT_RUNLOGS:
+            self._runlogs.append(runlog)
+        else:
+            runlog.close()
+        return done
+
+    def _kept_runlog(self) -> RunLog | None:
+        try:
+            return self._runlogs.pop()
+        except IndexError:
+            return None
 
     def close(self, timeout_s: float = EXIT_FLUSH_S) -> bool:
         """Flush, and end the threads. The next event starts new ones.
@@ -167,6 +203,8 @@ class Publisher:
             _log.warning("events of %d runs are not committed, because Redis is away", len(self.outbox.waiting()))
         if self._heartbeat is not None:
             self._heartbeat.stop()
+        while (runlog := self._kept_runlog()) is not None:
+            runlog.close()
         return done
 
     def forked(self) -> None:

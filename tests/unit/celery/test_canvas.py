@@ -131,7 +131,6 @@ def test_cancelling_revokes_tasks_of_earlier_attempts(monkeypatch: pytest.Monkey
     [
         (lambda: canvas("run", group(app=app)), "an empty group"),
         (lambda: canvas("run", chain(app=app)), "an empty chain"),
-        (lambda: send(sig("a"), "run", attempt=1, task_id="mine"), "task_id must not be given"),
         (lambda: canvas("run", chain(sig("a"), sig("b"), app=app), weights={"c": 1.0}, attempt=1), "got c"),
         (lambda: canvas("run", chain(sig("a"), sig("b"), app=app), weights={"a": 0.0}, attempt=1), "positive"),
         (lambda: canvas("a/b", sig("a"), attempt=1), "must not contain"),
@@ -143,6 +142,20 @@ def test_wrong_arguments_raise(call: Any, words: str) -> None:
     """A wrong canvas that is sent to the workers."""
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_own_task_ids_are_kept() -> None:
+    """An id by which the caller waits for its task, and that is replaced without a word."""
+    frozen = sig("a")
+    frozen.freeze("mine")
+    assert canvas("run", frozen, attempt=1).options["task_id"] == "mine"
+    made = canvas("run", chain(frozen, sig("b"), frozen.clone(), app=app), attempt=1)
+    ids = [leaf.options["task_id"] for leaf in made.tasks]
+    assert ids == task_ids("run", 1, ["a", "b", "a-2"]), "one id in two places cannot be kept"
+    made = canvas("run", group(frozen, sig("b"), app=app), attempt=1)
+    assert [leaf.options["task_id"] for leaf in made.tasks] == ["mine", task_id("run", 1, "b")]
+    again = canvas("next", made, attempt=2)
+    assert [leaf.options["task_id"] for leaf in again.tasks] == task_ids("next", 2, ["a", "b"]), "not those of a run"
 
 
 def large(count: int) -> Signature:
