@@ -215,7 +215,7 @@ async def test_a_server_that_is_busy_when_asked_is_not_one_without_identity(
     with look_at(server) as client, look_at(server) as other:
         # the script runs until it is killed: INFO is answered with BUSY meanwhile
         pool = other.connection_pool
-        connection = pool.get_connection()
+        connection = pool.make_connection()
         connection.send_command("EVAL", "while true do end", 0)
         while not _is_busy(client):
             pass
@@ -224,7 +224,7 @@ async def test_a_server_that_is_busy_when_asked_is_not_one_without_identity(
         client.script_kill()
         with pytest.raises(Exception, match="killed"):
             connection.read_response()
-        pool.release(connection)
+        connection.disconnect()
         second = await log.commit("r", [said("2")])
         assert (second.epoch, second.after) == (first.epoch, 2)
 

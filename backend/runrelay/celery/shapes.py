@@ -55,7 +55,9 @@ def is_single(signature: Signature) -> bool:
 def clone(signature: Signature) -> Signature:
     """A copy of one member. Celery's own clone of `chunks` would be a task that it cannot execute."""
     if not isinstance(signature, (Map, Chunks)):
-        return signature.clone()
+        # The copy's `kwargs` must not be the signature's own: an older Celery clones the members into these.
+        plain = {**signature, "kwargs": dict(signature.kwargs), "options": deepcopy(signature.options)}
+        return Signature.from_dict(plain, app=signature._app)
     copy = type(signature)(**signature.kwargs, app=signature._app, **deepcopy(signature.options))
     copy.kwargs = dict(signature.kwargs)
     return copy

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from celery import Celery, signals
+from celery import VERSION, Celery, signals
 from celery.canvas import maybe_signature
 from celery.exceptions import Retry
 from celery.local import Proxy
@@ -38,6 +38,8 @@ TASK_FLUSH_S: Final = 1.0
 """The longest that a task's end waits for its events. It does not wait while Redis is known to be away."""
 _EXECUTION: Final = "_runrelay_execution"
 _RETRY_PUBLISHED: Final = "_runrelay_retry_published"
+_POPS_CHAIN: Final = VERSION < (5, 6, 3)
+"""An older Celery takes the next member out of `request.chain` before it signals success."""
 
 _log = logging.getLogger("runrelay.celery")
 _installed: dict[int, Installation] = {}
@@ -81,11 +83,23 @@ class _Execution:
 
     info: TaskInfo
     scope: TaskScope
-    in_chain: bool
-    """Members of a chain come after the task."""
+    chain: Any
+    """The task's `request.chain` at its start: the members of a chain that come after it."""
+    chained: int
+    """How many these were."""
     told: bool = False
     """What becomes of the task is published: its end, its retry, or another task has its place."""
     said: StateSet | None = None
+
+    def drops_rest(self, chain: Any) -> bool:
+        """Whether the task has emptied its `request.chain`: Celery does not send what comes after it then.
+
+        Args:
+            chain: `request.chain` when success is signalled.
+        """
+        if chain or not self.chained:
+            return False
+        return not (_POPS_CHAIN and self.chained == 1 and chain is self.chain)
 
 
 class Installation:
@@ -174,7 +188,7 @@ class Installation:
             return
         attempt = None if info.step is None else info.attempt
         scope = TaskScope(info.run_id, info.step, attempt, sent_for=info.attempt, more_step=info.beyond)
-        setattr(task.request, _EXECUTION, _Execution(info, scope, in_chain=bool(task.request.chain)))
+        setattr(task.request, _EXECUTION, _Execution(info, scope, task.request.chain, len(task.request.chain or ())))
         enter_scope(scope)
         if info.step is None:
             event = _event(
@@ -218,9 +232,7 @@ class Installation:
     def _success(self, sender: Any = None, result: Any = None, **_: Any) -> None:
         execution = self._told(sender)
         if execution is not None:
-            # `self.request.chain = None` in the task: Celery does not send what comes after it
-            dropped = execution.in_chain and not sender.request.chain
-            succeed(execution.info, execution.scope, result, rest_dropped=dropped)
+            succeed(execution.info, execution.scope, result, rest_dropped=execution.drops_rest(sender.request.chain))
 
     def _failure(self, sender: Any = None, task_id: str = "", exception: Any = None, **_: Any) -> None:
         execution = self._told(sender)
