@@ -119,10 +119,10 @@ def test_a_retried_member_is_a_new_attempt_of_its_step(watch: Watch) -> None:
 
 
 def test_a_replaced_task_stays_the_same_run(watch: Watch) -> None:
-    """A run that never ends, because its task was replaced by another one."""
+    """A run that never ends, because its task was replaced by another one, or that shows a second attempt of it."""
     send(tasks.replaced.s("replaced"), "replaced")
     end = watch.ended("replaced")
-    assert (end["status"], end["result"]) == ("succeeded", {"answer": 42})
+    assert (end["status"], end["result"], end["attempt"]) == ("succeeded", {"answer": 42}, 1)
 
 
 @pytest.mark.parametrize("shape", ["chain", "chord"])
@@ -131,10 +131,12 @@ def test_a_task_that_is_replaced_by_a_canvas_stays_the_same_run(watch: Watch, sh
     alone, member = f"{shape}-instead", f"{shape}-instead-of-a-member"
     send(tasks.replaced_by_canvas.si(alone, shape), alone)
     assert (watch.ended(alone)["status"], watch.ended(alone)["result"]) == ("succeeded", {"answer": 42})
+    assert watch.ended(alone)["attempt"] == 1
     send(chain(tasks.replaced_by_canvas.si(member, shape), tasks.finish.s(member)), member)
     end = watch.ended(member)
     assert (end["status"], watch.result(member)) == ("succeeded", {"parts": {"answer": 42}})
     assert {e["step"] for e in watch.of(member) if "step" in e} == {"replaced_by_canvas", "finish"}
+    assert {e["step_attempt"] for e in watch.of(member) if "step" in e} == {1}
 
 
 def test_a_block_inside_a_task_is_part_of_the_task(watch: Watch) -> None:
@@ -237,6 +239,9 @@ def test_an_error_that_cannot_be_pickled_has_its_own_name(watch: Watch) -> None:
     send(tasks.says_it_badly.s(), "unlucky")
     assert "Unlucky: ('13', 7)" in watch.ended("unlucky")["error"].splitlines()[0]
     assert "Wrapper" not in watch.ended("unlucky")["error"]
+    send(tasks.says_it_badly_once.s(), "unlucky once")
+    watch.ended("unlucky once")
+    assert [e["log"] for e in watch.of("unlucky once") if e["log"]] == ["retrying: Unlucky: ('13', 7)"]
 
 
 def test_send_takes_headers_and_a_closing_line(watch: Watch) -> None:

@@ -160,6 +160,15 @@ def says_it_badly() -> None:
     raise Unlucky("13", 7)
 
 
+@task(bind=True)
+def says_it_badly_once(self: Any) -> None:
+    class Unlucky(Exception):
+        """An error that cannot be pickled."""
+
+    if self.request.retries == 0:
+        raise self.retry(countdown=0.5, exc=Unlucky("13", 7))
+
+
 @task(time_limit=1)
 def too_long(run_id: str) -> None:
     publish_progress(run_id, "WORK", 0.1)

@@ -33,6 +33,8 @@ class TaskInfo(NamedTuple):
     first: bool = False
     last: bool = False
     closing: str | None = None
+    continues: int | None = None
+    """Of a task that another one was replaced by: the attempt, of the run or of the step, that it goes on with."""
     rest: tuple[tuple[str, int], ...] | None = None
     """The parts of the canvas that come after the member: each part's first member and how many members it has. None:
     the message was sent by a version that does not say it."""
@@ -72,6 +74,7 @@ def info_of(request: Any) -> TaskInfo | None:
             first=bool(raw.get("first")),
             last=bool(raw.get("last")),
             closing=raw.get("closing"),
+            continues=_number(raw.get("continues")),
             rest=None if rest is None else tuple((str(name), _number(count) or 0) for name, count in rest),
         )
     except (TypeError, ValueError, KeyError, AttributeError) as error:

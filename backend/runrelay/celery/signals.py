@@ -152,7 +152,7 @@ class Installation:
         execution = self._execution_of(task)
         if execution is None:
             return
-        headers.setdefault(HEADER, task.request.get(HEADER))
+        headers.setdefault(HEADER, self._header_of_replacement(execution, task))
         if (headers.get("retries") or 0) > (task.request.retries or 0):
             # Committed before the message can be delivered: else the next attempt could start first, and `retrying` of
             # this one would be fenced.
@@ -170,7 +170,14 @@ class Installation:
         embedded = body[2]
         for signature in (*(embedded.get("chain") or ()), embedded.get("chord")):
             if signature is not None:
-                mark_as(maybe_signature(signature, app=self.app), task.request.id, task.request.get(HEADER))
+                header = self._header_of_replacement(execution, task)
+                mark_as(maybe_signature(signature, app=self.app), task.request.id, header)
+
+    def _header_of_replacement(self, execution: _Execution, task: Any) -> dict[str, Any]:
+        """The task's own header, with the attempt that goes on if another task takes its place."""
+        scope = execution.scope
+        given = scope.attempt if execution.info.step is None else scope.step_attempt
+        return {**(task.request.get(HEADER) or {}), "continues": given or None}
 
     def _publish_retry(self, execution: _Execution, reason: Any) -> None:
         info, scope = execution.info, execution.scope
@@ -190,9 +197,17 @@ class Installation:
         scope = TaskScope(info.run_id, info.step, attempt, sent_for=info.attempt, more_step=info.beyond)
         setattr(task.request, _EXECUTION, _Execution(info, scope, task.request.chain, len(task.request.chain or ())))
         enter_scope(scope)
+        # A task that another one was replaced by goes on with its attempt: see `nesting` in progress/fields.py.
+        nesting = (task.request.replaced_task_nesting or None) if info.continues else None
         if info.step is None:
             event = _event(
-                "start", state="STARTED", base_attempt=info.attempt, title=info.title, pipeline=info.pipeline
+                "start",
+                state="STARTED",
+                base_attempt=info.attempt,
+                title=info.title,
+                pipeline=info.pipeline,
+                continues=info.continues,
+                nesting=nesting,
             )
         else:
             event = _event(
@@ -205,6 +220,8 @@ class Installation:
                 more_step=info.beyond,
                 title=info.title,
                 pipeline=info.pipeline,
+                continues=info.continues,
+                nesting=nesting,
             )
         emit(info.run_id, event, scope)
 
@@ -311,5 +328,7 @@ def _reason(reason: Any) -> str:
     cause = getattr(reason, "exc", None) or reason
     if isinstance(cause, Retry):
         return f"retrying {cause.humanize().removeprefix('Retry ')}"  # no error: in 20s
-    text = str(cause) or type(cause).__name__
-    return f"retrying: {type(cause).__name__}: {text}" if isinstance(cause, BaseException) else f"retrying: {text}"
+    name, text = type(cause).__name__, str(cause)
+    if isinstance(cause, UnpickleableExceptionWrapper):  # Celery's stand-in for an exception that it cannot send
+        name, text = cause.exc_cls_name, str(Exception(*cause.exc_args))
+    return f"retrying: {name}: {text or name}" if isinstance(cause, BaseException) else f"retrying: {text or name}"

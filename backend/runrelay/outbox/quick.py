@@ -63,8 +63,11 @@ def publish_quickly(
         and state in _known_states
     ):
         scope = scope_of(run_id) if ever_entered else None
+        step = None if scope is None else scope.step
+        if scope is not None and scope.outer is not None:
+            scope = scope.outer
         ingress = outbox.ingress
-        ingress.append((run_id, time_ns(), state, progress, log, "info", None if scope is None else scope.step, scope))
+        ingress.append((run_id, time_ns(), state, progress, log, "info", step, scope))
         if outbox.wakeup.needs_notify:
             outbox.wakeup.notify()
         if len(ingress) > outbox.ingress_limit:
@@ -88,6 +91,11 @@ def checked_event(
     """
     run_id = check_run_id(run_id)
     scope = scope_of(run_id)
+    if scope is not None and scope.outer is not None:
+        # in the block of a step; the end that it publishes is that of what is around: the block ends its step itself
+        if step is None and state not in TERMINAL_STATES:
+            step = scope.step
+        scope = scope.outer
     if scope is not None and step is None:
         step = scope.step
     event = make_event(state, progress, log, step=step, **given)

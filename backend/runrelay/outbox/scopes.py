@@ -19,6 +19,7 @@ __all__ = [
     "active_scopes",
     "current_run_id",
     "enter_scope",
+    "enter_step",
     "entered",
     "entered_scope_of",
     "leave_scope",
@@ -58,6 +59,8 @@ class TaskScope:
     """The terminal state that the task itself has published."""
     before: TaskScope | None = None
     """The scope around this one in the context that has entered it."""
+    outer: TaskScope | None = None
+    """Of a block of code that is a step: the scope that its events belong to. This one says only the step's name."""
     left: bool = False
     open: bool = False
     """Of a task without a header, which takes the first run that it publishes to for its own."""
@@ -148,6 +151,20 @@ def _forget(scope: TaskScope) -> None:
         active_scopes.pop(scope.run_id, None)
 
 
+def enter_step(run_id: str, step: str) -> TaskScope | None:
+    """Make a block of code the current step of this context, until `leave_scope`. None: there is no scope around it."""
+    outer = _owner(scope_of(run_id))
+    if outer is None:
+        return None
+    scope = TaskScope(run_id, step, outer=outer, before=_still_entered(_current.get()))
+    _current.set(scope)
+    return scope
+
+
+def _owner(scope: TaskScope | None) -> TaskScope | None:
+    return scope if scope is None or scope.outer is None else scope.outer
+
+
 @contextmanager
 def entered(scope: TaskScope) -> Iterator[TaskScope]:
     """Make `scope` the current one for the block."""
@@ -191,5 +208,5 @@ def entered_scope_of(run_id: str) -> TaskScope | None:
     Not that of a task without a header, which does not end its run when it succeeds.
     """
     current = _current.get()
-    scope = None if current is not None and current.open else scope_of(run_id)
+    scope = None if current is not None and current.open else _owner(scope_of(run_id))
     return None if scope is None or scope.left or scope.open else scope

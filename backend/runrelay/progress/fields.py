@@ -149,6 +149,11 @@ class Event(NamedTuple):
     for them too."""
     more_step: Annotated[int | None, Field(type="whole", control=True)] = None
     """Of an event with `step`: the number of this step among those beyond the limit, from 1."""
+    continues: Annotated[int | None, Field(type="whole", control=True)] = None
+    """Of the start of a task that another one was replaced by (`Task.replace`): the attempt that it goes on with."""
+    nesting: Annotated[int | None, Field(type="whole", control=True)] = None
+    """Beside `continues`: how many tasks have taken each other's place. Such a start continues the attempt if the
+    number is higher than that of the start before it; else it was delivered again, and begins another attempt."""
     lost: Annotated[bytes | None, Field(type="json", control=True)] = None
     """Of the end of a canvas' member: the parts of the canvas that will not run because of it, as JSON: of each part
     the name of its first member, and how many members it has."""

@@ -179,7 +179,8 @@ def publish_progress(
         progress: 0..1. Within an attempt a run's progress never goes down: a lower value has no effect.
         log: a line for the run's log. More than 16 KiB of UTF-8 is cut.
         level: the line's level: debug, info, warning or error.
-        step: the step that the event belongs to. By default, inside a member of a canvas: its own.
+        step: the step that the event belongs to. By default, inside a member of a canvas: its own; in a block
+            `with run.step(name)`: that one, unless the event ends the run.
         data: a JSON object up to 4 KiB: carried by the event, and merged into the run's data (RFC 7386: null removes a
             key).
         result: JSON up to 64 KiB, only with a terminal state or a step.

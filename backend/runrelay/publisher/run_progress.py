@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from ..outbox.children import current_process_name, runs_of_parent
-from ..outbox.scopes import TaskScope, enter_scope, entered_scope_of, leave_scope, scope_of
+from ..outbox.scopes import TaskScope, enter_scope, enter_step, entered_scope_of, leave_scope
 from ..progress import Event, check_run_id, make_event, step_specs
 from ..progress.checks import MAX_ERROR_BYTES, MAX_RESULT_BYTES, MAX_STATE_CHARS, MAX_STEP_CHARS, encode_json
 from ..progress.text import check_label, cut_text
@@ -39,15 +39,24 @@ def _is_cancellation(error: BaseException) -> bool:
 
 
 class StepSpan(Span):
-    """A step of a run as a block of code. If it is entered again (after it has failed), that is a new step attempt."""
+    """A step of a run as a block of code. If it is entered again (after it has failed), that is a new step attempt.
+
+    Within the block `publish_progress` is of this step, unless it names another one or ends the run.
+    """
+
+    _scope: TaskScope | None = None
 
     def _publish_start(self) -> None:
         event = make_event(self._state, self.low, self._log, step=self.step_name)
-        emit(self.run_id, event._replace(kind="step_start"), scope_of(self.run_id))
+        self._scope = enter_step(self.run_id, str(self.step_name))
+        emit(self.run_id, event._replace(kind="step_start"), None if self._scope is None else self._scope.outer)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._scope is not None:
+            leave_scope(self._scope)
+            self._scope = None
         super().__exit__(kind, error, trace)
         if self.forked:
             return

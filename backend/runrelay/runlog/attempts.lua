@@ -4,6 +4,7 @@
 function begin_attempt(new_attempt, declared)
   attempt, progress, started = new_attempt, false, false
   set.attempt, set.progress = attempt, ''
+  set.nesting, clear.nesting = nil, true
   for _, name in ipairs({'result', 'error', 'started_at', 'finished_at'}) do set[name], clear[name] = nil, true end
   if created and not sums then return end
   step_of('')
@@ -60,13 +61,16 @@ function admit(kind, control, fence, new_state)
     if sent_for < queued and control.base_attempt then return false end
     if control.only_if_not_superseded and begun > 0 and not over then return false end
     if over and status ~= 'failed' and not control.reopen and sent_for <= attempt then return false end
-    if attempt == 0 or over or begun == attempt then
+    local takes_over = control.nesting and not over and begun == attempt and control.continues == attempt
+      and control.nesting > tonumber(set.nesting or not clear.nesting and redis.call('HGET', hash, 'nesting') or 0)
+    if not takes_over and (attempt == 0 or over or begun == attempt) then
       begin_attempt(math.max(attempt + 1, sent_for), control.steps)
     elseif sent_for > attempt then
       begin_attempt(sent_for, control.steps)
     end
     begun, given = attempt, attempt
     set.begun_attempt = begun
+    if control.nesting then set.nesting, clear.nesting = control.nesting, nil end
     return true
   elseif kind == 'stalled' then
     return status == 'running' and fence == attempt and heartbeat < control.stale_before_ms

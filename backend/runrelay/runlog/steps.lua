@@ -125,8 +125,13 @@ end
 function fold_step(step, kind, control, new_state, value, fence)
   if kind == 'step_start' and control.only_if_not_superseded and step.started_at then return false end
   if kind == 'step_start' then
-    begin_step(step, step.started_at and step.attempt + 1 or step.attempt)
-    step_given = step.attempt
+    if control.nesting and step.started_at and not has_ended(step.status) and control.continues == step.attempt
+        and control.nesting > (step.nesting or 0) then
+      step.status = 'running'  -- the task takes the place of the one before it
+    else
+      begin_step(step, step.started_at and step.attempt + 1 or step.attempt)
+    end
+    step.nesting, step_given = control.nesting, step.attempt
     if begun ~= attempt then begun, set.begun_attempt = attempt, attempt end
   else
     -- As with the run's attempt, a fence above the step's attempt is believed.

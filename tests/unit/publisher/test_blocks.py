@@ -10,9 +10,13 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from runrelay import current_run, publish_progress, run_progress, track
+from runrelay.outbox import Publisher
+from runrelay.outbox.quick import unpacked
 from runrelay.outbox.scopes import TaskScope, current_run_id, entered
+from runrelay.publisher.publish import use_sink
 from runrelay.publisher.run_progress import error_text
 from runrelay.publisher.spans import current_span
+from runrelay.settings import PublisherSettings
 from runrelay.testing import CapturedProgress, capture_progress
 
 
@@ -49,6 +53,36 @@ def test_a_nested_block_of_the_same_run_is_part_of_the_outer_one(captured: Captu
     end = captured.ended("run")
     assert end is not None
     assert end.result == {"made": "inside"}
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_what_is_published_in_the_block_of_a_step_is_of_that_step(quick: bool) -> None:
+    """A log line beside the step that it was published in."""
+    publisher = Publisher(PublisherSettings(redis_url="redis://localhost:1/0", quick_path=quick))
+    outbox, before = publisher.outbox, use_sink(publisher)
+    outbox.wakeup.needs_notify = False  # no flusher: the events stay where they are
+    try:
+        for _ in range(2):  # the second time, the run and the states are known, and the quick path takes them
+            with run_progress("run", steps=["a", "b"]) as run:
+                publish_progress("run", "WORK", 0.1, "before")
+                with run.step("a"):
+                    publish_progress("run", "WORK", 0.2, "inside")
+                    publish_progress("run", log="of another", step="b")
+                    with run_progress("run") as inner:
+                        inner.result = {"made": "inside"}
+                    publish_progress("run", "CANCELLED")
+                publish_progress("run", "WORK", 0.3, "after")
+        events = [unpacked(item) for item in outbox.ingress]
+    finally:
+        use_sink(before)
+        outbox.ingress.clear()
+    assert [(event.log, event.step) for _, event, _, _ in events if event.log] == [
+        ("before", None), ("inside", "a"), ("of another", "b"), ("after", None),
+    ] * 2  # fmt: skip
+    assert [event.step for _, event, _, _ in events if event.state == "CANCELLED"] == [None] * 2
+    scopes = {scope for _, event, scope, _ in events if event.log == "inside"}
+    assert {scope.outer for scope in scopes if scope is not None} == {None}, "its fence is the run's"
+    assert {scope.ended for scope in scopes if scope is not None} == {"CANCELLED"}
 
 
 def test_an_exception_fails_the_run_and_is_raised(captured: CapturedProgress) -> None:
