@@ -15,7 +15,8 @@ from tests.support.servers import Server
 
 SNAPSHOT = {
     "run_id", "state", "progress", "status", "attempt", "seq", "id", "epoch", "title", "pipeline", "error", "stale",
-    "created_at", "started_at", "updated_at", "finished_at", "logs", "log_lines", "logs_truncated", "steps", "result",
+    "created_at", "started_at", "updated_at", "finished_at", "ended_in", "logs", "log_lines", "logs_truncated", "steps",
+    "result",
     "fenced", "data",
 }  # fmt: skip
 

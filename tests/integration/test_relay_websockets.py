@@ -14,7 +14,8 @@ pytestmark = BOTH_PROTOCOLS
 
 INITIAL_STATE = {
     "type", "run_id", "state", "progress", "logs", "logs_truncated", "status", "attempt", "seq", "id", "recovered",
-    "title", "pipeline", "steps", "result", "error", "created_at", "started_at", "updated_at", "finished_at", "stale",
+    "title", "pipeline", "steps", "result", "error", "created_at", "started_at", "updated_at", "finished_at",
+    "ended_in", "stale",
     "data",
 }  # fmt: skip
 PROGRESS = {
@@ -34,7 +35,8 @@ async def test_a_client_gets_the_state_and_then_every_event(relay: Served, produ
     assert state == state | {
         "run_id": run_id, "state": "PLOT_GENERATION", "progress": 0.1, "logs": ["플롯 생성 시작: 프롬프트 분석 중..."],
         "logs_truncated": 0, "status": "running", "attempt": 1, "seq": 1, "id": first, "recovered": True, "title": None,
-        "pipeline": None, "steps": [], "data": None, "result": None, "error": None, "finished_at": None, "stale": False,
+        "pipeline": None, "steps": [], "data": None, "result": None, "error": None, "finished_at": None,
+        "ended_in": None, "stale": False,
     }  # fmt: skip
     news = [frame for frame in client.frames if frame["type"] == "progress"]
     assert [set(frame) for frame in news] == [PROGRESS, PROGRESS]

@@ -136,3 +136,15 @@ async def test_members_beyond_the_kept_steps_fail_too(log: Log, look: Any) -> No
     done = await log.commit("r", [begun("beyond 4", more_step=4), ended(step="beyond 4", more_step=4), finish()])
     assert done.status == "failed"
     assert read(look, log.keys, "r").snapshot.error == "beyond 1: x"
+
+
+async def test_a_run_says_in_which_state_it_has_ended(log: Log, look: Any) -> None:
+    """A failed run of which nobody can see where it failed: its state is FAILED."""
+    await log.commit("r", [said(state="RENDERING", progress=0.4)])
+    assert read(look, log.keys, "r").snapshot.ended_in is None
+    await log.commit("r", [said(kind="finish"), ended("FAILED", error="no disk")])
+    assert read(look, log.keys, "r").snapshot.ended_in == "RENDERING"
+    await log.commit("r", [queued()])
+    assert read(look, log.keys, "r").snapshot.ended_in is None
+    await log.commit("r", [ended()])
+    assert read(look, log.keys, "r").snapshot.ended_in == "QUEUED"

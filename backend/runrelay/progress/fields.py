@@ -251,6 +251,9 @@ class RunFields:
     started_at: Annotated[int | None, Kept("whole", example=1762300000100)] = None
     updated_at: Annotated[int | None, Kept("whole", example=1762300003000)] = None
     finished_at: Annotated[int | None, Kept("whole")] = None
+    ended_in: Annotated[
+        str | None, Kept(example="RENDERING", about="The state that the run was in when it ended: where it failed.")
+    ] = None
     data: Annotated[
         Any,
         Kept(

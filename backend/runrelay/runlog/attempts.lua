@@ -5,7 +5,7 @@ function begin_attempt(new_attempt, declared)
   attempt, progress, started = new_attempt, false, false
   set.attempt, set.progress = attempt, ''
   set.nesting, clear.nesting = nil, true
-  for _, name in ipairs({'result', 'error', 'started_at', 'finished_at'}) do set[name], clear[name] = nil, true end
+  for _, name in ipairs({'result', 'error', 'started_at', 'finished_at', 'ended_in'}) do set[name], clear[name] = nil, true end
   if created and not sums then return end
   step_of('')
   load_names()

@@ -9,6 +9,7 @@ if value and (not progress or value > tonumber(progress)) then
   progress, set.progress, changed = new_progress, new_progress, true
 end
 if new_state ~= '' and new_state ~= state then
+  if not plain and TERMINAL[new_state] and state and not TERMINAL[state] then set.ended_in, clear.ended_in = state, nil end
   state, set.state, state_json, changed = new_state, new_state, json(new_state), true
 end
 if new_status ~= status then

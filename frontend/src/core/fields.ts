@@ -18,6 +18,8 @@ export interface RunSummary {
   readonly startedAt: number | null;
   readonly updatedAt: number | null;
   readonly finishedAt: number | null;
+  /** The state that the run was in when it ended: where it failed. */
+  readonly endedIn: string | null;
   /** The run's metadata: the `data` of all its events, merged. Null while there is none, and in lists that leave it out. */
   readonly data: JsonObject | null;
   readonly seq: number;
@@ -39,6 +41,7 @@ export const NO_SUMMARY: Omit<RunSummary, "runId"> = {
   startedAt: null,
   updatedAt: null,
   finishedAt: null,
+  endedIn: null,
   data: null,
   seq: 0,
   cursor: "0-0",
@@ -62,6 +65,7 @@ export function readSummaryFields(value: Readonly<Record<string, unknown>>): Run
     startedAt: number(value.started_at),
     updatedAt: number(value.updated_at),
     finishedAt: number(value.finished_at),
+    endedIn: text(value.ended_in),
     data: isJsonObject(value.data) ? value.data : null,
     seq: number(value.seq) ?? 0,
     cursor: text(value.id) ?? "0-0",

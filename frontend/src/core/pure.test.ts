@@ -238,6 +238,7 @@ describe("the list", () => {
     startedAt: null,
     updatedAt: null,
     finishedAt: null,
+    endedIn: null,
     stale: false,
     ...fields,
   });

@@ -87,6 +87,16 @@ describe("events", () => {
     expect(applySnapshot(unknownRun("r"), snapshot(4, { data: { x: 1 } })).data).toEqual({ x: 1 });
   });
 
+  it("an ended run says in which state it has ended: where it failed", () => {
+    const working = runAfter(event(1, { state: "RENDERING" }));
+    const failed = applyEvents(working, [event(2, { state: "FAILED", status: "failed" })]).run;
+    expect([working.endedIn, failed.endedIn]).toEqual([null, "RENDERING"]);
+    const told = snapshot(2, { state: "FAILED", status: "failed", ended_in: "RENDERING" });
+    expect(applySnapshot(unknownRun("r"), told).endedIn).toBe("RENDERING");
+    const again = event(3, { attempt: 2, status: "queued", state: "QUEUED", progress: null });
+    expect(applyEvents(failed, [again]).run.endedIn).toBeNull();
+  });
+
   it("result and error belong to the attempt that made them", () => {
     const failed = runAfter(
       event(1),

@@ -98,6 +98,7 @@ function applyEvent(run: RunState, event: ProgressEvent): RunState {
           : run.startedAt,
     updatedAt: event.ts,
     finishedAt: ended ? event.ts : null,
+    endedIn: !ended || restarted ? null : isEnded(run.status) ? run.endedIn : run.state,
     stale: false,
     steps: ended && event.status !== "succeeded" ? steps.map((step) => cutShort(step, event.ts)) : steps,
     samples:

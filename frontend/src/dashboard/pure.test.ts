@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { progress } from "../../test/scripted";
 import { readEvent } from "../core/frames.js";
 import { unknownRun } from "../core/reducer.js";
-import type { Json, LogLine } from "../react/index";
+import type { Json, LogLine, RunState } from "../react/index";
 import { ENGLISH, KOREAN } from "../react/index";
 import { laneOf, spanOf } from "../react/lanes";
 import { errorsOf, fieldsOf, initialValues, readValues } from "./form/schema";
@@ -10,6 +10,7 @@ import { plain, spans } from "./log/ansi";
 import { atLeast, hits, pieces } from "./log/search";
 import { attemptsOf, queuedMs } from "./pages/attempts";
 import { bytes, factOf, readResult } from "./pages/result";
+import { wholeRun } from "./pages/wholeRun";
 import { pageOf, runPath } from "./router";
 import { ago } from "./time";
 import { faviconSvg } from "./title";
@@ -187,6 +188,15 @@ describe("the timeline", () => {
       fromPercent: 0,
       widthPercent: 100,
     });
+  });
+
+  it("a run without steps has the name of what it did, not of its end", () => {
+    const named = (fields: Partial<RunState>): string => wholeRun({ ...run, ...fields }, "Run").name;
+    expect(named({ state: "RENDERING" })).toBe("RENDERING");
+    expect(named({ state: "STARTED" })).toBe("Run");
+    expect(named({ state: "FAILED", status: "failed", endedIn: "RENDERING" })).toBe("RENDERING");
+    expect(named({ state: "END", status: "succeeded", endedIn: "STARTED" })).toBe("Run");
+    expect(named({ state: "END", status: "succeeded" })).toBe("Run");
   });
 
   it("only a first attempt was queued since the run was made", () => {

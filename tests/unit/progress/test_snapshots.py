@@ -58,6 +58,7 @@ def test_initial_state_has_the_contract_s_fields() -> None:
         "started_at": 2,
         "updated_at": 3,
         "finished_at": None,
+        "ended_in": None,
         "stale": False,
     }
     # the original client reads the frame from its first four fields

@@ -1,9 +1,10 @@
 import type { ReactNode } from "react";
-import type { RunState, Step } from "../../react/index";
+import type { RunState } from "../../react/index";
 import { duration, isEnded, StepTimeline, spanOf, ticking } from "../../react/index";
 import { useNow } from "../../react/useNow";
 import { useWords } from "../words";
 import { queuedMs } from "./attempts";
+import { wholeRun } from "./wholeRun";
 
 /** When each step ran, on one time scale: which steps waited, which ran at the same time, which took long. */
 export function Timeline({ run }: { run: RunState }): ReactNode {
@@ -31,10 +32,4 @@ export function Timeline({ run }: { run: RunState }): ReactNode {
       />
     </section>
   );
-}
-
-/** A run without steps, as one step. */
-function wholeRun({ state, status, startedAt, finishedAt }: RunState, name: string): Step {
-  const unsaid = { progress: null, attempt: 1, weight: 1, error: null };
-  return { ...unsaid, name: state ?? name, status, startedAt, finishedAt };
 }
