@@ -43,7 +43,7 @@ async function dashboard() {
 const budgets = [
   ["core", await bundled("../src/core/index.ts"), 13 * KB],
   ["@runrelay/react with core", await bundled("../src/react/index.ts"), 20 * KB],
-  ["dashboard JavaScript", await dashboard(), 120 * KB],
+  ["dashboard JavaScript", await dashboard(), 140 * KB],
 ];
 let isOver = false;
 for (const [name, size, limit] of budgets) {

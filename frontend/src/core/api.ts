@@ -2,9 +2,9 @@
 
 import type { Environment } from "./environment.js";
 import type { ProgressEvent, Snapshot } from "./frames.js";
-import { list, readEvent, readSnapshot, readSummary } from "./frames.js";
+import { list, readEvent, readLogLine, readSnapshot, readSummary } from "./frames.js";
 import { problemOf, RelayError } from "./problem.js";
-import type { RunSummary, StatusFilter } from "./types.js";
+import type { LogLine, RunSummary, StatusFilter } from "./types.js";
 import type { RelayUrls } from "./urls.js";
 
 export interface RunFilter {
@@ -19,6 +19,14 @@ export interface RunFilter {
 export interface RunPage {
   readonly runs: readonly RunSummary[];
   readonly nextCursor: string | null;
+}
+
+/** Consecutive lines of a run's log. */
+export interface LogPage {
+  /** Their `key` is their number in the run, from 1. */
+  readonly lines: readonly LogLine[];
+  /** How many of the run's first lines are no longer kept. */
+  readonly trimmed: number;
 }
 
 export interface PipelineInfo {
@@ -48,25 +56,31 @@ export class RelayApi {
   }
 
   async snapshot(runId: string, signal?: AbortSignal): Promise<Snapshot> {
-    const snapshot = readSnapshot(await this.#json(this.urls.http(this.urls.run(runId)), { signal }));
+    const snapshot = readSnapshot(await this.#get(this.urls.run(runId), {}, signal));
     if (snapshot === null) throw new RelayError(502, "the answer is not a run", {}, null);
     return snapshot;
   }
 
   /** All events of the run log, oldest first. Empty when the log no longer has its first event. */
   async events(runId: string, epoch: string, signal?: AbortSignal): Promise<readonly ProgressEvent[]> {
-    const address = this.urls.http(this.urls.run(runId), { after: `${epoch}-0` });
-    const body = (await this.#json(address, { signal })) as Record<string, unknown>;
+    const body = await this.#get(this.urls.run(runId), { after: `${epoch}-0` }, signal);
     return body.recovered === false ? [] : list(body.events, readEvent);
+  }
+
+  /** The lines of a run's log right before the line of number `before` (the newest by default), 1,000 at most. */
+  async logs(runId: string, before?: number, signal?: AbortSignal): Promise<LogPage> {
+    const query = { before: before?.toString(), limit: "1000" };
+    const body = await this.#get(`${this.urls.run(runId)}/logs`, query, signal);
+    return {
+      lines: list(body.lines, readLogLine).map((line) => ({ ...line, key: line.n, attempt: null })),
+      trimmed: Number(body.logs_trimmed),
+    };
   }
 
   async runs(filter: RunFilter = {}, cursor: string | null = null, signal?: AbortSignal): Promise<RunPage> {
     const { status, pipeline, q, limit } = filter;
     const query = { status, pipeline, q, limit: limit === undefined ? null : String(limit), cursor };
-    const body = (await this.#json(this.urls.http("/api/runs", query), { signal })) as Record<
-      string,
-      unknown
-    >;
+    const body = await this.#get("/api/runs", query, signal);
     return {
       runs: list(body.runs, readSummary),
       nextCursor: typeof body.next_cursor === "string" ? body.next_cursor : null,
@@ -74,7 +88,7 @@ export class RelayApi {
   }
 
   async pipelines(signal?: AbortSignal): Promise<readonly PipelineInfo[]> {
-    const body = (await this.#json(this.urls.http("/api/pipelines"), { signal })) as Record<string, unknown>;
+    const body = await this.#get("/api/pipelines", {}, signal);
     const list = Array.isArray(body.pipelines) ? (body.pipelines as Record<string, unknown>[]) : [];
     return list.map((item) => ({
       name: String(item.name),
@@ -122,6 +136,14 @@ export class RelayApi {
   async headers(renew = false): Promise<Record<string, string>> {
     const token = await this.#token(renew);
     return token === null ? {} : { authorization: `Bearer ${token}` };
+  }
+
+  async #get(
+    path: string,
+    query: Parameters<RelayUrls["http"]>[1],
+    signal?: AbortSignal,
+  ): Promise<Record<string, unknown>> {
+    return (await this.#json(this.urls.http(path, query), { signal })) as Record<string, unknown>;
   }
 
   async #json(url: string, init: RequestInit): Promise<unknown> {

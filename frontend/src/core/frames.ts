@@ -9,6 +9,8 @@ export type { ProgressEvent } from "./fields.js";
 export { list } from "./readers.js";
 
 export interface WireLogLine {
+  /** Its number in the run; 0 where the frame does not say it. */
+  readonly n: number;
   readonly seq: number;
   readonly ts: number | null;
   readonly level: LogLevel;
@@ -23,6 +25,7 @@ export interface Snapshot extends RunSummary {
   readonly logs: readonly string[];
   readonly logLines: readonly WireLogLine[] | null;
   readonly logsTruncated: number;
+  readonly logsTrimmed: number;
   readonly recovered: boolean;
 }
 
@@ -55,12 +58,19 @@ function readStep(value: unknown): Step | null {
   };
 }
 
-function readLogLine(value: unknown): WireLogLine | null {
+export function readLogLine(value: unknown): WireLogLine | null {
   if (!isFields(value)) return null;
   const message = text(value.message);
   const seq = number(value.seq);
   if (message === null || seq === null) return null;
-  return { seq, ts: number(value.ts), level: level(value.level), step: text(value.step), message };
+  return {
+    n: number(value.n) ?? 0,
+    seq,
+    ts: number(value.ts),
+    level: level(value.level),
+    step: text(value.step),
+    message,
+  };
 }
 
 /** A run's summary, or null when the value is not one. */
@@ -79,6 +89,7 @@ export function readSnapshot(value: unknown): Snapshot | null {
     logs: list(value.logs, text),
     logLines: Array.isArray(value.log_lines) ? list(value.log_lines, readLogLine) : null,
     logsTruncated: number(value.logs_truncated) ?? 0,
+    logsTrimmed: number(value.logs_trimmed) ?? 0,
     recovered: value.recovered !== false,
   };
 }

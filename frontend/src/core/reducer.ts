@@ -25,6 +25,7 @@ export function unknownRun(runId: string): RunState {
     steps: [],
     logs: [],
     logsTruncated: 0,
+    logsTrimmed: 0,
     result: null,
     recovered: true,
     samples: [],

@@ -62,8 +62,10 @@ export interface RunState extends RunSummary {
   readonly known: boolean;
   readonly steps: readonly Step[];
   readonly logs: readonly LogLine[];
-  /** Number of lines before those in `logs`: they are on the server only, or were dropped here. */
+  /** Number of the run's lines before those in `logs`: the first of `logs` has the number `logsTruncated + 1`. */
   readonly logsTruncated: number;
+  /** Number of them that the server no longer kept when it last sent the whole state. */
+  readonly logsTrimmed: number;
   readonly result: Json;
   /** False after an initial state that did not continue from the client's cursor: some events were not received. */
   readonly recovered: boolean;

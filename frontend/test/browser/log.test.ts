@@ -65,6 +65,45 @@ describe.skipIf(chromiumPath() === null)("a long log in Chromium", () => {
     expect(await page.evaluate(atEnd)).toBe(true);
   });
 
+  it("earlier lines are loaded at the top, keep their numbers and do not move what is read", async () => {
+    for (let n = 1; n <= 3_200; n += 1) at.relay.publish("r", { state: "WRITING", log: `line ${n}` });
+    const run = at.relay.runs.get("r");
+    if (run === undefined) throw new Error("there is no run");
+    run.trimmed = 700;
+    const page = await at.open(runPath("r"));
+    const row = (n: number) => page.locator(".log-row", { hasText: new RegExp(`line ${n}$`) });
+    const shows = async (n: number) => {
+      await row(n).waitFor();
+      expect(await row(n).locator(".log-number").textContent()).toBe(String(n));
+    };
+    await shows(3_200);
+    await page.getByText("3,200 lines").waitFor();
+    const box = page.locator(".log-box");
+    await box.hover();
+    await page.mouse.wheel(0, -3_000);
+    await page.getByRole("button", { name: "Follow", exact: true }).waitFor();
+    await box.evaluate((element) => element.scrollTo(0, 0));
+    // The first page has come: what was at the top is still in sight, with earlier lines above it.
+    await expect.poll(() => box.evaluate((element) => element.scrollTop)).toBeGreaterThan(10_000);
+    await shows(2_201);
+    const firstNumber = async () => {
+      await box.evaluate((element) => element.scrollTo(0, 0));
+      return page.locator(".log-row").first().locator(".log-number").textContent();
+    };
+    await expect.poll(firstNumber).toBe("701");
+    await page.getByText("700 earlier lines are no longer kept").waitFor();
+    await shows(701);
+  });
+
+  it("a search covers all lines that are kept", async () => {
+    for (let n = 1; n <= 2_500; n += 1) at.relay.publish("r", { state: "WRITING", log: `line ${n}` });
+    const page = await at.open(runPath("r"));
+    await page.locator(".log-row", { hasText: "line 2500" }).waitFor();
+    await page.keyboard.press("/");
+    await page.keyboard.type("line 12");
+    await page.getByText("of 111").waitFor(); // 12, 120 to 129, 1200 to 1299
+  });
+
   it("search counts and walks hits; levels filter; colours are colours", async () => {
     for (let n = 0; n < 400; n += 1) {
       at.relay.publish("r", {

@@ -236,6 +236,14 @@ export class FakeRelay {
       for (const feed of this.#feeds) feed.send({ type: "run_deleted", run_id: runId });
       return void response.writeHead(204).end();
     }
+    if (action === "logs" && url.searchParams.has("limit")) {
+      const before = Number(url.searchParams.get("before") ?? run.lines.length + 1);
+      const from = Math.max(run.trimmed, before - 1 - Number(url.searchParams.get("limit")));
+      const lines = run.lines
+        .slice(from, before - 1)
+        .map((line, index) => ({ n: from + index + 1, ...line }));
+      return json(200, { run_id: runId, lines, logs_trimmed: run.trimmed, total: run.lines.length });
+    }
     if (action === "logs")
       return void response
         .writeHead(200, { "content-type": "text/plain; charset=utf-8" })

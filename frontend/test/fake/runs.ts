@@ -36,6 +36,8 @@ export const ENDED = ["succeeded", "failed", "cancelled"];
 export class FakeRun {
   readonly events: Record<string, unknown>[] = [];
   readonly lines: { seq: number; ts: number; level: string; step: string | null; message: string }[] = [];
+  /** How many of the first lines are no longer kept. */
+  trimmed = 0;
   epoch = "fakeepoch001";
   state: string | null = null;
   status = "queued";
@@ -148,7 +150,8 @@ export class FakeRun {
     const lines = this.lines.slice(-1_000);
     const logs = lines.map((line) => line.message);
     const logs_truncated = this.lines.length - lines.length;
-    return { ...this.summary(), logs, logs_truncated, steps: this.steps, result: this.result };
+    const logs_trimmed = this.trimmed;
+    return { ...this.summary(), logs, logs_truncated, logs_trimmed, steps: this.steps, result: this.result };
   }
 
   polled(after: string | null): Record<string, unknown> {

@@ -1,28 +1,29 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
 import type { KeyboardEvent, ReactNode } from "react";
-import { useCallback, useEffect, useMemo, useRef, useState } from "react";
-import type { LogLevel, LogLine } from "../../react/index";
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import type { LogLevel, RunState } from "../../react/index";
 import { LogBox, useFollowEnd } from "../../react/index";
 import { Icon } from "../icons";
 import { useWords } from "../words";
 import { plain } from "./ansi";
 import { LogRow } from "./LogRow";
 import { atLeast, hits } from "./search";
+import { useOlderLines } from "./useOlderLines";
 
 export interface LogViewProps {
-  readonly logs: readonly LogLine[];
-  /** The number of lines before those in `logs`. */
-  readonly truncated: number;
+  readonly run: RunState;
   readonly downloadUrl: string;
   /** Whether the run may still add lines. */
   readonly live: boolean;
 }
 
 const ROW_PX = 20;
+/** Nearer to the top than this, earlier lines are loaded. */
+const LOAD_AT_PX = 400;
 const LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error"];
 
 /** The log of a run, of any length. It follows the end until the reader scrolls up. */
-export function LogView({ logs, truncated, downloadUrl, live }: LogViewProps): ReactNode {
+export function LogView({ run, downloadUrl, live }: LogViewProps): ReactNode {
   const words = useWords();
   const box = useRef<HTMLDivElement>(null);
   const searchBox = useRef<HTMLInputElement>(null);
@@ -34,6 +35,11 @@ export function LogView({ logs, truncated, downloadUrl, live }: LogViewProps): R
   /** The key of the last line when the reader stopped following: newer lines are counted. */
   const [leftAt, setLeftAt] = useState(0);
 
+  const older = useOlderLines(run);
+  const logs = useMemo(
+    () => (older.lines.length === 0 ? run.logs : [...older.lines, ...run.logs]),
+    [older.lines, run.logs],
+  );
   const lines = useMemo(() => atLeast(logs, level), [logs, level]);
   const found = useMemo(() => hits(lines, needle), [lines, needle]);
   const current = found.length === 0 ? null : (found[Math.min(hit, found.length - 1)] ?? null);
@@ -49,6 +55,31 @@ export function LogView({ logs, truncated, downloadUrl, live }: LogViewProps): R
 
   const totalPx = virtual.getTotalSize();
   useFollowEnd(box, following, `${totalPx} ${lastKey}`);
+
+  const { load } = older;
+  const isFiltered = needle !== "" || level !== "debug";
+  useEffect(() => {
+    if (isFiltered) load(true); // a search, and a level, mean all that is kept
+  }, [isFiltered, load]);
+  useEffect(() => {
+    const element = box.current;
+    const onScroll = () => {
+      if (element !== null && !following && element.scrollTop < LOAD_AT_PX) load();
+    };
+    element?.addEventListener("scroll", onScroll);
+    return () => element?.removeEventListener("scroll", onScroll);
+  }, [following, load]);
+  const heightPx = useRef(0);
+  const olderShown = useRef(0);
+  // What is added above must not move what is being read.
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (element === null) return;
+    if (olderShown.current !== older.lines.length && !following)
+      element.scrollTop += element.scrollHeight - heightPx.current;
+    olderShown.current = older.lines.length;
+    heightPx.current = element.scrollHeight;
+  });
 
   const newestKey = useRef(lastKey);
   useEffect(() => {
@@ -100,12 +131,12 @@ export function LogView({ logs, truncated, downloadUrl, live }: LogViewProps): R
   const fresh = following
     ? 0
     : Math.max(0, lines.length - 1 - lines.findLastIndex((line) => line.key <= leftAt));
-  const firstNumber = truncated + 1;
+  const firstNumber = run.logsTruncated + 1 - older.lines.length;
   return (
     <section className="log" aria-label={words.log}>
       <div className="log-bar">
         <h2 className="panel-title">{words.log}</h2>
-        <span className="muted log-count">{words.lines(truncated + logs.length)}</span>
+        <span className="muted log-count">{words.lines(run.logsTruncated + run.logs.length)}</span>
         <label className="log-search">
           <Icon name="search" />
           <input
@@ -204,6 +235,12 @@ export function LogView({ logs, truncated, downloadUrl, live }: LogViewProps): R
         resumes={current === null}
         spoken={live ? plain(lines.at(-1)?.message ?? "") : ""}
       >
+        {older.more > 0 && (
+          <button type="button" className="log-older" onClick={() => load()}>
+            <Icon name="up" /> {older.failed ? words.olderFailed : words.older(older.more)}
+          </button>
+        )}
+        {older.trimmed > 0 && <p className="log-gone muted">{words.trimmedLines(older.trimmed)}</p>}
         {lines.length === 0 && (
           <p className="log-empty muted">{logs.length === 0 ? words.noLines : words.noLinesMatch}</p>
         )}

@@ -37,7 +37,7 @@ export function RunPage({ runId }: { runId: string }): ReactNode {
   const notify = (run: UseRun["run"]) =>
     notifyEnd(words.notifyEnded(run.title ?? run.runId, words.status[run.status]), run.error ?? "");
   const watched = useRun(runId, { onComplete: notify, onFailed: notify });
-  const { run, logs, connection, status } = watched;
+  const { run, connection, status } = watched;
   const ended = isEnded(status);
   const name = run.title ?? runId;
   useTitle(
@@ -90,12 +90,7 @@ export function RunPage({ runId }: { runId: string }): ReactNode {
                 {run.data !== null && <DataPanel data={run.data} />}
                 <Facts run={run} />
               </div>
-              <LogView
-                logs={logs}
-                truncated={run.logsTruncated}
-                downloadUrl={relay.api.logsUrl(runId)}
-                live={!ended}
-              />
+              <LogView run={run} downloadUrl={relay.api.logsUrl(runId)} live={!ended} />
             </div>
           </>
         )
