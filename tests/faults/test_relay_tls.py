@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runrelay.errors import RunlogUnavailable
+from runrelay.errors import RunlogError, RunlogUnavailable
 from runrelay.progress import make_event
 from runrelay.runlog import AsyncRunLog, Batch, Keys, ProducerSequence, RunLog
 from tests.support.clients import eventually, watch
@@ -75,6 +75,23 @@ async def test_a_worker_commits_over_tls(guarded: Guarded, keys: Keys, run_id: s
     reader = AsyncRunLog(guarded.url(), keys)
     assert [line.message for line in (await reader.read(run_id)).snapshot.logs] == ["over TLS"], done
     await reader.close()
+
+
+@pytest.mark.parametrize("spelling", ["CERT_NONE", "none", "CERT_REQUIRED", "required"])
+async def test_both_of_celery_s_spellings_of_ssl_cert_reqs_work(
+    guarded: Guarded, start_relay: StartRelay, keys: Keys, run_id: str, spelling: str
+) -> None:
+    """A URL with which Celery works, and every event is given up (redis-py knows the short names only)."""
+    url = f"{guarded.url()}&ssl_cert_reqs={spelling}"
+    if spelling.lower().endswith("none"):
+        url = f"{guarded.url().partition('?')[0]}?ssl_cert_reqs={spelling}"
+    runlog = RunLog(url, keys)
+    (done,) = runlog.commit_many([Batch(run_id, ProducerSequence.fresh().producer, 1, [make_event(log="over TLS")])])
+    runlog.close()
+    assert not isinstance(done, RunlogError)
+    relay = await start_relay(redis_url=url)
+    async with watch(relay.ws(run_id), run_id) as client:
+        assert (await client.frame("initial_state"))["logs"] == ["over TLS"]
 
 
 @pytest.mark.parametrize("wrong", ["password", "authority"])

@@ -143,6 +143,26 @@ async def test_a_node_of_a_cluster_is_named(start_relay: StartRelay, start_store
     await _why(relay, "is a node of a cluster, which is not supported")
 
 
+@pytest.mark.parametrize("half", [0, 1])
+async def test_a_node_of_a_cluster_with_a_part_of_the_slots_is_named(
+    start_relay: StartRelay, start_store: Callable[..., Server], half: int
+) -> None:
+    """A relay that is ready, and reads those runs only that happen to be on its node: which half is tried is chance."""
+    nodes = [start_store(cluster_enabled="yes", cluster_require_full_coverage="no") for _ in range(2)]
+    with nodes[0].client() as first, nodes[1].client() as second:
+        clients: list[Any] = [first, second]
+        for number, client in enumerate(clients):
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", number * 8192, number * 8192 + 8191)
+        clients[0].execute_command("CLUSTER", "MEET", HOST, nodes[1].port)
+
+        def known() -> bool:
+            return all("16384" in repr(client.execute_command("CLUSTER", "INFO")) for client in clients)
+
+        await eventually(known, "the nodes know each other")
+    relay = await start_relay(redis_url=nodes[half].url, ready=False)
+    await _why(relay, "is a node of a cluster, which is not supported")
+
+
 async def test_a_deaf_relay_says_for_how_long(start_relay: StartRelay, start_store: Callable[..., Server]) -> None:
     """Since when, so that a page at 3 a.m. can be laid beside what else happened."""
     server = start_store()
