@@ -8,10 +8,19 @@ import { build } from "vite";
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const KB = 1_024;
 
+/** Vite's own loader of lazy modules belongs to the application, which may be built with anything. */
+const withoutLoader = {
+  name: "without-loader",
+  enforce: "pre",
+  load: (id) =>
+    id === "\0vite/preload-helper.js" ? "export const __vitePreload = (load) => load();" : undefined,
+};
+
 async function bundled(entry) {
   const result = await build({
     configFile: false,
     logLevel: "error",
+    plugins: [withoutLoader],
     // not `lib`: that mode keeps whitespace, which an application's build removes
     build: {
       write: false,

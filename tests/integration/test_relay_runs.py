@@ -126,7 +126,7 @@ async def test_a_cancelled_run_shows_nothing_more(relay: Served, works: Works, p
     await start_run(relay, run_id)
     await producer.say(run_id, "RENDERING", 0.5, attempt=1)
     answer = await relay.http.post(relay.run(run_id, "/cancel"))
-    assert (answer.status_code, answer.json()) == (202, {"run_id": run_id, "status": "cancelled"})
+    assert (answer.status_code, answer.json()) == (202, {"run_id": run_id, "status": "cancelled", "stops_work": True})
     assert works.cancelled == [(run_id, 1)]
     await producer.say(run_id, "RENDERING", 0.9, "too late", attempt=1)
     body = (await relay.http.get(relay.run(run_id))).json()

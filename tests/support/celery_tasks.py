@@ -137,6 +137,13 @@ def gated(run_id: str, gate: str) -> str:
 
 
 @task()
+def gated_step(run_id: str, gate: str) -> None:
+    """A run of one task, which makes a step of its own."""
+    with run_progress(run_id) as run, run.step("render"):
+        _gate(gate)
+
+
+@task()
 def killed_once(run_id: str) -> str:
     publish_progress(run_id, "WORK", 0.6, "about to")
     flush()

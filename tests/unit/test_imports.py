@@ -30,8 +30,10 @@ LAYERS = {
     "publisher": frozenset({"outbox", "runlog", "progress", "settings"}),
     "celery": frozenset({"publisher", "outbox", "runlog", "progress", "settings"}),
     "fanout": frozenset({"runlog", "progress", "settings"}),
-    "relay": frozenset({"fanout", "runlog", "progress", "settings", "pipelines"}),
-    "api": frozenset({"relay", "fanout", "runlog", "progress", "settings", "files", "pipelines"}),
+    # the one door from the relay's side to Celery, which it imports when it is given an application
+    "stopping": frozenset({"celery"}),
+    "relay": frozenset({"fanout", "runlog", "progress", "settings", "pipelines", "stopping"}),
+    "api": frozenset({"relay", "fanout", "runlog", "progress", "settings", "files", "pipelines", "stopping"}),
 }
 
 IO_MODULES = frozenset(

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, ValidationError
 from ..errors import RunlogError, RunlogUnavailable, RunNotFound
 from ..files import delete_files, run_folder
 from ..pipelines import Pipeline
-from ..progress import Event, check_run_id, is_ended, make_event, step_specs
+from ..progress import Event, Snapshot, check_run_id, is_ended, make_event, step_specs
 from ..progress.checks import MAX_RESULT_BYTES
 from ..progress.depth import MAX_DEPTH, depth_of
 from ..relay.relay import Relay
@@ -33,6 +33,11 @@ from .runs import json_response
 __all__ = ["routes"]
 
 log = logging.getLogger(__name__)
+
+_GOES_ON = (
+    "the run is shown as cancelled, but its work is not stopped: this relay knows no Celery application; name it in "
+    "RUNRELAY_CELERY_APP or router(celery_app=…)"
+)
 routes = RouteTable(BodyRoute, tags=["runs"])
 
 
@@ -60,18 +65,22 @@ class StartRequest(BaseModel):
     },
 )
 async def pipelines(relay: RelayOf, grant: ListGrant) -> Response:
-    """All pipelines that are installed in the relay, each with the JSON schema of its input."""
+    """All pipelines that are installed in the relay, each with the JSON schema of its input.
+
+    `cancellable`: whether cancelling such a run stops its work; beside `pipelines`, a run of none of them.
+    """
     found = [
         {
             "name": pipeline.name,
             "title": pipeline.title,
             "description": pipeline.description,
+            "cancellable": pipeline.cancel is not None or relay.stop_work is not None,
             "steps": list(pipeline.steps),
             "input_schema": pipeline.input_model.model_json_schema(),
         }
         for pipeline in relay.pipelines.values()
     ]
-    return json_response({"pipelines": found})
+    return json_response({"pipelines": found, "cancellable": relay.stop_work is not None})
 
 
 @routes.post(
@@ -189,29 +198,50 @@ async def _send(relay: Relay, pipeline: Pipeline, run_id: str, value: BaseModel,
     status_code=202,
     summary="Stop a run",
     responses={
-        202: {"description": "The run is cancelled; its work is being stopped."},
+        202: {
+            "content": {
+                "application/json": {
+                    "example": {"run_id": "20251105_1430_우주여행고양이", "status": "cancelled", "stops_work": True}
+                }
+            },
+            "description": "The run is cancelled. `stops_work`: whether its work is being stopped.",
+        },
         **responses(400, 401, 403, 404, 409, 502, 503),
     },
 )
 async def cancel(relay: RelayOf, run_id: RunId, grant: RunGrant) -> Response:
-    """End a run as CANCELLED, then stop its work. Later events of the work are fenced: they come after the end."""
+    """End a run as CANCELLED, then stop its work. Later events of the work are fenced: they come after the end.
+
+    The relay can stop the work if the run's pipeline can, or if it was told the Celery application.
+    """
     # Read first: if the read failed after the commit, the run would have ended and its work could not be stopped.
     snapshot = (await relay.runlog.read(run_id, log_lines=0)).snapshot
     event = make_event("CANCELLED", log="cancelled")._replace(precondition="unfinished")
-    pipeline = relay.pipelines.get(snapshot.pipeline or "")
-    if pipeline is None or pipeline.cancel is None:
+    stop = _stop_of(relay, snapshot)
+    if stop is None:
         done = await relay.runlog.commit(run_id, [event])
-        return json_response({"run_id": run_id, "status": done.status}, 202)
+        return json_response({"run_id": run_id, "status": done.status, "stops_work": False, "detail": _GOES_ON}, 202)
     with _sender(relay):
         done = await relay.runlog.commit(run_id, [event])
         try:
-            await relay.senders.call(pipeline.cancel, run_id, done.attempt)
+            await relay.senders.call(stop, run_id, done.attempt)
         except Exception as error:
             log.warning("the work of run %r could not be stopped", run_id, exc_info=error)
             raise Problem(
                 503, f"run {run_id!r} is cancelled, but its work could not be stopped: {error}", run_id=run_id
             ) from error
-    return json_response({"run_id": run_id, "status": done.status}, 202)
+    return json_response({"run_id": run_id, "status": done.status, "stops_work": True}, 202)
+
+
+def _stop_of(relay: Relay, snapshot: Snapshot) -> Callable[[str, int], object] | None:
+    """How the work of a run is stopped, by its pipeline or by the Celery application. None: this relay cannot."""
+    pipeline, stop_work = relay.pipelines.get(snapshot.pipeline or ""), relay.stop_work
+    if pipeline is not None and pipeline.cancel is not None:
+        return pipeline.cancel
+    if stop_work is None:
+        return None
+    steps = [step.name for step in snapshot.steps]
+    return lambda run_id, attempt: stop_work(run_id, attempt, steps)
 
 
 @routes.post(

@@ -17,6 +17,7 @@ from ..pipelines import Pipeline
 from ..relay.open_files import warn_if_too_few_files
 from ..relay.relay import Relay
 from ..relay.settings import Settings
+from ..stopping import stop_work_of
 from . import actions, health, runs, sse, websockets
 from .cut_short import CutShort
 from .dashboard import dashboard_router
@@ -47,6 +48,7 @@ def relay_router(
     pipelines: dict[str, Pipeline] | None = None,
     *,
     dashboard: bool = False,
+    celery_app: Any = None,
     owns_process: bool = False,
 ) -> APIRouter:
     """All routes of a relay. It starts and stops with the application's lifespan. Each router has a relay of its own.
@@ -58,17 +60,19 @@ def relay_router(
         settings: read from the environment if absent.
         pipelines: by name; those of the entry points if absent.
         dashboard: also the dashboard's pages: `/`, `/runs/…`, `/new/…`, below the `prefix` of `include_router`.
+        celery_app: the application whose tasks `send` and `canvas` send, or where it is (`shop.tasks:app`): with it a
+            cancelled run's work is stopped. By default that of the settings, if it is named there.
         owns_process: the process is the relay's own: it ends only when the clients have gone (for `drain_s` at most),
             and it ends if the relay fails.
     """
-    router, _ = _relay_router(settings or Settings(), pipelines, owns_process)
+    router, _ = _relay_router(settings or Settings(), pipelines, celery_app, owns_process)
     if dashboard:
         router.include_router(dashboard_router())
     return router
 
 
 def _relay_router(
-    chosen: Settings, pipelines: dict[str, Pipeline] | None, owns_process: bool
+    chosen: Settings, pipelines: dict[str, Pipeline] | None, celery_app: Any, owns_process: bool
 ) -> tuple[APIRouter, RouterRelay]:
     own = RouterRelay()
 
@@ -78,7 +82,9 @@ def _relay_router(
             yield {"runrelay": own.in_this_loop}
             return
         # `os._exit`, not an exception: the clients are closed already, and an orderly end may hang on what has failed.
-        relay = Relay(chosen, pipelines, end_process=os._exit if owns_process else None)
+        end_process = os._exit if owns_process else None
+        stop_work = stop_work_of(celery_app or chosen.celery_app)
+        relay = Relay(chosen, pipelines, stop_work=stop_work, end_process=end_process)
         with guarded_logs(chosen.log_lines_per_s):
             if not owns_process:  # else the command line has said it
                 warn_unknown_names(os.environ)
@@ -107,7 +113,11 @@ def _relay_router(
 
 
 def create_app(
-    settings: Settings | None = None, pipelines: dict[str, Pipeline] | None = None, *, owns_process: bool = False
+    settings: Settings | None = None,
+    pipelines: dict[str, Pipeline] | None = None,
+    *,
+    celery_app: Any = None,
+    owns_process: bool = False,
 ) -> FastAPI:
     """The relay as an application of its own: routes, problem documents, CORS, the dashboard."""
     chosen = settings or Settings()
@@ -127,7 +137,7 @@ def create_app(
             expose_headers=["ETag", "Last-Event-ID", "Retry-After", "Location"],
         )
     app.add_middleware(CutShort)
-    router, relay = _relay_router(chosen, pipelines, owns_process)
+    router, relay = _relay_router(chosen, pipelines, celery_app, owns_process)
     app.add_middleware(websockets.WebSocketShortcut, relay=relay)
     app.add_middleware(PublicRoot, root_path=chosen.root_path)
     install_problems(app)

@@ -19,6 +19,7 @@ from ..metrics import RelayMetrics
 from ..pipelines import Pipeline, load_pipelines
 from ..progress import check_run_id, step_specs
 from ..runlog import AsyncRunLog
+from ..stopping import StopWork
 from . import Adopter, Reaper
 from .half_open import HalfOpen
 from .limits import Limits
@@ -63,12 +64,15 @@ class Relay:
         settings: Settings,
         pipelines: dict[str, Pipeline] | None = None,
         *,
+        stop_work: StopWork | None = None,
         end_process: Callable[[int], object] | None = None,
     ) -> None:
         self.settings = settings
         self.pipelines = load_pipelines() if pipelines is None else pipelines
         for pipeline in self.pipelines.values():
             _check_steps(pipeline)
+        self.stop_work = stop_work
+        """Stops the work of runs whose pipeline cannot, or that have none; None: it goes on."""
         self.started_at = time.time()
         self.metrics = RelayMetrics()
         self.limits = Limits(settings)

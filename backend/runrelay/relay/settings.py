@@ -106,6 +106,9 @@ class Settings(BaseSettings):
         pattern=r"^(/[A-Za-z0-9._~-]+)*$",
         description="Path under which a proxy serves the relay, as /relay.",
     )
+    celery_app: str = Field(
+        default="", description="The Celery application whose tasks a cancelled run's work is stopped by: module:name."
+    )
     dashboard: bool = Field(default=True, description="Serve the dashboard at /.")
 
     @field_validator("trusted_proxies", mode="before")

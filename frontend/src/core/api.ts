@@ -98,6 +98,16 @@ export class RelayApi {
     }));
   }
 
+  /**
+   * Whether `cancel` stops the work of a run of this pipeline; null: of a run that no pipeline started. Relays that do
+   * not say are taken at their word.
+   */
+  async canCancel(pipeline: string | null, signal?: AbortSignal): Promise<boolean> {
+    const body = (await this.#json(this.urls.http("/api/pipelines"), { signal })) as Record<string, unknown>;
+    const known = (Array.isArray(body.pipelines) ? body.pipelines : []) as Record<string, unknown>[];
+    return (known.find(({ name }) => name === pipeline) ?? body).cancellable !== false;
+  }
+
   /** Start a run. Resolves with its id when it is queued; rejects with a `RelayError` when it was refused. */
   async start(pipeline: string, input: unknown, runId?: string): Promise<string> {
     const body = JSON.stringify({ pipeline, input, run_id: runId });
@@ -108,8 +118,11 @@ export class RelayApi {
     return answer.run_id;
   }
 
-  async cancel(runId: string): Promise<void> {
-    await this.#send(this.urls.http(`${this.urls.run(runId)}/cancel`), { method: "POST" });
+  /** End a run as cancelled. Resolves with whether its work is being stopped. */
+  async cancel(runId: string): Promise<boolean> {
+    const url = this.urls.http(`${this.urls.run(runId)}/cancel`);
+    const answer = (await this.#json(url, { method: "POST" })) as Record<string, unknown>;
+    return answer.stops_work !== false;
   }
 
   async retry(runId: string): Promise<void> {

@@ -115,8 +115,8 @@ export class RunClient extends WatchedStore {
   }
 
   /** Ask the server to stop the run. Rejects with a `RelayError`. */
-  async cancel(): Promise<void> {
-    await this.#api.cancel(this.runId);
+  async cancel(): Promise<boolean> {
+    return this.#api.cancel(this.runId);
   }
 
   /** Start another attempt of an ended run, and watch it. Rejects with a `RelayError`. */

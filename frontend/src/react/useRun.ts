@@ -47,8 +47,8 @@ export interface UseRun {
   readonly lastEventAt: number | null;
   /** Estimated ms from the last event to the end; null while there is no estimate. */
   readonly etaMs: number | null;
-  /** Ask the server to stop the run. Rejects with a `RelayError`. */
-  readonly cancel: () => Promise<void>;
+  /** Ask the server to stop the run. Resolves with whether its work is being stopped; rejects with a `RelayError`. */
+  readonly cancel: () => Promise<boolean>;
   /** Start another attempt of an ended run. Rejects with a `RelayError`. */
   readonly retry: () => Promise<void>;
 }
@@ -86,7 +86,7 @@ export function useRun(runId: string | null, options: UseRunOptions = {}): UseRu
   }, [client, listensToEvents]);
 
   const reconnect = useCallback(() => client?.reconnect(), [client]);
-  const cancel = useCallback(async () => client?.cancel(), [client]);
+  const cancel = useCallback(async () => client?.cancel() ?? false, [client]);
   const retry = useCallback(async () => client?.retry(), [client]);
 
   const { run, connection } = state;

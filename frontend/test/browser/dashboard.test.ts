@@ -1,6 +1,6 @@
 import type { Page } from "playwright-core";
 import { describe, expect, it } from "vitest";
-import { running, STEPS, succeeded } from "../fake/scenes";
+import { running, SCAN, SHORTS, STEPS, succeeded } from "../fake/scenes";
 import { chromiumPath } from "./chromium";
 import { logText, runPath, stage } from "./page";
 
@@ -111,6 +111,28 @@ describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
     await attempts.nth(1).waitFor();
     expect(await attempts.nth(0).getByRole("img").getAttribute("aria-label")).toBe("Cancelled");
     expect(await attempts.nth(1).getByRole("img").getAttribute("aria-label")).toBe("Running");
+  });
+
+  it("cancel is not offered where it would not stop the work", async () => {
+    at.relay.cancellable = false;
+    at.relay.pipelines = [SHORTS, { ...SCAN, cancellable: false }];
+    at.relay.publish("sent", { state: "RENDERING", log: "sent by a task" });
+    at.relay.publish("scan", { state: "RENDERING", pipeline: "scan", log: "cannot stop" });
+    at.relay.publish("film", { state: "RENDERING", pipeline: "shorts", log: "can stop" });
+    for (const [runId, offered] of [
+      ["sent", 0],
+      ["scan", 0],
+      ["film", 1],
+    ] as const) {
+      let answered: Promise<unknown> = Promise.resolve();
+      const page = await at.open(runPath(runId), {}, async (opened) => {
+        answered = opened.waitForResponse((response) => response.url().endsWith("/api/pipelines"));
+      });
+      await answered;
+      await page.locator(".log-row").first().waitFor();
+      if (offered === 1) await page.getByRole("button", { name: "Cancel" }).waitFor();
+      expect(await page.getByRole("button", { name: "Cancel" }).count()).toBe(offered);
+    }
   });
 
   it("the error of an action is cleared by the next action", async () => {

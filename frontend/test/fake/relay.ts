@@ -39,6 +39,8 @@ export class FakeRelay {
   readonly files = new Map<string, Buffer>();
   readonly requests: string[] = [];
   pipelines: unknown[] = [];
+  /** Whether the work of a run that no pipeline started can be stopped. */
+  cancellable = true;
   /** A token that every request has to have; null: none is needed. */
   token: string | null = null;
   port = 0;
@@ -211,7 +213,7 @@ export class FakeRelay {
     if (this.token !== null && given !== this.token) {
       return json(401, { title: "Unauthorized", status: 401, detail: "a token is needed" });
     }
-    if (kind === "pipelines") return json(200, { pipelines: this.pipelines });
+    if (kind === "pipelines") return json(200, { pipelines: this.pipelines, cancellable: this.cancellable });
     if (kind === "runs" && rawId === undefined) {
       if (method === "POST") return this.#create(request, json);
       return json(200, this.#list(url.searchParams));
@@ -225,7 +227,7 @@ export class FakeRelay {
       if (ENDED.includes(run.status))
         return json(409, { title: "Conflict", status: 409, detail: "the run has ended" });
       this.publish(runId, { state: "CANCELLED", log: "cancelled" });
-      return json(202, { run_id: runId, status: "cancelled" });
+      return json(202, { run_id: runId, status: "cancelled", stops_work: this.cancellable });
     }
     if (action === "retry" && method === "POST") {
       this.publish(runId, { state: "QUEUED", attempt: run.attempt + 1, log: "queued again" });

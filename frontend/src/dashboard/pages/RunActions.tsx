@@ -1,4 +1,4 @@
-import { useMutation } from "@tanstack/react-query";
+import { useMutation, useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { useRef } from "react";
 import type { UseRun } from "../../react/index";
@@ -15,7 +15,14 @@ export function RunActions({ watched }: { watched: UseRun }): ReactNode {
   const { run, status, cancel, retry } = watched;
   const remove = () => relay.api.delete(run.runId).then(() => navigate(ROOT));
   // One mutation for all three actions: a new action clears the error of the last one.
-  const { mutate, error, isPending } = useMutation({ mutationFn: (act: () => Promise<void>) => act() });
+  const { mutate, error, isPending } = useMutation({ mutationFn: (act: () => Promise<unknown>) => act() });
+  // A button that does not stop the work is not offered. Where the relay does not say (a token of this run alone), it is.
+  const canCancel = useQuery({
+    queryKey: ["canCancel", run.pipeline],
+    queryFn: ({ signal }) => relay.api.canCancel(run.pipeline, signal),
+    enabled: status !== "unknown",
+    retry: false,
+  });
   // The server does not have this run: no action is possible.
   if (status === "unknown" || run.stale) return null;
   return (
@@ -26,13 +33,15 @@ export function RunActions({ watched }: { watched: UseRun }): ReactNode {
         </span>
       )}
       {!isEnded(status) ? (
-        <Confirmed
-          icon="stop"
-          label={isPending ? words.cancelling : words.cancel}
-          question={words.confirmCancel}
-          disabled={isPending}
-          onConfirm={() => mutate(cancel)}
-        />
+        (canCancel.data || canCancel.isError) && (
+          <Confirmed
+            icon="stop"
+            label={isPending ? words.cancelling : words.cancel}
+            question={words.confirmCancel}
+            disabled={isPending}
+            onConfirm={() => mutate(cancel)}
+          />
+        )
       ) : (
         <>
           <button type="button" className="button" disabled={isPending} onClick={() => mutate(retry)}>
