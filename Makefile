@@ -1,7 +1,7 @@
 # Each target does all the set-up that it needs; see scripts/prepare.py. `make help` lists the targets.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests run dev test test-faults soak check bench bench-quick lock clean
+.PHONY: help setup setup-tests run dev test test-faults test-versions soak check bench bench-quick lock clean
 
 PORT ?= 8000
 ARGS ?=
@@ -12,7 +12,7 @@ LONG_FORMS := tests/acceptance tests/integration/test_relay_bad_input.py tests/i
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
-		printf '  make %-12s %s\n' "$$name" "$$text"; done
+		printf '  make %-13s %s\n' "$$name" "$$text"; done
 
 setup:  ## all set-up and builds; starts nothing
 	@python=$$(scripts/find-python) && exec "$$python" scripts/prepare.py
@@ -33,6 +33,9 @@ test: setup-tests  ## all tests (ARGS="-k word" goes to pytest)
 test-faults: setup-tests  ## the fault tests in their long forms
 	@exec $(VENV)/python -m pytest tests/faults $(LONG_FORMS) --long $(ARGS)
 
+test-versions: setup-tests  ## tests with the oldest and newest allowed redis-py, Celery, uvicorn (ARGS=oldest)
+	@exec $(VENV)/python scripts/versions.py $(ARGS)
+
 soak: setup-tests  ## everything at once for MINUTES=30, with a report (ARGS="--report FILE")
 	@exec $(VENV)/python -m tests.soak $(MINUTES) $(ARGS)
 
@@ -51,6 +54,6 @@ lock:  ## write both locks from the projects' requirements (ARGS=--upgrade for p
 
 clean:  ## remove everything generated; runs in .runrelay/ stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage htmlcov build dist
-	rm -rf frontend/node_modules frontend/dist
+	rm -rf frontend/node_modules frontend/dist frontend/core frontend/LICENSE frontend/styles.css
 	find backend/runrelay/dashboard -mindepth 1 -not -name .gitkeep -delete
 	find backend workers tests scripts benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

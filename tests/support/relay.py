@@ -20,6 +20,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from runrelay.api import create_app
+from runrelay.api.server import plain_path_reason
 from runrelay.cli import parent_death
 from runrelay.pipelines import Pipeline
 from runrelay.progress import make_event
@@ -46,6 +47,7 @@ __all__ = [
 
 START_TIMEOUT_S = 30.0
 FAST = "runrelay.fanout.uvicorn:FanoutProtocol"
+FAST_HTTP = "runrelay.api.handshake:FirstBytes"
 STANDARD = "websockets-sansio"
 BOTH_PROTOCOLS = pytest.mark.parametrize("protocol", [FAST, STANDARD], ids=["fast", "standard"])
 
@@ -95,12 +97,15 @@ async def serve_here(
     ws: str = FAST,
     ready: bool = True,
     app: FastAPI | None = None,
-    http: str = "runrelay.api.handshake:FirstBytes",
+    http: str = FAST_HTTP,
 ) -> AsyncIterator[Served]:
     """Serve a relay on a free port in this loop, ready unless told otherwise; or an application that has one in it.
 
-    An application of our own answers handshakes at once, as `runrelay serve` does; anybody else's does not.
+    An application of our own answers handshakes at once, as `runrelay serve` does; anybody else's does not. With a
+    uvicorn that the fast path is not made for (scripts/versions.py), everything takes the plain one.
     """
+    if plain_path_reason() is not None:
+        http, ws = http.replace(FAST_HTTP, "httptools"), ws.replace(FAST, STANDARD)
     answers_handshakes = app is None
     app = app or create_app(Settings(**{"dashboard": False, "drain_s": 0.5, **settings}), pipelines or {})
     listening = socket.create_server((HOST, 0), backlog=512)
