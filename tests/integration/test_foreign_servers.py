@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -13,10 +14,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
+from fastapi import FastAPI
 
+from runrelay.fastapi import Settings, router
 from tests.support.clients import Client, StreamClient, asked_until, eventually, watch, watch_stream
 from tests.support.foreign_servers import ForeignServer
-from tests.support.relay import Producer
+from tests.support.relay import Producer, QuietServer
+from tests.support.servers import HOST
 
 SOON_S = 3.0
 """uvicorn needs 0.3 s by itself, on a machine that is busy with other tests some more. A held poll takes 25."""
@@ -124,3 +129,27 @@ async def test_reload_is_as_quick_with_a_page_open(
 
         while not await asyncio.to_thread(is_new):
             assert time.monotonic() - began_s < 2 * SOON_S, server.log
+
+
+async def test_a_server_that_stops_without_a_signal_is_heard_of(
+    redis_url: str, prefix: str, tmp_path: Path, producer: Producer, run_id: str
+) -> None:
+    """gunicorn's `--max-requests`, or a server in a thread: one open stream kept it for ever."""
+    app = FastAPI()
+    app.include_router(router(Settings(redis_url=redis_url, prefix=prefix, files=tmp_path)))
+    listening = socket.create_server((HOST, 0))
+    config = uvicorn.Config(app, limit_max_requests=1, log_level="warning")
+    server = QuietServer(config)
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    await eventually(lambda: server.started, "the server has started")
+    url = f"http://{HOST}:{listening.getsockname()[1]}"
+    await producer.say(run_id, "RENDERING", log="before")
+    async with (
+        httpx.AsyncClient(trust_env=False, timeout=60) as http,
+        watch_stream(http, f"{url}/api/runs/{run_id}/events", run_id) as stream,
+    ):
+        await stream.frame("initial_state")
+        await http.get(f"{url}/healthz")  # the last request: those that are answered are counted
+        await eventually(serving.done, "the server has stopped", SOON_S)
+        await eventually(lambda: stream.closed, "the stream was let go")
+    await serving

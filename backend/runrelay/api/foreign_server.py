@@ -10,6 +10,9 @@ How:
 - uvicorn, also under gunicorn, stops at a signal. The server's handler is kept, and called a few turns of the loop
   later: by then each client's close is sent, with its reason. Nothing waits for the clients. A second signal is passed
   on at once, and so is one that raises KeyboardInterrupt.
+- uvicorn also stops without a signal: after `--limit-max-requests` (gunicorn's `--max-requests`), or in a thread that
+  is told to exit. So its server is watched, too. Of this stop the relay may hear a tenth of a second late: the sockets
+  are then closed by the server.
 - hypercorn's worker processes get no signal. A task of hypercorn's waits for the event that stops them, and ends when
   the server begins to stop. The relay waits for that task.
 
@@ -22,9 +25,9 @@ import asyncio
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from types import CodeType, FrameType
+from types import CodeType, CoroutineType, FrameType
 from typing import Any, Final
 
 from ..relay.relay import Relay
@@ -37,21 +40,20 @@ _TURNS: Final = 5
 """A connection's writer needs two turns of the loop to send a close, however many connections there are."""
 _LOOK_EVERY_S: Final = 0.1
 _LOOKS: Final = 100
-"""hypercorn makes its task after the lifespan has started. If there is none after ten seconds, it is not the server."""
+"""A server makes its tasks after the lifespan has started. If there are none after ten seconds, it is another one."""
 
 
 @asynccontextmanager
 async def let_go_with_the_server(relay: Relay) -> AsyncIterator[None]:
     """Within the block, send the relay's clients away as soon as the server of this loop begins to stop."""
     hooks = _Hooks(relay)
-    watch = asyncio.create_task(_when_hypercorn_stops(relay), name="hypercorn's stop") if _hypercorn_waits() else None
+    watch = asyncio.create_task(_when_the_server_stops(relay), name="the server's stop")
     try:
         yield
     finally:
         hooks.undo()
-        if watch is not None:
-            watch.cancel()
-            await asyncio.wait([watch])
+        watch.cancel()
+        await asyncio.wait([watch])
 
 
 class _Hooks:
@@ -104,18 +106,44 @@ class _Hooks:
                 signal.signal(number, handler)
 
 
-def _hypercorn_waits() -> CodeType | None:
-    """The code of hypercorn's coroutine that waits for its stop; None if hypercorn is not loaded."""
-    function = getattr(sys.modules.get("hypercorn.utils"), "raise_shutdown", None)
-    return getattr(function, "__code__", None)
-
-
-async def _when_hypercorn_stops(relay: Relay) -> None:
-    code = _hypercorn_waits()
+async def _when_the_server_stops(relay: Relay) -> None:
     for _ in range(_LOOKS):
-        waiting = [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "cr_code", None) is code]
-        if waiting:
-            await asyncio.wait(waiting, return_when="FIRST_COMPLETED")
+        stopping = _server_of_this_loop()
+        if stopping is not None:
+            await stopping
             relay.send_away()
             return
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+
+def _server_of_this_loop() -> Awaitable[object] | None:
+    """Something that ends when the server that runs in this loop begins to stop; None if no known one is found."""
+    hypercorn = _code_of("hypercorn.utils", "raise_shutdown")
+    uvicorn = _code_of("uvicorn.server", "Server", "_serve")
+    for task in asyncio.all_tasks():
+        coroutine: Any = task.get_coro()
+        while isinstance(coroutine, CoroutineType):  # it, what it waits for, what that waits for
+            if coroutine.cr_code is hypercorn:
+                return asyncio.wait([task])
+            if coroutine.cr_code is uvicorn and coroutine.cr_frame is not None:
+                return _uvicorn_stops(coroutine.cr_frame.f_locals["self"])
+            coroutine = coroutine.cr_await
+    return None
+
+
+def _code_of(module: str, *names: str) -> CodeType | None:
+    """The code of a function of a module, if that is loaded and has it."""
+    found: Any = sys.modules.get(module)
+    for name in names:
+        found = getattr(found, name, None)
+    return getattr(found, "__code__", None)
+
+
+async def _uvicorn_stops(server: Any) -> None:
+    """As often as uvicorn itself looks: whether it was told to exit, or does not listen any more."""
+
+    def stops() -> bool:
+        return server.should_exit or (server.started and not any(it.is_serving() for it in server.servers))
+
+    while not stops():  # noqa: ASYNC110 - nothing announces it
         await asyncio.sleep(_LOOK_EVERY_S)
