@@ -25,8 +25,10 @@ async function bundled(entry) {
     build: {
       write: false,
       target: "es2022",
-      modulePreload: false,
-      rolldownOptions: { input: here(entry), external: [/^react/], preserveEntrySignatures: "strict" },
+      minify: true,
+      // as for a server: without Vite's helper for preloads, which an application has once, whatever it contains
+      ssr: here(entry),
+      rolldownOptions: { external: [/^react/], preserveEntrySignatures: "strict" },
     },
   });
   return sizeOf(result);

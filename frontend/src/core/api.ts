@@ -4,6 +4,8 @@ import type { Environment } from "./environment.js";
 import type { ProgressEvent, Snapshot } from "./frames.js";
 import { list, readEvent, readLogLine, readSnapshot, readSummary } from "./frames.js";
 import { problemOf, RelayError } from "./problem.js";
+import type { Fields } from "./readers.js";
+import { text } from "./readers.js";
 import type { LogLine, RunSummary, StatusFilter } from "./types.js";
 import type { RelayUrls } from "./urls.js";
 
@@ -57,7 +59,7 @@ export class RelayApi {
 
   async snapshot(runId: string, signal?: AbortSignal): Promise<Snapshot> {
     const snapshot = readSnapshot(await this.#get(this.urls.run(runId), {}, signal));
-    if (snapshot === null) throw new RelayError(502, "the answer is not a run", {}, null);
+    if (snapshot === null) throw new RelayError(502, "the answer is not a run");
     return snapshot;
   }
 
@@ -79,22 +81,21 @@ export class RelayApi {
 
   async runs(filter: RunFilter = {}, cursor: string | null = null, signal?: AbortSignal): Promise<RunPage> {
     const { status, pipeline, q, limit } = filter;
-    const query = { status, pipeline, q, limit: limit === undefined ? null : String(limit), cursor };
+    const query = { status, pipeline, q, limit: limit?.toString(), cursor };
     const body = await this.#get("/api/runs", query, signal);
     return {
       runs: list(body.runs, readSummary),
-      nextCursor: typeof body.next_cursor === "string" ? body.next_cursor : null,
+      nextCursor: text(body.next_cursor),
     };
   }
 
   async pipelines(signal?: AbortSignal): Promise<readonly PipelineInfo[]> {
     const body = await this.#get("/api/pipelines", {}, signal);
-    const list = Array.isArray(body.pipelines) ? (body.pipelines as Record<string, unknown>[]) : [];
-    return list.map((item) => ({
+    return list(body.pipelines, (item) => item as Fields).map((item) => ({
       name: String(item.name),
       title: String(item.title || item.name),
       description: String(item.description ?? ""),
-      inputSchema: (item.input_schema ?? {}) as Record<string, unknown>,
+      inputSchema: (item.input_schema ?? {}) as Fields,
     }));
   }
 
@@ -114,7 +115,7 @@ export class RelayApi {
     const answer = (await this.#json(this.urls.http("/api/runs"), { method: "POST", body })) as {
       run_id?: unknown;
     };
-    if (typeof answer.run_id !== "string") throw new RelayError(502, "the answer has no run_id", {}, null);
+    if (typeof answer.run_id !== "string") throw new RelayError(502, "the answer has no run_id");
     return answer.run_id;
   }
 
@@ -171,7 +172,7 @@ export class RelayApi {
         return await this.#environment.fetch(url, { ...init, headers });
       } catch (error) {
         if (init.signal?.aborted) throw error;
-        throw new RelayError(0, "the relay cannot be reached", {}, null);
+        throw new RelayError(0, "the relay cannot be reached");
       }
     };
     let response = await attempt(false);

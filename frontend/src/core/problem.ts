@@ -11,8 +11,8 @@ export class RelayError extends Error {
   constructor(
     status: number,
     message: string,
-    problem: Readonly<Record<string, unknown>>,
-    retryAfterMs: number | null,
+    problem: Readonly<Record<string, unknown>> = {},
+    retryAfterMs: number | null = null,
   ) {
     super(message);
     this.status = status;

@@ -6,7 +6,8 @@ import type { Words } from "./words.js";
 import { ENGLISH } from "./words.js";
 
 export interface ProgressBarProps {
-  readonly run: Pick<RunSummary, "progress" | "status" | "state">;
+  /** `known` is false before the first frame about the run: then no status is said. */
+  readonly run: Pick<RunSummary, "progress" | "status" | "state"> & { readonly known?: boolean };
   /** The accessible name. Default: `words.progress`. */
   readonly label?: string;
   readonly words?: Words;
@@ -21,7 +22,8 @@ export function isIndeterminate({ progress, status }: Pick<RunSummary, "progress
 export function ProgressBar({ run, label, words = ENGLISH }: ProgressBarProps): ReactNode {
   const { progress, status, state } = run;
   const indeterminate = isIndeterminate(run);
-  const shown = progress === null ? words.status[status] : percent(progress);
+  const shown =
+    progress !== null ? percent(progress) : run.known === false ? words.notHeard : words.status[status];
   return (
     <div
       className="rr-progress-track"

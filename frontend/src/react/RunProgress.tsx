@@ -1,13 +1,13 @@
 import type { ReactNode } from "react";
-import type { RunSummary } from "../core/index.js";
 import { isEnded } from "../core/index.js";
 import { percent, roughDuration } from "./format.js";
+import type { ProgressBarProps } from "./ProgressBar.js";
 import { isIndeterminate, ProgressBar } from "./ProgressBar.js";
 import type { Words } from "./words.js";
 import { ENGLISH } from "./words.js";
 
 export interface RunProgressProps {
-  readonly run: Pick<RunSummary, "progress" | "status" | "state">;
+  readonly run: ProgressBarProps["run"];
   /** Estimated time until the end in ms, shown beside the percentage while the run is active. */
   readonly etaMs?: number | null;
   /** The accessible name. Default: `words.progress`. */

@@ -1,7 +1,7 @@
 import type { ReactNode } from "react";
 import type { Step } from "../core/index.js";
 import { isEnded } from "../core/index.js";
-import { duration, lastLine, percent, ticking } from "./format.js";
+import { duration, errorLine, percent, ticking } from "./format.js";
 import type { Span } from "./lanes.js";
 import { laneOf } from "./lanes.js";
 import { StatusIcon } from "./StatusIcon.js";
@@ -70,7 +70,7 @@ function StepRow({ step, now, span, words }: StepRowProps): ReactNode {
       {tookMs !== null && (span === undefined || progress === null) && (
         <span className="rr-step-time">{(ended ? duration : ticking)(tookMs, words.units)}</span>
       )}
-      {error !== null && <span className="rr-step-error">{lastLine(error)}</span>}
+      {error !== null && <span className="rr-step-error">{errorLine(error)}</span>}
     </li>
   );
 }

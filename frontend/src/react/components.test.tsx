@@ -126,7 +126,7 @@ describe("components", () => {
     expect(screen.getByText("×2")).toBeTruthy();
   });
 
-  it("StepTimeline with a time scale shows when each step ran, and the last line of an error", () => {
+  it("StepTimeline with a time scale shows when each step ran, and the message of an error", () => {
     const step = { status: "queued" as const, attempt: 1, weight: 1, progress: null, error: null };
     const { container } = render(
       <StepTimeline
@@ -138,7 +138,7 @@ describe("components", () => {
             status: "failed",
             startedAt: 1_000,
             finishedAt: 2_000,
-            error: "a\nboom\n",
+            error: "Traceback (most recent call last):\n  a\nboom\n",
           },
           { ...step, name: "render", status: "running", startedAt: 2_000, finishedAt: null, progress: 0.5 },
           { ...step, name: "qa", startedAt: null, finishedAt: null },

@@ -54,7 +54,9 @@ export function clock(ts: number, withMs = false): string {
   return withMs ? `${time}.${String(date.getMilliseconds()).padStart(3, "0")}` : time;
 }
 
-/** The last line of an error: in a traceback that is the message. */
-export function lastLine(error: string): string {
-  return error.trimEnd().split("\n").at(-1) ?? error;
+/** The line of an error that says what is wrong: the last one of a traceback, the first one of any other text. */
+export function errorLine(error: string): string {
+  const lines = error.trim().split("\n");
+  const isTraceback = lines.length > 1 && /^Traceback|^\s*File "/.test(lines[0] ?? "");
+  return (isTraceback ? lines.at(-1) : lines[0]) ?? "";
 }

@@ -6,7 +6,7 @@ import { renderToString } from "react-dom/server";
 import { afterEach, beforeEach, describe, expect, expectTypeOf, it, vi } from "vitest";
 import { initial, progress, ScriptedBrowser } from "../../test/scripted";
 import type { LogLine, RunStatusName, UseRun } from "./index.js";
-import { RelayClient, RelayProvider, RunStatus, useRun, useRuns } from "./index.js";
+import { KOREAN, RelayClient, RelayProvider, RunStatus, useRun, useRuns } from "./index.js";
 
 let browser: ScriptedBrowser;
 let client: RelayClient;
@@ -194,6 +194,34 @@ describe("RunStatus", () => {
     expect(screen.getByText("line 3", { selector: ".rr-log-line" })).toBeTruthy();
   });
 
+  it("shows people the message of an error, not its traceback, and a word for the end", async () => {
+    const error =
+      'Traceback (most recent call last):\n  File "/srv/app/tasks.py", line 4\nValueError: no such city\n';
+    const { rerender } = render(<RunStatus runId="r" client={client} words={KOREAN} />);
+    receive({
+      type: "initial_state",
+      run_id: "r",
+      state: "FAILED",
+      status: "failed",
+      error,
+      logs: [],
+      id: "abcdefghijkl-1",
+    });
+    expect(screen.getByText("ValueError: no such city")).toBeTruthy();
+    expect(document.body.textContent).not.toContain("/srv/app");
+    expect(document.body.textContent).not.toContain("FAILED");
+    expect(document.querySelector(".rr-run-state")?.textContent).toBe("실패");
+    rerender(<RunStatus runId="r" client={client} traceback />);
+    expect(document.body.textContent).toContain("/srv/app");
+  });
+
+  it("tells an unknown run from one that was not heard of yet", () => {
+    render(<RunStatus runId="r" client={client} />);
+    expect(document.querySelector(".rr-run-state")?.textContent).toBe("Loading");
+    receive({ type: "initial_state", run_id: "r", status: "unknown", logs: [], seq: 0, id: "0-0" });
+    expect(document.querySelector(".rr-run-state")?.textContent).toBe("No such run");
+  });
+
   it("renders on a server, without a connection", () => {
     const html = renderToString(
       <RelayProvider client={client}>
@@ -201,7 +229,8 @@ describe("RunStatus", () => {
       </RelayProvider>,
     );
     expect(html).toContain("우주 고양이");
-    expect(html).toContain("Not started");
+    expect(html).toContain("Loading");
+    expect(html).not.toContain("No such run");
     expect(browser.sockets).toHaveLength(0);
   });
 });

@@ -16,6 +16,8 @@ export interface Words {
   readonly steps: string;
   readonly noLog: string;
   readonly stale: string;
+  /** In place of a status while nothing was heard of the run yet. */
+  readonly notHeard: string;
   readonly remaining: (time: string) => string;
   readonly retryNow: string;
   readonly retryIn: (time: string) => string;
@@ -39,7 +41,7 @@ export const ENGLISH: Words = {
     succeeded: "Succeeded",
     failed: "Failed",
     cancelled: "Cancelled",
-    unknown: "Not started",
+    unknown: "No such run",
   },
   connection: {
     idle: "Not connected",
@@ -59,6 +61,7 @@ export const ENGLISH: Words = {
   steps: "Steps",
   noLog: "No log lines yet",
   stale: "What you see may be old",
+  notHeard: "Loading",
   remaining: (time) => `about ${time} left`,
   retryNow: "Retry now",
   retryIn: (time) => `Trying again in ${time}`,
@@ -97,7 +100,7 @@ export const KOREAN: Words = {
     succeeded: "완료",
     failed: "실패",
     cancelled: "취소됨",
-    unknown: "시작 전",
+    unknown: "없는 작업",
   },
   connection: {
     idle: "연결 안 됨",
@@ -117,6 +120,7 @@ export const KOREAN: Words = {
   steps: "단계",
   noLog: "아직 로그가 없습니다",
   stale: "최신 정보가 아닐 수 있습니다",
+  notHeard: "불러오는 중",
   remaining: (time) => `약 ${time} 남음`,
   retryNow: "지금 다시 시도",
   retryIn: (time) => `${time} 후 다시 시도`,

@@ -165,12 +165,12 @@ describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
     const page = await at.open(runPath("r"), {}, silent);
     await page.getByText("Loading").waitFor();
     expect(await page.locator(".chip").count()).toBe(0);
-    expect(await page.getByText("Waiting for the first event").count()).toBe(0);
+    expect(await page.getByText("No such run").count()).toBe(0);
   });
 
   it("an unknown run appears when it starts", async () => {
     const page = await at.open(runPath("later"));
-    await page.getByText("Waiting for the first event").waitFor();
+    await page.getByText("No such run").waitFor();
     at.relay.publish("later", { state: "RENDERING", progress: 0.25, log: "here I am" });
     await page.locator(percent, { hasText: "25%" }).waitFor();
     await page.getByText("here I am").first().waitFor();

@@ -71,7 +71,7 @@ const SHOTS: readonly Shot[] = [
   {
     name: "run-unknown",
     path: run("nobody-knows"),
-    before: (page) => page.getByText("Waiting for the first event").waitFor(),
+    before: (page) => page.getByText("No such run").waitFor(),
   },
   { name: "new-light", path: "/new/shorts", before: (page) => page.locator("textarea").waitFor() },
   {

@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
-import { lastLine } from "../../react/format";
+import { errorLine } from "../../react/format";
 import type { RunState } from "../../react/index";
 import { duration, isEnded, StatusIcon, ticking, useRelayClient } from "../../react/index";
 import { useNow } from "../../react/useNow";
@@ -38,7 +38,7 @@ export function Attempts({ run }: { run: RunState }): ReactNode {
             <StatusIcon status={status} label={words.status[status]} />
             <span>{words.attempt(attempt)}</span>
             <span className="attempt-time">{duration(endedAt - startedAt, words.units)}</span>
-            {error !== null && <span className="attempt-error">{lastLine(error)}</span>}
+            {error !== null && <span className="attempt-error">{errorLine(error)}</span>}
           </li>
         ))}
         <li className="attempt" data-status={run.status}>

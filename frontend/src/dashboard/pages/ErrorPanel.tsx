@@ -1,15 +1,14 @@
 import type { ReactNode } from "react";
+import { errorLine } from "../../react/format";
 import { CopyButton } from "../CopyButton";
 import { useWords } from "../words";
 
 /** An error: its message, and the traceback, which unfolds. */
 export function ErrorPanel({ error }: { error: string }): ReactNode {
   const words = useWords();
-  const lines = error.trimEnd().split("\n");
-  const isTraceback =
-    lines.length > 1 && /^Traceback|^\s+File "/.test(lines.find((line) => line.trim() !== "") ?? "");
-  const headline = isTraceback ? (lines.at(-1) ?? "") : (lines[0] ?? "");
-  const rest = isTraceback ? error : lines.slice(1).join("\n");
+  const headline = errorLine(error);
+  const text = error.trim();
+  const rest = text.startsWith(headline) ? text.slice(headline.length) : error; // of a traceback all is shown
   return (
     <section className="panel panel-bad" aria-label={words.error}>
       <header className="panel-head">

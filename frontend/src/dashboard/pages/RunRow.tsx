@@ -1,6 +1,6 @@
 import type { ReactNode } from "react";
 import { memo } from "react";
-import { lastLine } from "../../react/format";
+import { errorLine } from "../../react/format";
 import type { RunSummary } from "../../react/index";
 import { duration, isEnded, ProgressBar, percent, StatusIcon, ticking } from "../../react/index";
 import { useNow } from "../../react/useNow";
@@ -33,7 +33,7 @@ export const RunRow = memo(function RunRow({ run, href }: { run: RunSummary; hre
       <div className="run-where">
         {ended ? (
           <span className="run-outcome">
-            {run.status === "failed" && run.error !== null ? lastLine(run.error) : words.status[run.status]}
+            {run.status === "failed" && run.error !== null ? errorLine(run.error) : words.status[run.status]}
           </span>
         ) : (
           <>
