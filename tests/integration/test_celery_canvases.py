@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 from collections.abc import Iterator
 
 import pytest
@@ -131,6 +133,28 @@ def test_two_failing_members_of_one_group_end_the_run_once(watch: Watch) -> None
     assert steps_of(watch, run_id) == {
         "early": "failed", "late": "failed", "told": "queued", "body": "queued", "finish": "queued",
     }  # fmt: skip
+
+
+def test_the_others_are_stopped_if_that_was_asked_for(watch: Watch) -> None:
+    """Members that go on to work for a run that has failed, although its sender wants them to be stopped."""
+    run_id = "stopped"
+    parts = [
+        step(tasks.waits.s(run_id=run_id, gate="stopped, runs"), "runs"),
+        step(tasks.breaks.s(run_id=run_id, after="stopped, breaks"), "breaks"),
+        step(tasks.told.s(run_id=run_id), "waits"),
+    ]
+    send(group(parts) | tasks.finish.s(run_id), run_id, stop_on_failure=True)
+    process = os.pidfd_open(watch.arrived("stopped, runs"))
+    watch.arrived("stopped, breaks")
+    watch.let_go("stopped, breaks")
+    end = watch.ended(run_id)
+    assert (end["state"], end["error"].splitlines()[0]) == ("FAILED", "breaks: RuntimeError: a part broke")
+    ended, _, _ = select.select([process], [], [], 20)
+    os.close(process)
+    assert ended, "the member that runs goes on"
+    tasks.told.delay(run_id="after stopped").get(timeout=30)
+    assert lines_of(watch, run_id) == []
+    assert steps_of(watch, run_id)["waits"] == "queued"
 
 
 @pytest.mark.parametrize("why", ["revoked", "expired"])

@@ -4,6 +4,7 @@ signals.py       install: Celery's signals become events of a run
 ends.py          what a task's end publishes, also where Celery does not signal it
 canvas.py        a task or canvas as a run: headers, step names, task ids; cancelling it
 sending.py       a task or canvas is sent as a run, also while Redis is away
+stopping.py      stops the other members of a canvas when one has failed, if that is wanted
 shapes.py        the shape of a canvas: its members, the first, the last, what comes after each
 header.py        the header of a task's message
 gate.py          a task whose work is no longer wanted does not begin

@@ -115,6 +115,7 @@ def canvas(
     pipeline: str | None = None,
     closing: str | None = None,
     attempt: int | None = None,
+    stop_on_failure: bool = False,
 ) -> Signature:
     """Make a task, or a chain, group or chord (nested ones too), one run; its members are the run's steps.
 
@@ -137,6 +138,8 @@ def canvas(
             return value of the last member.
         attempt: the attempt that the caller has already queued, as a relay does. Without it, `queued` is committed
             here, as a new attempt if the run exists.
+        stop_on_failure: when a member fails, is revoked or expires, the run ends at once, and the other members are
+            revoked or killed (SIGTERM).
 
     A member that has a task id already (`freeze`) keeps it. Others get an id that is derived from the run, by which
     `cancel` finds them.
@@ -146,7 +149,7 @@ def canvas(
         RunlogUnavailable: without `attempt`: Redis cannot be reached. The canvas must not be sent then.
     """
     given: dict[str, Any] = {"weights": weights, "title": title, "pipeline": pipeline, "closing": closing}
-    return marked(run_id, signature, **given, attempt=attempt)
+    return marked(run_id, signature, **given, attempt=attempt, stop_on_failure=stop_on_failure)
 
 
 def marked(
@@ -158,6 +161,7 @@ def marked(
     pipeline: str | None,
     closing: str | None,
     attempt: int | None,
+    stop_on_failure: bool,
     queued: bool = True,
 ) -> Signature:
     """What `canvas` does.
@@ -207,6 +211,7 @@ def marked(
             "step": member.name,
             "last": member.signature is ends,
             "beyond": beyond.get(member.name),
+            "stop": stop_on_failure or None,
             "rest": [[found[at].name, count] for at, count in member.rest],
         }
         if id(member.signature) in starting:

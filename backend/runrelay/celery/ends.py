@@ -89,9 +89,10 @@ def fail(
     event = make_event(state, step=info.step, error=error, attempt=info.attempt)
     event = event._replace(more_step=info.beyond)  # the worker's main process has no scope that would add it
     why = f"{info.step}: {error}"
-    if info.rest is None:
-        # Sent by an older version, which does not say what comes after the member. The run fails at once, but only if
-        # the step's failure is not fenced: otherwise another execution of the step is at work.
+    if info.rest is None or info.stop:
+        # The sender wants the others to be stopped, or is of a version that does not say what comes after the member.
+        # The run fails at once, but only if the step's failure is not fenced: otherwise another execution of the step
+        # is at work.
         emit(info.run_id, event, scope, make_event(state, error=why, attempt=info.attempt))
         return
     emit(info.run_id, event._replace(lost=None if rest_follows else _lost(info)), scope)

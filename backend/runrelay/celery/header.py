@@ -33,6 +33,8 @@ class TaskInfo(NamedTuple):
     first: bool = False
     last: bool = False
     closing: str | None = None
+    stop: bool = False
+    """The other members of the canvas are stopped when this one fails."""
     continues: int | None = None
     """Of a task that another one was replaced by: the attempt, of the run or of the step, that it goes on with."""
     rest: tuple[tuple[str, int], ...] | None = None
@@ -74,6 +76,7 @@ def info_of(request: Any) -> TaskInfo | None:
             first=bool(raw.get("first")),
             last=bool(raw.get("last")),
             closing=raw.get("closing"),
+            stop=bool(raw.get("stop")),
             continues=_number(raw.get("continues")),
             rest=None if rest is None else tuple((str(name), _number(count) or 0) for name, count in rest),
         )

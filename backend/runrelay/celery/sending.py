@@ -32,6 +32,7 @@ def send(
     pipeline: str | None = None,
     closing: str | None = None,
     attempt: int | None = None,
+    stop_on_failure: bool = False,
     headers: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Any:
@@ -44,7 +45,7 @@ def send(
     - If it cannot be sent (the broker is away, an argument cannot be encoded), the queued run ends as failed.
 
     Args:
-        weights, title, pipeline, closing, attempt: as for `canvas`.
+        weights, title, pipeline, closing, attempt, stop_on_failure: as for `canvas`.
         headers: your own; every member gets them beside the run's.
         options: as for `apply_async`. With `task_id`, or a signature with an id (`freeze`), the task has that id. A
             relay does not know it, so it cannot stop such a task.
@@ -54,6 +55,7 @@ def send(
         Exception: Celery's and the broker's.
     """
     given: dict[str, Any] = {"weights": weights, "title": title, "pipeline": pipeline, "closing": closing}
+    given["stop_on_failure"] = stop_on_failure
     queued = attempt is not None or not current_sink().down
     try:
         ready = marked(run_id, signature, **given, attempt=attempt, queued=queued)

@@ -29,6 +29,7 @@ from .gate import START_WAIT_S, Gate
 from .header import HEADER, TaskInfo, info_of
 from .headerless import HeaderlessTasks
 from .log_capture import LogCapture
+from .stopping import has_ended, stop_others
 from .task_classes import on_every_task
 from .unknown_tasks import UnknownTasks
 
@@ -257,11 +258,17 @@ class Installation:
             if isinstance(exception, UnpickleableExceptionWrapper):  # the exception that it wraps is being handled
                 exception = sys.exc_info()[1] or exception
             fail(execution.info, execution.scope, error_text(exception))
+            self._stop_others(execution.info)
             return
         # In the worker's main process: the task's process has died, or was killed for its time limit.
         info = self._info_of_request(sender, task_id)
         if info is not None:
             fail(info, None, f"{type(exception).__name__}: {exception}")
+            self._stop_others(info)
+
+    def _stop_others(self, info: TaskInfo) -> None:
+        if info.stop:
+            stop_others(self.app, info, TASK_FLUSH_S)
 
     def _retry(self, sender: Any = None, reason: Any = None, **_: Any) -> None:
         execution = self._told(sender)
@@ -278,13 +285,17 @@ class Installation:
         info = info_of(request) if sender.app is self.app else None
         if info is not None:
             why = "expired" if expired else "terminated" if terminated else "revoked"
+            stopping = info.stop and has_ended(info)  # this is one of the others
             fail(info, None, f"the task was {why}", "CANCELLED")
+            if not stopping:
+                self._stop_others(info)
 
     def _postrun(self, task: Any = None, state: Any = None, retval: Any = None, **_: Any) -> None:
         execution = self._execution_of(task)
         if execution is not None:
             if not execution.told:
                 tell_unsignalled_end(execution.info, execution.scope, task, state, retval, execution.said)
+                self._stop_others(execution.info)
             setattr(task.request, _EXECUTION, None)
             leave_scope(execution.scope)
             current_sink().flush(TASK_FLUSH_S, while_down=False)

@@ -175,6 +175,18 @@ class Publisher:
             runlog.close()
         return done
 
+    def steps_of(self, run_id: str) -> tuple[str | None, list[str]]:
+        """A run's status, None if there is no such run, and the names of its steps, as they are committed now.
+
+        Raises:
+            RunlogError: they cannot be read.
+        """
+        runlog = self._connect(timeout_s=COMMIT_TIMEOUT_S, connect_timeout_s=COMMIT_CONNECT_TIMEOUT_S)
+        try:
+            return runlog.steps_of(run_id)
+        finally:
+            runlog.close()
+
     def _kept_runlog(self) -> RunLog | None:
         try:
             return self._runlogs.pop()

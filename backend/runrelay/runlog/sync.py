@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
+import orjson
 from hiredis import pack_command
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
@@ -224,6 +225,13 @@ class RunLog:
         except RunlogUnavailable:
             return False
         return not any(isinstance(reply, RunlogUnavailable) for reply in replies)
+
+    def steps_of(self, run_id: str) -> tuple[str | None, list[str]]:
+        """A run's status, None if there is no such run, and the names of its steps."""
+        (reply,) = self._call(self._connected(), [("HMGET", self.keys.run(run_id)[0], "status", "step_names")])
+        self._checked(reply)
+        status, names = reply
+        return (None, []) if status is None else (parse_status(run_id, status), orjson.loads(names or b"[]"))
 
     def delete_marks(self, producers: Sequence[tuple[str, str]]) -> None:
         """Delete the marks of producers (run id, producer id) that will send no batch any more.
