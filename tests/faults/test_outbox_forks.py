@@ -108,7 +108,8 @@ def test_a_child_does_not_wait_for_a_redis_that_is_away(start_valkey: StartServe
 
 
 _WITHOUT_HOOKS = """
-import ctypes, os
+import ctypes, os, sys, types
+sys.modules["uwsgi"] = types.ModuleType("uwsgi")  # as in each of its processes
 from runrelay import flush, publish_progress, run_progress
 for i in range(5):
     publish_progress("run", log=f"line {i}")

@@ -4,7 +4,7 @@ A child of a fork has the parent's outbox and numbers and no flusher, so it must
 `os.register_at_fork` does that in every child that Python forks. A server that forks in C (uWSGI) may not run these
 hooks: there the child finds it out at its next call. Asking for the process id would cost each call a system call, half
 a microsecond. So the parent marks a page of memory that Linux empties in a child (`MADV_WIPEONFORK`, Linux 4.14), and a
-call reads one byte of it.
+call reads one byte of it. The quick publish path does not even do that: under such a server it is switched off.
 
 A forked child also often ends without Python's exit hooks (`os._exit`: RQ's work horse, many daemons). So the last
 events of a run are flushed there when they are published (`is_forked_child`).
@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
-__all__ = ["import_early", "is_forked_child", "on_fork", "same_process", "start_anew"]
+__all__ = ["forks_without_hooks", "import_early", "is_forked_child", "on_fork", "same_process", "start_anew"]
 
 _MADV_WIPEONFORK: Final = 18  # linux/mman.h
 _START_STACK: Final = 28 - 3
@@ -57,10 +57,15 @@ def _mark() -> _Mark:
 
 
 same_process: Final = _mark()
-"""Item 0 is false in a forked child until it has started anew. Read without a call, at each publish."""
+"""Item 0 is false in a forked child until it has started anew. Read without a call."""
 same_process[0] = 1
 _hooks: list[Callable[[], None]] = []
 _forked: bool | None = None
+
+
+def forks_without_hooks() -> bool:
+    """Whether this program may fork without Python's hooks."""
+    return "uwsgi" in sys.modules
 
 
 def on_fork(hook: Callable[[], None]) -> Callable[[], None]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol, SupportsFloat
 
 from ..environment import warn_unknown_names
-from ..outbox.forks import is_forked_child, on_fork, same_process, start_anew
+from ..outbox.forks import forks_without_hooks, is_forked_child, on_fork, same_process, start_anew
 from ..outbox.outbox import Outbox
 from ..outbox.publisher import Publisher
 from ..outbox.quick import checked_event, publish_quickly
@@ -59,11 +59,14 @@ class Sink(Protocol):
 _choosing = threading.RLock()
 _sink: Sink | None = None
 _quick_outbox: Outbox | None = None
-"""The sink's outbox, if the sink is a publisher whose settings allow the quick path (outbox/quick.py)."""
+"""The sink's outbox, if the sink is a publisher whose settings allow the quick path (outbox/quick.py), which does not
+look whether the process has forked: Python's hooks say so."""
 
 
 def _quick_outbox_of(sink: Sink | None) -> Outbox | None:
-    return sink.outbox if isinstance(sink, Publisher) and sink.settings.quick_path else None
+    if not isinstance(sink, Publisher) or not sink.settings.quick_path or forks_without_hooks():
+        return None
+    return sink.outbox
 
 
 def _before_fork() -> None:
@@ -192,8 +195,6 @@ def publish_progress(
     Raises:
         TypeError, ValueError: an argument is wrong; nothing is published. At the first call also: a setting is wrong.
     """
-    if not same_process[0]:
-        start_anew()
     outbox = _quick_outbox
     if (
         outbox is not None
