@@ -16,14 +16,14 @@ const RELAY = {
 };
 
 it.each([
-  ["film", RELAY, true],
-  ["scan", RELAY, false],
-  [null, RELAY, false],
-  ["of another relay", RELAY, false],
-  [null, { ...RELAY, cancellable: true }, true],
-  [null, { pipelines: [] }, true], // an older relay does not say
-])("whether a run of pipeline %s can be cancelled", async (pipeline, body, expected) => {
-  expect(await answered(body).api.canCancel(pipeline)).toBe(expected);
+  ["film", RELAY, { cancel: true, retry: true }],
+  ["scan", RELAY, { cancel: false, retry: true }],
+  [null, RELAY, { cancel: false, retry: false }],
+  ["of another relay", RELAY, { cancel: false, retry: false }],
+  [null, { ...RELAY, cancellable: true }, { cancel: true, retry: false }],
+  [null, { pipelines: [] }, { cancel: true, retry: false }], // an older relay does not say
+])("what can be done with a run of pipeline %s", async (pipeline, body, expected) => {
+  expect(await answered(body).api.abilities(pipeline)).toEqual(expected);
 });
 
 it("cancel says whether the work is being stopped", async () => {

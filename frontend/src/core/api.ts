@@ -23,6 +23,12 @@ export interface RunPage {
   readonly nextCursor: string | null;
 }
 
+/** What the relay can do for the runs of a pipeline. */
+export interface Abilities {
+  readonly cancel: boolean;
+  readonly retry: boolean;
+}
+
 /** Consecutive lines of a run's log. */
 export interface LogPage {
   /** Their `key` is their number in the run, from 1. */
@@ -100,13 +106,13 @@ export class RelayApi {
   }
 
   /**
-   * Whether `cancel` stops the work of a run of this pipeline; null: of a run that no pipeline started. Relays that do
-   * not say are taken at their word.
+   * Whether `cancel` stops the work of a run of this pipeline, and whether `retry` can start it again; null: of a run
+   * that no pipeline started. A relay that does not say whether it stops work is taken for one that does.
    */
-  async canCancel(pipeline: string | null, signal?: AbortSignal): Promise<boolean> {
-    const body = (await this.#json(this.urls.http("/api/pipelines"), { signal })) as Record<string, unknown>;
-    const known = (Array.isArray(body.pipelines) ? body.pipelines : []) as Record<string, unknown>[];
-    return (known.find(({ name }) => name === pipeline) ?? body).cancellable !== false;
+  async abilities(pipeline: string | null, signal?: AbortSignal): Promise<Abilities> {
+    const body = await this.#get("/api/pipelines", {}, signal);
+    const known = list(body.pipelines, (item) => item as Fields).find(({ name }) => name === pipeline);
+    return { cancel: (known ?? body).cancellable !== false, retry: known !== undefined };
   }
 
   /** Start a run. Resolves with its id when it is queued; rejects with a `RelayError` when it was refused. */

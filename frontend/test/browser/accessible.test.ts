@@ -55,7 +55,7 @@ describe.skipIf(chromiumPath() === null)("everybody can use the dashboard", () =
     await page.getByLabel("Options", { exact: true }).click();
     expect(await violations(page)).toEqual([]);
     await page.keyboard.press("Escape");
-    await page.getByRole("button", { name: "Cancel" }).click();
+    await page.getByRole("button", { name: "Stop run" }).click();
     expect(await violations(page)).toEqual([]);
     await page.keyboard.press("Escape");
     await at.relay.stop();

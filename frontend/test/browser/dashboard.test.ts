@@ -96,11 +96,11 @@ describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
   it("cancel asks first, then stops the run; run again starts the next attempt", async () => {
     running(at.relay, "r", "To be stopped");
     const page = await at.open(runPath("r"));
-    await page.getByRole("button", { name: "Cancel" }).click();
-    await page.getByRole("button", { name: "Keep" }).click();
+    await page.getByRole("button", { name: "Stop run" }).click();
+    await page.getByRole("button", { name: "Keep running" }).click();
     expect(at.relay.runs.get("r")?.status).toBe("running");
-    await page.getByRole("button", { name: "Cancel" }).click();
-    await page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
+    await page.getByRole("button", { name: "Stop run" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Stop run" }).click();
     await page.locator(".chip", { hasText: "Cancelled" }).waitFor();
     expect(await page.locator(".rr-step[data-status=cancelled]").count()).toBe(2);
     await page.getByRole("button", { name: "Run again" }).click();
@@ -130,9 +130,27 @@ describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
       });
       await answered;
       await page.locator(".log-row").first().waitFor();
-      if (offered === 1) await page.getByRole("button", { name: "Cancel" }).waitFor();
-      expect(await page.getByRole("button", { name: "Cancel" }).count()).toBe(offered);
+      if (offered === 1) await page.getByRole("button", { name: "Stop run" }).waitFor();
+      expect(await page.getByRole("button", { name: "Stop run" }).count()).toBe(offered);
     }
+  });
+
+  it("run again asks first where there is a result, and is not offered where it cannot be", async () => {
+    at.relay.pipelines = [SHORTS];
+    at.relay.publish("film", { state: "RENDERING", pipeline: "shorts", log: "a film" });
+    at.relay.publish("film", { state: "END", result: { video: "film.mp4" } });
+    at.relay.publish("sent", { state: "END", log: "sent by a task" });
+    const page = await at.open(runPath("film"));
+    await page.getByRole("button", { name: "Run again" }).click();
+    await page.getByRole("button", { name: "Keep result" }).click();
+    expect(at.relay.runs.get("film")?.attempt).toBe(1);
+    await page.getByRole("button", { name: "Run again" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Run again" }).click();
+    await page.locator(".chip", { hasText: "Attempt 2" }).waitFor();
+    await page.goto(new URL(runPath("sent"), page.url()).href);
+    await page.getByRole("button", { name: "Delete" }).waitFor();
+    await page.waitForLoadState("networkidle");
+    expect(await page.getByRole("button", { name: "Run again" }).count()).toBe(0);
   });
 
   it("the error of an action is cleared by the next action", async () => {
@@ -141,8 +159,8 @@ describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
     const page = await at.open(runPath("r"));
     const problem = { status: 503, json: { title: "Unavailable", detail: "the work could not be told" } };
     await page.route("**/cancel", (route) => route.fulfill(problem));
-    await page.getByRole("button", { name: "Cancel" }).click();
-    await page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
+    await page.getByRole("button", { name: "Stop run" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Stop run" }).click();
     await page.getByRole("alert").getByText("the work could not be told").waitFor();
     at.relay.publish("r", { state: "CANCELLED" });
     await page.getByRole("button", { name: "Run again" }).click();

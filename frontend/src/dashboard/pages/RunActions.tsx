@@ -1,6 +1,7 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { useRef } from "react";
+import type { Abilities } from "../../core/index";
 import type { UseRun } from "../../react/index";
 import { isEnded, useRelayClient } from "../../react/index";
 import { Icon } from "../icons";
@@ -16,13 +17,14 @@ export function RunActions({ watched }: { watched: UseRun }): ReactNode {
   const remove = () => relay.api.delete(run.runId).then(() => navigate(ROOT));
   // One mutation for all three actions: a new action clears the error of the last one.
   const { mutate, error, isPending } = useMutation({ mutationFn: (act: () => Promise<unknown>) => act() });
-  // A button that does not stop the work is not offered. Where the relay does not say (a token of this run alone), it is.
-  const canCancel = useQuery({
-    queryKey: ["canCancel", run.pipeline],
-    queryFn: ({ signal }) => relay.api.canCancel(run.pipeline, signal),
+  // A button that would do nothing is not offered. Where the relay does not say (a token of this run alone), it is.
+  const abilities = useQuery({
+    queryKey: ["abilities", run.pipeline],
+    queryFn: ({ signal }) => relay.api.abilities(run.pipeline, signal),
     enabled: status !== "unknown",
     retry: false,
   });
+  const offers = (action: keyof Abilities) => abilities.data?.[action] ?? abilities.isError;
   // The server does not have this run: no action is possible.
   if (status === "unknown" || run.stale) return null;
   return (
@@ -33,24 +35,38 @@ export function RunActions({ watched }: { watched: UseRun }): ReactNode {
         </span>
       )}
       {!isEnded(status) ? (
-        (canCancel.data || canCancel.isError) && (
+        offers("cancel") && (
           <Confirmed
             icon="stop"
             label={isPending ? words.cancelling : words.cancel}
             question={words.confirmCancel}
+            keep={words.keepRunning}
             disabled={isPending}
             onConfirm={() => mutate(cancel)}
           />
         )
       ) : (
         <>
-          <button type="button" className="button" disabled={isPending} onClick={() => mutate(retry)}>
-            <Icon name="retry" /> {words.retryRun}
-          </button>
+          {offers("retry") &&
+            (run.result === null ? (
+              <button type="button" className="button" disabled={isPending} onClick={() => mutate(retry)}>
+                <Icon name="retry" /> {words.retryRun}
+              </button>
+            ) : (
+              <Confirmed
+                icon="retry"
+                label={words.retryRun}
+                question={words.confirmRetry}
+                keep={words.keepResult}
+                disabled={isPending}
+                onConfirm={() => mutate(retry)}
+              />
+            ))}
           <Confirmed
             icon="trash"
             label={words.remove}
             question={words.confirmRemove}
+            keep={words.keep}
             disabled={isPending}
             onConfirm={() => mutate(remove)}
             bare
@@ -62,17 +78,19 @@ export function RunActions({ watched }: { watched: UseRun }): ReactNode {
 }
 
 interface ConfirmedProps {
-  readonly icon: "stop" | "trash";
+  readonly icon: "stop" | "trash" | "retry";
   readonly label: string;
   readonly question: string;
+  /** The button that leaves everything as it is. */
+  readonly keep: string;
   readonly disabled: boolean;
   readonly bare?: boolean;
   readonly onConfirm: () => void;
 }
 
 /** A button that asks for confirmation, for actions that cannot be undone. */
-function Confirmed({ icon, label, question, disabled, bare = false, onConfirm }: ConfirmedProps): ReactNode {
-  const words = useWords();
+function Confirmed(props: ConfirmedProps): ReactNode {
+  const { icon, label, question, keep, disabled, bare = false, onConfirm } = props;
   const dialog = useRef<HTMLDialogElement>(null);
   return (
     <>
@@ -90,7 +108,7 @@ function Confirmed({ icon, label, question, disabled, bare = false, onConfirm }:
         <p>{question}</p>
         <form method="dialog" className="dialog-actions">
           <button type="submit" className="button">
-            {words.keep}
+            {keep}
           </button>
           <button type="submit" className="button button-danger" onClick={onConfirm}>
             {label}

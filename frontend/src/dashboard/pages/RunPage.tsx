@@ -58,7 +58,7 @@ export function RunPage({ runId }: { runId: string }): ReactNode {
           <h1 className="run-heading" title={name}>
             {name}
           </h1>
-          {run.known && (
+          {status !== "unknown" && (
             <span className="chip" data-status={status}>
               <StatusIcon status={status} />
               {words.status[status]}
