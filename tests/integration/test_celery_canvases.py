@@ -186,6 +186,7 @@ ENDS: dict[str, tuple[str, str | None]] = {
     "ignore as succeeded": ("succeeded", None),
     "reject": ("failed", "the task was rejected: not for us"),
     "reject once": ("succeeded", None),
+    "retry that cannot be sent": ("failed", "the task was rejected: "),
     "not json": ("failed", "EncodeError"),
     "exit": ("failed", "WorkerLostError: Worker exited prematurely: exitcode 3"),
     "own words": ("failed", "by its own words"),

@@ -273,6 +273,8 @@ def ends_as(self: Any, *previous: Any, run_id: str, how: str) -> Any:
         raise Reject("not for us", requeue=False)
     if how == "reject once" and _count(f"reject {run_id}") == 1:
         raise Reject("try another", requeue=True)
+    if how == "retry that cannot be sent":
+        raise self.retry(countdown=0, serializer="no such")
     if how == "enough":
         self.request.chain = None
     if how == "not json":

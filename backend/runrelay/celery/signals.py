@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from celery import VERSION, Celery, signals
+from celery import VERSION, Celery, signals, states
 from celery.canvas import maybe_signature
 from celery.exceptions import Retry
 from celery.local import Proxy
@@ -89,7 +89,9 @@ class _Execution:
     chained: int
     """How many these were."""
     told: bool = False
-    """What becomes of the task is published: its end, its retry, or another task has its place."""
+    """What becomes of the task is published: its end or its retry."""
+    resent: bool = False
+    """The task has sent itself again, or another one in its place. That may fail: then it is rejected."""
     said: StateSet | None = None
 
     def drops_rest(self, chain: Any) -> bool:
@@ -160,14 +162,14 @@ class Installation:
             self._publish_retry(execution, sys.exc_info()[1])
             setattr(task.request, _RETRY_PUBLISHED, sys.exc_info()[1] is not None)
             current_sink().flush(TASK_FLUSH_S, while_down=False)
-        execution.told = True
+        execution.resent = True
 
     def _before_replacement(self, task: Any, body: Any) -> None:
         """A task replaces itself by a canvas: the member with its id, which ends last, gets its header."""
         execution = self._execution_of(task)
         if execution is None or not isinstance(body, tuple):
             return
-        execution.told = True
+        execution.resent = True
         embedded = body[2]
         for signature in (*(embedded.get("chain") or ()), embedded.get("chord")):
             if signature is not None:
@@ -293,7 +295,7 @@ class Installation:
     def _postrun(self, task: Any = None, state: Any = None, retval: Any = None, **_: Any) -> None:
         execution = self._execution_of(task)
         if execution is not None:
-            if not execution.told:
+            if not execution.told and not (execution.resent and state == states.IGNORED):
                 tell_unsignalled_end(execution.info, execution.scope, task, state, retval, execution.said)
                 self._stop_others(execution.info)
             setattr(task.request, _EXECUTION, None)
