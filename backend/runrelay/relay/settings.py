@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     log_lines: int = Field(default=10_000, ge=1, description="Lines of a run's log that are kept.")
     log_bytes: int = Field(default=2 << 20, ge=MIN_LOG_BYTES, description="Bytes of them that are kept.")
     run_ttl_s: int = Field(default=24 * 3600, ge=1)
-    ended_run_ttl_s: int = Field(default=3600, ge=1)
+    ended_run_ttl_s: int = Field(default=24 * 3600, ge=1)
 
     files: Path = Field(
         default=Path(".runrelay/files"), description="Folder of the runs' files, shared with the workers."

@@ -42,7 +42,7 @@ class Retention:
     """How much of a run is kept, and for how long."""
 
     run_ttl_s: int = 24 * 3600
-    ended_run_ttl_s: int = 3600
+    ended_run_ttl_s: int = 24 * 3600
     events: int = 1000
     log_lines: int = 10_000
     log_bytes: int = 2 << 20

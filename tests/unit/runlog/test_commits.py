@@ -33,7 +33,7 @@ def test_the_head_has_the_keys_and_what_concerns_the_whole_batch() -> None:
         7,
         b"",
         86400,
-        3600,
+        86400,
         1000,
         10_000,
         2 << 20,
