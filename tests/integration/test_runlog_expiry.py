@@ -44,7 +44,7 @@ class Life:
 
 @pytest.fixture
 def life(store: Server, look: Any) -> Iterator[Life]:
-    log = RunLog(store.url, fresh_keys())
+    log = RunLog(store.url, fresh_keys(), Retention(RUN_TTL_S, ENDED_RUN_TTL_S))
     yield Life(log, look)
     log.close()
 
