@@ -11,6 +11,7 @@ export default defineConfig({
     outDir: "../backend/runrelay/dashboard",
     emptyOutDir: true,
     target: "es2022",
+    rolldownOptions: { checks: { pluginTimings: false } },
     assetsInlineLimit: 0, // the page's Content-Security-Policy allows only styles and pictures inline
   },
   server: {
