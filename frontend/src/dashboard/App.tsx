@@ -1,5 +1,5 @@
 import type { ReactNode } from "react";
-import { useEffect } from "react";
+import { useEffect, useRef } from "react";
 import { CloseCode, useConnection, useRelayClient } from "../react/index";
 import { Link } from "./Link";
 import { NewRunPage } from "./pages/NewRunPage";
@@ -18,10 +18,18 @@ export function App(): ReactNode {
   const { status, error } = useConnection();
   const refused = status === "closed" && error?.code === CloseCode.UNAUTHORIZED;
   const page = pageOf(useAddress().split("?")[0] ?? "/");
+  const place = page.name === "run" ? page.runId : page.name;
+  const content = useRef<HTMLElement>(null);
+  const shown = useRef(place);
+  useEffect(() => {
+    if (shown.current === place) return;
+    shown.current = place;
+    content.current?.focus({ preventScroll: true }); // else the focus stays with a link that is no longer there
+  }, [place]);
   return (
     <>
       <TopBar page={page.name} />
-      <main id="content" tabIndex={-1}>
+      <main id="content" ref={content} tabIndex={-1}>
         {refused && <SignIn />}
         {!refused && page.name === "runs" && <RunsPage />}
         {!refused && page.name === "run" && <RunPage key={page.runId} runId={page.runId} />}

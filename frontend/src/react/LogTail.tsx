@@ -11,11 +11,14 @@ export interface LogTailProps {
   readonly lines?: number;
   /** The number of lines before those in `logs` (`run.logsTruncated`). */
   readonly truncated?: number;
+  /** Whether new lines are not said to screen readers. */
+  readonly quiet?: boolean;
   readonly words?: Words;
 }
 
 /** The last lines of the log. It follows the end until the reader scrolls up. */
-export function LogTail({ logs, lines = 200, truncated = 0, words = ENGLISH }: LogTailProps): ReactNode {
+export function LogTail(props: LogTailProps): ReactNode {
+  const { logs, lines = 200, truncated = 0, quiet = false, words = ENGLISH } = props;
   const box = useRef<HTMLDivElement>(null);
   const [following, setFollowing] = useState(true);
   const shown = logs.slice(-lines);
@@ -30,7 +33,7 @@ export function LogTail({ logs, lines = 200, truncated = 0, words = ENGLISH }: L
         label={words.log}
         following={following}
         onFollow={setFollowing}
-        spoken={last?.message ?? ""}
+        spoken={quiet ? "" : (last?.message ?? "")}
       >
         {hidden > 0 && <div className="rr-log-hidden">{words.earlierLines(hidden)}</div>}
         {shown.length === 0 && <div className="rr-log-empty">{words.noLog}</div>}

@@ -1,6 +1,7 @@
 import type { ReactNode } from "react";
 import { isEnded } from "../core/index.js";
 import { ConnectionBadge } from "./ConnectionBadge.js";
+import { EndAnnouncement } from "./EndAnnouncement.js";
 import { errorLine } from "./format.js";
 import { LogTail } from "./LogTail.js";
 import { RetryPanel } from "./RetryPanel.js";
@@ -18,12 +19,14 @@ export interface RunStatusProps extends UseRunOptions {
   readonly logLines?: number;
   /** Whether a failed run's whole error is shown, with its traceback. Default: its message alone. */
   readonly traceback?: boolean;
+  /** Say nothing to screen readers by itself: for a page with many runs. Default: new log lines and the end are said. */
+  readonly quiet?: boolean;
   readonly words?: Words;
 }
 
 /** A whole run in one component, live: `<RunStatus runId="…" />`. */
 export function RunStatus(props: RunStatusProps): ReactNode {
-  const { runId, logLines = 200, traceback = false, words = ENGLISH, ...options } = props;
+  const { runId, logLines = 200, traceback = false, quiet = false, words = ENGLISH, ...options } = props;
   const { run, logs, steps, status, connection, isStale, etaMs } = useRun(runId, options);
   const said = run.known ? words.status[status] : words.notHeard;
   return (
@@ -39,7 +42,12 @@ export function RunStatus(props: RunStatusProps): ReactNode {
       <RetryPanel connection={connection} compact words={words} />
       <StepTimeline steps={steps} words={words} />
       {run.error !== null && <pre className="rr-error">{traceback ? run.error : errorLine(run.error)}</pre>}
-      {logLines > 0 && <LogTail logs={logs} lines={logLines} truncated={run.logsTruncated} words={words} />}
+      {logLines > 0 && (
+        <LogTail logs={logs} lines={logLines} truncated={run.logsTruncated} quiet={quiet} words={words} />
+      )}
+      {!quiet && (
+        <EndAnnouncement status={status} text={(end) => `${run.title ?? runId}: ${words.status[end]}`} />
+      )}
     </section>
   );
 }

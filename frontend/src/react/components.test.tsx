@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { IDLE } from "../core/connectionState.js";
 import { unknownRun } from "../core/reducer.js";
 import { STATUSES } from "../core/types.js";
+import { EndAnnouncement } from "./EndAnnouncement.js";
 import type { LogLine } from "./index.js";
 import {
   ConnectionBadge,
@@ -149,6 +150,24 @@ describe("components", () => {
     expect(lanes.map(({ style }) => style.left)).toEqual(["0%", "25%"]);
     const rows = [...container.querySelectorAll(".rr-step")].map((row) => row.textContent);
     expect(rows).toEqual(["plan1.0 sboom", "render50%", "qa"]);
+  });
+
+  it("the end is said politely, a failure at once, and an end that was there before not at all", () => {
+    const text = (status: string) => `r: ${status}`;
+    const { container, rerender } = render(<EndAnnouncement status="running" text={text} />);
+    const said = () =>
+      [...container.children].map((region) => `${region.getAttribute("role")} ${region.textContent}`);
+    expect(said()).toEqual(["status ", "alert "]);
+    rerender(<EndAnnouncement status="succeeded" text={text} />);
+    expect(said()).toEqual(["status r: succeeded", "alert "]);
+    rerender(<EndAnnouncement status="queued" text={text} />);
+    expect(said()).toEqual(["status ", "alert "]);
+    rerender(<EndAnnouncement status="failed" text={text} />);
+    expect(said()).toEqual(["status ", "alert r: failed"]);
+    cleanup();
+    const old = render(<EndAnnouncement status="unknown" text={text} />);
+    old.rerender(<EndAnnouncement status="failed" text={text} />);
+    expect(old.container.textContent).toBe("");
   });
 
   it("ConnectionBadge has transport, quality and latency in words", () => {

@@ -3,6 +3,7 @@
 
 // `RunStatus` is the component, `RunStatusName` the type of a run's status
 export type {
+  Abilities,
   BackoffOptions,
   ConnectionError,
   ConnectionOptions,
@@ -14,6 +15,7 @@ export type {
   JsonObject,
   LogLevel,
   LogLine,
+  LogPage,
   MessageType,
   Outcome,
   PipelineInfo,
@@ -45,6 +47,8 @@ export {
 } from "../core/index.js";
 export type { ConnectionBadgeProps } from "./ConnectionBadge.js";
 export { ConnectionBadge } from "./ConnectionBadge.js";
+export type { EndAnnouncementProps } from "./EndAnnouncement.js";
+export { EndAnnouncement } from "./EndAnnouncement.js";
 export type { Units } from "./format.js";
 export { clock, duration, percent, roughDuration, ticking } from "./format.js";
 export type { LogBoxProps } from "./LogBox.js";

@@ -47,6 +47,39 @@ describe.skipIf(chromiumPath() === null)("everybody can use the dashboard", () =
     });
   }
 
+  it("in forced colours bars, chosen filters and pressed buttons can be seen", async () => {
+    running(at.relay, "live", "A running film");
+    const page = await at.open("/?status=active", { forcedColors: "active" });
+    const background = (selector: string) =>
+      page
+        .locator(selector)
+        .first()
+        .evaluate((element) => getComputedStyle(element).backgroundColor);
+    await page.locator(".run-row").first().waitFor();
+    expect(await background('[aria-pressed="true"]')).not.toBe(await background('[aria-pressed="false"]'));
+    expect(await background(".rr-progress-bar")).not.toBe(await background(".rr-progress-track"));
+    await page.locator(".run-row").first().click();
+    await page.locator(".log-row").first().waitFor();
+    expect(await background(".rr-progress-bar")).not.toBe(await background(".rr-progress-track"));
+  });
+
+  it("after a click on a run the focus is in the page, and its title and end are said", async () => {
+    running(at.relay, "live", "A running film");
+    const page = await at.open("/");
+    await page.locator(".run-row").first().click();
+    await page.getByRole("heading", { name: "A running film" }).waitFor();
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe("content");
+    await expect.poll(() => page.title()).toContain("A running film");
+    at.relay.publish("live", { state: "FAILED", error: "no disk" });
+    await page.getByRole("alert").getByText("A running film: Failed").waitFor();
+  });
+
+  it("the Follow button has a name on a phone", async () => {
+    running(at.relay, "live", "A running film");
+    const page = await at.open(runPath("live"), { viewport: { width: 390, height: 800 } });
+    await page.getByRole("button", { name: "Following" }).waitFor();
+  });
+
   it("axe finds nothing in open menus, dialogs and with the connection lost", async () => {
     at.allow("WebSocket", "ERR_");
     running(at.relay, "live", "A running film");

@@ -199,6 +199,7 @@ export function LogView({ run, downloadUrl, live }: LogViewProps): ReactNode {
           type="button"
           className="button log-follow"
           aria-pressed={following}
+          aria-label={following ? words.following : words.follow}
           onClick={() => (following ? stopFollowing() : setFollowing(true))}
         >
           <Icon name="down" />

@@ -1,8 +1,7 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { useRef } from "react";
-import type { Abilities } from "../../core/index";
-import type { UseRun } from "../../react/index";
+import type { Abilities, UseRun } from "../../react/index";
 import { isEnded, useRelayClient } from "../../react/index";
 import { Icon } from "../icons";
 import { ROOT } from "../root";

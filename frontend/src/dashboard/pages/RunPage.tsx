@@ -3,6 +3,7 @@ import { useEffect, useState } from "react";
 import type { UseRun } from "../../react/index";
 import {
   duration,
+  EndAnnouncement,
   isEnded,
   percent,
   RetryPanel,
@@ -69,6 +70,7 @@ export function RunPage({ runId }: { runId: string }): ReactNode {
         </div>
       </header>
       <Banner watched={watched} />
+      <EndAnnouncement status={status} text={(end) => words.notifyEnded(name, words.status[end])} />
       <RetryPanel connection={connection} words={words} />
       {status === "unknown" && !refused ? (
         <div className="empty">
