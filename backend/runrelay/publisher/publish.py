@@ -126,7 +126,8 @@ def configure(settings: PublisherSettings) -> Publisher:
     Raises:
         ValueError: the settings' URL is wrong.
     """
-    publisher = Publisher(settings)
+    with _choosing:  # see _before_fork
+        publisher = Publisher(settings)
     before = use_sink(publisher)
     if isinstance(before, Publisher):
         before.close()
