@@ -221,7 +221,7 @@ def test_signal_handlers_can_publish(start_valkey: StartServer) -> None:
         timeout=60,
         capture_output=True,
         text=True,
-        env={"RUNRELAY_LOG_LINES": "1000000"},
+        env={"RUNRELAY_LOG_LINES": "1000000", "RUNRELAY_LOG_BYTES": "1000000000"},
     )
     assert done.returncode == 0, done.stderr
     count = int(done.stdout.split()[0])

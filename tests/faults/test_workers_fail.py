@@ -148,6 +148,7 @@ def _celery_worker(folder: Path, stage: Stage, broker: Server) -> Iterator[dict[
         "CELERY_BROKER_URL": broker.url,
         "RUNRELAY_PREFIX": stage.keys.prefix,
         "RUNRELAY_LOG_LINES": "1000000",
+        "RUNRELAY_LOG_BYTES": "1000000000",
     }
     command = [
         "celery",

@@ -49,6 +49,7 @@ class PublisherProcess:
             "REDIS_URL": redis_url,
             "RUNRELAY_PREFIX": prefix,
             "RUNRELAY_LOG_LINES": "1000000",
+            "RUNRELAY_LOG_BYTES": "1000000000",
             **{f"RUNRELAY_{name.upper()}": str(value) for name, value in settings.items()},
         }
         self._process: asyncio.subprocess.Process | None = None
