@@ -81,6 +81,7 @@ export function LogBox(props: LogBoxProps): ReactNode {
         onTouchMove={stop}
         onTouchEnd={resumeAtEnd}
         onPointerDown={onPointerDown}
+        onPointerMove={(event) => event.buttons === 1 && event.pointerType === "mouse" && stop(event)} // selects text
       >
         {children}
       </div>

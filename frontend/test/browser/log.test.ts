@@ -132,6 +132,27 @@ describe.skipIf(chromiumPath() === null)("a long log in Chromium", () => {
     expect(await page.locator(".log-row").count()).toBe(8);
   });
 
+  it("selecting text stops following, and copied rows have their time on the line", async () => {
+    for (let n = 0; n < 200; n += 1) at.relay.publish("r", { state: "WRITING", step: "s", log: `line ${n}` });
+    const page = await at.open(runPath("r"));
+    await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+    const message = (n: number) => page.locator(".log-row", { hasText: `line ${n}` }).locator(".log-message");
+    await message(199).waitFor();
+    const from = await message(195).boundingBox();
+    const to = await message(197).boundingBox();
+    if (from === null || to === null) throw new Error("the rows are not shown");
+    await page.mouse.move(from.x + 2, from.y + 5);
+    await page.mouse.down();
+    await page.mouse.move(to.x + 60, to.y + 5, { steps: 5 });
+    await page.mouse.up();
+    await page.getByRole("button", { name: "Follow", exact: true }).waitFor();
+    await page.keyboard.press("Control+c");
+    const copied = (await page.evaluate(() => navigator.clipboard.readText())).split("\n");
+    expect(copied).toHaveLength(3);
+    for (const [index, line] of copied.entries())
+      expect(line).toMatch(new RegExp(`^\\d\\d:\\d\\d:\\d\\d sline ${195 + index}$`));
+  });
+
   it("copy gives plain text", async () => {
     at.relay.publish("r", { state: "WRITING", log: "\u001b[31mred\u001b[0m" });
     at.relay.publish("r", { log: "두 번째" });

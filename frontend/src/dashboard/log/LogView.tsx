@@ -1,5 +1,5 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
-import type { KeyboardEvent, ReactNode } from "react";
+import type { ClipboardEvent, KeyboardEvent, ReactNode } from "react";
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import type { LogLevel, RunState } from "../../react/index";
 import { LogBox, useFollowEnd } from "../../react/index";
@@ -105,6 +105,18 @@ export function LogView({ run, downloadUrl, live }: LogViewProps): ReactNode {
     return () => document.removeEventListener("keydown", onKey);
   }, []);
 
+  /** Selected rows are copied with their time on the line: as parts of a grid they would be lines of their own. */
+  const onCopy = (event: ClipboardEvent<HTMLElement>) => {
+    const selection = getSelection();
+    const rows = [...event.currentTarget.querySelectorAll<HTMLElement>(".log-row")];
+    const chosen = rows.filter((row) => selection?.containsNode(row, true));
+    if (chosen.length < 2) return;
+    chosen.sort((a, b) => Number(a.dataset.index) - Number(b.dataset.index));
+    const part = (row: HTMLElement, name: string) => row.querySelector(name)?.textContent ?? "";
+    const text = chosen.map((row) => `${part(row, ".log-time")} ${part(row, ".log-message")}`).join("\n");
+    event.clipboardData.setData("text/plain", text);
+    event.preventDefault();
+  };
   const stopFollowing = () => {
     if (!following) return;
     setFollowing(false);
@@ -133,7 +145,7 @@ export function LogView({ run, downloadUrl, live }: LogViewProps): ReactNode {
     : Math.max(0, lines.length - 1 - lines.findLastIndex((line) => line.key <= leftAt));
   const firstNumber = run.logsTruncated + 1 - older.lines.length;
   return (
-    <section className="log" aria-label={words.log}>
+    <section className="log" aria-label={words.log} onCopy={onCopy}>
       <div className="log-bar">
         <h2 className="panel-title">{words.log}</h2>
         <span className="muted log-count">{words.lines(run.logsTruncated + run.logs.length)}</span>
