@@ -127,7 +127,7 @@ describe("useRun", () => {
     expectTypeOf<UseRun["status"]>().toEqualTypeOf<RunStatusName>();
     expectTypeOf<UseRun["logs"]>().toEqualTypeOf<readonly LogLine[]>();
     expectTypeOf<UseRun["etaMs"]>().toEqualTypeOf<number | null>();
-    expectTypeOf(useRun).parameter(0).toEqualTypeOf<string | null>();
+    expectTypeOf(useRun).parameter(0).toEqualTypeOf<string | null | undefined>();
     // @ts-expect-error a run id is needed
     useRun satisfies () => UseRun;
   });
@@ -220,6 +220,35 @@ describe("RunStatus", () => {
     expect(document.querySelector(".rr-run-state")?.textContent).toBe("Loading");
     receive({ type: "initial_state", run_id: "r", status: "unknown", logs: [], seq: 0, id: "0-0" });
     expect(document.querySelector(".rr-run-state")?.textContent).toBe("No such run");
+  });
+
+  it("a server renders the run that it has fetched; the page shows it until the first frame", () => {
+    const initialRun = {
+      run_id: "r",
+      title: "A film",
+      state: "RENDERING",
+      status: "running",
+      progress: 0.5,
+      seq: 4,
+      id: "e1-4",
+      logs: ["line 4"],
+    };
+    const shown = <RunStatus runId="r" client={client} initialRun={initialRun} />;
+    const html = renderToString(shown);
+    for (const text of ["A film", "RENDERING", "50%", "line 4"]) expect(html).toContain(text);
+    render(shown);
+    expect(screen.getByText("50%")).toBeTruthy();
+    receive({ ...initial(9), run_id: "r", title: "A film", progress: 0.75, status: "running" });
+    expect(screen.getByText("75%")).toBeTruthy();
+    cleanup();
+    render(<RunStatus runId="another" client={client} initialRun={initialRun} />);
+    expect(document.body.textContent).not.toContain("A film");
+  });
+
+  it("without an id nothing is watched", () => {
+    const { result } = renderHook(() => useRun(undefined, { client }));
+    expect(result.current.status).toBe("unknown");
+    expect(browser.sockets).toHaveLength(0);
   });
 
   it("renders on a server, without a connection", () => {

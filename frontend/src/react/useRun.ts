@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useMemo, useRef, useSyncExternalStore } from "react";
 import { IDLE } from "../core/connectionState.js";
+import { readSnapshot } from "../core/frames.js";
 import type {
   ConnectionState,
   JsonObject,
@@ -11,13 +12,18 @@ import type {
   RunStatus,
   Step,
 } from "../core/index.js";
-import { isEnded, remainingMs, unknownRun } from "../core/index.js";
+import { applySnapshot, isEnded, remainingMs, unknownRun } from "../core/index.js";
 import { useRelayClient } from "./provider.js";
 
 export interface UseRunOptions {
   readonly client?: RelayClient;
   /** The address of a relay on another origin. */
   readonly baseUrl?: string;
+  /**
+   * The relay's answer to `GET /api/runs/{runId}`, which a server has fetched: shown until the first frame comes, and in
+   * server-rendered HTML.
+   */
+  readonly initialRun?: unknown;
   /** Called once when the server reports that the run has succeeded. */
   readonly onComplete?: (run: RunState) => void;
   /** Called once when the server reports that the run has failed or was cancelled. */
@@ -53,11 +59,15 @@ export interface UseRun {
   readonly retry: () => Promise<void>;
 }
 
-/** Watch a run live, over any transport that works, until it ends. `null` watches nothing. */
-export function useRun(runId: string | null, options: UseRunOptions = {}): UseRun {
+/** Watch a run live, over any transport that works, until it ends. Without an id it watches nothing. */
+export function useRun(runId: string | null | undefined, options: UseRunOptions = {}): UseRun {
   const relay = useRelayClient(options);
-  const client = useMemo(() => (runId === null ? null : relay.run(runId)), [relay, runId]);
-  const idle = useMemo(() => ({ run: unknownRun(runId ?? ""), connection: IDLE }), [runId]);
+  const client = useMemo(() => (runId == null ? null : relay.run(runId)), [relay, runId]);
+  const { initialRun } = options;
+  const idle = useMemo(
+    () => ({ run: initialState(runId ?? "", initialRun), connection: IDLE }),
+    [runId, initialRun],
+  );
   const state = useSyncExternalStore(
     useCallback((changed: () => void) => client?.subscribe(changed) ?? (() => {}), [client]),
     () => client?.state ?? idle,
@@ -89,7 +99,8 @@ export function useRun(runId: string | null, options: UseRunOptions = {}): UseRu
   const cancel = useCallback(async () => client?.cancel() ?? false, [client]);
   const retry = useCallback(async () => client?.retry(), [client]);
 
-  const { run, connection } = state;
+  const { connection } = state;
+  const run = state.run.known ? state.run : idle.run;
   return useMemo(
     () => ({
       run,
@@ -107,6 +118,12 @@ export function useRun(runId: string | null, options: UseRunOptions = {}): UseRu
     }),
     [run, connection, reconnect, cancel, retry],
   );
+}
+
+function initialState(runId: string, initialRun: unknown): RunState {
+  const snapshot = readSnapshot(initialRun);
+  const nothing = unknownRun(runId);
+  return snapshot?.runId === runId ? applySnapshot(nothing, snapshot) : nothing;
 }
 
 /** Whether the known state of a run may be old. The outcome of an ended run never is. */
