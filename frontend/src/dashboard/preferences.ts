@@ -1,4 +1,4 @@
-/** The reader's preferences, kept in this browser: theme, language, notifications. */
+/** The reader's preferences, kept in this browser: theme, language, notifications, line wrap. */
 
 import { useSyncExternalStore } from "react";
 import { Subscribable } from "../core/subscribable.js";
@@ -7,6 +7,8 @@ export interface Preferences {
   readonly theme: "auto" | "light" | "dark";
   readonly language: "en" | "ko";
   readonly notify: boolean;
+  /** Whether long log lines go on in the next line. */
+  readonly wrap: boolean;
 }
 
 const KEY = "runrelay.preferences";
@@ -15,13 +17,14 @@ let current: Preferences | null = null;
 
 function read(): Preferences {
   const language = navigator.language.toLowerCase().startsWith("ko") ? "ko" : "en";
-  const defaults: Preferences = { theme: "auto", language, notify: false };
+  const defaults: Preferences = { theme: "auto", language, notify: false, wrap: true };
   try {
     const stored = JSON.parse(localStorage.getItem(KEY) ?? "{}") as Partial<Preferences>;
     return {
       theme: stored.theme === "light" || stored.theme === "dark" ? stored.theme : "auto",
       language: stored.language === "en" || stored.language === "ko" ? stored.language : language,
       notify: stored.notify === true,
+      wrap: stored.wrap !== false,
     };
   } catch {
     return defaults; // storage is forbidden, or its content is not ours

@@ -53,7 +53,7 @@ describe("terminal colours", () => {
       "ansi-9",
       "",
       "ansi-4",
-      "ansi-4",
+      "ansi-rgb",
     ]);
   });
 

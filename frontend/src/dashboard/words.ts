@@ -71,6 +71,9 @@ const en = {
   olderFailed: "Earlier lines could not be loaded. Try again",
   trimmedLines: (n: number) =>
     `${n.toLocaleString("en")} earlier ${n === 1 ? "line is" : "lines are"} no longer kept`,
+  moreCharacters: (n: number) =>
+    `Show ${n.toLocaleString("en")} more ${n === 1 ? "character" : "characters"}`,
+  wrap: "Wrap long lines",
   noLines: "No log lines yet",
   noLinesMatch: "No line has this level",
   created: "Created",
@@ -180,6 +183,8 @@ const ko: Dictionary = {
   older: (n) => `이전 로그 ${n.toLocaleString("ko")}줄 더 보기`,
   olderFailed: "이전 로그를 불러오지 못했습니다. 다시 시도",
   trimmedLines: (n) => `이전 로그 ${n.toLocaleString("ko")}줄은 더 이상 보관되지 않습니다`,
+  moreCharacters: (n) => `${n.toLocaleString("ko")}자 더 보기`,
+  wrap: "긴 줄 바꿈",
   noLines: "아직 로그가 없습니다",
   noLinesMatch: "이 수준의 로그가 없습니다",
   created: "생성",

@@ -4,6 +4,7 @@ import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } fr
 import type { LogLevel, RunState } from "../../react/index";
 import { LogBox, useFollowEnd } from "../../react/index";
 import { Icon } from "../icons";
+import { setPreferences, usePreferences } from "../preferences";
 import { useWords } from "../words";
 import { plain } from "./ansi";
 import { LogRow } from "./LogRow";
@@ -25,6 +26,7 @@ const LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error"];
 /** The log of a run, of any length. It follows the end until the reader scrolls up. */
 export function LogView({ run, downloadUrl, live }: LogViewProps): ReactNode {
   const words = useWords();
+  const { wrap } = usePreferences();
   const box = useRef<HTMLDivElement>(null);
   const searchBox = useRef<HTMLInputElement>(null);
   const [level, setLevel] = useState<LogLevel>("debug");
@@ -32,6 +34,8 @@ export function LogView({ run, downloadUrl, live }: LogViewProps): ReactNode {
   const [hit, setHit] = useState(0);
   const [following, setFollowing] = useState(true);
   const [copied, setCopied] = useState(false);
+  /** The keys of the long lines that are shown whole. */
+  const [whole, setWhole] = useState<ReadonlySet<number>>(new Set());
   /** The key of the last line when the reader stopped following: newer lines are counted. */
   const [leftAt, setLeftAt] = useState(0);
 
@@ -49,7 +53,11 @@ export function LogView({ run, downloadUrl, live }: LogViewProps): ReactNode {
     count: lines.length,
     getScrollElement: () => box.current,
     estimateSize: () => ROW_PX,
-    getItemKey: useCallback((index: number) => lines[index]?.key ?? index, [lines]),
+    // A row has another height without wrapping. With another key it is measured again.
+    getItemKey: useCallback(
+      (index: number) => (wrap ? (lines[index]?.key ?? index) : -1 - (lines[index]?.key ?? index)),
+      [lines, wrap],
+    ),
     overscan: 12,
   });
 
@@ -122,6 +130,26 @@ export function LogView({ run, downloadUrl, live }: LogViewProps): ReactNode {
     setFollowing(false);
     setLeftAt(lastKey);
   };
+  const stop = useRef(stopFollowing);
+  useEffect(() => {
+    stop.current = stopFollowing;
+  });
+  const showWhole = useCallback((key: number) => {
+    stop.current(); // the reader begins to read here
+    setWhole((before) => new Set([...before, key]));
+  }, []);
+  const firstShown = useRef<number | null>(null);
+  const toggleWrap = () => {
+    const topPx = box.current?.scrollTop ?? 0;
+    firstShown.current = virtual.getVirtualItems().find((item) => item.end > topPx)?.index ?? null;
+    setPreferences({ wrap: !wrap });
+  };
+  // biome-ignore lint/correctness/useExhaustiveDependencies: when the rows have other heights
+  useEffect(() => {
+    if (firstShown.current !== null && !following)
+      virtual.scrollToIndex(firstShown.current, { align: "start" });
+    firstShown.current = null;
+  }, [wrap]);
   const step = (by: number) => setHit((before) => (before + by + found.length) % Math.max(1, found.length));
   const onSearchKey = (event: KeyboardEvent) => {
     if (event.key === "Enter") step(event.shiftKey ? -1 : 1);
@@ -221,6 +249,16 @@ export function LogView({ run, downloadUrl, live }: LogViewProps): ReactNode {
           <button
             type="button"
             className="icon-button"
+            title={words.wrap}
+            aria-label={words.wrap}
+            aria-pressed={wrap}
+            onClick={toggleWrap}
+          >
+            <Icon name="wrap" />
+          </button>
+          <button
+            type="button"
+            className="icon-button"
             title={copied ? words.copied : words.copy}
             aria-label={copied ? words.copied : words.copy}
             onClick={() => void copy()}
@@ -257,7 +295,7 @@ export function LogView({ run, downloadUrl, live }: LogViewProps): ReactNode {
         {lines.length === 0 && (
           <p className="log-empty muted">{logs.length === 0 ? words.noLines : words.noLinesMatch}</p>
         )}
-        <div className="log-space" style={{ height: totalPx }}>
+        <div className="log-space" data-wrap={wrap} style={{ height: totalPx }}>
           {virtual.getVirtualItems().map((item) => {
             const line = lines[item.index];
             if (line === undefined) return null;
@@ -269,6 +307,8 @@ export function LogView({ run, downloadUrl, live }: LogViewProps): ReactNode {
                 number={firstNumber + (lines === logs ? item.index : line.key - (logs[0]?.key ?? 0))}
                 needle={needle}
                 isHit={item.index === current}
+                whole={whole.has(line.key)}
+                onWhole={showWhole}
                 startPx={item.start}
                 measure={virtual.measureElement}
               />
