@@ -162,7 +162,7 @@ export class ScriptedBrowser {
       init.signal?.addEventListener("abort", () => reject(new DOMException("aborted", "AbortError")));
       const settle = async () => {
         // json() and the client's awaits need a few turns of the microtask queue
-        for (let turn = 0; turn < 12; turn += 1) await Promise.resolve();
+        for (let turn = 0; turn < 30; turn += 1) await Promise.resolve();
       };
       this.requests.push({
         url,

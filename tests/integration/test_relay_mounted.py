@@ -202,6 +202,42 @@ async def test_a_page_of_an_allowed_origin_may_read_and_resume(
     assert "ETag" in snapshot.headers["access-control-expose-headers"]
 
 
+@pytest.mark.parametrize(
+    ("host", "origin", "may"),
+    [
+        ("127.0.0.1:8000", "http://localhost:5173", True),
+        ("localhost:8000", "http://[::1]:3000", True),
+        ("relay.example", "http://localhost:5173", False),
+        ("127.0.0.1:8000", "http://localhost.evil.example", False),
+        ("127.0.0.1:8000", "https://evil.example", False),
+    ],
+)
+async def test_a_development_server_on_another_port_may_read(
+    start_relay: StartRelay, producer: Producer, run_id: str, host: str, origin: str, may: bool
+) -> None:
+    """The WebSocket worked, and the polling beside it did not."""
+    relay = await start_relay()
+    await producer.say(run_id, "RENDERING")
+    answer = await relay.http.get(relay.run(run_id), headers={"Origin": origin, "Host": host})
+    assert answer.headers.get("access-control-allow-origin") == (origin if may else None)
+    asked = {"Origin": origin, "Host": host, "Access-Control-Request-Method": "DELETE"}
+    preflight = await relay.http.options(relay.run(run_id), headers=asked)
+    assert (preflight.status_code == 200) is may
+
+
+async def test_a_refused_page_is_logged_with_what_would_allow_it(
+    start_relay: StartRelay, run_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A 403 behind a proxy that drops the Host header looks like any other."""
+    relay = await start_relay()
+    with pytest.raises(websockets.InvalidStatus):
+        async with watch(relay.ws(run_id), origin="https://shop.example"):
+            pass
+    (record,) = [one for one in caplog.records if "was refused" in one.getMessage()]
+    for part in ("'https://shop.example'", f"'127.0.0.1:{relay.port}'", "RUNRELAY_ALLOWED_ORIGINS", "Host header"):
+        assert part in record.getMessage()
+
+
 @pytest.mark.parametrize("allowed", [(), ("https://app.example",)])
 async def test_a_foreign_page_reads_nothing(
     start_relay: StartRelay, producer: Producer, run_id: str, allowed: tuple[str, ...]

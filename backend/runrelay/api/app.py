@@ -10,7 +10,6 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 
 from ..environment import warn_unknown_names
 from ..pipelines import Pipeline
@@ -19,6 +18,7 @@ from ..relay.relay import Relay
 from ..relay.settings import Settings
 from ..stopping import stop_work_of
 from . import actions, health, runs, sse, websockets
+from .cors import Cors
 from .cut_short import CutShort
 from .dashboard import dashboard_router
 from .foreign_server import let_go_with_the_server
@@ -126,16 +126,7 @@ def create_app(
         version=version("runrelay"),
         description="Live progress of background jobs. The WebSocket protocol is in docs/contract.md.",
     )
-    if chosen.allowed_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(chosen.allowed_origins),
-            allow_methods=["GET", "POST", "DELETE"],
-            # Any header of an origin that is allowed: a proxy of its own may want some. Cookies, unless `*` is allowed.
-            allow_headers=["*"],
-            allow_credentials="*" not in chosen.allowed_origins,
-            expose_headers=["ETag", "Last-Event-ID", "Retry-After", "Location"],
-        )
+    app.add_middleware(Cors, allowed_origins=chosen.allowed_origins)
     app.add_middleware(CutShort)
     router, relay = _relay_router(chosen, pipelines, celery_app, owns_process)
     app.add_middleware(websockets.WebSocketShortcut, relay=relay)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -13,9 +14,12 @@ from ..codes import CloseCode
 from ..errors import Refusal
 from ..relay.settings import Settings
 
-__all__ = ["ANYBODY", "Grant", "authorize", "is_foreign_origin"]
+__all__ = ["ANYBODY", "LOOPBACK", "Grant", "authorize", "is_foreign_origin"]
 
-_LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
+log = logging.getLogger(__name__)
+
+LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
+"""Names of this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +90,18 @@ def is_foreign_origin(connection: HTTPConnection, settings: Settings) -> bool:
     origin = connection.headers.get("origin")
     if origin is None or "*" in settings.allowed_origins or origin in settings.allowed_origins:
         return False
+    host = connection.headers.get("host", "")
     try:
-        theirs, ours = urlsplit(origin), urlsplit("//" + connection.headers.get("host", ""))
-        if theirs.netloc == ours.netloc:
-            return False
+        theirs, ours = urlsplit(origin), urlsplit("//" + host)
         # The same machine under two names or two ports: a development server beside the relay.
-        return not (theirs.hostname in _LOOPBACK and ours.hostname in _LOOPBACK)
-    except ValueError:  # it is no URL, so it is no page of ours
-        return True
+        if theirs.netloc == ours.netloc or (theirs.hostname in LOOPBACK and ours.hostname in LOOPBACK):
+            return False
+    except ValueError:
+        pass  # it is no URL, so it is no page of ours
+    log.warning(
+        "a page of %r was refused, since this relay was asked for as %r: name the page's origin in "
+        "RUNRELAY_ALLOWED_ORIGINS, or let the proxy pass the Host header on",
+        origin[:200],
+        host[:200],
+    )
+    return True

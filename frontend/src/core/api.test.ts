@@ -31,3 +31,16 @@ it("cancel says whether the work is being stopped", async () => {
   expect(await answered({ status: "cancelled", stops_work: false }).api.cancel("r")).toBe(false);
   expect(await answered({ status: "cancelled" }).api.cancel("r")).toBe(true);
 });
+
+it("an HTML page in place of an answer is said to be no relay, and where it came from", async () => {
+  const page = () => {
+    const response = new Response("<!doctype html>", { headers: { "content-type": "text/html" } });
+    Object.defineProperty(response, "url", { value: "http://localhost:5173/api/runs" });
+    return response;
+  };
+  const environment = { ...new ScriptedBrowser().environment, fetch: async () => page() };
+  const { api } = new RelayClient({ environment });
+  await expect(api.runs()).rejects.toThrow(
+    "this is not a relay (got text/html from http://localhost:5173/api/runs)",
+  );
+});

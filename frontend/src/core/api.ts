@@ -3,7 +3,7 @@
 import type { Environment } from "./environment.js";
 import type { ProgressEvent, Snapshot } from "./frames.js";
 import { list, readEvent, readLogLine, readSnapshot, readSummary } from "./frames.js";
-import { problemOf, RelayError } from "./problem.js";
+import { jsonOf, problemOf, RelayError } from "./problem.js";
 import type { Fields } from "./readers.js";
 import { text } from "./readers.js";
 import type { LogLine, RunSummary, StatusFilter } from "./types.js";
@@ -167,7 +167,7 @@ export class RelayApi {
   }
 
   async #json(url: string, init: RequestInit): Promise<unknown> {
-    return (await this.#send(url, init)).json();
+    return jsonOf(await this.#send(url, init));
   }
 
   async #send(url: string, init: RequestInit): Promise<Response> {

@@ -62,7 +62,7 @@ describe("a stream over fetch", () => {
 
   it("an HTML page in place of a stream is an error", async () => {
     const [end] = await told(text("<html>"), 100, { headers: { "content-type": "text/html" } });
-    expect(end).toMatchObject({ code: null, message: "expected an event stream, got text/html" });
+    expect(end).toMatchObject({ code: null, message: "this is not a relay (got text/html from )" });
   });
 
   it("a network error ends the stream, once", async () => {

@@ -4,7 +4,7 @@
  */
 
 import { closeOf } from "./polling.js";
-import { problemOf } from "./problem.js";
+import { notARelay, problemOf } from "./problem.js";
 import type { TransportClose } from "./transport.js";
 import { broken } from "./transport.js";
 
@@ -46,8 +46,8 @@ async function read(
   const [response, { createParser }] = await Promise.all([send(url, request), import("eventsource-parser")]);
   if (response.status === 204) return null;
   if (!response.ok) return closeOf(await problemOf(response));
-  const type = response.headers.get("content-type");
-  if (!type?.startsWith("text/event-stream")) return broken(`expected an event stream, got ${type}`);
+  if (!response.headers.get("content-type")?.startsWith("text/event-stream"))
+    return closeOf(notARelay(response));
   events.onOpen();
   const parser = createParser({
     onEvent: ({ event = "message", data }) => request.signal?.aborted || events.onEvent(event, data),

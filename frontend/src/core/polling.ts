@@ -5,7 +5,7 @@ import { START } from "./cursor.js";
 import type { Environment } from "./environment.js";
 import type { Frame, Snapshot } from "./frames.js";
 import { list, readEvent, readSnapshot } from "./frames.js";
-import { isUpstreamDown, problemOf, RelayError } from "./problem.js";
+import { isUpstreamDown, jsonOf, problemOf, RelayError } from "./problem.js";
 import type { TransportClose } from "./transport.js";
 import { broken, DEAD_AFTER_MS } from "./transport.js";
 import { isEnded } from "./types.js";
@@ -126,7 +126,7 @@ export class PollLoop {
       this.#pauseMs = Math.max(PAUSE_MS, problem.retryAfterMs);
       return this.#upstream(true);
     }
-    const body: unknown = await response.json();
+    const body = await jsonOf(response);
     const snapshot = readSnapshot(body);
     if (snapshot === null) throw new Error("the answer is not a run");
     return this.#framesOf(body, snapshot);

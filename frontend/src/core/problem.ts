@@ -40,3 +40,18 @@ export async function problemOf(response: Response): Promise<RelayError> {
   const text = [problem.detail, problem.title].find((value) => typeof value === "string" && value !== "");
   return new RelayError(response.status, String(text ?? `HTTP ${response.status}`), problem, retryAfterMs);
 }
+
+/** An answer that no relay gives: the page of a development server, for example. */
+export function notARelay(response: Response): RelayError {
+  const type = response.headers.get("content-type");
+  return new RelayError(502, `this is not a relay (got ${type} from ${response.url})`);
+}
+
+/** The JSON of an answer. Rejects with a `RelayError` when it is none. */
+export async function jsonOf(response: Response): Promise<unknown> {
+  try {
+    return await response.json();
+  } catch (error) {
+    throw error instanceof SyntaxError ? notARelay(response) : error;
+  }
+}
