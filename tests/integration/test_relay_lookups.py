@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import pytest_asyncio
@@ -111,6 +113,24 @@ async def test_the_log_as_a_file(relay: Served, producer: Producer, run_id: str)
     assert snapshot["logs_truncated"] > 0
     assert snapshot["logs"][-1] == lines[-1]
     problem(await relay.http.get(relay.run("never seen", "/logs")), 404)
+
+
+async def test_the_log_as_a_file_says_what_its_lines_are(relay: Served, producer: Producer) -> None:
+    """Two logs in a folder of downloads could not be told apart, and their lines have neither a time nor a level."""
+    run_id = 'a "cat"; 우주여행고양이'
+    said = make_event(log="slow\nvery slow", level="warning", step="plan")
+    await producer.commit(run_id, [said, make_event(log="done")])
+    answer = await relay.http.get(relay.run(run_id, "/logs?details=true"))
+    named, _, extended = answer.headers["content-disposition"].partition("; filename*=UTF-8''")
+    assert named == 'attachment; filename="a _cat__ _______.log"'
+    assert unquote(extended) == f"{run_id}.log"
+    first, second, third = answer.text.splitlines()
+    moment, rest = first.split(" ", 1)
+    assert rest == "WARNING [plan] slow"
+    assert datetime.fromisoformat(moment).timestamp() * 1000 == pytest.approx(said.ts_ms or 0, abs=60_000)
+    assert second == "very slow"
+    assert third.split(" ", 1)[1] == "INFO    done"
+    assert (await relay.http.get(relay.run(run_id, "/logs"))).text == "slow\nvery slow\ndone\n"
 
 
 async def test_the_log_page_by_page(relay: Served, producer: Producer, run_id: str) -> None:

@@ -24,6 +24,7 @@ from ..runlog import LogPage, RunView
 from ..runlog.reads import MAX_WHOLE
 from .dependencies import ListGrant, RelayOf, RunGrant, RunId, cursor_of
 from .file_response import RunFile
+from .log_text import disposition, text_of
 from .problems import RETRY_AFTER_S, Problem, ProblemRoute, responses
 from .route_table import RouteTable
 
@@ -290,8 +291,9 @@ async def logs(
         int | None, Query(ge=1, le=MAX_WHOLE, description="The lines right before the line of this number.")
     ] = None,
     limit: Annotated[int | None, Query(ge=1, le=_MOST_LINES, description="Lines at most, 1,000 by default.")] = None,
+    details: Annotated[bool, Query(description="Each line of the text begins with its time, level and step.")] = False,
 ) -> Response:
-    """All kept lines as text, to be saved in a file; with `before` or `limit` a page of at most 256 KiB as JSON.
+    """All kept lines as text, as a file named after the run; with `before` or `limit` at most 256 KiB of them as JSON.
 
     A line has its number in the run for good, counted from 1 over all attempts.
     """
@@ -306,9 +308,9 @@ async def logs(
 
     async def text() -> AsyncIterator[str]:
         for line in view.snapshot.logs:
-            yield line.message + "\n"
+            yield text_of(line, details) + "\n"
 
-    headers = {"Content-Disposition": 'attachment; filename="run.log"', "Cache-Control": "no-store"}
+    headers = {"Content-Disposition": disposition(run_id), "Cache-Control": "no-store"}
     return StreamingResponse(text(), media_type="text/plain; charset=utf-8", headers=headers)
 
 

@@ -142,9 +142,11 @@ export class RelayApi {
 
   /**
    * The address of a run's log as text, for an `<a>`. The token is in the address, because a link cannot send headers.
+   * With `details` each line begins with its time, level and step.
    */
-  logsUrl(runId: string): string {
-    return this.urls.http(`${this.urls.run(runId)}/logs`, { token: this.#knownToken() });
+  logsUrl(runId: string, { details = false } = {}): string {
+    const query = { details: details ? "true" : null, token: this.#knownToken() };
+    return this.urls.http(`${this.urls.run(runId)}/logs`, query);
   }
 
   /** The address of a file that a run made, for an `<a>` or a player. It has the token, too. */

@@ -248,7 +248,10 @@ export class FakeRelay {
     }
     if (action === "logs")
       return void response
-        .writeHead(200, { "content-type": "text/plain; charset=utf-8" })
+        .writeHead(200, {
+          "content-type": "text/plain; charset=utf-8",
+          "content-disposition": `attachment; filename="run.log"; filename*=UTF-8''${encodeURIComponent(runId)}.log`,
+        })
         .end(run.lines.map((line) => line.message).join("\n"));
     if (action === "files") {
       const file = this.files.get(decodeURIComponent(name ?? ""));

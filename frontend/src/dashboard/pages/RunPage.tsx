@@ -92,7 +92,7 @@ export function RunPage({ runId }: { runId: string }): ReactNode {
                 {run.data !== null && <DataPanel data={run.data} />}
                 <Facts run={run} />
               </div>
-              <LogView run={run} downloadUrl={relay.api.logsUrl(runId)} live={!ended} />
+              <LogView run={run} downloadUrl={relay.api.logsUrl(runId, { details: true })} live={!ended} />
             </div>
           </>
         )
