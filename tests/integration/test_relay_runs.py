@@ -136,6 +136,27 @@ async def test_a_cancelled_run_shows_nothing_more(relay: Served, works: Works, p
     problem(await relay.http.post(relay.run("never seen", "/cancel")), 404)
 
 
+async def test_an_earlier_attempt_stays_reachable(relay: Served, works: Works, producer: Producer, run_id: str) -> None:
+    """Running again destroyed the result of a run, also when the second attempt was cancelled."""
+    await start_run(relay, run_id)
+    await producer.say(run_id, "RENDERING", 0.5, attempt=1)
+    await producer.say(run_id, "END", result={"film": "one.mp4"}, attempt=1)
+    assert "attempts" not in (await relay.http.get(relay.run(run_id))).json()
+    await relay.http.post(relay.run(run_id, "/retry"))
+    await relay.http.post(relay.run(run_id, "/cancel"))
+    body = (await relay.http.get(relay.run(run_id))).json()
+    assert (body["attempt"], body["status"], body["result"]) == (2, "cancelled", None)
+    (past,) = body["attempts"]
+    assert (past["attempt"], past["status"], past["has_result"], past["error"]) == (1, "succeeded", True, None)
+    assert past["started_at"] <= past["finished_at"]
+    assert "result" not in past
+    first = (await relay.http.get(relay.run(run_id, "?attempt=1"))).json()
+    assert (first["run_id"], first["attempt"], first["result"]) == (run_id, 1, {"film": "one.mp4"})
+    assert (await relay.http.get(relay.run(run_id, "?attempt=2"))).json() == body
+    problem(await relay.http.get(relay.run(run_id, "?attempt=3")), 404)
+    problem(await relay.http.get(relay.run(run_id, "?attempt=0")), 422)
+
+
 async def test_a_retry_is_the_next_attempt_of_the_same_input(
     relay: Served, works: Works, producer: Producer, run_id: str
 ) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from runrelay.progress import Cursor, Snapshot
 from runrelay.runlog import ProducerSequence
+from runrelay.runlog.past_attempts import attempt_fields, parse_attempts
 from tests.support.runlog import Log, Witness, contradictions, ended, fields_of, holes, queued, read, said, started
 
 
@@ -208,3 +209,33 @@ async def test_attempts_in_one_batch_are_as_attempts_in_many(log: Log, witness: 
     assert told[:7] == told[7:]
     assert not contradictions(witness.heard())
     assert read(look, log.keys, "single", Cursor("0", 0)).events == witness.stream("single")
+
+
+async def test_what_an_attempt_has_made_is_kept(log: Log, look: Any) -> None:
+    """Running again would destroy a result for good, also when the second attempt is cancelled."""
+    await log.commit("r", [started(), said("RENDERING"), ended(result=b'{"film":"one.mp4"}')])
+    await log.commit("r", [queued(), started(base_attempt=2), ended("FAILED", error='no "disk"\n/다', attempt=2)])
+    await log.commit("r", [started(base_attempt=2), said("x", attempt=3), started(base_attempt=3)])
+    values = look.hmget(log.keys.run("r")[0], *attempt_fields(snapshot(look, log).attempt))
+    first, second, third = parse_attempts(values)
+    assert (first["attempt"], first["status"], first["result"]) == (1, "succeeded", {"film": "one.mp4"})
+    assert first["started_at"] <= first["finished_at"]
+    assert (second["attempt"], second["status"], second["error"]) == (2, "failed", 'no "disk"\n/다')
+    assert second["result"] is None
+    assert (third["attempt"], third["status"], third["finished_at"]) == (3, "running", None)
+
+
+async def test_the_last_ten_attempts_are_kept(log: Log, look: Any) -> None:
+    """A task that is delivered again and again must not fill the run's hash."""
+    for number in range(14):
+        await log.commit("r", [started(reopen=True), ended(result=b"%d" % number)])
+    names = {name for name in look.hkeys(log.keys.run("r")[0]) if name.startswith(b"a:")}
+    assert names == {b"a:%d" % number for number in range(4, 14)}
+    values = look.hmget(log.keys.run("r")[0], *attempt_fields(14))
+    assert [one["result"] for one in parse_attempts(values)] == list(range(3, 13))
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"x", b"[]", b"7", b'{"attempt":"1"}', b'{"attempt":1,"status":"odd"}'])
+def test_a_spoilt_attempt_is_left_out(spoilt: bytes) -> None:
+    """Others can write anything into a run's hash."""
+    assert parse_attempts([spoilt, None]) == []

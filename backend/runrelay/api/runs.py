@@ -18,6 +18,7 @@ from ..fanout.frames import Frame, progress_frames
 from ..files import check_file_name, file_of
 from ..progress import ACTIVE, MAX_SNAPSHOT_BYTES, STATUSES, Cursor, Snapshot, fitted
 from ..progress.fields import RUN_FIELDS
+from ..progress.sizes import cut_as_json
 from ..relay.addresses import address_of
 from ..relay.relay import Relay
 from ..runlog import LogPage, RunView
@@ -39,6 +40,8 @@ _PAGE = 200
 _PAGE_BY_DEFAULT = 50
 _MAX_SCANNED = 5_000
 _MOST_LINES = 1_000
+_ERROR_BYTES = 2_048
+"""Of an earlier attempt's error, as in a summary."""
 
 _EXAMPLE = {
     **Snapshot("20251105_1430_우주여행고양이", Cursor("k3x9m2p7q1za", 7)).polled(),
@@ -84,6 +87,7 @@ async def poll(
     run_id: RunId,
     grant: RunGrant,
     after: Annotated[str | None, Query(description="A cursor: adds `events` and `recovered`.")] = None,
+    attempt: Annotated[int | None, Query(ge=1, description="An earlier attempt of the run, in place of it.")] = None,
     wait: Annotated[float, Query(ge=0, le=_MAX_WAIT_S, description="Seconds to wait for a change.")] = 0,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
@@ -104,6 +108,8 @@ async def poll(
     snapshot = view.snapshot
     if not snapshot.exists:
         raise RunNotFound(run_id)
+    if attempt is not None and attempt != snapshot.attempt:
+        return json_response(await _past_attempt(relay, run_id, snapshot.attempt, attempt))
     etag = f'"{snapshot.cursor}"'
     if tags is not None and _is_known(view, tags):
         return Response(status_code=304, headers={"ETag": etag, "Cache-Control": "no-store"})
@@ -112,7 +118,27 @@ async def poll(
         events = view.events
         frames = None if events is None else progress_frames(events, run_id, cursor, snapshot.cursor)
         body = _with_events(body, frames)
+    past = await relay.runlog.attempts(run_id, snapshot.attempt)
+    if past:
+        body = b'%b,"attempts":%b}' % (body[:-1], orjson.dumps([_without_result(one) for one in past]))
     return json_response(orjson.Fragment(body), headers={"ETag": etag})
+
+
+async def _past_attempt(relay: Relay, run_id: str, current: int, attempt: int) -> dict[str, Any]:
+    for one in await relay.runlog.attempts(run_id, current):
+        if one["attempt"] == attempt:
+            return {"run_id": run_id, **one}
+    raise Problem(404, f"attempt {attempt} of run {run_id!r} is not kept: it is at attempt {current}")
+
+
+def _without_result(attempt: dict[str, Any]) -> dict[str, Any]:
+    """An attempt as the snapshot lists it: its result, which may be large, is read by `?attempt=`."""
+    error = attempt["error"]
+    return {
+        **{name: value for name, value in attempt.items() if name != "result"},
+        "error": None if error is None else cut_as_json(error, _ERROR_BYTES),
+        "has_result": attempt["result"] is not None,
+    }
 
 
 def _with_events(snapshot: bytes, frames: Sequence[Frame] | None) -> bytes:

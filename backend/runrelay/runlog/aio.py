@@ -26,6 +26,7 @@ from .commits import (
 from .given_up import FIELDS, GivenUp, parse_given_up
 from .keys import Keys
 from .listing import escaped, hashes, listed, prune, silent_since
+from .past_attempts import attempt_fields, parse_attempts
 from .pipelined import Pipelined
 from .reads import (
     LISTED_BY_SETTING,
@@ -165,6 +166,16 @@ class AsyncRunLog:
         """
         args = page_args(self.keys, run_id, before, lines)
         return self._lists.run(LOG_PAGE, 2, args, parse=partial(parse_page, run_id), run_id=run_id)
+
+    async def attempts(self, run_id: str, current: int) -> list[dict[str, Any]]:
+        """The attempts before the current one, oldest first, at most ten: `attempt status error result ended_in
+        started_at finished_at` of each.
+        """
+        names = attempt_fields(current)
+        if not names:
+            return []
+        values: list[bytes | None] = await self._lists.call("HMGET", self.keys.run(run_id)[0], *names)
+        return parse_attempts(values)
 
     async def positions(self, run_ids: Sequence[str]) -> list[Cursor | None]:
         """The cursors of these runs' logs; None for a run that is gone, or a key that is not a run's."""

@@ -1,7 +1,21 @@
 -- Part of commit.lua: attempts. Begins attempts, and decides which events pass (fencing).
 
+-- Keeps what the attempt that ends here has made, or why it failed: the next one replaces it. The last ten are kept.
+local function keep_attempt()
+  local fields = {'error', 'ended_in', 'result', 'started_at', 'finished_at'}  -- two texts; the others are JSON already
+  local stored = redis.call('HMGET', hash, unpack(fields))
+  local kept = '{"attempt":' .. string.format('%d', attempt) .. ',"status":"' .. status .. '"'
+  for i, name in ipairs(fields) do
+    local value = set[name] or not clear[name] and stored[i]
+    if value then kept = kept .. ',"' .. name .. '":' .. (i <= 2 and json(value) or value) end
+  end
+  set['a:' .. attempt], clear['a:' .. attempt] = kept .. '}', nil
+  if attempt > 10 then clear['a:' .. (attempt - 10)] = true end
+end
+
 -- Begins an attempt: no progress, error or result; the steps as they are declared, or all of the old ones queued again.
 function begin_attempt(new_attempt, declared)
+  if attempt > 0 and status and status ~= 'queued' then keep_attempt() end
   attempt, progress, started = new_attempt, false, false
   set.attempt, set.progress = attempt, ''
   set.nesting, clear.nesting = nil, true

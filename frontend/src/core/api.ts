@@ -5,8 +5,8 @@ import type { ProgressEvent, Snapshot } from "./frames.js";
 import { list, readEvent, readLogLine, readSnapshot, readSummary } from "./frames.js";
 import { jsonOf, problemOf, RelayError } from "./problem.js";
 import type { Fields } from "./readers.js";
-import { text } from "./readers.js";
-import type { LogLine, RunSummary, StatusFilter } from "./types.js";
+import { isFields, number, status, text } from "./readers.js";
+import type { Json, LogLine, RunStatus, RunSummary, StatusFilter } from "./types.js";
 import type { RelayUrls } from "./urls.js";
 
 export interface RunFilter {
@@ -27,6 +27,30 @@ export interface RunPage {
 export interface Abilities {
   readonly cancel: boolean;
   readonly retry: boolean;
+}
+
+/** What is kept of an earlier attempt of a run. */
+export interface PastAttempt {
+  readonly attempt: number;
+  /** The status that it had last. */
+  readonly status: RunStatus;
+  readonly startedAt: number | null;
+  readonly finishedAt: number | null;
+  readonly error: string | null;
+  /** In a list always null: see `attempt`. */
+  readonly result: Json;
+}
+
+function readPastAttempt(value: unknown): PastAttempt | null {
+  if (!isFields(value)) return null;
+  return {
+    attempt: number(value.attempt) ?? 0,
+    status: status(value.status) ?? "unknown",
+    startedAt: number(value.started_at),
+    finishedAt: number(value.finished_at),
+    error: text(value.error),
+    result: (value.result ?? null) as Json,
+  };
 }
 
 /** Consecutive lines of a run's log. */
@@ -67,6 +91,16 @@ export class RelayApi {
     const snapshot = readSnapshot(await this.#get(this.urls.run(runId), {}, signal));
     if (snapshot === null) throw new RelayError(502, "the answer is not a run");
     return snapshot;
+  }
+
+  /** The earlier attempts of a run that are kept, oldest first, without their results. */
+  async attempts(runId: string, signal?: AbortSignal): Promise<readonly PastAttempt[]> {
+    return list((await this.#get(this.urls.run(runId), {}, signal)).attempts, readPastAttempt);
+  }
+
+  /** An earlier attempt of a run, with its whole error and result. Rejects with 404 when it is no longer kept. */
+  async attempt(runId: string, attempt: number, signal?: AbortSignal): Promise<PastAttempt | null> {
+    return readPastAttempt(await this.#get(this.urls.run(runId), { attempt: `${attempt}` }, signal));
   }
 
   /** All events of the run log, oldest first. Empty when the log no longer has its first event. */

@@ -1,6 +1,6 @@
 /** The client without React. */
 
-export type { Abilities, LogPage, PipelineInfo, RunFilter, RunPage } from "./api.js";
+export type { Abilities, LogPage, PastAttempt, PipelineInfo, RunFilter, RunPage } from "./api.js";
 export { RelayApi } from "./api.js";
 export type { BackoffOptions } from "./backoff.js";
 export { BACKOFF, retryDelayMs } from "./backoff.js";

@@ -1,6 +1,4 @@
 import { describe, expect, it } from "vitest";
-import { progress } from "../../test/scripted";
-import { readEvent } from "../core/frames.js";
 import { unknownRun } from "../core/reducer.js";
 import type { Json, LogLine, RunState } from "../react/index";
 import { ENGLISH, KOREAN } from "../react/index";
@@ -8,7 +6,7 @@ import { laneOf, spanOf } from "../react/lanes";
 import { errorsOf, fieldsOf, initialValues, readValues } from "./form/schema";
 import { plain, spans } from "./log/ansi";
 import { atLeast, hits, pieces } from "./log/search";
-import { attemptsOf, queuedMs } from "./pages/attempts";
+import { queuedMs } from "./pages/attempts";
 import { bytes, factOf, readResult } from "./pages/result";
 import { wholeRun } from "./pages/wholeRun";
 import { pageOf, runPath } from "./router";
@@ -210,19 +208,6 @@ describe("the timeline", () => {
 
   it("a step that has not begun has no place", () =>
     expect(laneOf({ from: 0, to: 10 }, null, null)).toBeNull());
-});
-
-it("attempts are told apart, with what became of each", () => {
-  const events = [
-    progress(1, { ts: 10 }),
-    progress(2, { ts: 30, status: "failed", error: "boom" }),
-    progress(3, { ts: 50, attempt: 2, status: "queued" }),
-    progress(4, { ts: 90, attempt: 2 }),
-  ].flatMap((frame) => readEvent(frame) ?? []);
-  expect(attemptsOf(events)).toEqual([
-    { attempt: 1, status: "failed", startedAt: 10, endedAt: 30, error: "boom" },
-    { attempt: 2, status: "running", startedAt: 50, endedAt: 90, error: null },
-  ]);
 });
 
 it("the tab's icon fills with the run", () => {

@@ -28,9 +28,11 @@ export function EndAnnouncement({ status, text }: EndAnnouncementProps): ReactNo
       <div className="rr-visually-hidden" role="status">
         {ended === "failed" ? "" : said}
       </div>
-      <div className="rr-visually-hidden" role="alert">
-        {ended === "failed" ? said : ""}
-      </div>
+      {ended === "failed" && (
+        <div className="rr-visually-hidden" role="alert">
+          {said}
+        </div>
+      )}
     </>
   );
 }

@@ -157,11 +157,11 @@ describe("components", () => {
     const { container, rerender } = render(<EndAnnouncement status="running" text={text} />);
     const said = () =>
       [...container.children].map((region) => `${region.getAttribute("role")} ${region.textContent}`);
-    expect(said()).toEqual(["status ", "alert "]);
+    expect(said()).toEqual(["status "]);
     rerender(<EndAnnouncement status="succeeded" text={text} />);
-    expect(said()).toEqual(["status r: succeeded", "alert "]);
+    expect(said()).toEqual(["status r: succeeded"]);
     rerender(<EndAnnouncement status="queued" text={text} />);
-    expect(said()).toEqual(["status ", "alert "]);
+    expect(said()).toEqual(["status "]);
     rerender(<EndAnnouncement status="failed" text={text} />);
     expect(said()).toEqual(["status ", "alert r: failed"]);
     cleanup();

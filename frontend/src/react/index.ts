@@ -18,6 +18,7 @@ export type {
   LogPage,
   MessageType,
   Outcome,
+  PastAttempt,
   PipelineInfo,
   ProgressEvent,
   ProgressSample,

@@ -147,6 +147,9 @@ describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
     await page.getByRole("button", { name: "Run again" }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Run again" }).click();
     await page.locator(".chip", { hasText: "Attempt 2" }).waitFor();
+    const attempts = page.getByRole("region", { name: "Attempts" });
+    await attempts.getByRole("button", { name: "Show" }).click();
+    await attempts.getByRole("region", { name: "Result" }).locator("video").waitFor();
     await page.goto(new URL(runPath("sent"), page.url()).href);
     await page.getByRole("button", { name: "Delete" }).waitFor();
     await page.waitForLoadState("networkidle");

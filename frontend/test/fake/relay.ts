@@ -260,6 +260,8 @@ export class FakeRelay {
     }
     if (this.faults.upstream === "down")
       return json(200, { ...run.polled(url.searchParams.get("after")), stale: true });
+    const attempt = Number(url.searchParams.get("attempt") ?? run.attempt);
+    if (attempt !== run.attempt) return json(200, run.attempts[attempt - 1]);
     const after = url.searchParams.get("after");
     if (url.searchParams.has("wait") && after === run.cursor) await this.#hold(runId, request);
     if (!response.writableEnded) json(200, run.polled(after));

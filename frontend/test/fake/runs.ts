@@ -43,6 +43,7 @@ export class FakeRun {
   status = "queued";
   progress: number | null = null;
   attempt = 1;
+  readonly attempts: Record<string, unknown>[] = [];
   title: string | null = null;
   pipeline: string | null = null;
   error: string | null = null;
@@ -72,6 +73,8 @@ export class FakeRun {
   /** Commit one event; returns its progress frame. */
   commit(event: FakeEvent, now: number): Record<string, unknown> {
     if (event.attempt !== undefined && event.attempt > this.attempt) {
+      const { attempt, status, error, result, started_at, finished_at } = this;
+      this.attempts.push({ attempt, status, error, result, started_at, finished_at });
       this.attempt = event.attempt;
       Object.assign(this, { progress: null, error: null, result: null, started_at: null, finished_at: null });
       this.steps = this.steps.map(({ name, weight }) => queued(name, weight));
@@ -155,7 +158,12 @@ export class FakeRun {
   }
 
   polled(after: string | null): Record<string, unknown> {
-    const whole = { ...this.snapshot(), epoch: this.epoch, log_lines: this.lines.slice(-1_000) };
+    const whole = {
+      ...this.snapshot(),
+      epoch: this.epoch,
+      log_lines: this.lines.slice(-1_000),
+      attempts: this.attempts,
+    };
     if (after === null) return whole;
     const missed = this.missed(after);
     return { ...whole, events: missed ?? [], recovered: missed !== null };
