@@ -62,11 +62,13 @@ def check_let_go(seen: Watchers) -> None:
 
 @pytest.fixture
 def start_server(redis_url: str, prefix: str, tmp_path: Path) -> Iterator[list[ForeignServer]]:
-    """The servers that a test has started: they are killed at its end."""
+    """The servers that a test has started: they are ended at its end, by SIGTERM so that they end their children."""
     started: list[ForeignServer] = []
     yield started
     for server in started:
-        server.kill()
+        if server.is_running:
+            server.signal(signal.SIGTERM)
+            server.wait()
 
 
 @pytest.mark.parametrize(
