@@ -179,7 +179,7 @@ export class RelayApi {
    * With `details` each line begins with its time, level and step.
    */
   logsUrl(runId: string, { details = false } = {}): string {
-    const query = { details: details ? "true" : null, token: this.#knownToken() };
+    const query = { token: this.#knownToken(), details: details ? "true" : null };
     return this.urls.http(`${this.urls.run(runId)}/logs`, query);
   }
 

@@ -13,18 +13,30 @@ export interface StepTimelineProps {
   readonly steps: readonly Step[];
   /** A time scale (`spanOf`). With it each step has a bar that shows when it ran; its end is the current time. */
   readonly span?: Span;
+  /** The name of the selected step, or null. With `onSelect` each name is a button that calls it. */
+  readonly selected?: string | null;
+  readonly onSelect?: (name: string) => void;
   readonly words?: Words;
 }
 
 /** The steps in order, each with its status, progress and how long it took. */
-export function StepTimeline({ steps, span, words = ENGLISH }: StepTimelineProps): ReactNode {
+export function StepTimeline(props: StepTimelineProps): ReactNode {
+  const { steps, span, selected = null, onSelect, words = ENGLISH } = props;
   const moving = steps.some((step) => step.startedAt !== null && !isEnded(step.status));
   const now = useNow(moving && span === undefined);
   if (steps.length === 0) return null;
   return (
     <ol className="rr-steps" data-lanes={span !== undefined || undefined} aria-label={words.steps}>
       {steps.map((step) => (
-        <StepRow key={step.name} step={step} now={span?.to ?? now} span={span} words={words} />
+        <StepRow
+          key={step.name}
+          step={step}
+          now={span?.to ?? now}
+          span={span}
+          isSelected={step.name === selected}
+          onSelect={onSelect}
+          words={words}
+        />
       ))}
     </ol>
   );
@@ -34,10 +46,12 @@ interface StepRowProps {
   readonly step: Step;
   readonly now: number;
   readonly span: Span | undefined;
+  readonly isSelected: boolean;
+  readonly onSelect: StepTimelineProps["onSelect"];
   readonly words: Words;
 }
 
-function StepRow({ step, now, span, words }: StepRowProps): ReactNode {
+function StepRow({ step, now, span, isSelected, onSelect, words }: StepRowProps): ReactNode {
   const { name, status, attempt, startedAt, error } = step;
   const ended = isEnded(status);
   // 0: no time yet, on a server and before the clock's first tick
@@ -49,7 +63,18 @@ function StepRow({ step, now, span, words }: StepRowProps): ReactNode {
     <li className="rr-step" data-status={status}>
       <StatusIcon status={status} label={words.status[status]} />
       <span className="rr-step-name" title={name}>
-        {name}
+        {onSelect === undefined ? (
+          <span className="rr-step-text">{name}</span>
+        ) : (
+          <button
+            type="button"
+            className="rr-step-text rr-step-button"
+            aria-pressed={isSelected}
+            onClick={() => onSelect(name)}
+          >
+            {name}
+          </button>
+        )}
         {attempt > 1 && <span className="rr-step-attempt">×{attempt}</span>}
       </span>
       {span !== undefined && (

@@ -11,6 +11,8 @@ export interface LogRowProps {
   readonly line: LogLine;
   readonly index: number;
   readonly number: number;
+  /** Shown above the row; null: nothing. */
+  readonly heading: string | null;
   readonly needle: string;
   readonly isHit: boolean;
   /** Whether a long message is shown whole; `onWhole` is called with the line's key when the reader wants that. */
@@ -21,7 +23,7 @@ export interface LogRowProps {
 }
 
 export const LogRow = memo(function LogRow(props: LogRowProps): ReactNode {
-  const { line, index, number, needle, isHit, whole, onWhole, startPx, measure } = props;
+  const { line, index, number, heading, needle, isHit, whole, onWhole, startPx, measure } = props;
   const words = useWords();
   const shown = shownOf(line.message, whole || isHit);
   return (
@@ -33,6 +35,7 @@ export const LogRow = memo(function LogRow(props: LogRowProps): ReactNode {
       data-hit={isHit || undefined}
       style={{ transform: `translateY(${startPx}px)` }}
     >
+      {heading !== null && <div className="log-heading">{heading}</div>}
       <span className="log-number" aria-hidden="true">
         {number}
       </span>

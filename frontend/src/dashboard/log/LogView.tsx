@@ -7,8 +7,10 @@ import { Icon } from "../icons";
 import { setPreferences, usePreferences } from "../preferences";
 import { useWords } from "../words";
 import { plain } from "./ansi";
+import { attemptOf } from "./beginnings";
 import { LogRow } from "./LogRow";
-import { atLeast, hits } from "./search";
+import { atLeast, hits, ofStep } from "./search";
+import { useBeginnings } from "./useBeginnings";
 import { useOlderLines } from "./useOlderLines";
 
 export interface LogViewProps {
@@ -16,6 +18,9 @@ export interface LogViewProps {
   readonly downloadUrl: string;
   /** Whether the run may still add lines. */
   readonly live: boolean;
+  /** The step whose lines are shown; null: the lines of all. */
+  readonly step: string | null;
+  readonly onStep: (step: string | null) => void;
 }
 
 const ROW_PX = 20;
@@ -24,7 +29,7 @@ const LOAD_AT_PX = 400;
 const LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error"];
 
 /** The log of a run, of any length. It follows the end until the reader scrolls up. */
-export function LogView({ run, downloadUrl, live }: LogViewProps): ReactNode {
+export function LogView({ run, downloadUrl, live, step, onStep }: LogViewProps): ReactNode {
   const words = useWords();
   const { wrap } = usePreferences();
   const box = useRef<HTMLDivElement>(null);
@@ -44,7 +49,7 @@ export function LogView({ run, downloadUrl, live }: LogViewProps): ReactNode {
     () => (older.lines.length === 0 ? run.logs : [...older.lines, ...run.logs]),
     [older.lines, run.logs],
   );
-  const lines = useMemo(() => atLeast(logs, level), [logs, level]);
+  const lines = useMemo(() => ofStep(atLeast(logs, level), step), [logs, level, step]);
   const found = useMemo(() => hits(lines, needle), [lines, needle]);
   const current = found.length === 0 ? null : (found[Math.min(hit, found.length - 1)] ?? null);
   const lastKey = lines.at(-1)?.key ?? -1;
@@ -65,9 +70,9 @@ export function LogView({ run, downloadUrl, live }: LogViewProps): ReactNode {
   useFollowEnd(box, following, `${totalPx} ${lastKey}`);
 
   const { load } = older;
-  const isFiltered = needle !== "" || level !== "debug";
+  const isFiltered = needle !== "" || level !== "debug" || step !== null;
   useEffect(() => {
-    if (isFiltered) load(true); // a search, and a level, mean all that is kept
+    if (isFiltered) load(true); // a search, a level and a step mean all that is kept
   }, [isFiltered, load]);
   useEffect(() => {
     const element = box.current;
@@ -150,9 +155,15 @@ export function LogView({ run, downloadUrl, live }: LogViewProps): ReactNode {
       virtual.scrollToIndex(firstShown.current, { align: "start" });
     firstShown.current = null;
   }, [wrap]);
-  const step = (by: number) => setHit((before) => (before + by + found.length) % Math.max(1, found.length));
+  const beginnings = useBeginnings(run);
+  const headingOf = (index: number) => {
+    const attempt = run.attempt > 1 ? attemptOf(lines[index], beginnings) : null;
+    const before = index === 0 ? 0 : attemptOf(lines[index - 1], beginnings);
+    return attempt === null || before === null || attempt === before ? null : words.attempt(attempt);
+  };
+  const walk = (by: number) => setHit((before) => (before + by + found.length) % Math.max(1, found.length));
   const onSearchKey = (event: KeyboardEvent) => {
-    if (event.key === "Enter") step(event.shiftKey ? -1 : 1);
+    if (event.key === "Enter") walk(event.shiftKey ? -1 : 1);
     if (event.key === "Escape") {
       setNeedle("");
       box.current?.focus();
@@ -177,6 +188,13 @@ export function LogView({ run, downloadUrl, live }: LogViewProps): ReactNode {
       <div className="log-bar">
         <h2 className="panel-title">{words.log}</h2>
         <span className="muted log-count">{words.lines(run.logsTruncated + run.logs.length)}</span>
+        {step !== null && (
+          <button type="button" className="log-chip" title={words.allSteps} onClick={() => onStep(null)}>
+            <span className="log-chip-name">{step}</span>
+            <span className="visually-hidden">{words.allSteps}</span>
+            <Icon name="close" />
+          </button>
+        )}
         <label className="log-search">
           <Icon name="search" />
           <input
@@ -207,7 +225,7 @@ export function LogView({ run, downloadUrl, live }: LogViewProps): ReactNode {
               title={words.previousMatch}
               aria-label={words.previousMatch}
               disabled={found.length === 0}
-              onClick={() => step(-1)}
+              onClick={() => walk(-1)}
             >
               <Icon name="up" />
             </button>
@@ -217,7 +235,7 @@ export function LogView({ run, downloadUrl, live }: LogViewProps): ReactNode {
               title={words.nextMatch}
               aria-label={words.nextMatch}
               disabled={found.length === 0}
-              onClick={() => step(1)}
+              onClick={() => walk(1)}
             >
               <Icon name="next" />
             </button>
@@ -293,7 +311,9 @@ export function LogView({ run, downloadUrl, live }: LogViewProps): ReactNode {
         )}
         {older.trimmed > 0 && <p className="log-gone muted">{words.trimmedLines(older.trimmed)}</p>}
         {lines.length === 0 && (
-          <p className="log-empty muted">{logs.length === 0 ? words.noLines : words.noLinesMatch}</p>
+          <p className="log-empty muted">
+            {logs.length === 0 ? words.noLines : step === null ? words.noLinesMatch : words.noLinesOfStep}
+          </p>
         )}
         <div className="log-space" data-wrap={wrap} style={{ height: totalPx }}>
           {virtual.getVirtualItems().map((item) => {
@@ -305,6 +325,7 @@ export function LogView({ run, downloadUrl, live }: LogViewProps): ReactNode {
                 line={line}
                 index={item.index}
                 number={firstNumber + (lines === logs ? item.index : line.key - (logs[0]?.key ?? 0))}
+                heading={headingOf(item.index)}
                 needle={needle}
                 isHit={item.index === current}
                 whole={whole.has(line.key)}

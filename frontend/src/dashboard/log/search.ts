@@ -11,6 +11,11 @@ export function atLeast(lines: readonly LogLine[], level: LogLevel): readonly Lo
   return lines.filter((line) => ORDER[line.level ?? "info"] >= ORDER[level]);
 }
 
+/** The lines of one step; of all for null. */
+export function ofStep(lines: readonly LogLine[], step: string | null): readonly LogLine[] {
+  return step === null ? lines : lines.filter((line) => line.step === step);
+}
+
 /** Indices of the lines that contain `needle`, whatever its case. */
 export function hits(lines: readonly LogLine[], needle: string): readonly number[] {
   if (needle === "") return [];

@@ -29,6 +29,7 @@ import { ErrorPanel } from "./ErrorPanel";
 import { Facts } from "./Facts";
 import { ResultPanel } from "./ResultPanel";
 import { RunActions } from "./RunActions";
+import { RunTitle } from "./RunTitle";
 import { Timeline } from "./Timeline";
 
 /** The page of one run, live. */
@@ -39,6 +40,8 @@ export function RunPage({ runId }: { runId: string }): ReactNode {
     notifyEnd(words.notifyEnded(run.title ?? run.runId, words.status[run.status]), run.error ?? "");
   const watched = useRun(runId, { onComplete: notify, onFailed: notify });
   const { run, connection, status } = watched;
+  /** The step whose lines the log shows; null: the lines of all. */
+  const [step, setStep] = useState<string | null>(null);
   const ended = isEnded(status);
   const name = run.title ?? runId;
   useTitle(
@@ -56,9 +59,7 @@ export function RunPage({ runId }: { runId: string }): ReactNode {
           <Icon name="back" /> {words.runs}
         </Link>
         <div className="run-head-main">
-          <h1 className="run-heading" title={name}>
-            {name}
-          </h1>
+          <RunTitle name={name} />
           {status !== "unknown" && (
             <span className="chip" data-status={status}>
               <StatusIcon status={status} />
@@ -87,12 +88,18 @@ export function RunPage({ runId }: { runId: string }): ReactNode {
                   <ErrorPanel error={run.error} />
                 )}
                 {run.result !== null && <ResultPanel runId={runId} result={run.result} name={name} />}
-                <Timeline run={run} />
+                <Timeline run={run} step={step} onStep={setStep} />
                 <Attempts run={run} />
                 {run.data !== null && <DataPanel data={run.data} />}
                 <Facts run={run} />
               </div>
-              <LogView run={run} downloadUrl={relay.api.logsUrl(runId, { details: true })} live={!ended} />
+              <LogView
+                run={run}
+                downloadUrl={relay.api.logsUrl(runId, { details: true })}
+                live={!ended}
+                step={step}
+                onStep={setStep}
+              />
             </div>
           </>
         )
