@@ -168,7 +168,7 @@ describe.skipIf(chromiumPath() === null)("the dashboard in Chromium", () => {
     at.relay.publish("r", { state: "CANCELLED" });
     await page.getByRole("button", { name: "Run again" }).click();
     await page.locator(".chip", { hasText: "Attempt 2" }).waitFor();
-    expect(await page.getByRole("alert").count()).toBe(0);
+    expect(await page.getByRole("alert").filter({ hasText: /./ }).count()).toBe(0);
   });
 
   it("an ended run can be deleted, and leaves the list", async () => {
