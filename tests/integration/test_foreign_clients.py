@@ -118,7 +118,8 @@ async def test_curl_knows_an_end_from_a_restart(start_process: StartProcess, pro
     await asyncio.to_thread(_end, relay)
     assert await asyncio.to_thread(cut_off.wait, DEADLINE_S) == 18
     cut_off.stdout.close()
-    await asyncio.to_thread(relay.start)
+    relay.launch()
+    await asyncio.to_thread(relay.wait_ready)
     ended = curl()
     await producer.say(run_id, "END")
     output, _ = await asyncio.to_thread(ended.communicate, timeout=DEADLINE_S)

@@ -95,7 +95,8 @@ async def test_one_open_stream_does_not_keep_a_server_from_stopping(
     """Ctrl-C did nothing for up to forty seconds while one page with a stream or a held poll was open."""
     server = ForeignServer(kind, tmp_path, redis_url, prefix)
     start_server.append(server)
-    await asyncio.to_thread(server.start)
+    server.launch()
+    await asyncio.to_thread(server.wait_ready)
     async with watchers(server, producer, run_id) as seen:
         began_s = time.monotonic()
         server.signal(number)
@@ -114,7 +115,8 @@ async def test_reload_is_as_quick_with_a_page_open(
     """Every save of a file hung until the developer closed the page."""
     server = ForeignServer("uvicorn-reload", tmp_path, redis_url, prefix)
     start_server.append(server)
-    await asyncio.to_thread(server.start)
+    server.launch()
+    await asyncio.to_thread(server.wait_ready)
     (before,) = server.serving(1)
     async with watchers(server, producer, run_id) as seen:
         began_s = time.monotonic()

@@ -220,6 +220,10 @@ class RelayProcess(Address):
     def start(self) -> None:
         """Start, or start again, and wait until it is ready."""
         self.launch()
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Wait until it is ready. The kernel ends the process with the thread that has called `launch`."""
         deadline = time.monotonic() + START_TIMEOUT_S
         with httpx.Client(trust_env=False) as http:
             while True:
