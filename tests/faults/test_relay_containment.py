@@ -259,7 +259,7 @@ async def test_a_run_that_may_not_be_written_does_not_keep_others_waiting(
         monkeypatch.setattr(adoption_queue, "_RETRY_S", 0.02)
     with server.client() as look:
         patterns = [f"~{prefix}:lease:*", f"~{keys.runs}", f"~{keys.alive}", f"~{prefix}:run:{{ok*", f"&{prefix}:*"]
-        patterns.append(f"~{keys.run(_NOBODYS_RUN)[0]}*")  # by which a relay finds out what it may
+        patterns.append(f"~{prefix}:run:{{{_NOBODYS_RUN}*")  # by which a relay finds out what it may
         look.execute_command("ACL", "SETUSER", "relay", "on", ">secret", "+@all", *patterns)  # type: ignore[no-untyped-call]
         url = server.url.replace("redis://", "redis://relay:secret@")
         relay = await start_relay(redis_url=url)
