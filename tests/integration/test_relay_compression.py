@@ -34,7 +34,7 @@ async def test_json_is_compressed(start_relay: StartRelay, producer: Producer, r
     path = f"/api/runs/{run_id}"
     answer, body = await _raw(relay, path, _GZIP)
     assert answer.headers["content-encoding"] == "gzip"
-    assert answer.headers["vary"] == "Accept-Encoding"
+    assert "Accept-Encoding" in answer.headers["vary"]
     assert int(answer.headers["content-length"]) == len(body)
     assert answer.headers["etag"] == f'"{producer.cursors[run_id][-1]}"', "it is the cursor, whatever the coding"
     plain, whole = await _raw(relay, path, {"Accept-Encoding": "identity"})
@@ -79,7 +79,7 @@ async def test_the_dashboard_s_files_are_sent_compressed(start_relay: StartRelay
             assert answer.headers["content-type"] == whole.headers["content-type"]
             assert answer.headers["cache-control"] == whole.headers["cache-control"]
             assert answer.headers["etag"] != whole.headers["etag"], "a cache must not mix them up"
-            assert answer.headers["vary"] == "Accept-Encoding"
+            assert "Accept-Encoding" in answer.headers["vary"]
             sizes[name][coding] = len(body)
             if coding == "gzip":
                 assert gzip.decompress(body) == content
