@@ -39,7 +39,7 @@ async def test_json_is_compressed(start_relay: StartRelay, producer: Producer, r
     assert answer.headers["etag"] == f'"{producer.cursors[run_id][-1]}"', "it is the cursor, whatever the coding"
     plain, whole = await _raw(relay, path, {"Accept-Encoding": "identity"})
     assert "content-encoding" not in plain.headers
-    assert plain.headers["vary"] == "Accept-Encoding"
+    assert "Accept-Encoding" in plain.headers["vary"]
     assert gzip.decompress(body) == whole
     assert len(body) < len(whole) / 3
     head, nothing = await _raw(relay, path, _GZIP, "HEAD")
