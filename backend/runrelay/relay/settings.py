@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ..fanout import ClientBounds
@@ -110,6 +112,28 @@ class Settings(BaseSettings):
         default="", description="The Celery application whose tasks a cancelled run's work is stopped by: module:name."
     )
     dashboard: bool = Field(default=True, description="Serve the dashboard at /.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, given: object) -> object:
+        """A misspelt keyword would silently change nothing: `jwt_secert` would leave a relay open."""
+        known = {*cls.model_fields, "REDIS_URL", "PORT"}
+        for name in given if isinstance(given, dict) else ():
+            if name.lower() not in known and name not in known:
+                nearest = get_close_matches(name.lower(), cls.model_fields, n=1)
+                meant = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(cls.model_fields)}"
+                raise ValueError(f"there is no setting {name!r}: {meant}")
+        return given
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _check_origins(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        """As a browser sends them: `https://app.example`, without a path."""
+        for origin in given:
+            parts = urlsplit(origin)
+            if origin != "*" and (not (parts.scheme and parts.netloc) or parts.path.strip("/") or parts.query):
+                raise ValueError(f"an origin is like https://app.example, or *, got {origin!r}")
+        return tuple(origin.rstrip("/").lower() for origin in given)
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod

@@ -1,13 +1,16 @@
 -- Part of commit.lua: attempts. Begins attempts, and decides which events pass (fencing).
 
--- Keeps what the attempt that ends here has made, or why it failed: the next one replaces it. The last ten are kept.
+-- Keeps what the attempt that ends here has made, or why it failed: the next one replaces it. The last ten are kept. One that
+-- had not ended is replaced now: it counts as cancelled, as a step that is cut short does.
 local function keep_attempt()
   local fields = {'error', 'ended_in', 'result', 'started_at', 'finished_at'}  -- two texts; the others are JSON already
   local stored = redis.call('HMGET', hash, unpack(fields))
-  local kept = '{"attempt":' .. string.format('%d', attempt) .. ',"status":"' .. status .. '"'
+  local over = has_ended(status)
+  local kept = '{"attempt":' .. string.format('%d', attempt) .. ',"status":"' .. (over and status or 'cancelled') .. '"'
+  if not over then kept = kept .. ',"finished_at":' .. now_text end
   for i, name in ipairs(fields) do
     local value = set[name] or not clear[name] and stored[i]
-    if value then kept = kept .. ',"' .. name .. '":' .. (i <= 2 and json(value) or value) end
+    if value and (over or name ~= 'finished_at') then kept = kept .. ',"' .. name .. '":' .. (i <= 2 and json(value) or value) end
   end
   set['a:' .. attempt], clear['a:' .. attempt] = kept .. '}', nil
   if attempt > 10 then clear['a:' .. (attempt - 10)] = true end
