@@ -14,6 +14,7 @@ from celery import Signature
 from ..errors import RunlogError, RunlogUnavailable
 from ..progress import make_event
 from ..publisher.publish import commit, current_sink
+from ..publisher.run_progress import error_text
 from .canvas import marked
 from .header import HEADER
 from .shapes import last, leaves
@@ -21,6 +22,7 @@ from .shapes import last, leaves
 __all__ = ["asend", "send"]
 
 _log = logging.getLogger("runrelay.celery")
+_FLUSH_S = 5.0
 
 
 def send(
@@ -73,8 +75,23 @@ def send(
         return ready.apply_async(**options)
     except Exception as error:
         if queued and attempt is None:
-            _withdraw(run_id, ready, error)
+            if ready.app.conf.task_always_eager:
+                _fail_eager(run_id, ready, error)
+            else:
+                _withdraw(run_id, ready, error)
         raise
+
+
+def _fail_eager(run_id: str, ready: Signature, error: Exception) -> None:
+    """The work was executed here (`task_always_eager`), and Celery passes an error on (`task_eager_propagates`).
+
+    It then executes no further member of a group, so no member would end the run.
+    """
+    current_sink().flush(_FLUSH_S)  # what the tasks have published comes first
+    attempt = next(leaves(ready)).options["headers"][HEADER]["attempt"]
+    event = make_event("FAILED", error=error_text(error), attempt=attempt)
+    with suppress(RunlogError):
+        commit(run_id, event._replace(precondition="unfinished"))
 
 
 def _withdraw(run_id: str, ready: Signature, error: Exception) -> None:

@@ -144,3 +144,17 @@ def test_a_task_without_a_run_may_end_as_it_likes() -> None:
     with capture_progress() as captured:
         ignored.delay("FAILURE")
     assert captured.events == []
+
+
+def test_a_group_whose_error_is_passed_on_fails_its_run() -> None:
+    """Celery executes no further member then, so no member ended the run: it was shown as running, and then stalled."""
+    app.conf.task_eager_propagates = True
+    try:
+        with capture_progress() as captured, pytest.raises(OSError, match="no disk"):
+            send(group(work.si("run"), breaks.si("run"), work.si("run"), app=app), "run")
+    finally:
+        app.conf.task_eager_propagates = False
+    end = captured.ended("run")
+    assert end is not None
+    assert end.state == "FAILED"
+    assert str(end.error).startswith("OSError: no disk")
