@@ -139,6 +139,22 @@ def test_a_task_that_is_replaced_by_a_canvas_stays_the_same_run(watch: Watch, sh
     assert {e["step_attempt"] for e in watch.of(member) if "step" in e} == {1}
 
 
+@pytest.mark.parametrize("shape", ["failing chain", "failing group", "failing chord"])
+def test_a_task_that_is_replaced_by_a_canvas_that_fails_fails(watch: Watch, shape: str) -> None:
+    """Celery signals no failure of the task itself: the run was shown as running, and then as stalled."""
+    alone, member = f"{shape}-alone", f"{shape}-of-a-member"
+    send(tasks.replaced_by_canvas.si(alone, shape), alone)
+    end = watch.ended(alone)
+    assert (end["status"], end["attempt"]) == ("failed", 1)
+    assert "OSError: no disk" in end["error"]
+    send(chain(tasks.replaced_by_canvas.si(member, shape), tasks.finish.s(member)), member)
+    end = watch.ended(member)
+    assert end["status"] == "failed"
+    assert end["error"].startswith("replaced_by_canvas: OSError: no disk")
+    if shape == "failing chain":  # in a group the failure may come first, and then ends the run
+        assert [e["log"] for e in watch.of(alone) if e.get("log")] == [f"a part of {alone}"]
+
+
 def test_a_block_inside_a_task_is_part_of_the_task(watch: Watch) -> None:
     """A `run_progress` in a task that starts the run again, or ends it before the task does."""
     send(tasks.with_block.s("block"), "block")

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import redis
-from celery import Celery, chain, chord
+from celery import Celery, chain, chord, group
 from celery.exceptions import Ignore, Reject
 
-from runrelay import flush, publish_progress, run_progress
+from runrelay import current_run, flush, publish_progress, run_progress
 from runrelay.celery import install, signals
 
 URL = os.environ.get("REDIS_URL", "redis://localhost:1/0")
@@ -98,8 +98,24 @@ def replaced(self: Any, run_id: str) -> None:
 
 @task(bind=True)
 def replaced_by_canvas(self: Any, run_id: str, shape: str) -> None:
-    chained = chain(begin.si("nobodys"), good.si(run_id))
-    raise self.replace(chained if shape == "chain" else chord([begin.si("nobodys")] * 2, good.si(run_id)))
+    shapes = {
+        "chain": lambda: chain(begin.si("nobodys"), good.si(run_id)),
+        "chord": lambda: chord([begin.si("nobodys")] * 2, good.si(run_id)),
+        "failing chain": lambda: chain(says.si(run_id), no_disk.si(), good.si(run_id)),
+        "failing group": lambda: group(says.si(run_id), no_disk.si()),
+        "failing chord": lambda: chord([says.si(run_id), no_disk.si()], good.si(run_id)),
+    }
+    raise self.replace(shapes[shape]())
+
+
+@task()
+def says(run_id: str) -> None:
+    publish_progress(run_id, log=f"a part of {current_run()}")
+
+
+@task()
+def no_disk() -> None:
+    raise OSError("no disk")
 
 
 @task(autoretry_for=(OSError,), max_retries=2, retry_backoff=False, default_retry_delay=0)

@@ -32,7 +32,7 @@ __all__ = [
     "HEADER",
     "cancel",
     "canvas",
-    "mark_as",
+    "mark_replacement",
     "marked",
     "run_headers",
     "step",
@@ -256,11 +256,13 @@ def cancel(app: Celery, run_id: str, attempt: int, steps: Iterable[str] = ()) ->
     app.control.revoke(ids, terminate=True, signal="SIGTERM")
 
 
-def mark_as(signature: Signature, task_id: str, info: Mapping[str, Any]) -> None:
-    """Set the header of the member with this task id to `info`."""
+def mark_replacement(signature: Signature, task_id: str, info: Mapping[str, Any]) -> None:
+    """Set the header of the member with this task id to `info`, and mark the others as parts of it."""
     for leaf in leaves(signature):
         if leaf.options.get("task_id") == task_id:
             mark(leaf, info)
+        elif "run_id" not in ((leaf.options.get("headers") or {}).get(HEADER) or {}):
+            mark(leaf, {**info, "part": True})
 
 
 def _kept(names: list[str], weights: Mapping[str, float] | None) -> tuple[list[str], dict[str, int]]:

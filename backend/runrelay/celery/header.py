@@ -37,6 +37,9 @@ class TaskInfo(NamedTuple):
     """The other members of the canvas are stopped when this one fails."""
     continues: int | None = None
     """Of a task that another one was replaced by: the attempt, of the run or of the step, that it goes on with."""
+    part: bool = False
+    """Of a member of a canvas by which a task was replaced, but not the one that ends it: the member works for the
+    task's run, or step. It begins nothing, and ends it only by failing."""
     rest: tuple[tuple[str, int], ...] | None = None
     """The parts of the canvas that come after the member: each part's first member and how many members it has. None:
     the message was sent by a version that does not say it."""
@@ -77,6 +80,7 @@ def info_of(request: Any) -> TaskInfo | None:
             last=bool(raw.get("last")),
             closing=raw.get("closing"),
             stop=bool(raw.get("stop")),
+            part=bool(raw.get("part")),
             continues=_number(raw.get("continues")),
             rest=None if rest is None else tuple((str(name), _number(count) or 0) for name, count in rest),
         )

@@ -23,7 +23,7 @@ from ..progress.fields import Kind
 from ..publisher.publish import commit, configure, current_sink, emit, shut_down
 from ..publisher.run_progress import error_text
 from ..settings import PublisherSettings
-from .canvas import mark_as
+from .canvas import mark_replacement
 from .ends import StateSet, fail, succeed, tell_unsignalled_end
 from .gate import START_WAIT_S, Gate
 from .header import HEADER, TaskInfo, info_of
@@ -135,7 +135,7 @@ class Installation:
             self._before_again(task, headers)
             return
         if task is not None and (headers.get("replaced_task_nesting") or 0) > task.request.replaced_task_nesting:
-            self._before_replacement(task, body)
+            self._before_replacement(task, headers, body)
         info = headers.get(HEADER)
         if not isinstance(info, dict) or info.get("attempt") is not None or info.get("step") is not None:
             return
@@ -164,17 +164,20 @@ class Installation:
             current_sink().flush(TASK_FLUSH_S, while_down=False)
         execution.resent = True
 
-    def _before_replacement(self, task: Any, body: Any) -> None:
-        """A task replaces itself by a canvas: the member with its id, which ends last, gets its header."""
+    def _before_replacement(self, task: Any, headers: dict[str, Any], body: Any) -> None:
+        """A task replaces itself by a canvas: the member with its id, which ends last, gets its header. The others are
+        parts of it: Celery ends the task as failed when one of them fails, and signals nothing for the last one.
+        """
         execution = self._execution_of(task)
         if execution is None or not isinstance(body, tuple):
             return
         execution.resent = True
         embedded = body[2]
+        header = self._header_of_replacement(execution, task)
+        headers.setdefault(HEADER, {**header, "part": True})
         for signature in (*(embedded.get("chain") or ()), embedded.get("chord")):
             if signature is not None:
-                header = self._header_of_replacement(execution, task)
-                mark_as(maybe_signature(signature, app=self.app), task.request.id, header)
+                mark_replacement(maybe_signature(signature, app=self.app), task.request.id, header)
 
     def _header_of_replacement(self, execution: _Execution, task: Any) -> dict[str, Any]:
         """The task's own header, with the attempt that goes on if another task takes its place."""
@@ -198,8 +201,13 @@ class Installation:
             return
         attempt = None if info.step is None else info.attempt
         scope = TaskScope(info.run_id, info.step, attempt, sent_for=info.attempt, more_step=info.beyond)
+        if info.part:
+            part = TaskScope(info.run_id, info.step, info.attempt, info.continues, more_step=info.beyond)
+            scope = part if info.step else TaskScope(info.run_id, attempt=info.continues)
         setattr(task.request, _EXECUTION, _Execution(info, scope, task.request.chain, len(task.request.chain or ())))
         enter_scope(scope)
+        if info.part:
+            return
         # A task that another one was replaced by goes on with its attempt: see `nesting` in progress/fields.py.
         nesting = (task.request.replaced_task_nesting or None) if info.continues else None
         if info.step is None:
@@ -231,7 +239,7 @@ class Installation:
     def _why_unwanted(self, task: Any) -> str | None:
         """Why a task that is about to begin must not begin, or None. Waits for the commit of its start."""
         execution = self._execution_of(task)
-        if execution is None or execution.info.attempt is None:
+        if execution is None or execution.info.attempt is None or execution.info.part:
             return None
         current_sink().flush(START_WAIT_S, while_down=False)
         if not execution.scope.unwanted:
@@ -251,7 +259,7 @@ class Installation:
 
     def _success(self, sender: Any = None, result: Any = None, **_: Any) -> None:
         execution = self._told(sender)
-        if execution is not None:
+        if execution is not None and not execution.info.part:
             succeed(execution.info, execution.scope, result, rest_dropped=execution.drops_rest(sender.request.chain))
 
     def _failure(self, sender: Any = None, task_id: str = "", exception: Any = None, **_: Any) -> None:
@@ -274,7 +282,7 @@ class Installation:
 
     def _retry(self, sender: Any = None, reason: Any = None, **_: Any) -> None:
         execution = self._told(sender)
-        if execution is None:
+        if execution is None or execution.info.part:
             return
         execution.scope.failure = None
         published = getattr(sender.request, _RETRY_PUBLISHED, None)
