@@ -108,6 +108,11 @@ class SentinelSet:
         wait_for(is_over, "the sentinels have promoted a replica")
         return self.primary()
 
+    def wait_for_agreement(self, new: Server) -> None:
+        """Wait until all running sentinels name this primary: a client asks any of them."""
+        running = [sentinel for sentinel in self.sentinels if sentinel.is_running]
+        wait_for(lambda: all(self._named_by(one) == new.port for one in running), "all sentinels name the new primary")
+
     def wait_for_sync(self) -> None:
         """Wait until each replica has all that its primary has."""
         primary = self.primary()
