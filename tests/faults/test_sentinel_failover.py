@@ -24,6 +24,7 @@ from runrelay.progress import make_event
 from runrelay.runlog import Batch, Keys, Retention, RunLog, sentinels, topology
 from runrelay.settings import PublisherSettings
 from tests.support.clients import Client, Story, eventually, watch
+from tests.support.publishing import log_of
 from tests.support.relay import StartProcess, StartRelay
 from tests.support.runlog import Witness, contradictions, said
 from tests.support.sentinels import SentinelSet, sentinel_set
@@ -250,7 +251,7 @@ async def test_nothing_is_said_to_a_primary_that_comes_back(
         say(publisher, run_id, "after")
         await flushed(publisher)
         assert role_of(old) == "master", "else it would have been nothing"
-        assert await lines_at(three.primary(), keys, run_id) == ["before", "after"]
+        assert log_of(three.primary(), run_id, keys) == ["before", "after"]
 
 
 @pytest.mark.long
@@ -265,14 +266,7 @@ async def test_without_asking_again_a_line_goes_to_the_old_primary(
         await flushed(publisher)
         await eventually(lambda: role_of(old) == "slave", "it is demoted", 30.0)
         await asyncio.to_thread(three.wait_for_sync)
-        assert await lines_at(old, keys, run_id) == await lines_at(three.primary(), keys, run_id) == ["before"]
-
-
-async def lines_at(server: Server, keys: Keys, run_id: str) -> list[str]:
-    """The run's log as this server has it."""
-    with server.client(decode_responses=True) as client:
-        found: Any = client.lrange(keys.run(run_id)[2], 0, -1)
-    return [line.split("\t", 4)[4] for line in found]
+        assert log_of(old, run_id, keys) == log_of(three.primary(), run_id, keys) == ["before"]
 
 
 async def seen_before_the_demotion(
@@ -343,7 +337,7 @@ async def test_sentinels_that_are_gone_frozen_or_behind_hold_nobody_up(
             if last:
                 raise
     log.close()
-    assert await lines_at(three.primary(), keys, run_id) == ["1", "2", "3"]
+    assert log_of(three.primary(), run_id, keys) == ["1", "2", "3"]
 
 
 @contextmanager

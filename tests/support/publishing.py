@@ -10,7 +10,7 @@ from typing import Any
 
 from runrelay.outbox import Publisher
 from runrelay.progress import make_event
-from runrelay.runlog import Retention
+from runrelay.runlog import Keys, Retention
 from runrelay.settings import PublisherSettings
 from tests.support.servers import Server
 
@@ -40,10 +40,10 @@ def lines(first: int, last: int) -> list[str]:
     return [f"line {i}" for i in range(first, last)]
 
 
-def log_of(server: Server, run_id: str) -> list[str]:
+def log_of(server: Server, run_id: str, keys: Keys = BASE.keys) -> list[str]:
     """The messages of the run's log list. Unlike the stream it lasts when another server begins a new epoch."""
     with server.client(decode_responses=True) as client:
-        found: Any = client.lrange(BASE.keys.run(run_id)[2], 0, -1)
+        found: Any = client.lrange(keys.run(run_id)[2], 0, -1)
     return [line.split("\t", 4)[4] for line in found]
 
 
