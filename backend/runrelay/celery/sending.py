@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from celery import Signature
 
@@ -22,7 +22,8 @@ from .shapes import last, leaves
 __all__ = ["asend", "send"]
 
 _log = logging.getLogger("runrelay.celery")
-_FLUSH_S = 5.0
+_FLUSH_S: Final = 5.0
+"""Seconds that an eager `send` waits at most for what its tasks have published, before it ends their run."""
 
 
 def send(
@@ -87,7 +88,7 @@ def _fail_eager(run_id: str, ready: Signature, error: Exception) -> None:
 
     It then executes no further member of a group, so no member would end the run.
     """
-    current_sink().flush(_FLUSH_S)  # what the tasks have published comes first
+    current_sink().flush(_FLUSH_S, while_down=False)  # what the tasks have published comes first
     attempt = next(leaves(ready)).options["headers"][HEADER]["attempt"]
     event = make_event("FAILED", error=error_text(error), attempt=attempt)
     with suppress(RunlogError):
